@@ -1,0 +1,103 @@
+"""The dataset card (README.md of a release): a pure function of the manifest and one record."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from synthkit.records import arrow_schema
+from synthkit.shards import SPLIT
+
+if TYPE_CHECKING:
+    from synthkit.manifest import Manifest
+
+# The Hub's size categories, smallest first.
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+
+_METHOD_WORDS = {
+    "random-image": "the embedding of one real image of the class",
+    "dropout": "the embedding of one real image, coordinates dropped at random",
+    "mixup": "two real images of the class blended in pixels",
+    "cutmix": "two real images of the class, a box of one pasted into the other",
+    "embed-mixup": "the embeddings of two real images of the class blended",
+    "embed-cutmix": "the embedding of one real image with a span of coordinates from another's",
+    "text-only": "the class name alone",
+}
+
+
+def render_card(manifest: Manifest, example: dict[str, Any]) -> str:
+    """The card's Markdown, with the YAML front matter that the Hub and `datasets` read."""
+    import jinja2
+
+    environment = jinja2.Environment(  # noqa: S701 (Markdown, not HTML)
+        loader=jinja2.PackageLoader("synthkit", "."),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
+    return environment.get_template("card.md.jinja").render(
+        m=manifest,
+        example=example,
+        example_json=json.dumps(example, indent=2),
+        front_matter=yaml.safe_dump(front_matter(manifest), sort_keys=False, allow_unicode=True),
+        address=manifest.repo_id or f"releases/{manifest.name}",
+        revision_argument=f'revision="v{manifest.version}", ' if manifest.repo_id else "",
+        shard_pattern=_shard_pattern(len(manifest.shards)),
+        method_words=method_words(manifest.method),
+    )
+
+
+def front_matter(manifest: Manifest) -> dict[str, Any]:
+    """The card's metadata: what the Hub shows and filters by, and the types `datasets` loads."""
+    return {
+        "pretty_name": manifest.name + (" (preview)" if manifest.partial else ""),
+        "license": manifest.license,
+        "task_categories": ["image-classification"],
+        "annotations_creators": ["machine-generated"],
+        "size_categories": [_size_category(manifest.images)],
+        "tags": ["synthetic", "webdataset", "synthkit", "diffusion", "augmented-conditioning"],
+        "configs": [
+            {"config_name": "default", "data_files": [{"split": SPLIT, "path": f"data/{SPLIT}-*.tar"}]}
+        ],
+        "dataset_info": _dataset_info(manifest),
+    }
+
+
+def method_words(method: str) -> str:
+    """A method in words."""
+    base = method.removesuffix("-dropout")
+    words = _METHOD_WORDS[base]
+    return words if base == method else f"{words}, then coordinates dropped at random"
+
+
+def _dataset_info(manifest: Manifest) -> dict[str, Any]:
+    from datasets import ClassLabel, Features, Image, Value
+
+    features = Features(
+        {
+            "__key__": Value("string"),
+            "__url__": Value("string"),
+            "cls": ClassLabel(names=[item.name for item in manifest.classes]),
+            "json": dict(Features.from_arrow_schema(arrow_schema())),
+            manifest.extension: Image(),
+        }
+    )
+    size = sum(shard.bytes for shard in manifest.shards)
+    return {
+        "features": features._to_yaml_list(),
+        "splits": [{"name": SPLIT, "num_bytes": size, "num_examples": manifest.images}],
+        "download_size": size,
+        "dataset_size": size,
+    }
+
+
+def _size_category(images: int) -> str:
+    return next((name for limit, name in _SIZES if images < limit), "1M<n<10M")
+
+
+def _shard_pattern(shards: int) -> str:
+    first, last = f"{0:05d}", f"{shards - 1:05d}"
+    number = first if shards == 1 else f"{{{first}..{last}}}"
+    return f"{SPLIT}-{number}-of-{shards:05d}.tar"

@@ -1,0 +1,237 @@
+"""The command line: parse, call, print. Errors become one line and exit code 1."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from synthkit import __version__
+from synthkit.errors import SynthkitError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from synthkit.make import Outcome
+    from synthkit.recipe import Recipe
+
+app = typer.Typer(
+    name="synthkit",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Turn a small, unbalanced set of real images into a synthetic training set in which every image "
+    "can be traced and made again.",
+    epilog="Start with: `synthkit build recipes/digits_lt_ecd.yaml`",
+)
+
+RecipeArgument = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show_default=False)]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="FIELD=VALUE", help="Override a field, e.g. conditioning.method=dropout. Repeatable."
+    ),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        help="Put the release in DIR/NAME and the work in DIR/.synthkit. Default: releases and .synthkit.",
+        show_default=False,
+    ),
+]
+DEBUG = "SYNTHKIT_DEBUG"
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    if version:
+        print(f"synthkit {__version__}")
+        raise typer.Exit
+
+
+@app.command(
+    epilog="Examples: `synthkit build recipes/digits_lt_ecd.yaml` · "
+    "`synthkit build my.yaml --limit 64` (a preview) · "
+    "`synthkit build my.yaml --set sampler.guidance_scale=2.0 --out /data/releases`"
+)
+def build(
+    recipe: RecipeArgument,
+    override: SetOption = None,
+    out: OutOption = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="A preview of the first N images, in NAME-preview.", show_default=False
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Make everything again; drop finished work.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a release folder that another recipe made.")
+    ] = False,
+) -> None:
+    """Make a release from a recipe.
+
+    Stop it at any time (Ctrl-C): the same command goes on from the last finished shard. If the
+    release is there already and nothing changed, nothing is done.
+    """
+    with _user_errors():
+        from synthkit.make import Options, make_release
+
+        options = Options(out=out, device=device, limit=limit, fresh=fresh, overwrite=overwrite)
+        _print_outcome(make_release(_load(recipe, override), options))
+
+
+@app.command(epilog="Examples: `synthkit plan recipes/digits_lt_ecd.yaml` · `synthkit plan my.yaml --json`")
+def plan(
+    recipe: RecipeArgument,
+    override: SetOption = None,
+    out: OutOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Show what a build would make, per class, without loading the model."""
+    with _user_errors():
+        from synthkit.make import work_root
+        from synthkit.plan_report import as_table, summarise
+
+        summary = summarise(_load(recipe, override), work_root(out))
+        if as_json:
+            print(json.dumps(summary.to_json(), indent=2))
+        else:
+            _print_table(as_table(summary))
+
+
+@app.command(epilog="Example: `synthkit verify releases/digits-lt-augcond`")
+def verify(
+    release: Annotated[Path, typer.Argument(help="The release folder.", show_default=False)],
+) -> None:
+    """Check every file of a release against its manifest, and every shard's structure."""
+    with _user_errors():
+        from synthkit.manifest import read_manifest
+        from synthkit.progress import progress
+        from synthkit.verify import verify_release
+
+        total = sum(file.bytes for file in read_manifest(release).files)
+        with progress("verifying", total, unit="bytes") as advance:
+            report = verify_release(release, advance)
+        for fault in report.faults:
+            print(f"{release / fault.path}: {fault.reason}", file=sys.stderr)
+        if report.faults:
+            print(
+                f"{release}: {len(report.faults)} fault(s); get it again, or build it with --fresh",
+                file=sys.stderr,
+            )
+            raise typer.Exit(1)
+        manifest = report.manifest
+        partial = f" (a preview of {manifest.partial.of:,})" if manifest.partial else ""
+        print(
+            f"{release}: {manifest.name} {manifest.version} is intact: {manifest.images:,} images{partial} "
+            f"in {len(manifest.shards)} shards, {len(manifest.files)} files, {total / 1e6:,.1f} MB"
+        )
+
+
+@app.command(epilog="Example: `synthkit schema > recipes/recipe.schema.json`")
+def schema() -> None:
+    """Print the JSON Schema of recipes, which editors complete and check with."""
+    with _user_errors():
+        from synthkit.recipe import json_schema
+
+        print(json.dumps(json_schema(), indent=2))
+
+
+@app.command(epilog="Example: `synthkit doctor`")
+def doctor(out: OutOption = None) -> None:
+    """Show what this machine offers a build, and what would stop one."""
+    with _user_errors():
+        from synthkit.doctor import examine
+        from synthkit.make import RELEASES
+
+        checks = list(examine(out or RELEASES))
+        width = max(len(check.what) for check in checks)
+        marks = {"ok": "  ", "note": "! ", "stop": "x "}
+        for check in checks:
+            print(f"{marks[check.verdict]}{check.what:<{width}}  {check.found}")
+        if any(check.verdict == "stop" for check in checks):
+            print("A build would stop: see the lines marked x.", file=sys.stderr)
+            raise typer.Exit(1)
+
+
+def main() -> None:
+    """The `synthkit` command."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def _load(path: Path, overrides: list[str] | None) -> Recipe:
+    from synthkit.recipe_file import load
+
+    return load(path, overrides or ())
+
+
+def _print_outcome(outcome: Outcome) -> None:
+    from synthkit.progress import duration
+
+    if outcome.generated == 0 and outcome.seconds < 60:
+        print(f"{outcome.release}: up to date, {outcome.images:,} images; nothing to do")
+        return
+    rate = outcome.generated / outcome.seconds
+    print(
+        f"{outcome.release}: {outcome.images:,} images in {outcome.shards} shard(s), "
+        f"{outcome.generated:,} of them made now in {duration(outcome.seconds)} "
+        f"({rate:.1f} images/s on {outcome.device})"
+    )
+    if outcome.images < outcome.planned:
+        print(f"This is a preview: {outcome.images:,} of {outcome.planned:,} images.")
+    print(f"Look at {outcome.release / 'samples.png'}; check it with: synthkit verify {outcome.release}")
+
+
+def _print_table(table: object) -> None:
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else 120
+    Console(width=width, highlight=False).print(table)
+
+
+@contextmanager
+def _user_errors() -> Iterator[None]:
+    """One line for whatever goes wrong by the user's or the machine's doing."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("\nstopped; finished shards are kept and the same command goes on", file=sys.stderr)
+        raise typer.Exit(130) from None
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
+    except (SynthkitError, OSError) as error:
+        if os.environ.get(DEBUG) == "1":
+            raise
+        print(f"error: {_one_line(error)}", file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
+def _one_line(error: Exception) -> str:
+    if not isinstance(error, OSError):
+        return str(error)
+    what = f"{error.filename}: " if error.filename else ""
+    reason = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"{what}{reason}; finished shards are kept: make room and run the same command again"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{what}{reason}; choose a folder you may write to with --out"
+    return f"{what}{reason}"

@@ -1,0 +1,211 @@
+"""The eleven ways to augment what the generator is conditioned on; `METHODS` is the one list of them.
+
+Source: Chen, Zhang, Romero-Soriano, "Augmented Conditioning Is Enough For Effective Training Image
+Generation", arXiv 2502.04475, section 3. Every function is pure: what it draws comes from the
+generator it is given, and what it drew is returned, so that an image's record can say it.
+docs/method.md tells where the paper's text and its authors' scripts differ, and which is done here.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CROP = 224
+_CROP_AREA = (0.08, 1.0)
+_CROP_RATIO = (3 / 4, 4 / 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Mixing:
+    """What a mix did: λ after clipping, the region taken from the second source, the crops.
+
+    `region` is [x0, y0, x1, y1] in the 224-pixel crop, or [start, stop] of coordinates, or empty;
+    `crops` holds [x, y, width, height] in each source's own pixels, or is empty.
+    """
+
+    lam: float = 1.0
+    region: tuple[int, ...] = ()
+    crops: tuple[tuple[int, int, int, int], ...] = ()
+
+
+class PixelMix(Protocol):
+    """Mixes two RGB images into one (224, 224, 3) uint8 array."""
+
+    def __call__(  # noqa: D102
+        self, first: Image.Image, second: Image.Image, *, alpha: float, rng: np.random.Generator
+    ) -> tuple[NDArray[np.uint8], Mixing]: ...
+
+
+class EmbeddingMix(Protocol):
+    """Mixes two (D,) float32 embeddings into one."""
+
+    def __call__(  # noqa: D102
+        self,
+        first: NDArray[np.float32],
+        second: NDArray[np.float32],
+        *,
+        alpha: float,
+        rng: np.random.Generator,
+    ) -> tuple[NDArray[np.float32], Mixing]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One row of the method table: how many sources, what mixes them, whether coordinates drop."""
+
+    name: str
+    sources: int
+    pixels: PixelMix | None = None
+    embeddings: EmbeddingMix | None = None
+    drops: bool = False
+
+
+class Stream(IntEnum):
+    """Independent random streams of one image, so that no draw depends on another's number of draws."""
+
+    MIX = 1
+    DROP = 2
+
+
+def stream(seed: int, which: Stream) -> np.random.Generator:
+    """A counter-based generator (Philox 4x64, Salmon et al. 2011) keyed by an image's seed."""
+    return np.random.Generator(np.random.Philox(key=np.array([seed, which], dtype=np.uint64)))
+
+
+def random_resized_crop(width: int, height: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """The box [x, y, w, h] of a random resized crop (Szegedy et al. 2015), torchvision's defaults.
+
+    Area 8 % to 100 % of the image, ratio 3/4 to 4/3 (log-uniform); after ten misses the largest
+    centred box within the ratios.
+    """
+    low, high = (math.log(ratio) for ratio in _CROP_RATIO)
+    for _ in range(10):
+        area = width * height * rng.uniform(*_CROP_AREA)
+        ratio = math.exp(rng.uniform(low, high))
+        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            return int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1)), w, h
+    narrow, wide = _CROP_RATIO
+    w = min(width, max(1, round(height * wide)))
+    h = min(height, max(1, round(width / narrow)))
+    return (width - w) // 2, (height - h) // 2, w, h
+
+
+def mixup_pixels(
+    first: Image.Image, second: Image.Image, *, alpha: float, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], Mixing]:
+    """λ·c1 + (1-λ)·c2 of two random resized crops (Zhang et al. 2018), rounded to grey levels."""
+    a, b, crops = _two_crops(first, second, rng)
+    lam = float(rng.beta(alpha, alpha))
+    mixed = lam * a.astype(np.float32) + (1 - lam) * b.astype(np.float32)
+    return np.rint(mixed).astype(np.uint8), Mixing(lam, (), crops)
+
+
+def cutmix_pixels(
+    first: Image.Image, second: Image.Image, *, alpha: float, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], Mixing]:
+    """c1 with a box pasted from c2, both random resized crops (Yun et al. 2019, equation 2)."""
+    a, b, crops = _two_crops(first, second, rng)
+    (x0, y0, x1, y1), lam = cutmix_box(float(rng.beta(alpha, alpha)), CROP, CROP, rng)
+    mixed = a.copy()
+    mixed[y0:y1, x0:x1] = b[y0:y1, x0:x1]
+    return mixed, Mixing(lam, (x0, y0, x1, y1), crops)
+
+
+def cutmix_box(
+    lam: float, width: int, height: int, rng: np.random.Generator
+) -> tuple[tuple[int, int, int, int], float]:
+    """A box [x0, y0, x1, y1] of area 1-λ, its centre uniform, clipped; and λ after the clipping."""
+    share = math.sqrt(1 - lam)
+    half_w, half_h = int(width * share) // 2, int(height * share) // 2
+    cx, cy = int(rng.integers(width)), int(rng.integers(height))
+    x0, x1 = max(cx - half_w, 0), min(cx + half_w, width)
+    y0, y1 = max(cy - half_h, 0), min(cy + half_h, height)
+    return (x0, y0, x1, y1), 1 - (x1 - x0) * (y1 - y0) / (width * height)
+
+
+def mixup_embeddings(
+    first: NDArray[np.float32],
+    second: NDArray[np.float32],
+    *,
+    alpha: float,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.float32], Mixing]:
+    """λ·f(x1) + (1-λ)·f(x2)."""
+    lam = float(rng.beta(alpha, alpha))
+    return np.float32(lam) * first + np.float32(1 - lam) * second, Mixing(lam)
+
+
+def cutmix_embeddings(
+    first: NDArray[np.float32],
+    second: NDArray[np.float32],
+    *,
+    alpha: float,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.float32], Mixing]:
+    """f(x1) with one contiguous span of coordinates from f(x2): CutMix in one dimension."""
+    (start, stop), lam = cutmix_span(float(rng.beta(alpha, alpha)), len(first), rng)
+    mixed = first.copy()
+    mixed[start:stop] = second[start:stop]
+    return mixed, Mixing(lam, (start, stop))
+
+
+def cutmix_span(lam: float, size: int, rng: np.random.Generator) -> tuple[tuple[int, int], float]:
+    """A span [start, stop) of round((1-λ)·size), its centre uniform, clipped; and λ after it."""
+    length = round((1 - lam) * size)
+    begin = int(rng.integers(size)) - length // 2
+    start, stop = max(begin, 0), min(begin + length, size)
+    return (start, stop), 1 - (stop - start) / size
+
+
+def drop(
+    embedding: NDArray[np.float32], *, probability: float, rescale: bool, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """The embedding with each coordinate zeroed with a probability.
+
+    `rescale` divides the survivors by 1 - probability, as a Dropout layer does (the paper's
+    footnote 1); its published numbers were made without.
+    """
+    kept = embedding * (rng.random(len(embedding)) >= probability).astype(np.float32)
+    return kept / np.float32(1 - probability) if rescale else kept
+
+
+def crop_to_square(image: Image.Image, box: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+    """The pixels of a box [x, y, w, h], resized to (224, 224, 3) uint8."""
+    x, y, w, h = box
+    crop = image.crop((x, y, x + w, y + h))
+    return np.asarray(crop.resize((CROP, CROP), Image.Resampling.BILINEAR), dtype=np.uint8)
+
+
+def _two_crops(
+    first: Image.Image, second: Image.Image, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], tuple[tuple[int, int, int, int], ...]]:
+    boxes = tuple(random_resized_crop(image.width, image.height, rng) for image in (first, second))
+    return crop_to_square(first, boxes[0]), crop_to_square(second, boxes[1]), boxes
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method("random-image", sources=1),
+        Method("dropout", sources=1, drops=True),
+        Method("mixup", sources=2, pixels=mixup_pixels),
+        Method("cutmix", sources=2, pixels=cutmix_pixels),
+        Method("embed-mixup", sources=2, embeddings=mixup_embeddings),
+        Method("embed-cutmix", sources=2, embeddings=cutmix_embeddings),
+        Method("mixup-dropout", sources=2, pixels=mixup_pixels, drops=True),
+        Method("cutmix-dropout", sources=2, pixels=cutmix_pixels, drops=True),
+        Method("embed-mixup-dropout", sources=2, embeddings=mixup_embeddings, drops=True),
+        Method("embed-cutmix-dropout", sources=2, embeddings=cutmix_embeddings, drops=True),
+        Method("text-only", sources=0),
+    )
+}

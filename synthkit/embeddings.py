@@ -1,0 +1,54 @@
+"""The embeddings f(x) of the real images: computed once per build, kept in one file, safe to delete."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synthkit.conditioning import METHODS
+from synthkit.shards import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from synthkit.generators import Generator
+    from synthkit.real_images import RealImages
+    from synthkit.recipe import Recipe
+
+
+def needed(recipe: Recipe) -> bool:
+    """Whether a recipe's method conditions on embeddings of whole real images."""
+    method = METHODS[recipe.conditioning.method]
+    return method.sources > 0 and method.pixels is None
+
+
+def embed_all(
+    real: RealImages, generator: Generator, path: Path, *, batch_size: int, advance: Callable[[int], None]
+) -> NDArray[np.float32]:
+    """(N, D) float32 embeddings of all real images; read from `path` if an earlier run got that far."""
+    shape = (len(real.listing), generator.embedding_size)
+    kept = _read(path)
+    if kept is not None and kept.shape == shape:
+        return kept
+    embeddings = np.empty(shape, dtype=np.float32)
+    for start in range(0, shape[0], batch_size):
+        batch = range(start, min(start + batch_size, shape[0]))
+        embeddings[start : batch.stop] = generator.embed_images([real.load(position) for position in batch])
+        advance(len(batch))
+    buffer = io.BytesIO()
+    np.save(buffer, embeddings, allow_pickle=False)
+    write_atomically(path, buffer.getvalue())
+    return embeddings
+
+
+def _read(path: Path) -> NDArray[np.float32] | None:
+    try:
+        embeddings: NDArray[np.float32] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return embeddings

@@ -1,0 +1,79 @@
+"""What a build runs on: library versions and the device, as far as they can change a byte."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from typing import TYPE_CHECKING
+
+from synthkit import __version__
+from synthkit.errors import BuildError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Everything that takes part in making or writing an image.
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "diffusers",
+    "transformers",
+    "safetensors",
+    "numpy",
+    "pillow",
+    "pyarrow",
+    "webdataset",
+    "scikit-learn",
+)
+
+
+def library_versions() -> dict[str, str]:
+    """The installed version of every library that takes part."""
+    return {name: importlib.metadata.version(name) for name in LIBRARIES}
+
+
+def describe(device: str) -> dict[str, str]:
+    """The environment that a release states: nothing in it tells whose machine it was."""
+    return {
+        "device": device_name(device),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "synthkit": __version__,
+        **library_versions(),
+    }
+
+
+def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """What differs between two environments, in words."""
+    return [
+        f"{key} {before.get(key, 'none')} -> {now.get(key, 'none')}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key)
+    ]
+
+
+def choose_device(wanted: str) -> str:
+    """`auto` is the first GPU, or else the CPU. Raises BuildError for a device that is not here."""
+    import torch
+
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(wanted)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise BuildError(
+            f"--device {wanted}: there is no such device here; `synthkit doctor` lists what there is"
+        ) from None
+    return wanted
+
+
+def device_name(device: str) -> str:
+    """The kind of device: 'cpu (AVX512)', 'cuda (NVIDIA H200)'."""
+    import torch
+
+    if device.startswith("cuda"):
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    if device == "cpu":
+        return f"cpu ({torch.backends.cpu.get_cpu_capability()})"
+    return device

@@ -1,0 +1,33 @@
+"""Every error a user can cause: one line that says what is wrong, where, and what to do."""
+
+
+class SynthkitError(Exception):
+    """A user's mistake or a fault of the machine; `cli.py` prints it and exits 1."""
+
+
+class RecipeError(SynthkitError):
+    """The recipe cannot be used as written."""
+
+
+class SourceError(SynthkitError):
+    """The real images are missing, unreadable or not as the recipe says."""
+
+
+class UnreadableImage(SourceError):
+    """One real image that cannot be decoded; `reason` says why without naming a folder."""
+
+    def __init__(self, image: str, reason: str) -> None:
+        super().__init__(f"{image}: cannot be read: {reason}")
+        self.reason = reason
+
+
+class GeneratorError(SynthkitError):
+    """The model is missing, incomplete or of another kind."""
+
+
+class BuildError(SynthkitError):
+    """A build cannot start or go on; what is finished stays finished."""
+
+
+class ReleaseError(SynthkitError):
+    """A release folder is not what its manifest says."""

@@ -1,0 +1,136 @@
+"""Where a model's files are and exactly which model it is: built in, a local folder, or on the Hub."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from synthkit.errors import GeneratorError
+from synthkit.recipe import portable_path
+
+if TYPE_CHECKING:
+    from synthkit.recipe import Model
+
+BUILTIN = {"tiny-unclip-digits": Path(__file__).parent / "tiny_unclip_digits"}
+
+# What a diffusers pipeline in safetensors is made of; nothing else is downloaded, read or run.
+FILES = ("*.json", "*.txt", "*.safetensors")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A model that can be loaded: the name and revision that provenance states, and its folder."""
+
+    name: str
+    revision: str
+    folder: Path
+
+
+def locate(model: Model) -> Checkpoint:
+    """Find the model that a recipe names.
+
+    The revision of a folder (and of a built-in model) is the SHA-256 of its files, of a Hub
+    repository its commit. Raises GeneratorError when the model is not there, or is another revision
+    than the recipe pins.
+    """
+    if model.id.startswith("builtin:"):
+        return _pinned(model, _builtin(model.id))
+    folder = Path(model.id).expanduser()
+    if folder.is_dir():
+        return _pinned(model, Checkpoint(portable_path(model.id), content_revision(folder), folder))
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", model.id) and not model.id.startswith("."):
+        return _from_hub(model)
+    raise GeneratorError(
+        f"model.id: there is no folder {model.id}; name a folder, a Hub repository (organisation/name) "
+        f"or a built-in model ({', '.join(f'builtin:{name}' for name in BUILTIN)})"
+    )
+
+
+def find_local(model: Model) -> Checkpoint | None:
+    """The model if it is on this machine already; never touches the network."""
+    if model.id.startswith("builtin:") or Path(model.id).expanduser().is_dir():
+        return locate(model)
+    folder = _cached(model)
+    return Checkpoint(model.id, folder.name, folder) if folder else None
+
+
+def content_revision(folder: Path) -> str:
+    """SHA-256 over the relative names and contents of a model folder's files."""
+    digest = hashlib.sha256()
+    files = sorted(path for pattern in FILES for path in folder.rglob(pattern))
+    for path in files:
+        with path.open("rb") as stream:
+            content = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def _builtin(name: str) -> Checkpoint:
+    folder = BUILTIN.get(name.removeprefix("builtin:"))
+    if folder is None:
+        known = ", ".join(f"builtin:{name}" for name in BUILTIN)
+        raise GeneratorError(f"model.id: there is no built-in model {name}; there is {known}")
+    return Checkpoint(name, content_revision(folder), folder)
+
+
+def _pinned(model: Model, checkpoint: Checkpoint) -> Checkpoint:
+    if model.revision not in (None, checkpoint.revision):
+        raise GeneratorError(
+            f"model.revision: {model.id} is {checkpoint.revision} here, not {model.revision}: "
+            "these are other weights; get those the recipe names, or drop model.revision"
+        )
+    return checkpoint
+
+
+def _from_hub(model: Model) -> Checkpoint:
+    pinned = model.revision and _COMMIT.fullmatch(model.revision)
+    folder = (_cached(model) if pinned else None) or _download(model)
+    return Checkpoint(model.id, folder.name, folder)
+
+
+def _cached(model: Model) -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        path = snapshot_download(
+            model.id, revision=model.revision, allow_patterns=list(FILES), local_files_only=True
+        )
+    except (LocalEntryNotFoundError, HFValidationError):
+        return None
+    return Path(path)
+
+
+def _download(model: Model) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    where = f"model.id: {model.id}"
+    try:
+        return Path(snapshot_download(model.id, revision=model.revision, allow_patterns=list(FILES)))
+    except GatedRepoError:
+        hint = "is gated: accept its terms on the Hub and log in with `hf auth login`"
+    except RepositoryNotFoundError:
+        hint = (
+            "is not on the Hub (withdrawn, renamed, or private and you are not logged in); "
+            "point model.id at a copy or at a local folder"
+        )
+    except RevisionNotFoundError:
+        hint = f"has no revision {model.revision}; correct model.revision"
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        reason = type(error.__cause__ or error).__name__
+        hint = (
+            f"is not on this machine and the Hub cannot be reached ({reason}); "
+            "go online once, or point model.id at a local folder"
+        )
+    raise GeneratorError(f"{where} {hint}")

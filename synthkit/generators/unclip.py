@@ -1,0 +1,141 @@
+"""Stable unCLIP (diffusers' StableUnCLIPImg2ImgPipeline) as a generator.
+
+The pipeline's own call does the sampling, fed with embeddings that are computed once. Per-image
+generators on the CPU give every image its own noise, whatever the batch around it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from synthkit.errors import GeneratorError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from synthkit.generators.checkpoint import Checkpoint
+    from synthkit.recipe import Sampler
+
+# Recipe name: diffusers class, and what it is told beyond the model's own scheduler configuration.
+SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "pndm": ("PNDMScheduler", {}),
+    "ddim": ("DDIMScheduler", {}),
+    "dpm-solver++": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"}),
+    "euler": ("EulerDiscreteScheduler", {}),
+}
+
+
+class UnclipGenerator:
+    """A Stable unCLIP pipeline, frozen, on one device, sampled one way, at one batch shape."""
+
+    def __init__(self, checkpoint: Checkpoint, *, dtype: str, sampler: Sampler, device: str) -> None:
+        import torch
+
+        if dtype == "float16" and device == "cpu":
+            raise GeneratorError("model.dtype: float16 needs a GPU; on a CPU use --set model.dtype=float32")
+        _make_repeatable()
+        self._torch = torch
+        self._sampler = sampler
+        self._device = device
+        self._dtype: torch.dtype = getattr(torch, dtype)
+        self._pipeline = _load(checkpoint, self._dtype, device)
+        self._pipeline.scheduler = _scheduler(self._pipeline.scheduler, sampler.scheduler)
+        self._prompts: dict[str, torch.Tensor] = {}
+
+    @property
+    def embedding_size(self) -> int:
+        """Coordinates of an image embedding."""
+        return int(self._pipeline.image_encoder.config.projection_dim)
+
+    def embed_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """(N, D) float32 embeddings f(x), computed in batches of the recipe's size."""
+        size = self._sampler.batch_size
+        parts = [self._embed_batch(images[at : at + size]) for at in range(0, len(images), size)]
+        return np.concatenate(parts)
+
+    def embed_prompts(self, prompts: Sequence[str]) -> None:
+        """Encode prompts, each alone so that its embedding does not depend on the others."""
+        for prompt in prompts:
+            if prompt not in self._prompts:
+                with self._torch.no_grad():
+                    encoded, _ = self._pipeline.encode_prompt(prompt, self._device, 1, False)
+                self._prompts[prompt] = encoded[0]
+
+    def generate(
+        self, embeddings: NDArray[np.float32], prompts: Sequence[str], seeds: Sequence[int]
+    ) -> NDArray[np.uint8]:
+        """(N, H, W, 3) uint8 from (N, D) embeddings, N prompts and N seeds; N at most a batch."""
+        count, torch = len(seeds), self._torch
+        rows = _padded(range(count), self._sampler.batch_size)
+        self.embed_prompts(["", *prompts])
+        text = torch.stack([self._prompts[prompts[row]] for row in rows])
+        images = self._pipeline(
+            image_embeds=torch.from_numpy(embeddings[rows]).to(self._device, self._dtype),
+            prompt_embeds=text,
+            negative_prompt_embeds=self._prompts[""].expand_as(text),
+            generator=[torch.Generator("cpu").manual_seed(seeds[row]) for row in rows],
+            num_inference_steps=self._sampler.steps,
+            guidance_scale=self._sampler.guidance_scale,
+            noise_level=self._sampler.noise_level,
+            output_type="np",
+        ).images[:count]
+        if not np.isfinite(images).all():
+            raise GeneratorError(
+                "the model made values that are not numbers: model.dtype is too narrow for it; "
+                "use bfloat16 or float32"
+            )
+        pixels: NDArray[np.uint8] = np.rint(images * 255).astype(np.uint8)
+        return pixels
+
+    def _embed_batch(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        batch = [images[row] for row in _padded(range(len(images)), self._sampler.batch_size)]
+        pixels = self._pipeline.feature_extractor(images=batch, return_tensors="pt").pixel_values
+        with self._torch.no_grad():
+            out = self._pipeline.image_encoder(pixels.to(self._device, self._dtype)).image_embeds
+        embeddings: NDArray[np.float32] = out.float().cpu().numpy()
+        return embeddings[: len(images)]
+
+
+def _padded(rows: Sequence[int], size: int) -> list[int]:
+    """The rows, the last one repeated until there are `size`."""
+    return [*rows, *[rows[-1]] * (size - len(rows))]
+
+
+def _make_repeatable() -> None:
+    """Arithmetic that is the same on every run; on a GPU it costs a few per cent."""
+    import torch
+
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+
+
+def _load(checkpoint: Checkpoint, dtype: torch.dtype, device: str) -> Any:
+    from diffusers import StableUnCLIPImg2ImgPipeline
+    from diffusers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        pipeline = StableUnCLIPImg2ImgPipeline.from_pretrained(
+            checkpoint.folder, dtype=dtype, use_safetensors=True, local_files_only=True
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise GeneratorError(f"model {checkpoint.name}: cannot be loaded: {reason}") from error
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to(device)
+
+
+def _scheduler(current: Any, name: str) -> Any:
+    class_name, options = SCHEDULERS[name]
+    scheduler_class = getattr(importlib.import_module("diffusers"), class_name)
+    return scheduler_class.from_config(current.config, **options)

@@ -1,0 +1,131 @@
+"""manifest.json: what a release is and every file in it, with size and SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from synthkit.errors import ReleaseError
+from synthkit.recipe import FORMAT_VERSION
+
+MANIFEST = "manifest.json"
+
+
+class _Facts(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FileFacts(_Facts):
+    """One file of a release; `images` for shards."""
+
+    path: str
+    bytes: int = Field(ge=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    images: int | None = None
+
+    @field_validator("path")
+    @classmethod
+    def _stays_inside(cls, path: str) -> str:
+        parts = PurePosixPath(path).parts
+        if not parts or path.startswith("/") or ".." in parts or re.search(r"[\\\x00-\x1f]", path):
+            raise ValueError(f"{path!r} is not a path inside a release")
+        return path
+
+
+class ClassFacts(_Facts):
+    """One class of a release."""
+
+    label: int
+    name: str
+    group: Literal["many", "medium", "few"]
+    real: int
+    synthetic: int
+
+
+class SourceFacts(_Facts):
+    """The real images: their kind, how many, and the digest over their ids, labels and contents."""
+
+    kind: str
+    images: int
+    digest: str
+
+
+class GeneratorFacts(_Facts):
+    """The model that made the images."""
+
+    name: str
+    revision: str
+    dtype: str
+
+
+class SkippedFacts(_Facts):
+    """A real image that could not be read."""
+
+    id: str
+    reason: str
+
+
+class Partial(_Facts):
+    """A preview: the first images of a release that has more."""
+
+    of: int
+
+
+class Manifest(_Facts):
+    """The facts of a release; the card and the contact sheet are made from the same."""
+
+    format_version: int = FORMAT_VERSION
+    name: str
+    version: str
+    summary: str
+    license: str
+    repo_id: str | None
+    partial: Partial | None
+    recipe_digest: str
+    source: SourceFacts
+    generator: GeneratorFacts
+    method: str
+    images: int
+    width: int
+    height: int
+    extension: str
+    classes: list[ClassFacts]
+    skipped: list[SkippedFacts]
+    environment: dict[str, str]
+    files: list[FileFacts]
+
+    @property
+    def shards(self) -> list[FileFacts]:
+        """The tars, in order."""
+        return [file for file in self.files if file.path.endswith(".tar")]
+
+    def to_json(self) -> bytes:
+        """The manifest as a file, for people too."""
+        return self.model_dump_json(indent=2).encode() + b"\n"
+
+
+def read_manifest(release: Path) -> Manifest:
+    """The manifest of a release folder. Raises ReleaseError if there is none, or it is not one."""
+    path = release / MANIFEST
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise ReleaseError(f"{release}: is not a release: it has no {MANIFEST}") from None
+    except OSError as error:
+        raise ReleaseError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ReleaseError(f"{path}: is not a manifest: {where}: {first['msg']}") from None
+
+
+def file_facts(root: Path, path: Path, images: int | None = None) -> FileFacts:
+    """Size and SHA-256 of a file of a release."""
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    name = path.relative_to(root).as_posix()
+    return FileFacts(path=name, bytes=path.stat().st_size, sha256=digest, images=images)

@@ -1,0 +1,275 @@
+"""The recipe: one YAML file that says everything about a release, as pydantic models.
+
+`recipe_file.load` reads one from disk; this module knows its fields, its digest and its JSON Schema.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import PurePath
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from synthkit.conditioning import METHODS
+
+# Raised when the same recipe would give other bytes: a change of plan, records, tars or encoding.
+FORMAT_VERSION = 1
+
+# Which field changes data. `source` and the model's identity enter the digest by their content (the
+# listing with its hashes, the generator's name and revision), so a moved folder changes nothing.
+IN_DIGEST = ("prompt", "target_per_class", "conditioning", "model.dtype", "sampler", "seed", "output")
+BY_CONTENT = ("source", "model.id", "model.revision")
+NOT_DATA = ("name", "version", "summary", "license", "hub")
+
+_SEMVER = r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$"
+
+
+class _Section(BaseModel):
+    """Unknown keys are errors, types are not guessed, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Groups(_Section):
+    """Many / medium / few: groups of classes by their number of real training images."""
+
+    many_above: int = Field(100, ge=0, description="Classes with more real images than this are 'many'.")
+    few_below: int = Field(20, ge=0, description="Classes with fewer real images than this are 'few'.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.few_below > self.many_above + 1:
+            raise ValueError("few_below must not exceed many_above + 1: the groups would overlap")
+        return self
+
+
+class _Source(_Section):
+    groups: Groups = Field(Groups(), description="Thresholds of the many / medium / few groups.")
+    on_error: Literal["stop", "skip"] = Field(
+        "stop",
+        description="An unreadable image stops the build, or is skipped and listed in the manifest.",
+    )
+
+
+class DigitsSourceConfig(_Source):
+    """scikit-learn's bundled handwritten digits in fixed, disjoint parts (docs/recipes.md)."""
+
+    kind: Literal["digits"] = Field(description="The family of the source.")
+    part: Literal["train", "test", "pretrain"] = Field(
+        "train", description="Which part: the long-tailed `train`, the balanced `test`, or `pretrain`."
+    )
+    max_per_class: int = Field(57, ge=1, le=60, description="Training images of the most frequent class.")
+    imbalance_factor: float = Field(
+        11.4, ge=1, le=100, description="Images of the most frequent class over those of the rarest."
+    )
+
+
+class FolderSourceConfig(_Source):
+    """A folder of images with one sub-folder per class (the ImageFolder layout)."""
+
+    kind: Literal["folder"] = Field(description="The family of the source.")
+    root: str = Field(
+        min_length=1,
+        description="The folder that holds the class folders; relative paths start where the command runs.",
+    )
+
+
+SourceConfig = Annotated[DigitsSourceConfig | FolderSourceConfig, Field(discriminator="kind")]
+
+
+class Conditioning(_Section):
+    """How the real images' conditioning is augmented (Chen et al. 2025, section 3)."""
+
+    method: Literal[tuple(METHODS)] = Field(  # type: ignore[valid-type]
+        "embed-cutmix-dropout", description="The augmentation of the conditioning; docs/method.md."
+    )
+    alpha: float = Field(
+        1.0, gt=0, le=100, description="λ ~ Beta(alpha, alpha) for MixUp and CutMix; 1 is uniform."
+    )
+    dropout: float = Field(
+        0.4, ge=0, lt=1, description="Probability with which each embedding coordinate is zeroed."
+    )
+    rescale: bool = Field(
+        False,
+        description="Divide surviving coordinates by 1 - dropout. The published numbers were made without.",
+    )
+
+
+class Model(_Section):
+    """The frozen image generator."""
+
+    id: str = Field(
+        min_length=1,
+        max_length=1024,
+        description="A built-in model (builtin:tiny-unclip-digits), a local folder, or a Hub repository.",
+    )
+    revision: str | None = Field(
+        None,
+        pattern=r"^[\w./-]{1,100}$",
+        description="The commit (Hub) or content hash (folder, built-in) that must be used; a branch moves.",
+    )
+    dtype: Literal["float32", "float16", "bfloat16"] = Field(
+        "float32", description="Arithmetic of the model; float16 needs a GPU."
+    )
+
+
+class Sampler(_Section):
+    """How the model is sampled."""
+
+    scheduler: Literal["pndm", "ddim", "dpm-solver++", "euler"] = Field(
+        "pndm", description="The diffusion scheduler; the paper's is pndm."
+    )
+    steps: int = Field(30, ge=1, le=1000, description="Denoising steps.")
+    guidance_scale: float = Field(
+        10.0, ge=1, le=50, description="Classifier-free guidance scale; 1 switches guidance off."
+    )
+    noise_level: int = Field(0, ge=0, le=999, description="Noise added to the image embedding; the paper: 0.")
+    batch_size: int = Field(
+        16,
+        ge=1,
+        le=1024,
+        description="Images per batch. Fixed, since the last bits of an image depend on the batch's shape.",
+    )
+
+
+class Output(_Section):
+    """How the images are written."""
+
+    format: Literal["png", "jpeg", "webp"] = Field("png", description="Format of the image files.")
+    quality: int | None = Field(
+        None, ge=1, le=100, description="Quality of jpeg and webp (default 95); png is lossless."
+    )
+    size: int | None = Field(
+        None, ge=8, le=4096, description="Edge of the written image in pixels; default: as generated."
+    )
+    shard_size: int = Field(
+        1024, ge=1, le=100_000, description="Images per shard; a multiple of batch_size wastes nothing."
+    )
+
+    @model_validator(mode="after")
+    def _quality_where_it_means_something(self) -> Self:
+        if self.format == "png" and self.quality is not None:
+            raise ValueError("png is lossless and has no quality: remove quality, or choose jpeg or webp")
+        return self
+
+    @property
+    def extension(self) -> str:
+        """The file extension of the images, lower-case and without a dot."""
+        return "jpg" if self.format == "jpeg" else self.format
+
+
+class Hub(_Section):
+    """Where `publish` sends the release."""
+
+    repo_id: str | None = Field(
+        None, pattern=r"^[\w.-]{1,96}/[\w.-]{1,96}$", description="The dataset repository: organisation/name."
+    )
+    private: bool = Field(True, description="Create the repository as private.")
+
+
+class Recipe(_Section):
+    """A recipe with every default filled in."""
+
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,95}$",
+        description="Name of the release and its folder: lower-case letters, digits, - and _.",
+        examples=["digits-lt-augcond"],
+    )
+    version: str = Field(
+        "0.1.0", pattern=_SEMVER, description="Semantic version of the release.", examples=["1.0.0"]
+    )
+    summary: str = Field("", max_length=300, description="One sentence for the card.")
+    license: str = Field(
+        "other",
+        pattern=r"^[a-z0-9][a-z0-9.-]{1,63}$",
+        description="Licence of the release, as the Hub spells it: cc-by-4.0, apache-2.0, other …",
+        examples=["cc-by-4.0"],
+    )
+    source: SourceConfig = Field(description="The real images.")
+    prompt: str = Field(
+        "{name}",
+        max_length=500,
+        description="The text given to the model; {name} is the class name.",
+        examples=["a photo of a {name}"],
+    )
+    target_per_class: int = Field(
+        ge=1,
+        le=10_000_000,
+        description="Images each class has in the end, real and synthetic together.",
+    )
+    conditioning: Conditioning = Field(Conditioning(), description="How the conditioning is augmented.")
+    model: Model = Field(description="The image generator.")
+    sampler: Sampler = Field(Sampler(), description="How the generator is sampled.")
+    seed: int = Field(0, ge=0, lt=2**63, description="The seed that every image's own seed is derived from.")
+    output: Output = Field(Output(), description="How the images are written.")
+    hub: Hub = Field(Hub(), description="Where the release is published.")
+
+    @field_validator("prompt")
+    @classmethod
+    def _only_the_name_is_filled_in(cls, prompt: str) -> str:
+        rest = prompt.replace("{name}", "")
+        if re.search(r"[{}]", rest):
+            raise ValueError("only {name} is filled in; other braces are not allowed")
+        return prompt
+
+    def prompt_for(self, class_name: str) -> str:
+        """The text given to the model for a class."""
+        return self.prompt.replace("{name}", class_name)
+
+    def digest(self, *, listing_digest: str, model: str, revision: str) -> str:
+        """SHA-256 of all that changes data: IN_DIGEST, the source's content, the model, the format."""
+        facts = {
+            "format": FORMAT_VERSION,
+            "recipe": {path: _pick(self, path) for path in IN_DIGEST},
+            "source": listing_digest,
+            "model": [model, revision],
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def portable(self, *, revision: str) -> dict[str, Any]:
+        """The recipe as published: complete, its model pinned, and no path of this machine in it."""
+        data = self.model_dump(mode="json")
+        data["model"] |= {"id": portable_path(self.model.id), "revision": revision}
+        if isinstance(self.source, FolderSourceConfig):
+            data["source"]["root"] = portable_path(self.source.root)
+        return data
+
+
+def portable_path(text: str) -> str:
+    """A relative path as it is; of an absolute or climbing one the last part alone."""
+    path = PurePath(text)
+    if path.is_absolute() or ".." in path.parts or text.startswith("~"):
+        return path.name or "root"
+    return text
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a recipe file, for editors (`synthkit schema`).
+
+    A file may state only its differences (`extends`), so nothing is required of a single file.
+    """
+    schema = Recipe.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "synthkit recipe"
+    schema["description"] = "One file that says everything about a synthetic release."
+    schema["properties"] = {
+        "extends": {
+            "type": "string",
+            "description": "Another recipe, relative to this file; this one states only its differences.",
+        },
+        **schema["properties"],
+    }
+    schema.pop("required", None)
+    for definition in schema["$defs"].values():
+        definition.pop("required", None)
+    return schema
+
+
+def _pick(recipe: Recipe, path: str) -> Any:
+    value: Any = recipe.model_dump(mode="json")
+    for part in path.split("."):
+        value = value[part]
+    return value

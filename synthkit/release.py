@@ -1,0 +1,227 @@
+"""Writing a release folder from finished shards, whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import shutil
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from synthkit.card import method_words, render_card
+from synthkit.errors import ReleaseError
+from synthkit.manifest import (
+    MANIFEST,
+    ClassFacts,
+    FileFacts,
+    GeneratorFacts,
+    Manifest,
+    Partial,
+    SkippedFacts,
+    SourceFacts,
+    file_facts,
+    read_manifest,
+)
+from synthkit.plan import balance
+from synthkit.records import arrow_schema
+from synthkit.samples import EXAMPLES, Example, SampleRow, contact_sheet, pick_labels
+from synthkit.shards import SPLIT, read_member, records_path, shard_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from synthkit.generators.checkpoint import Checkpoint
+    from synthkit.plan import Plan
+    from synthkit.real_images import RealImages
+    from synthkit.recipe import Recipe
+    from synthkit.shards import ShardFacts
+
+RECIPE = "recipe.yaml"
+_RECIPE_HEADER = """\
+# The recipe of this release, complete: every default filled in, the model pinned.
+# Make it again: synthkit build recipe.yaml
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything a release folder is written from."""
+
+    recipe: Recipe
+    digest: str
+    plan: Plan
+    planned: int
+    real: RealImages
+    checkpoint: Checkpoint
+    environment: Mapping[str, str]
+    shards_folder: Path
+
+    @property
+    def recipe_yaml(self) -> str:
+        """recipe.yaml of the release."""
+        data = self.recipe.portable(revision=self.checkpoint.revision)
+        return _RECIPE_HEADER + yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+
+
+def write_release(target: Path, facts: Facts, shards: Sequence[ShardFacts]) -> None:
+    """Write a release beside its place, then put it there in one step."""
+    new = _beside(target, "new")
+    shutil.rmtree(new, ignore_errors=True)
+    _write_into(new, facts, shards)
+    old = _beside(target, "old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    new.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def restore(target: Path) -> None:
+    """Undo a replacement that was cut off between its two renames."""
+    old = _beside(target, "old")
+    if old.exists() and not target.exists():
+        old.rename(target)
+
+
+def is_current(target: Path, facts: Facts) -> bool:
+    """Whether a folder already holds this very release: same digest, same card facts, sizes as stated."""
+    try:
+        manifest = read_manifest(target)
+        recipe_yaml = (target / RECIPE).read_text()
+        sizes = all((target / file.path).stat().st_size == file.bytes for file in manifest.files)
+    except (ReleaseError, OSError):
+        return False
+    same = manifest.recipe_digest == facts.digest and manifest.images == len(facts.plan)
+    return same and sizes and recipe_yaml == facts.recipe_yaml
+
+
+def _write_into(folder: Path, facts: Facts, shards: Sequence[ShardFacts]) -> None:
+    (folder / "data").mkdir(parents=True)
+    (folder / "provenance").mkdir()
+    files = [_place_shard(folder, facts.shards_folder, shard) for shard in shards]
+    tars = [facts.shards_folder / shard.name for shard in shards]
+    parquet = folder / "provenance" / f"{SPLIT}.parquet"
+    _collect_records(parquet, tars)
+    (folder / RECIPE).write_text(facts.recipe_yaml)
+    examples = _first_records(parquet, facts)
+    example = _lowest_key(examples)
+    manifest = _manifest(facts, files, example)
+    (folder / "samples.png").write_bytes(_sheet(folder, facts, manifest, examples))
+    extra = [
+        file_facts(folder, folder / name) for name in (RECIPE, "samples.png", f"provenance/{SPLIT}.parquet")
+    ]
+    manifest = manifest.model_copy(update={"files": [*files, *extra]})
+    (folder / "README.md").write_text(render_card(manifest, example))
+    every = [*manifest.files, file_facts(folder, folder / "README.md")]
+    every.sort(key=lambda file: file.path)
+    (folder / MANIFEST).write_bytes(manifest.model_copy(update={"files": every}).to_json())
+
+
+def _place_shard(folder: Path, shards_folder: Path, shard: ShardFacts) -> FileFacts:
+    source, target = shards_folder / shard.name, folder / "data" / shard.name
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK):
+            raise
+        shutil.copyfile(source, target)
+    return FileFacts(path=f"data/{shard.name}", bytes=shard.bytes, sha256=shard.sha256, images=shard.images)
+
+
+def _collect_records(target: Path, tars: Sequence[Path]) -> None:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetWriter(target, arrow_schema(), compression="zstd") as writer:
+        for tar in tars:
+            writer.write_table(pq.read_table(records_path(tar)))
+
+
+def _manifest(facts: Facts, files: list[FileFacts], example: Mapping[str, Any]) -> Manifest:
+    recipe, real = facts.recipe, facts.real
+    made = np.bincount(facts.plan.labels, minlength=len(real.listing.classes)).tolist()
+    classes = [
+        ClassFacts(label=c.label, name=c.name, group=c.group, real=c.real, synthetic=made[c.label])
+        for c in balance(recipe, real.listing)
+    ]
+    return Manifest(
+        name=recipe.name,
+        version=recipe.version,
+        summary=recipe.summary,
+        license=recipe.license,
+        repo_id=recipe.hub.repo_id,
+        partial=Partial(of=facts.planned) if len(facts.plan) < facts.planned else None,
+        recipe_digest=facts.digest,
+        source=SourceFacts(kind=recipe.source.kind, images=len(real.listing), digest=real.digest),
+        generator=GeneratorFacts(
+            name=facts.checkpoint.name, revision=facts.checkpoint.revision, dtype=recipe.model.dtype
+        ),
+        method=recipe.conditioning.method,
+        images=len(facts.plan),
+        width=example["width"],
+        height=example["height"],
+        extension=recipe.output.extension,
+        classes=classes,
+        skipped=[SkippedFacts(id=item.id, reason=item.reason) for item in real.skipped],
+        environment=dict(facts.environment),
+        files=files,
+    )
+
+
+def _first_records(parquet: Path, facts: Facts) -> dict[int, list[dict[str, Any]]]:
+    """The first few records of the classes that the contact sheet shows."""
+    wanted = set(pick_labels(sorted({int(label) for label in np.unique(facts.plan.labels)})))
+    found: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
+    for record in _records(parquet):
+        label = record["label"]
+        if label in wanted and len(found[label]) < EXAMPLES:
+            found[label].append(record)
+            if len(found) == len(wanted) and all(len(rows) == EXAMPLES for rows in found.values()):
+                break
+    return dict(found)
+
+
+def _records(parquet: Path) -> Iterator[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(parquet) as file:
+        for batch in file.iter_batches(1024):
+            yield from batch.to_pylist()
+
+
+def _lowest_key(examples: Mapping[int, Sequence[dict[str, Any]]]) -> dict[str, Any]:
+    return min((rows[0] for rows in examples.values()), key=lambda record: record["key"])
+
+
+def _sheet(
+    folder: Path, facts: Facts, manifest: Manifest, examples: Mapping[int, Sequence[Mapping[str, Any]]]
+) -> bytes:
+    rows = [
+        SampleRow(
+            manifest.classes[label].name,
+            f"{manifest.classes[label].group}, {manifest.classes[label].real} real",
+            [_example(folder, facts, record) for record in examples[label]],
+        )
+        for label in sorted(examples)
+    ]
+    title = f"{manifest.name} {manifest.version}" + (" (preview)" if manifest.partial else "")
+    subtitle = f"{method_words(manifest.method)}: real sources (small), synthetic (framed)"
+    return contact_sheet(title, subtitle, rows)
+
+
+def _example(folder: Path, facts: Facts, record: Mapping[str, Any]) -> Example:
+    plan, index = facts.plan, int(record["key"])
+    tar = folder / "data" / shard_name(index // plan.shard_size, plan.shards)
+    sources = [facts.real.load(position) for position in plan.row(index).sources]
+    image = Image.open(io.BytesIO(read_member(tar, f"{record['key']}.{facts.recipe.output.extension}")))
+    return Example(sources, image)
+
+
+def _beside(target: Path, what: str) -> Path:
+    return target.with_name(f".{target.name}.{what}")

@@ -1,0 +1,94 @@
+"""samples.png: real sources beside what they became, a row a class."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from PIL import Image, ImageDraw, ImageFont
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EXAMPLES = 6
+MAX_ROWS = 12
+
+_TILE = 96
+_SMALL = 46
+_GAP = 4
+_COLUMN = _SMALL + _GAP + _TILE + 18
+_LEFT = 150
+_TOP = 74
+_ROW = _TILE + 14
+_INK, _SOFT, _SYNTHETIC = (24, 28, 36), (110, 118, 130), (214, 92, 46)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One synthetic image and the real ones it was conditioned on."""
+
+    sources: Sequence[Image.Image]
+    image: Image.Image
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRow:
+    """One class of the sheet."""
+
+    name: str
+    note: str
+    examples: Sequence[Example]
+
+
+def pick_labels(labels: Sequence[int]) -> list[int]:
+    """At most MAX_ROWS labels, evenly spread, first and last among them."""
+    if len(labels) <= MAX_ROWS:
+        return list(labels)
+    return [labels[round(i * (len(labels) - 1) / (MAX_ROWS - 1))] for i in range(MAX_ROWS)]
+
+
+def contact_sheet(title: str, subtitle: str, rows: Sequence[SampleRow]) -> bytes:
+    """The sheet as a PNG file."""
+    columns = max(len(row.examples) for row in rows)
+    width = max(_LEFT + columns * _COLUMN + 12, 640)
+    sheet = Image.new("RGB", (width, _TOP + len(rows) * _ROW + 10), "white")
+    draw = ImageDraw.Draw(sheet)
+    draw.text((16, 14), title, fill=_INK, font=_font(22))
+    draw.text((16, 44), subtitle, fill=_SOFT, font=_font(14))
+    for number, row in enumerate(rows):
+        _draw_row(sheet, draw, row, _TOP + number * _ROW)
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _draw_row(sheet: Image.Image, draw: ImageDraw.ImageDraw, row: SampleRow, top: int) -> None:
+    draw.text((16, top + 26), _fitted(row.name), fill=_INK, font=_font(17))
+    draw.text((16, top + 50), row.note, fill=_SOFT, font=_font(13))
+    for column, example in enumerate(row.examples):
+        left = _LEFT + column * _COLUMN
+        offset = 0 if len(example.sources) > 1 else (_TILE - _SMALL) // 2
+        for place, source in enumerate(example.sources):
+            sheet.paste(_fit(source, _SMALL), (left, top + offset + place * (_SMALL + _GAP)))
+        at = left + _SMALL + _GAP
+        sheet.paste(_fit(example.image, _TILE), (at, top))
+        draw.rectangle((at - 2, top - 2, at + _TILE + 1, top + _TILE + 1), outline=_SYNTHETIC, width=2)
+
+
+def _fit(image: Image.Image, edge: int) -> Image.Image:
+    """The image in a square; small ones are enlarged smoothly, so that digits look like digits."""
+    square = Image.new("RGB", (edge, edge), (236, 238, 241))
+    scale = edge / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    resized = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    square.paste(resized, ((edge - size[0]) // 2, (edge - size[1]) // 2))
+    return square
+
+
+def _fitted(name: str) -> str:
+    return name if len(name) <= 15 else name[:14] + "…"
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)

@@ -1,0 +1,95 @@
+"""The 1,797 handwritten digits bundled with scikit-learn, in fixed and disjoint parts.
+
+Data: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits (1998), UCI Machine
+Learning Repository, CC BY 4.0; scikit-learn bundles its test set: 8x8 pixels, 17 grey levels.
+
+The division depends on nothing but the pixels. Within each class the images stand in the order of
+the SHA-256 of their 64 pixels (exact duplicates kept once, over all classes and parts), and then
+
+* the first 30 are the `test` part (balanced, 300 images),
+* the next 60 are the training pool, of which `train` takes a long tail of
+  `round(max_per_class * imbalance_factor ** (-c / 9))` for class c (Cui et al. 2019, equation in
+  section 4.1: the CIFAR-LT profile), so 57 zeros down to 5 nines by default,
+* the rest is `pretrain`, the only part that the embedded model has seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from PIL import Image
+
+from synthkit.records import Listing
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+TEST_PER_CLASS = 30
+TRAIN_POOL_PER_CLASS = 60
+SIZE = 32
+Part = Literal["pretrain", "train", "test"]
+
+
+class DigitsSource:
+    """One part of the digits; images come as 32x32 RGB, ids as `digits/0123` (scikit-learn's order)."""
+
+    def __init__(self, part: Part, *, max_per_class: int = 57, imbalance_factor: float = 11.4) -> None:
+        self._rows = _rows(part, max_per_class, imbalance_factor)
+        labels = _bundle()[1][self._rows]
+        self.listing = Listing(CLASSES, tuple(f"digits/{row:04d}" for row in self._rows), labels)
+
+    def load(self, index: int) -> tuple[Image.Image, str]:
+        """The image (RGB, 32x32) at a position of the listing and the SHA-256 of its 64 pixels."""
+        pixels, _ = _bundle()
+        eight = pixels[self._rows[index]]
+        grey = Image.fromarray(np.rint(eight * (255 / 16)).astype(np.uint8))
+        return grey.resize((SIZE, SIZE), Image.Resampling.BICUBIC).convert("RGB"), _sha256(eight)
+
+
+def long_tail_counts(max_per_class: int, imbalance_factor: float) -> list[int]:
+    """Images of each class in the training part: an exponential profile over the ten classes."""
+    last = len(CLASSES) - 1
+    return [max(1, round(max_per_class * imbalance_factor ** (-c / last))) for c in range(len(CLASSES))]
+
+
+@cache
+def _bundle() -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    return digits.images.astype(np.uint8), digits.target.astype(np.int32)
+
+
+def _rows(part: Part, max_per_class: int, imbalance_factor: float) -> list[int]:
+    counts = long_tail_counts(max_per_class, imbalance_factor)
+    start_of_rest = TEST_PER_CLASS + TRAIN_POOL_PER_CLASS
+    rows: list[int] = []
+    for label, ordered in enumerate(_ordered_by_content()):
+        span = {
+            "test": slice(0, TEST_PER_CLASS),
+            "train": slice(TEST_PER_CLASS, TEST_PER_CLASS + counts[label]),
+            "pretrain": slice(start_of_rest, None),
+        }[part]
+        rows.extend(ordered[span])
+    return rows
+
+
+@cache
+def _ordered_by_content() -> list[list[int]]:
+    pixels, labels = _bundle()
+    first_row_of: dict[str, int] = {}
+    for row, eight in enumerate(pixels):
+        first_row_of.setdefault(_sha256(eight), row)
+    classes: list[list[int]] = [[] for _ in CLASSES]
+    for digest in sorted(first_row_of):
+        row = first_row_of[digest]
+        classes[int(labels[row])].append(row)
+    return classes
+
+
+def _sha256(pixels: NDArray[np.uint8]) -> str:
+    return hashlib.sha256(pixels.tobytes()).hexdigest()

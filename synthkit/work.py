@@ -1,0 +1,113 @@
+"""The work folder of a build: finished shards, one embeddings file, a log, and a lock.
+
+Nothing in it but finished shards is a state: whatever else a kill leaves is removed by the next run.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from synthkit.environment import changed
+from synthkit.errors import BuildError
+from synthkit.shards import finished, shard_name, write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from synthkit.shards import ShardFacts
+
+WORK_FOLDER = ".synthkit"
+LOG = "build.jsonl"
+
+
+class Workspace:
+    """The work folder of one build, named for the release and the recipe's digest."""
+
+    def __init__(self, root: Path, name: str, digest: str, *, limit: int | None) -> None:
+        preview = "" if limit is None else f"-first-{limit}"
+        self.folder = root / f"{name}-{digest[:12]}{preview}"
+        self.shards = self.folder / "shards"
+        self.embeddings = self.folder / "embeddings.npy"
+
+    def open(self, environment: Mapping[str, str], *, fresh: bool) -> None:
+        """Make the folder ready: clean after a kill, and of the environment that started it.
+
+        Raises BuildError when finished shards were made in another environment.
+        """
+        if fresh:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        self.shards.mkdir(parents=True, exist_ok=True)
+        for leftover in self.folder.rglob(".*.tmp"):
+            leftover.unlink()
+        self._same_environment(environment)
+
+    def finished(self, shards: int) -> dict[int, ShardFacts]:
+        """The shards that are whole, by number."""
+        found = ((shard, finished(self.shards, shard_name(shard, shards))) for shard in range(shards))
+        return {shard: facts for shard, facts in found if facts is not None}
+
+    def log(self, event: Mapping[str, Any]) -> None:
+        """Append to the build log: times, device and rates, which no release holds."""
+        with (self.folder / LOG).open("a") as stream:
+            stream.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
+
+    def _same_environment(self, now: Mapping[str, str]) -> None:
+        path = self.folder / "environment.json"
+        if not path.exists():
+            write_atomically(path, json.dumps(now, indent=1).encode())
+            return
+        before = json.loads(path.read_text())
+        differences = changed(before, now)
+        if differences:
+            raise BuildError(
+                f"{self.folder}: was begun in another environment ({', '.join(differences)}), which can "
+                "change bits; go on there, or start again here with --fresh"
+            )
+
+
+@contextmanager
+def locked(root: Path, name: str) -> Iterator[None]:
+    """Hold the only build of a name below a work root; the kernel lets go of it when a process dies."""
+    root.mkdir(parents=True, exist_ok=True)
+    path = root / f"{name}.lock"
+    with path.open("a+") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.seek(0)
+            other = stream.read().strip() or "unknown"
+            raise BuildError(
+                f"{name}: process {other} is building it already; wait for it to end, then run this again"
+            ) from None
+        stream.truncate(0)
+        stream.write(str(os.getpid()))
+        stream.flush()
+        yield
+
+
+def last_rate(root: Path, key: Mapping[str, Any]) -> dict[str, float] | None:
+    """Images per second and bytes per image of the last logged build with the same model and sampler."""
+    best: dict[str, Any] | None = None
+    for log in root.glob(f"*/{LOG}"):
+        for event in _events(log):
+            same = event.get("event") == "generated" and event.get("key") == dict(key)
+            if same and (best is None or event["time"] > best["time"]):
+                best = event
+    if best is None:
+        return None
+    return {name: best[name] for name in ("images_per_second", "bytes_per_image")}
+
+
+def _events(log: Path) -> Iterator[dict[str, Any]]:
+    for line in log.read_text().splitlines():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue
