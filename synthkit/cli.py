@@ -186,7 +186,7 @@ def _load(path: Path, overrides: list[str] | None) -> Recipe:
 def _print_outcome(outcome: Outcome) -> None:
     from synthkit.progress import duration
 
-    if outcome.generated == 0 and outcome.seconds < 60:
+    if not outcome.written:
         print(f"{outcome.release}: up to date, {outcome.images:,} images; nothing to do")
         return
     rate = outcome.generated / outcome.seconds

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_ALSO = ("datasets", "huggingface-hub", "pydantic", "typer")
+_ALSO = ("datasets", "webdataset", "huggingface-hub", "pydantic", "typer")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,6 @@ LIBRARIES = (
     "numpy",
     "pillow",
     "pyarrow",
-    "webdataset",
     "scikit-learn",
 )
 

@@ -53,7 +53,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a build did."""
+    """What a build did; `written` says whether the release folder was."""
 
     release: Path
     images: int
@@ -62,6 +62,7 @@ class Outcome:
     generated: int
     seconds: float
     device: str
+    written: bool
 
 
 def work_root(out: Path | None) -> Path:
@@ -84,7 +85,7 @@ def make_release(recipe: Recipe, options: Options) -> Outcome:
         restore(target)
         _refuse_strangers(target, facts, options)
         if not options.fresh and is_current(target, facts):
-            return _outcome(target, facts, 0, started)
+            return _outcome(target, facts, None, started)
         workspace.open(environment, fresh=options.fresh)
         generated = _generate_missing(facts, workspace, options)
         finished = workspace.finished(facts.plan.shards)
@@ -191,13 +192,14 @@ def _log_entry(facts: Facts, shards: dict[int, Any], images: int, seconds: float
     }
 
 
-def _outcome(target: Path, facts: Facts, generated: int, started: float) -> Outcome:
+def _outcome(target: Path, facts: Facts, generated: int | None, started: float) -> Outcome:
     return Outcome(
         target,
         len(facts.plan),
         facts.planned,
         facts.plan.shards,
-        generated,
+        generated or 0,
         time.monotonic() - started,
         facts.environment["device"],
+        written=generated is not None,
     )

@@ -195,9 +195,13 @@ def _describe(detail: ErrorDetails, document: _Document) -> str:
 
 
 def _place(path: KeyPath, document: _Document) -> str:
-    while path not in document.places and path:
-        path = path[:-1]
-    return document.places[path].removesuffix(": line 1") if not path else document.places[path]
+    """Where a key was written; else where something inside it was, else its section, else the file."""
+    inside = [place for key, place in document.places.items() if path and key[: len(path)] == path]
+    if path in document.places or not inside:
+        while path not in document.places:
+            path = path[:-1]
+        return document.places[path] if path else document.places[path].removesuffix(": line 1")
+    return inside[-1]
 
 
 def _message(detail: ErrorDetails, path: KeyPath, parent: type[BaseModel]) -> str:
@@ -272,9 +276,17 @@ def _description(model: type[BaseModel], path: KeyPath) -> str:
 def _number_hint(kind: str, value: Any) -> str:
     if kind == "string_type" and isinstance(value, (int, float)):
         return f": write '{value}'"
-    if kind in ("int_type", "float_type") and isinstance(value, str):
-        return ": YAML reads this as text; write it as 0.001 or 1.0e-3, without quotes"
+    if kind in ("int_type", "float_type") and isinstance(value, str) and _is_number(value):
+        return ": YAML reads this as text; write it without quotes, and 1e-3 as 1.0e-3"
     return ""
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _shown(value: Any) -> str:

@@ -7,11 +7,12 @@ ustar. Times, owners and groups are zero, members stand in alphabetical order of
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import tarfile
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Self
 
 from synthkit.records import Provenance, arrow_schema
 
@@ -45,23 +46,24 @@ class ShardWriter:
     """
 
     def __init__(self, folder: Path, name: str, extension: str) -> None:
-        from webdataset import TarWriter
-
         self._folder, self._name, self._extension = folder, name, extension
         self._stream = _temporary(folder / name).open("wb")
-        self._tar = TarWriter(self._stream, user="", group="", mode=0o644, mtime=0, encoder=False)
+        self._tar = tarfile.TarFile(fileobj=self._stream, mode="w", format=tarfile.USTAR_FORMAT)
         self._records: list[Provenance] = []
 
     def write(self, record: Provenance, image: bytes) -> None:
         """Add one sample: KEY.cls, KEY.json and KEY.<extension>."""
-        self._tar.write(
-            {
-                "__key__": record.key,
-                "cls": str(record.label).encode(),
-                "json": json.dumps(record.to_json(), separators=(",", ":")).encode(),
-                self._extension: image,
-            }
-        )
+        members = {
+            "cls": str(record.label).encode(),
+            "json": json.dumps(record.to_json(), separators=(",", ":")).encode(),
+            self._extension: image,
+        }
+        for extension in sorted(members):
+            # Times, uid, gid and names are zero and empty unless set.
+            member = tarfile.TarInfo(f"{record.key}.{extension}")
+            member.size = len(members[extension])
+            member.mode = 0o644
+            self._tar.addfile(member, io.BytesIO(members[extension]))
         self._records.append(record)
 
     def __enter__(self) -> Self:
@@ -78,7 +80,7 @@ class ShardWriter:
 
     def _finish(self) -> None:
         self._tar.close()
-        sync(self._stream.fileno())
+        _sync(self._stream)
         tar = self._folder / self._name
         facts = facts_of(_temporary(tar), self._name, len(self._records))
         write_records(_temporary(records_path(tar)), [self._records])
@@ -141,14 +143,14 @@ def write_atomically(path: Path, content: bytes) -> None:
     temporary = _temporary(path)
     with temporary.open("wb") as stream:
         stream.write(content)
-        stream.flush()
-        sync(stream.fileno())
+        _sync(stream)
     temporary.rename(path)
 
 
-def sync(descriptor: int) -> None:
-    """Flush a file to the disk."""
-    os.fsync(descriptor)
+def _sync(stream: IO[bytes]) -> None:
+    """Flush a file down to the disk."""
+    stream.flush()
+    os.fsync(stream.fileno())
 
 
 def _temporary(path: Path) -> Path:

@@ -92,7 +92,7 @@ def _check_file(release: Path, file: FileFacts, advance: Callable[[int], None]) 
 
 
 def _check_shard(tar: Path, file: FileFacts, manifest: Manifest, first: int) -> Iterator[Fault]:
-    expected = ("cls", "json", manifest.extension)
+    expected = sorted(("cls", "json", manifest.extension))
     images = 0
     members: list[str] = []
     try:

@@ -7,6 +7,7 @@ generators on the CPU give every image its own noise, whatever the batch around 
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -120,10 +121,8 @@ def _make_repeatable() -> None:
 
 def _load(checkpoint: Checkpoint, dtype: torch.dtype, device: str) -> Any:
     from diffusers import StableUnCLIPImg2ImgPipeline
-    from diffusers.utils import logging
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    _quieten()
     try:
         pipeline = StableUnCLIPImg2ImgPipeline.from_pretrained(
             checkpoint.folder, dtype=dtype, use_safetensors=True, local_files_only=True
@@ -133,6 +132,16 @@ def _load(checkpoint: Checkpoint, dtype: torch.dtype, device: str) -> Any:
         raise GeneratorError(f"model {checkpoint.name}: cannot be loaded: {reason}") from error
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)
+
+
+def _quieten() -> None:
+    """Progress bars and logs of the libraries off: what matters is in the error that is raised."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    for library in (diffusers_logging, transformers_logging):
+        library.set_verbosity(logging.CRITICAL)
+        library.disable_progress_bar()
 
 
 def _scheduler(current: Any, name: str) -> Any:

@@ -1,0 +1,245 @@
+"""What goes wrong outside a recipe's text: one line, exit code 1, nothing lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import Cli, digests
+
+
+@pytest.fixture
+def folder_recipe(cli: Cli) -> Path:
+    """Real images in a folder: two classes of three, at two depths, one name with a space."""
+    rng = np.random.default_rng(0)
+    for name in (
+        "cat/a.png",
+        "cat/b.jpg",
+        "cat/deep/c.webp",
+        "lesser dog/1.png",
+        "lesser dog/2.PNG",
+        "lesser dog/3.bmp",
+    ):
+        path = cli.folder / "images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (40, 30, 3), dtype=np.uint8)).save(path)
+    (cli.folder / "images" / "cat" / "notes.txt").write_text("not an image, and not called one")
+    recipe = cli.recipe("target_per_class: 5")
+    text = recipe.read_text().splitlines()
+    start, stop = text.index("source:"), text.index('prompt: "{name}"')
+    text[start:stop] = ["source: {kind: folder, root: images}"]
+    recipe.write_text("\n".join(text))
+    return recipe
+
+
+def refused(cli: Cli, *arguments: str | Path) -> str:
+    result = cli("build", *arguments)
+    assert result.exit_code == 1, result.output
+    lines = [line for line in result.output.splitlines() if "images/s" not in line]
+    assert len(lines) == 1, result.output
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def test_a_folder_of_images_builds(cli: Cli, folder_recipe: Path) -> None:
+    assert cli("build", folder_recipe).exit_code == 0
+    manifest = json.loads((cli.folder / "releases/small/manifest.json").read_text())
+    assert [(item["name"], item["real"]) for item in manifest["classes"]] == [("cat", 3), ("lesser dog", 3)]
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(cli.folder / "releases/small/provenance/train.parquet").to_pylist()
+    ids = {source["id"] for row in rows for source in row["sources"]}
+    assert ids <= {
+        "cat/a.png",
+        "cat/b.jpg",
+        "cat/deep/c.webp",
+        *(f"lesser dog/{n}" for n in ("1.png", "2.PNG", "3.bmp")),
+    }
+
+
+def test_a_moved_folder_of_images_is_the_same_release(cli: Cli, folder_recipe: Path) -> None:
+    cli("build", folder_recipe)
+    (cli.folder / "images").rename(cli.folder / "moved")
+    result = cli("build", folder_recipe, "--set", "source.root=moved")
+    assert "0 of them made now" in result.output
+
+
+def test_a_changed_image_is_another_release(cli: Cli, folder_recipe: Path) -> None:
+    cli("build", folder_recipe)
+    Image.new("RGB", (9, 9)).save(cli.folder / "images/cat/a.png")
+    assert "was built from another recipe" in refused(cli, folder_recipe)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "it is not an image of a known format"), (b"GIF89a", ""), ("half", "truncated")],
+)
+def test_an_unreadable_image_stops_the_build_or_is_skipped_and_listed(
+    cli: Cli, folder_recipe: Path, content: bytes | str, reason: str
+) -> None:
+    path = cli.folder / "images/cat/a.png"
+    path.write_bytes(path.read_bytes()[:1500] if isinstance(content, str) else content)
+    told = refused(cli, folder_recipe)
+    assert "images/cat/a.png: cannot be read: " in told
+    assert reason in told
+    assert "mend or remove it, or set source.on_error: skip" in told
+
+    assert cli("build", folder_recipe, "--set", "source.on_error=skip").exit_code == 0
+    manifest = json.loads((cli.folder / "releases/small/manifest.json").read_text())
+    (skipped,) = manifest["skipped"]
+    assert skipped["id"] == "cat/a.png"
+    assert str(cli.folder) not in skipped["reason"]
+    assert "1 real image(s) could not be read" in (cli.folder / "releases/small/README.md").read_text()
+    assert cli("verify", "releases/small").exit_code == 0
+
+
+def test_a_bomb_is_not_decoded(cli: Cli, folder_recipe: Path) -> None:
+    import struct
+    import zlib
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    (cli.folder / "images/cat/a.png").write_bytes(bomb)
+    assert "exceeds limit" in refused(cli, folder_recipe)
+
+
+def test_a_class_without_images(cli: Cli, folder_recipe: Path) -> None:
+    (cli.folder / "images" / "ghost").mkdir()
+    assert "no real image of class ghost" in refused(cli, folder_recipe)
+    result = cli("plan", folder_recipe)
+    assert result.exit_code == 1
+    assert "no real image of class ghost" in result.output
+
+
+def test_no_classes_and_no_folder(cli: Cli, folder_recipe: Path) -> None:
+    (cli.folder / "empty").mkdir()
+    assert "empty has no class folders" in refused(cli, folder_recipe, "--set", "source.root=empty")
+    assert "there is no folder gone" in refused(cli, folder_recipe, "--set", "source.root=gone")
+
+
+def test_every_class_full_already(cli: Cli) -> None:
+    assert "nothing to make" in refused(cli, cli.recipe(), "--set", "target_per_class=1")
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ("builtin:tiny", "there is no built-in model builtin:tiny; there is builtin:tiny-unclip-digits"),
+        ("./models/gone", "model.id: there is no folder ./models/gone"),
+        ("gone", "model.id: there is no folder gone"),
+        ("empty", "has no readable model_index.json"),
+        ("sdxl", "is a StableDiffusionXLPipeline; synthkit needs a StableUnCLIPImg2ImgPipeline"),
+        ("hollow", "model hollow: cannot be loaded"),
+    ],
+)
+def test_models_that_cannot_be_used(cli: Cli, model: str, told: str) -> None:
+    for name, content in (("sdxl", "StableDiffusionXLPipeline"), ("hollow", "StableUnCLIPImg2ImgPipeline")):
+        (cli.folder / name).mkdir()
+        (cli.folder / name / "model_index.json").write_text(json.dumps({"_class_name": content}))
+    (cli.folder / "empty").mkdir()
+    assert told in refused(cli, cli.recipe(), "--set", f"model.id={model}")
+
+
+def test_pickled_weights_are_never_loaded(cli: Cli) -> None:
+    from synthkit.generators.checkpoint import BUILTIN
+
+    copy = cli.folder / "pickled"
+    shutil.copytree(BUILTIN["tiny-unclip-digits"], copy)
+    (copy / "unet" / "diffusion_pytorch_model.safetensors").rename(
+        copy / "unet" / "diffusion_pytorch_model.bin"
+    )
+    assert "model pickled: cannot be loaded" in refused(cli, cli.recipe(), "--set", "model.id=pickled")
+
+
+def test_a_pinned_revision_must_match(cli: Cli) -> None:
+    told = refused(cli, cli.recipe(), "--set", "model.revision=abc")
+    assert "model.revision: builtin:tiny-unclip-digits is " in told
+
+
+def test_a_model_on_the_hub_that_is_in_the_cache_needs_no_network(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, small_release: Path
+) -> None:
+    import huggingface_hub.constants
+
+    from synthkit.generators.checkpoint import BUILTIN
+
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    cache = cli.folder / "hub"
+    shutil.copytree(BUILTIN["tiny-unclip-digits"], cache / "models--me--tiny" / "snapshots" / commit)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
+    changes = ("--set", "model.id=me/tiny", "--set", f"model.revision={commit}")
+    result = cli("build", cli.recipe(), *changes)
+    assert result.exit_code == 0, result.output
+    import pyarrow.parquet as pq
+
+    mine, builtin = (
+        pq.read_table(release / "provenance/train.parquet").to_pylist()
+        for release in (cli.folder / "releases/small", small_release)
+    )
+    assert {(row["model"], row["revision"]) for row in mine} == {("me/tiny", commit)}
+    assert [row["image_sha256"] for row in mine] == [row["image_sha256"] for row in builtin]
+
+
+def test_float16_on_a_cpu_and_a_device_that_is_not_there(cli: Cli) -> None:
+    changes = ("--set", "model.dtype=float16")
+    assert "float16 needs a GPU" in refused(cli, cli.recipe(), "--device", "cpu", *changes)
+    assert "--device cuda:99: there is no such device" in refused(cli, cli.recipe(), "--device", "cuda:99")
+    assert "--device toaster: there is no such device" in refused(cli, cli.recipe(), "--device", "toaster")
+
+
+def test_no_place_to_write(cli: Cli) -> None:
+    (cli.folder / "file").write_text("")
+    assert "file" in refused(cli, cli.recipe(), "--out", cli.folder / "file")
+    told = refused(cli, cli.recipe(), "--out", "/proc/synthkit")
+    assert "/proc/synthkit" in told
+
+
+def test_no_write_permission(cli: Cli) -> None:
+    locked = cli.folder / "locked"
+    locked.mkdir(mode=0o555)
+    if os.access(locked, os.W_OK):
+        pytest.skip("the superuser may write anywhere")
+    told = refused(cli, cli.recipe(), "--out", locked)
+    assert "Permission denied; choose a folder you may write to with --out" in told
+
+
+def test_a_disk_that_fills_up_keeps_what_is_finished(cli: Cli, small_release: Path) -> None:
+    """A limit on the size of files stands in for the disk: the second write to fail is real all the same."""
+    recipe = cli.recipe()
+    script = "from synthkit.cli import main; main()"
+    limited = subprocess.run(
+        [sys.executable, "-c", script, "build", str(recipe)],
+        cwd=cli.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000)),
+    )
+    assert limited.returncode == 1, limited.stderr
+    last = limited.stderr.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert "finished shards are kept: make room and run the same command again" in last
+    assert not (cli.folder / "releases/small").exists()
+    assert not list(cli.folder.glob(".synthkit/*/shards/*.tar"))
+    assert cli("build", recipe).exit_code == 0
+    assert digests(cli.folder / "releases/small/data") == digests(small_release / "data")
+
+
+def test_debug_shows_the_traceback(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNTHKIT_DEBUG", "1")
+    result = cli("build", "gone.yaml")
+    assert result.exit_code == 1
+    assert type(result.exception).__name__ == "RecipeError"

@@ -1,0 +1,284 @@
+"""Builds: what they leave, that they can be killed anywhere, and that the bytes are always the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Cli, digests
+
+
+def start(cli: Cli, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "synthkit", *arguments],
+        cwd=cli.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+
+
+def wait_for(condition: object, process: subprocess.Popen[str], seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def finished_shards(cli: Cli) -> int:
+    return len(list(cli.folder.glob(".synthkit/*/shards/*.tar")))
+
+
+# Enough steps that a shard takes about a second and a kill lands inside one.
+SLOW = ("--set", "sampler.steps=25")
+
+
+@pytest.fixture(scope="module")
+def slow_release(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    cli = Cli(tmp_path_factory.mktemp("slow"))
+    assert cli("build", cli.recipe(), *SLOW).exit_code == 0
+    return digests(cli.folder / "releases")
+
+
+def test_three_kills_change_no_byte(cli: Cli, slow_release: dict[str, str]) -> None:
+    cli.recipe()
+    for shards_before_the_kill in (0, 1, 2):
+        process = start(cli, "build", "recipe.yaml", *SLOW)
+        wait_for(
+            lambda: (
+                finished_shards(cli) >= shards_before_the_kill  # noqa: B023
+                and list(cli.folder.glob(".synthkit/*/shards/.*.tar.tmp"))
+            ),
+            process,
+        )
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert not (cli.folder / "releases" / "small").exists()
+    result = cli("build", "recipe.yaml", *SLOW)
+    assert result.exit_code == 0
+    assert digests(cli.folder / "releases") == slow_release
+
+
+def test_ctrl_c_exits_130_and_the_same_command_goes_on(cli: Cli, slow_release: dict[str, str]) -> None:
+    cli.recipe()
+    process = start(cli, "build", "recipe.yaml", *SLOW)
+    wait_for(lambda: finished_shards(cli) >= 1, process)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped; finished shards are kept and the same command goes on" in error
+    assert "Traceback" not in error
+    result = cli("build", "recipe.yaml", *SLOW)
+    made_now = int(result.output.split(" of them made now")[0].split()[-1])
+    assert 0 < made_now < 76
+    assert digests(cli.folder / "releases") == slow_release
+
+
+def test_a_second_build_at_the_same_time_stops_and_names_the_first(cli: Cli) -> None:
+    cli.recipe()
+    process = start(cli, "build", "recipe.yaml", *SLOW)
+    wait_for(lambda: list(cli.folder.glob(".synthkit/*/shards")), process)
+    second = cli("build", "recipe.yaml", *SLOW)
+    assert second.exit_code == 1
+    assert f"error: small: process {process.pid} is building it already" in second.output
+    _, error = process.communicate(timeout=90)
+    assert process.returncode == 0, error
+    assert cli("verify", "releases/small").exit_code == 0
+
+
+def test_in_another_folder_and_fresh_the_bytes_are_the_same(cli: Cli, small_release: Path) -> None:
+    recipe = cli.recipe()
+    assert cli("build", recipe, "--out", cli.folder / "elsewhere").exit_code == 0
+    assert digests(cli.folder / "elsewhere" / "small") == digests(small_release)
+    again = cli("build", recipe, "--out", cli.folder / "elsewhere", "--fresh")
+    assert "76 of them made now" in again.output
+    assert digests(cli.folder / "elsewhere" / "small") == digests(small_release)
+    assert not (cli.folder / "releases").exists()
+    assert not (cli.folder / ".synthkit").exists()
+
+
+def test_the_releases_own_recipe_rebuilds_it(cli: Cli, small_release: Path) -> None:
+    assert cli("build", small_release / "recipe.yaml").exit_code == 0
+    assert digests(cli.folder / "releases" / "small") == digests(small_release)
+
+
+def test_an_unchanged_rebuild_does_nothing_quickly(cli: Cli) -> None:
+    recipe = cli.recipe()
+    cli("build", recipe)
+    before = {path: path.stat().st_mtime_ns for path in (cli.folder / "releases").rglob("*")}
+    started = time.monotonic()
+    result = cli("build", recipe)
+    assert time.monotonic() - started < 3
+    assert result.exit_code == 0
+    assert "releases/small: up to date, 76 images; nothing to do" in result.output
+    assert {path: path.stat().st_mtime_ns for path in (cli.folder / "releases").rglob("*")} == before
+
+
+def test_new_words_rewrite_the_card_and_generate_nothing(cli: Cli) -> None:
+    recipe = cli.recipe()
+    cli("build", recipe)
+    shards = digests(cli.folder / "releases" / "small" / "data")
+    result = cli("build", recipe, "--set", "summary=New words.", "--set", "version=1.2.4")
+    assert result.exit_code == 0
+    assert "0 of them made now" in result.output
+    release = cli.folder / "releases" / "small"
+    assert "New words." in (release / "README.md").read_text()
+    assert digests(release / "data") == shards
+    assert cli("verify", release).exit_code == 0
+
+
+def test_a_lost_release_folder_comes_back_without_generating(cli: Cli, small_release: Path) -> None:
+    import shutil
+
+    recipe = cli.recipe()
+    cli("build", recipe)
+    shutil.rmtree(cli.folder / "releases")
+    assert "0 of them made now" in cli("build", recipe).output
+    assert digests(cli.folder / "releases" / "small") == digests(small_release)
+
+
+def test_a_preview_is_marked_and_its_images_are_the_releases(cli: Cli, small_release: Path) -> None:
+    result = cli("build", cli.recipe(), "--limit", "10")
+    assert result.exit_code == 0
+    assert "This is a preview: 10 of 76 images." in result.output
+    preview = cli.folder / "releases" / "small-preview"
+    assert not (cli.folder / "releases" / "small").exists()
+    assert json.loads((preview / "manifest.json").read_text())["partial"] == {"of": 76}
+    card = (preview / "README.md").read_text()
+    assert "**Preview, not a release.** The first 10 of 76 images." in card
+    assert "(a preview of 76)" in cli("verify", preview).output
+
+    def hashes(release: Path) -> list[str]:
+        import pyarrow.parquet as pq
+
+        column: list[str] = pq.read_table(release / "provenance/train.parquet")["image_sha256"].to_pylist()
+        return column
+
+    assert hashes(preview) == hashes(small_release)[:10]
+    assert cli("build", cli.recipe(), "--limit", "3").exit_code == 0
+
+
+def test_a_limit_beyond_the_end_is_the_whole_set_but_stays_apart(cli: Cli, small_release: Path) -> None:
+    assert cli("build", cli.recipe(), "--limit", "1000").exit_code == 0
+    preview = cli.folder / "releases" / "small-preview"
+    assert digests(preview / "data") == digests(small_release / "data")
+
+
+def test_another_recipes_release_is_not_touched(cli: Cli) -> None:
+    recipe = cli.recipe()
+    cli("build", recipe)
+    before = digests(cli.folder / "releases")
+    other = cli("build", recipe, "--set", "seed=8")
+    assert other.exit_code == 1
+    assert "releases/small: was built from another recipe" in other.output
+    assert "--overwrite" in other.output
+    assert digests(cli.folder / "releases") == before
+    assert cli("build", recipe, "--set", "seed=8", "--overwrite").exit_code == 0
+    assert digests(cli.folder / "releases") != before
+
+
+def test_a_folder_that_is_no_release_is_not_touched(cli: Cli) -> None:
+    thesis = cli.folder / "releases" / "small" / "thesis.txt"
+    thesis.parent.mkdir(parents=True)
+    thesis.write_text("years of work")
+    result = cli("build", cli.recipe())
+    assert result.exit_code == 1
+    assert "releases/small: exists and is not a release" in result.output
+    assert thesis.read_text() == "years of work"
+
+
+def test_what_a_kill_leaves_is_removed(cli: Cli, small_release: Path) -> None:
+    recipe = cli.recipe()
+    cli("build", recipe)
+    work = next((cli.folder / ".synthkit").glob("small-*"))
+    first = sorted((work / "shards").glob("*.tar"))[0]
+    first.with_suffix(".json").unlink()
+    (work / "shards" / ".train-00000-of-00004.tar.tmp").write_bytes(b"half")
+    (work / "embeddings.npy").write_bytes(b"half")
+    import shutil
+
+    shutil.rmtree(cli.folder / "releases")
+    result = cli("build", recipe)
+    assert "24 of them made now" in result.output
+    assert not list(work.rglob(".*.tmp"))
+    assert digests(cli.folder / "releases" / "small") == digests(small_release)
+
+
+def test_a_replacement_cut_off_between_its_renames_is_undone(cli: Cli) -> None:
+    recipe = cli.recipe()
+    cli("build", recipe)
+    release = cli.folder / "releases" / "small"
+    before = digests(release)
+    release.rename(release.with_name(".small.old"))
+    assert "nothing to do" in cli("build", recipe).output
+    assert digests(release) == before
+
+
+def test_another_environment_is_not_mixed_in(cli: Cli) -> None:
+    import shutil
+
+    recipe = cli.recipe()
+    cli("build", recipe)
+    shutil.rmtree(cli.folder / "releases")
+    path = next((cli.folder / ".synthkit").glob("*/environment.json"))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "torch": "1.0.0"}))
+    result = cli("build", recipe)
+    assert result.exit_code == 1
+    assert "was begun in another environment (torch 1.0.0 -> " in result.output
+    assert cli("build", recipe, "--fresh").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["random-image", "dropout", "mixup", "cutmix-dropout", "embed-mixup", "embed-mixup-dropout", "text-only"],
+)
+def test_every_kind_of_method_builds_and_records_what_it_did(cli: Cli, method: str) -> None:
+    recipe = cli.recipe("target_per_class: 9")
+    result = cli("build", recipe, "--set", f"conditioning.method={method}", "--set", "sampler.steps=2")
+    assert result.exit_code == 0, result.output
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(cli.folder / "releases/small/provenance/train.parquet").to_pylist()
+    mixes, pixels = "mix" in method, method.startswith(("mixup", "cutmix"))
+    for row in rows:
+        assert row["method"] == method
+        assert len(row["sources"]) == (0 if method == "text-only" else 2 if mixes else 1)
+        assert (row["lam"] == 1.0) is not mixes
+        assert len(row["crops"]) == (2 if pixels else 0)
+        assert len(row["region"]) == (4 if method.startswith("cutmix") else 0)
+        assert row["dropout"] == (0.4 if method.endswith("dropout") else 0.0)
+    assert cli("verify", "releases/small").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("image_format", "extension", "kind"), [("jpeg", "jpg", "JPEG"), ("webp", "webp", "WEBP")]
+)
+def test_other_formats_and_sizes(cli: Cli, image_format: str, extension: str, kind: str) -> None:
+    import io
+    import tarfile
+
+    from PIL import Image
+
+    recipe = cli.recipe("target_per_class: 9")
+    changes = (
+        "--set",
+        f"output.format={image_format}",
+        "--set",
+        "output.size=48",
+        "--set",
+        "output.quality=80",
+    )
+    assert cli("build", recipe, *changes).exit_code == 0
+    with tarfile.open(cli.folder / "releases/small/data/train-00000-of-00002.tar") as tar:
+        image = Image.open(io.BytesIO(tar.extractfile(f"000000000.{extension}").read()))  # type: ignore[union-attr]
+    assert (image.format, image.size) == (kind, (48, 48))
+    assert cli("verify", "releases/small").exit_code == 0

@@ -1,0 +1,133 @@
+"""The command line itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from synthkit import __version__
+from tests.conftest import Cli
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = ("build", "plan", "verify", "schema", "doctor")
+
+
+def run(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "synthkit", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+    )
+
+
+def test_version_and_help(cli: Cli) -> None:
+    assert cli("--version").output == f"synthkit {__version__}\n"
+    text = cli("--help").output
+    assert all(command in text for command in COMMANDS)
+    assert "synthkit build recipes/digits_lt_ecd.yaml" in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_commands_help_has_an_example(cli: Cli, command: str) -> None:
+    result = cli(command, "--help")
+    assert result.exit_code == 0
+    assert "Example" in result.output
+    assert f"synthkit {command}" in result.output
+
+
+def test_light_commands_do_not_load_heavy_libraries(tmp_path: Path) -> None:
+    heavy = "{'torch', 'diffusers', 'transformers', 'datasets'}"
+    recipe = ROOT / "recipes" / "digits_lt_ecd.yaml"
+    for command in (["--help"], ["schema"], ["plan", str(recipe)]):
+        script = (
+            "import sys\nfrom synthkit.cli import app\n"
+            f"try: app({command!r})\nexcept SystemExit: pass\n"
+            f"print('LOADED', sorted({heavy} & set(sys.modules)))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        assert done.stdout.splitlines()[-1] == "LOADED []", command
+
+
+def test_plan_for_machines(cli: Cli) -> None:
+    plan = json.loads(cli("plan", ROOT / "recipes/digits_lt_ecd.yaml", "--json").output)
+    assert plan["classes"][9] == {"label": 9, "name": "nine", "group": "few", "real": 5, "synthetic": 95}
+    assert plan["groups"]["many"] == {"classes": 3, "real": 133, "synthetic": 167}
+    assert plan["totals"] == {"real": 224, "synthetic": 776, "shards": 7}
+    assert plan["estimate"]["seconds"] is None
+
+
+def test_plan_for_people(cli: Cli) -> None:
+    text = cli("plan", cli.recipe()).output
+    assert "small 1.2.3: embed-cutmix-dropout, guidance 2.0" in text
+    rows = [line.split() for line in text.splitlines()]
+    assert ["9", "nine", "few", "2", "10", "12"] in rows
+    assert ["all", "10", "44", "76", "120"] in rows
+    assert "76 images in 4 shard(s), about " in text
+    assert "time unknown until a first build" in text
+
+
+def test_after_a_build_plan_knows_its_rate(cli: Cli) -> None:
+    recipe = cli.recipe()
+    cli("build", recipe, "--limit", "16")
+    result = json.loads(cli("plan", recipe, "--json").output)
+    assert result["estimate"]["seconds"] > 0
+    assert 1000 < result["estimate"]["bytes"] / 76 < 10_000
+    assert "at the last build's rate" in cli("plan", recipe).output
+    other = json.loads(cli("plan", recipe, "--set", "sampler.steps=50", "--json").output)
+    assert other["estimate"]["seconds"] is None
+
+
+def test_doctor(cli: Cli) -> None:
+    result = cli("doctor")
+    assert result.exit_code == 0, result.output
+    for word in ("synthkit", "python", "torch", "cpu", "write access", "disk", "embedded model"):
+        assert word in result.output
+    blocked = cli("doctor", "--out", "/proc/nowhere")
+    assert ("A build would stop" in blocked.output) is (blocked.exit_code == 1)
+
+
+def test_progress_is_plain_lines_off_a_terminal(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(
+        (ROOT / "tests" / "conftest.py").read_text().split('"""\\\n')[1].split('"""')[0]
+    )
+    done = run("build", "r.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "generating: 76 of 76 images, " in done.stderr
+    assert "images/s, 0 s left" in done.stderr
+    assert "\x1b" not in done.stderr
+    assert done.stdout.startswith("releases/small: 76 images in 4 shard(s), 76 of them made now in ")
+
+
+def test_a_users_mistake_is_one_line_without_a_traceback(tmp_path: Path) -> None:
+    done = run("build", "nothing.yaml", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: nothing.yaml: there is no such recipe\n"
+
+
+def test_a_pipe_that_closes_early_is_no_error(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m synthkit schema | head -1"
+    done = subprocess.run(
+        command,
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    assert done.stdout == "{\n"
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,136 @@
+"""`synthkit verify`: every way a release can be damaged is found and named."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Cli
+
+SHARD = "data/train-00001-of-00004.tar"
+
+
+@pytest.fixture
+def copy(small_release: Path, tmp_path: Path) -> Path:
+    shutil.copytree(small_release, tmp_path / "small")
+    return tmp_path / "small"
+
+
+def faults(cli: Cli, release: Path) -> str:
+    result = cli("verify", release)
+    assert result.exit_code == 1
+    return result.output
+
+
+def seal(release: Path, path: str) -> None:
+    """Make the manifest agree with a changed file, as a careful forger would."""
+    manifest = json.loads((release / "manifest.json").read_text())
+    for file in manifest["files"]:
+        if file["path"] == path:
+            content = (release / path).read_bytes()
+            file |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (release / "manifest.json").write_text(json.dumps(manifest))
+
+
+def rewrite(release: Path, change: Callable[[list[tuple[tarfile.TarInfo, bytes]]], None]) -> None:
+    with tarfile.open(release / SHARD) as archive:
+        members = [(member, archive.extractfile(member).read()) for member in archive]  # type: ignore[union-attr]
+    change(members)
+    with tarfile.open(release / SHARD, "w", format=tarfile.USTAR_FORMAT) as archive:
+        for member, content in members:
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    seal(release, SHARD)
+
+
+def test_a_whole_release(cli: Cli, copy: Path) -> None:
+    result = cli("verify", copy)
+    assert result.exit_code == 0
+    assert "small 1.2.3 is intact: 76 images in 4 shards, 8 files" in result.output
+
+
+def test_one_flipped_bit(cli: Cli, copy: Path) -> None:
+    raw = bytearray((copy / SHARD).read_bytes())
+    raw[5000] ^= 1
+    (copy / SHARD).write_bytes(raw)
+    assert f"{copy}/{SHARD}: has sha256 " in faults(cli, copy)
+
+
+def test_a_truncated_shard_a_missing_file_and_a_stray_one_are_all_reported(cli: Cli, copy: Path) -> None:
+    (copy / SHARD).write_bytes((copy / SHARD).read_bytes()[:10240])
+    (copy / "recipe.yaml").unlink()
+    (copy / "data" / "extra.tar").write_bytes(b"")
+    told = faults(cli, copy)
+    assert f"{SHARD}: has 10,240 bytes, the manifest says " in told
+    assert "recipe.yaml: is missing" in told
+    assert "data/extra.tar: is not in the manifest" in told
+    assert "3 fault(s)" in told
+
+
+def test_hidden_files_of_git_and_the_hub_are_no_fault(cli: Cli, copy: Path) -> None:
+    (copy / ".gitattributes").write_text("*.tar filter=lfs\n")
+    (copy / ".cache").mkdir()
+    (copy / ".cache" / "x").write_text("")
+    assert cli("verify", copy).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda members: members.pop(4), "sample 000000025 should be cls, json, png; found"),
+        (lambda members: members.insert(0, members.pop(5)), "sample 000000024 should be"),
+        (lambda members: members.__delitem__(slice(0, 3)), "sample 000000024 should be"),
+        (lambda members: members.__delitem__(slice(-3, None)), "holds 23 images, the manifest says 24"),
+        (lambda members: setattr(members[0][0], "mtime", 1), "000000024.cls has an owner or a time"),
+        (lambda members: setattr(members[0][0], "uname", "me"), "000000024.cls has an owner or a time"),
+        (
+            lambda members: members.__setitem__(1, (members[1][0], b"{}")),
+            "000000024.json is not a provenance record",
+        ),
+        (
+            lambda members: members.__setitem__(1, (members[1][0], b'{"recipe_digest": "feedfacefeedface"}')),
+            "000000024.json belongs to recipe feedfacefeed",
+        ),
+    ],
+)
+def test_a_shard_of_another_shape_with_a_matching_manifest(
+    cli: Cli, copy: Path, change: Callable[[list[tuple[tarfile.TarInfo, bytes]]], None], told: str
+) -> None:
+    rewrite(copy, change)
+    assert f"{SHARD}: {told}" in faults(cli, copy)
+
+
+def test_a_shard_that_is_no_tar(cli: Cli, copy: Path) -> None:
+    (copy / SHARD).write_bytes(b"not a tar" * 2000)
+    seal(copy, SHARD)
+    assert f"{SHARD}: is not a tar that can be read" in faults(cli, copy)
+
+
+def test_counts_that_do_not_add_up(cli: Cli, copy: Path) -> None:
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["classes"][0]["synthetic"] += 1
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    assert "manifest.json: counts differ: 76 images, 76 in shards, 77 in classes" in faults(cli, copy)
+
+
+@pytest.mark.parametrize("path", ["../outside", "/etc/hostname", "data/../../outside"])
+def test_a_manifest_that_points_outside_is_refused(cli: Cli, copy: Path, path: str) -> None:
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["files"][0]["path"] = path
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    told = faults(cli, copy)
+    assert "manifest.json: is not a manifest: files.0.path" in told
+    assert "is not a path inside a release" in told
+
+
+def test_what_is_no_release(cli: Cli, tmp_path: Path) -> None:
+    assert "is not a release: it has no manifest.json" in faults(cli, tmp_path)
+    (tmp_path / "manifest.json").write_text("{")
+    assert "manifest.json: is not a manifest" in faults(cli, tmp_path)
