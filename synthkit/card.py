@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from synthkit.conditioning import METHODS
 from synthkit.records import arrow_schema
 from synthkit.shards import SPLIT
 
@@ -15,16 +16,6 @@ if TYPE_CHECKING:
 
 # The Hub's size categories, smallest first.
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-
-_METHOD_WORDS = {
-    "random-image": "the embedding of one real image of the class",
-    "dropout": "the embedding of one real image, coordinates dropped at random",
-    "mixup": "two real images of the class blended in pixels",
-    "cutmix": "two real images of the class, a box of one pasted into the other",
-    "embed-mixup": "the embeddings of two real images of the class blended",
-    "embed-cutmix": "the embedding of one real image with a span of coordinates from another's",
-    "text-only": "the class name alone",
-}
 
 
 def render_card(manifest: Manifest, example: dict[str, Any]) -> str:
@@ -45,7 +36,7 @@ def render_card(manifest: Manifest, example: dict[str, Any]) -> str:
         address=manifest.repo_id or f"releases/{manifest.name}",
         revision_argument=f'revision="v{manifest.version}", ' if manifest.repo_id else "",
         shard_pattern=_shard_pattern(len(manifest.shards)),
-        method_words=method_words(manifest.method),
+        formula=METHODS[manifest.method].formula,
     )
 
 
@@ -63,13 +54,6 @@ def front_matter(manifest: Manifest) -> dict[str, Any]:
         ],
         "dataset_info": _dataset_info(manifest),
     }
-
-
-def method_words(method: str) -> str:
-    """A method in words."""
-    base = method.removesuffix("-dropout")
-    words = _METHOD_WORDS[base]
-    return words if base == method else f"{words}, then coordinates dropped at random"
 
 
 def _dataset_info(manifest: Manifest) -> dict[str, Any]:

@@ -125,8 +125,8 @@ def verify(
         from synthkit.verify import verify_release
 
         total = sum(file.bytes for file in read_manifest(release).files)
-        with progress("verifying", total, unit="bytes") as advance:
-            report = verify_release(release, advance)
+        with progress("verifying", total / 1e6, unit="MB") as advance:
+            report = verify_release(release, lambda count: advance(count / 1e6))
         for fault in report.faults:
             print(f"{release / fault.path}: {fault.reason}", file=sys.stderr)
         if report.faults:

@@ -60,9 +60,13 @@ class EmbeddingMix(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One row of the method table: how many sources, what mixes them, whether coordinates drop."""
+    """One row of the method table: how many sources, what mixes them, whether coordinates drop.
+
+    `formula` is the conditioning in the paper's notation and in words.
+    """
 
     name: str
+    formula: str
     sources: int
     pixels: PixelMix | None = None
     embeddings: EmbeddingMix | None = None
@@ -196,16 +200,50 @@ def _two_crops(
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Method("random-image", sources=1),
-        Method("dropout", sources=1, drops=True),
-        Method("mixup", sources=2, pixels=mixup_pixels),
-        Method("cutmix", sources=2, pixels=cutmix_pixels),
-        Method("embed-mixup", sources=2, embeddings=mixup_embeddings),
-        Method("embed-cutmix", sources=2, embeddings=cutmix_embeddings),
-        Method("mixup-dropout", sources=2, pixels=mixup_pixels, drops=True),
-        Method("cutmix-dropout", sources=2, pixels=cutmix_pixels, drops=True),
-        Method("embed-mixup-dropout", sources=2, embeddings=mixup_embeddings, drops=True),
-        Method("embed-cutmix-dropout", sources=2, embeddings=cutmix_embeddings, drops=True),
-        Method("text-only", sources=0),
+        Method("random-image", "f(x1): the embedding of one real image", sources=1),
+        Method("dropout", "drop(f(x1)): coordinates dropped", sources=1, drops=True),
+        Method("mixup", "f(mixup(x1, x2)): two images blended", sources=2, pixels=mixup_pixels),
+        Method("cutmix", "f(cutmix(x1, x2)): a box of one in the other", sources=2, pixels=cutmix_pixels),
+        Method(
+            "embed-mixup",
+            "mixup(f(x1), f(x2)): two embeddings blended",
+            sources=2,
+            embeddings=mixup_embeddings,
+        ),
+        Method(
+            "embed-cutmix",
+            "cutmix(f(x1), f(x2)): a span of coordinates from the other",
+            sources=2,
+            embeddings=cutmix_embeddings,
+        ),
+        Method(
+            "mixup-dropout",
+            "drop(f(mixup(x1, x2))): two images blended, coordinates dropped",
+            sources=2,
+            pixels=mixup_pixels,
+            drops=True,
+        ),
+        Method(
+            "cutmix-dropout",
+            "drop(f(cutmix(x1, x2))): a box of one in the other, coordinates dropped",
+            sources=2,
+            pixels=cutmix_pixels,
+            drops=True,
+        ),
+        Method(
+            "embed-mixup-dropout",
+            "drop(mixup(f(x1), f(x2))): two embeddings blended, coordinates dropped",
+            sources=2,
+            embeddings=mixup_embeddings,
+            drops=True,
+        ),
+        Method(
+            "embed-cutmix-dropout",
+            "drop(cutmix(f(x1), f(x2))): a span of coordinates from the other, coordinates dropped",
+            sources=2,
+            embeddings=cutmix_embeddings,
+            drops=True,
+        ),
+        Method("text-only", "zeros: the class name alone", sources=0),
     )
 }

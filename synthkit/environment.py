@@ -36,7 +36,7 @@ def describe(device: str) -> dict[str, str]:
     return {
         "device": device_name(device),
         "machine": platform.machine(),
-        "python": platform.python_version(),
+        "python": ".".join(platform.python_version_tuple()[:2]),
         "synthkit": __version__,
         **library_versions(),
     }

@@ -21,6 +21,7 @@ from synthkit.sources import open_source
 from synthkit.work import WORK_FOLDER, Workspace, locked
 
 if TYPE_CHECKING:
+    from synthkit.build import ShardBuilder
     from synthkit.recipe import Recipe
 
 RELEASES = Path("releases")
@@ -128,7 +129,7 @@ def _generate_missing(facts: Facts, workspace: Workspace, options: Options) -> i
     return to_make
 
 
-def _builder(facts: Facts, workspace: Workspace, device: str) -> Any:
+def _builder(facts: Facts, workspace: Workspace, device: str) -> ShardBuilder:
     from synthkit.build import ShardBuilder
 
     recipe, real = facts.recipe, facts.real

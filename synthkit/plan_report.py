@@ -125,6 +125,5 @@ def _table(*columns: str) -> Any:
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        text = column in ("class", "group") and columns[0] in ("label", column)
-        table.add_column(column, justify="left" if text else "right")
+        table.add_column(column, justify="left" if column in ("class", "group") else "right")
     return table

@@ -17,8 +17,8 @@ _PLAIN_EVERY_S = 5.0
 
 @contextmanager
 def progress(
-    what: str, total: int, *, done: int = 0, unit: str = "images"
-) -> Iterator[Callable[[int], None]]:
+    what: str, total: float, *, done: int = 0, unit: str = "images"
+) -> Iterator[Callable[[float], None]]:
     """Show work on `total` units, `done` of them finished before; yields the function that advances it."""
     if total <= done:
         yield lambda count: None
@@ -31,20 +31,20 @@ def progress(
 
 
 class _PlainLines:
-    def __init__(self, what: str, total: int, done: int, unit: str) -> None:
+    def __init__(self, what: str, total: float, done: int, unit: str) -> None:
         self._what, self._total, self._unit = what, total, unit
-        self._first = self._done = done
+        self._first = self._done = float(done)
         self._start = self._shown = time.monotonic()
 
-    def advance(self, count: int) -> None:
+    def advance(self, count: float) -> None:
         self._done += count
         now = time.monotonic()
-        if now - self._shown >= _PLAIN_EVERY_S or self._done >= self._total:
+        if now - self._shown >= _PLAIN_EVERY_S or self._done >= self._total * (1 - 1e-9):
             self._shown = now
             rate = (self._done - self._first) / max(now - self._start, 1e-9)
-            left = (self._total - self._done) / rate if rate else 0.0
+            left = max(self._total - self._done, 0) / rate if rate else 0.0
             print(
-                f"{self._what}: {self._done:,} of {self._total:,} {self._unit}, "
+                f"{self._what}: {self._done:,.0f} of {self._total:,.0f} {self._unit}, "
                 f"{rate:,.1f} {self._unit}/s, {duration(left)} left",
                 file=sys.stderr,
                 flush=True,

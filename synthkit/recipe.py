@@ -77,6 +77,7 @@ class FolderSourceConfig(_Source):
     )
 
 
+SOURCES: dict[str, type[_Source]] = {"digits": DigitsSourceConfig, "folder": FolderSourceConfig}
 SourceConfig = Annotated[DigitsSourceConfig | FolderSourceConfig, Field(discriminator="kind")]
 
 

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from synthkit.errors import RecipeError
-from synthkit.recipe import DigitsSourceConfig, FolderSourceConfig, Recipe
+from synthkit.recipe import SOURCES, Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,7 +36,6 @@ _BOUNDS = {
     "less_than_equal": ("at most", "le"),
     "less_than": ("less than", "lt"),
 }
-_SOURCES: dict[str, type[BaseModel]] = {"digits": DigitsSourceConfig, "folder": FolderSourceConfig}
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,9 +211,9 @@ def _message(detail: ErrorDetails, path: KeyPath, parent: type[BaseModel]) -> st
         field = parent.model_fields.get(str(path[-1]))
         return f"is missing: {field.description}" if field else "is missing"
     if kind == "union_tag_not_found":
-        return f"needs `kind:`, one of {', '.join(_SOURCES)}"
+        return f"needs `kind:`, one of {', '.join(SOURCES)}"
     if kind == "union_tag_invalid":
-        return _choice(context["tag"], list(_SOURCES))
+        return _choice(context["tag"], list(SOURCES))
     if kind == "literal_error":
         return _choice(value, _choices(parent, str(path[-1])))
     if kind in _BOUNDS:
@@ -235,8 +234,8 @@ def _resolve(loc: Iterable[str | int], data: dict[str, Any]) -> tuple[KeyPath, t
     holder: type[BaseModel] = Recipe
     model: type[BaseModel] | None = Recipe
     for step in loc:
-        if path == ["source"] and step in _SOURCES:
-            model = _SOURCES[str(step)]
+        if path == ["source"] and step in SOURCES:
+            model = SOURCES[str(step)]
             continue
         holder = model or holder
         path.append(step)

@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from synthkit.card import method_words, render_card
+from synthkit.card import render_card
 from synthkit.errors import ReleaseError
 from synthkit.manifest import (
     MANIFEST,
@@ -211,8 +211,7 @@ def _sheet(
         for label in sorted(examples)
     ]
     title = f"{manifest.name} {manifest.version}" + (" (preview)" if manifest.partial else "")
-    subtitle = f"{method_words(manifest.method)}: real sources (small), synthetic (framed)"
-    return contact_sheet(title, subtitle, rows)
+    return contact_sheet(title, f"{manifest.method}: real sources, and what they became (framed)", rows)
 
 
 def _example(folder: Path, facts: Facts, record: Mapping[str, Any]) -> Example:

@@ -75,25 +75,41 @@ class UnclipGenerator:
         """(N, H, W, 3) uint8 from (N, D) embeddings, N prompts and N seeds; N at most a batch."""
         count, torch = len(seeds), self._torch
         rows = _padded(range(count), self._sampler.batch_size)
-        self.embed_prompts(["", *prompts])
-        text = torch.stack([self._prompts[prompts[row]] for row in rows])
-        images = self._pipeline(
-            image_embeds=torch.from_numpy(embeddings[rows]).to(self._device, self._dtype),
-            prompt_embeds=text,
-            negative_prompt_embeds=self._prompts[""].expand_as(text),
-            generator=[torch.Generator("cpu").manual_seed(seeds[row]) for row in rows],
-            num_inference_steps=self._sampler.steps,
-            guidance_scale=self._sampler.guidance_scale,
-            noise_level=self._sampler.noise_level,
-            output_type="np",
-        ).images[:count]
+        try:
+            images = self._sample(
+                embeddings[rows], [prompts[row] for row in rows], [seeds[row] for row in rows]
+            )
+        except torch.OutOfMemoryError:
+            raise GeneratorError(
+                f"the device has too little memory for batches of {self._sampler.batch_size}: "
+                "lower sampler.batch_size"
+            ) from None
         if not np.isfinite(images).all():
             raise GeneratorError(
                 "the model made values that are not numbers: model.dtype is too narrow for it; "
                 "use bfloat16 or float32"
             )
-        pixels: NDArray[np.uint8] = np.rint(images * 255).astype(np.uint8)
+        pixels: NDArray[np.uint8] = np.rint(images[:count] * 255).astype(np.uint8)
         return pixels
+
+    def _sample(
+        self, embeddings: NDArray[np.float32], prompts: Sequence[str], seeds: Sequence[int]
+    ) -> NDArray[np.float32]:
+        """A whole batch through the pipeline: (N, H, W, 3) float32 in [0, 1]."""
+        torch = self._torch
+        self.embed_prompts(["", *prompts])
+        text = torch.stack([self._prompts[prompt] for prompt in prompts])
+        images: NDArray[np.float32] = self._pipeline(
+            image_embeds=torch.from_numpy(embeddings).to(self._device, self._dtype),
+            prompt_embeds=text,
+            negative_prompt_embeds=self._prompts[""].expand_as(text),
+            generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+            num_inference_steps=self._sampler.steps,
+            guidance_scale=self._sampler.guidance_scale,
+            noise_level=self._sampler.noise_level,
+            output_type="np",
+        ).images
+        return images
 
     def _embed_batch(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         batch = [images[row] for row in _padded(range(len(images)), self._sampler.batch_size)]

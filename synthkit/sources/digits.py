@@ -8,8 +8,8 @@ the SHA-256 of their 64 pixels (exact duplicates kept once, over all classes and
 
 * the first 30 are the `test` part (balanced, 300 images),
 * the next 60 are the training pool, of which `train` takes a long tail of
-  `round(max_per_class * imbalance_factor ** (-c / 9))` for class c (Cui et al. 2019, equation in
-  section 4.1: the CIFAR-LT profile), so 57 zeros down to 5 nines by default,
+  `round(max_per_class * imbalance_factor ** (-c / 9))` for class c (the exponential profile of
+  Cui et al. 2019 for long-tailed CIFAR), so 57 zeros down to 5 nines by default,
 * the rest is `pretrain`, the only part that the embedded model has seen.
 """
 

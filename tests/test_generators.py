@@ -1,0 +1,150 @@
+"""The generator: an image depends on its own row and the batch's shape, and is what diffusers makes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from synthkit.generators import image_edge, load
+from synthkit.generators.checkpoint import BUILTIN, Checkpoint, content_revision, locate
+from synthkit.generators.unclip import SCHEDULERS
+from synthkit.recipe import Model, Sampler
+from synthkit.sources.digits import CLASSES, DigitsSource
+
+SAMPLER = Sampler(steps=4, guidance_scale=2.0, batch_size=8)
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> Checkpoint:
+    return locate(Model(id="builtin:tiny-unclip-digits"))
+
+
+@pytest.fixture(scope="module")
+def generator(checkpoint: Checkpoint) -> Any:
+    return load(checkpoint, dtype="float32", sampler=SAMPLER, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def rows(generator: Any) -> tuple[np.ndarray, list[str], list[int]]:
+    """Eight embeddings, prompts and seeds."""
+    source = DigitsSource("test")
+    positions = range(0, 240, 30)
+    embeddings = generator.embed_images([source.load(position)[0] for position in positions])
+    prompts = [CLASSES[source.listing.labels[position]] for position in positions]
+    return embeddings, prompts, list(range(100, 108))
+
+
+def test_images_are_uint8_of_the_models_size(generator: Any, rows: Any, checkpoint: Checkpoint) -> None:
+    images = generator.generate(*rows)
+    assert (images.shape, images.dtype) == ((8, 32, 32, 3), np.uint8)
+    assert images.reshape(8, -1).std(axis=1).min() > 10
+    assert image_edge(checkpoint) == 32
+
+
+def test_order_neighbours_and_padding_change_no_bit(generator: Any, rows: Any) -> None:
+    embeddings, prompts, seeds = rows
+    whole = generator.generate(embeddings, prompts, seeds)
+    order = [5, 2, 7, 0]
+    some = generator.generate(embeddings[order], [prompts[i] for i in order], [seeds[i] for i in order])
+    np.testing.assert_array_equal(some, whole[order])
+    alone = generator.generate(embeddings[3:4], prompts[3:4], seeds[3:4])
+    np.testing.assert_array_equal(alone[0], whole[3])
+
+
+def test_the_number_of_threads_changes_no_bit(generator: Any, rows: Any) -> None:
+    before = torch.get_num_threads()
+    images = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            images.append(generator.generate(*rows))
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_array_equal(*images)
+
+
+def test_an_embedding_does_not_depend_on_its_neighbours(generator: Any, rows: Any) -> None:
+    source = DigitsSource("test")
+    images = [source.load(position)[0] for position in range(0, 240, 30)]
+    np.testing.assert_array_equal(generator.embed_images(images[6:]), rows[0][6:])
+    assert generator.embed_images(images * 2).shape == (16, generator.embedding_size)
+
+
+def test_seed_prompt_and_embedding_all_matter(generator: Any, rows: Any) -> None:
+    embeddings, prompts, seeds = rows
+    whole = generator.generate(embeddings, prompts, seeds)
+    for changed in (
+        generator.generate(embeddings, prompts, [seed + 1 for seed in seeds]),
+        generator.generate(embeddings, prompts[1:] + prompts[:1], seeds),
+        generator.generate(embeddings[::-1].copy(), prompts, seeds),
+    ):
+        assert (changed != whole).reshape(8, -1).any(axis=1).all()
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.0, 10.0])
+def test_the_images_are_those_of_the_stock_pipeline(checkpoint: Checkpoint, guidance: float) -> None:
+    """Called as its documentation does: images and prompts in, PIL out."""
+    from diffusers import StableUnCLIPImg2ImgPipeline
+
+    sampler = SAMPLER.model_copy(update={"guidance_scale": guidance})
+    ours = load(checkpoint, dtype="float32", sampler=sampler, device="cpu")
+    source = DigitsSource("test")
+    real = [source.load(position)[0] for position in range(8)]
+    mine = ours.generate(ours.embed_images(real), ["zero"] * 8, list(range(8)))
+    pipeline = StableUnCLIPImg2ImgPipeline.from_pretrained(checkpoint.folder, dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    stock = pipeline(
+        image=real,
+        prompt=["zero"] * 8,
+        generator=[torch.Generator().manual_seed(seed) for seed in range(8)],
+        num_inference_steps=4,
+        guidance_scale=guidance,
+        noise_level=0,
+    ).images
+    difference = np.abs(np.stack([np.asarray(image) for image in stock]).astype(int) - mine)
+    # Prompts are encoded one by one here, in a batch there: the last bit of a grey level may differ.
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 0.01
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_every_scheduler_makes_digits(checkpoint: Checkpoint, rows: Any, name: str) -> None:
+    sampler = Sampler(scheduler=name, steps=12, guidance_scale=2.0, batch_size=8)
+    images = load(checkpoint, dtype="float32", sampler=sampler, device="cpu").generate(*rows)
+    dark, bright = (images < 40).mean(), (images > 150).mean()
+    assert dark > 0.2
+    assert 0.05 < bright < 0.6
+
+
+def test_bfloat16_makes_nearly_the_same(checkpoint: Checkpoint, generator: Any, rows: Any) -> None:
+    narrow = load(checkpoint, dtype="bfloat16", sampler=SAMPLER, device="cpu")
+    assert narrow.embed_images([DigitsSource("test").load(0)[0]]).dtype == np.float32
+    difference = np.abs(narrow.generate(*rows).astype(int) - generator.generate(*rows))
+    assert difference.mean() < 12
+
+
+def test_the_revision_of_a_folder_is_its_content(checkpoint: Checkpoint, tmp_path: Any) -> None:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(checkpoint.folder, copy)
+    assert content_revision(copy) == checkpoint.revision
+    (copy / "notes.md").write_text("not a part of the model")
+    assert content_revision(copy) == checkpoint.revision
+    config = copy / "unet" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "sample_size": 16}))
+    assert content_revision(copy) != checkpoint.revision
+
+
+def test_the_embedded_model_is_small_safe_and_tells_no_path() -> None:
+    files = [path for path in BUILTIN["tiny-unclip-digits"].rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 10_000_000
+    assert {path.suffix for path in files} <= {".json", ".txt", ".safetensors", ".md"}
+    for path in files:
+        if path.suffix == ".json":
+            assert '_name_or_path": "/' not in path.read_text()
+            assert "/tmp" not in path.read_text()
