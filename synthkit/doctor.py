@@ -54,9 +54,10 @@ def _devices() -> Iterator[Check]:
     except ImportError as error:
         yield Check("device", f"torch cannot be imported: {error}", "stop")
         return
-    yield Check(
-        "cpu", f"{os.cpu_count()} cores, {torch.get_num_threads()} torch threads, {device_name('cpu')}"
-    )
+    cores = f"{os.cpu_count()} cores, {torch.get_num_threads()} torch threads"
+    yield Check("cpu", f"{cores}, {device_name('cpu')}")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    yield Check("memory", f"{memory / 2**30:.1f} GiB")
     for index in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(index)
         name = torch.cuda.get_device_name(index)

@@ -76,22 +76,30 @@ def make_release(recipe: Recipe, options: Options) -> Outcome:
 
     Raises a SynthkitError that says what to do; finished shards survive any error.
     """
-    started = time.monotonic()
     name = recipe.name if options.limit is None else f"{recipe.name}-preview"
-    target = options.releases / name
-    with locked(options.work_root, name):
-        _writable(options.releases)
-        environment = describe(choose_device(options.device))
-        facts, workspace = _prepare(recipe, options, environment)
-        restore(target)
-        _refuse_strangers(target, facts, options)
-        if not options.fresh and is_current(target, facts):
-            return _outcome(target, facts, None, started)
-        workspace.open(environment, fresh=options.fresh)
-        generated = _generate_missing(facts, workspace, options)
-        finished = workspace.finished(facts.plan.shards)
-        write_release(target, facts, [finished[shard] for shard in range(facts.plan.shards)])
-        return _outcome(target, facts, generated, started)
+    try:
+        with locked(options.work_root, name):
+            return _make(recipe, options, options.releases / name)
+    except OSError as error:
+        # A write that fails says what is wrong, but not where.
+        error.filename = error.filename or str(options.work_root)
+        raise
+
+
+def _make(recipe: Recipe, options: Options, target: Path) -> Outcome:
+    started = time.monotonic()
+    _writable(options.releases)
+    environment = describe(choose_device(options.device))
+    facts, workspace = _prepare(recipe, options, environment)
+    restore(target)
+    _refuse_strangers(target, facts, options)
+    if not options.fresh and is_current(target, facts):
+        return _outcome(target, facts, None, started)
+    workspace.open(environment, fresh=options.fresh)
+    generated = _generate_missing(facts, workspace, options)
+    finished = workspace.finished(facts.plan.shards)
+    write_release(target, facts, [finished[shard] for shard in range(facts.plan.shards)])
+    return _outcome(target, facts, generated, started)
 
 
 def _prepare(recipe: Recipe, options: Options, environment: dict[str, str]) -> tuple[Facts, Workspace]:

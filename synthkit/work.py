@@ -60,16 +60,15 @@ class Workspace:
 
     def _same_environment(self, now: Mapping[str, str]) -> None:
         path = self.folder / "environment.json"
-        if not path.exists():
-            write_atomically(path, json.dumps(now, indent=1).encode())
-            return
-        before = json.loads(path.read_text())
-        differences = changed(before, now)
-        if differences:
+        differences = changed(json.loads(path.read_text()), now) if path.exists() else ["begun now"]
+        if differences and any(self.shards.glob("*.tar")):
             raise BuildError(
                 f"{self.folder}: was begun in another environment ({', '.join(differences)}), which can "
                 "change bits; go on there, or start again here with --fresh"
             )
+        if differences:
+            self.embeddings.unlink(missing_ok=True)
+            write_atomically(path, json.dumps(now, indent=1).encode())
 
 
 @contextmanager
