@@ -186,14 +186,14 @@ def _load(path: Path, overrides: list[str] | None) -> Recipe:
 def _print_outcome(outcome: Outcome) -> None:
     from synthkit.progress import duration
 
-    if not outcome.written:
+    if outcome.generated is None:
         print(f"{outcome.release}: up to date, {outcome.images:,} images; nothing to do")
         return
-    rate = outcome.generated / outcome.seconds
+    made, seconds = outcome.generated.images, outcome.generated.seconds
+    rate = f", generating at {made / seconds:.1f} images/s on {outcome.device}" if made else ""
     print(
         f"{outcome.release}: {outcome.images:,} images in {outcome.shards} shard(s), "
-        f"{outcome.generated:,} of them made now in {duration(outcome.seconds)} "
-        f"({rate:.1f} images/s on {outcome.device})"
+        f"{made:,} of them made now; {duration(outcome.seconds)} in all{rate}"
     )
     if outcome.images < outcome.planned:
         print(f"This is a preview: {outcome.images:,} of {outcome.planned:,} images.")

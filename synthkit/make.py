@@ -53,17 +53,24 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
+class Generated:
+    """Images made in this run, and how long the model and its surroundings took for them."""
+
+    images: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a build did; `written` says whether the release folder was."""
+    """What a build did; `generated` is None if the release was there already and nothing was done."""
 
     release: Path
     images: int
     planned: int
     shards: int
-    generated: int
+    generated: Generated | None
     seconds: float
     device: str
-    written: bool
 
 
 def work_root(out: Path | None) -> Path:
@@ -118,13 +125,13 @@ def _prepare(recipe: Recipe, options: Options, environment: dict[str, str]) -> t
     return facts, workspace
 
 
-def _generate_missing(facts: Facts, workspace: Workspace, options: Options) -> int:
-    """Generate the shards that are not finished; returns the number of images made."""
+def _generate_missing(facts: Facts, workspace: Workspace, options: Options) -> Generated:
+    """Generate the shards that are not finished."""
     plan = facts.plan
     finished = workspace.finished(plan.shards)
     missing = [shard for shard in range(plan.shards) if shard not in finished]
     if not missing:
-        return 0
+        return Generated()
     # Heavy imports come late: an unchanged rebuild needs none of them.
     from synthkit.engines import local
 
@@ -133,8 +140,9 @@ def _generate_missing(facts: Facts, workspace: Workspace, options: Options) -> i
     started = time.monotonic()
     with progress("generating", len(plan), done=len(plan) - to_make) as advance:
         local.run(builder, missing, advance)
-    workspace.log(_log_entry(facts, workspace.finished(plan.shards), to_make, time.monotonic() - started))
-    return to_make
+    generated = Generated(to_make, time.monotonic() - started)
+    workspace.log(_log_entry(facts, workspace.finished(plan.shards), generated))
+    return generated
 
 
 def _builder(facts: Facts, workspace: Workspace, device: str) -> ShardBuilder:
@@ -188,27 +196,26 @@ def rate_key(recipe: Recipe, model: str, revision: str) -> dict[str, Any]:
     }
 
 
-def _log_entry(facts: Facts, shards: dict[int, Any], images: int, seconds: float) -> dict[str, Any]:
+def _log_entry(facts: Facts, shards: dict[int, Any], generated: Generated) -> dict[str, Any]:
     size = sum(shard.bytes for shard in shards.values())
     return {
         "event": "generated",
         "key": rate_key(facts.recipe, facts.checkpoint.name, facts.checkpoint.revision),
         "device": facts.environment["device"],
-        "images": images,
-        "seconds": round(seconds, 3),
-        "images_per_second": images / max(seconds, 1e-9),
+        "images": generated.images,
+        "seconds": round(generated.seconds, 3),
+        "images_per_second": generated.images / max(generated.seconds, 1e-9),
         "bytes_per_image": size / max(len(facts.plan), 1),
     }
 
 
-def _outcome(target: Path, facts: Facts, generated: int | None, started: float) -> Outcome:
+def _outcome(target: Path, facts: Facts, generated: Generated | None, started: float) -> Outcome:
     return Outcome(
         target,
         len(facts.plan),
         facts.planned,
         facts.plan.shards,
-        generated or 0,
+        generated,
         time.monotonic() - started,
         facts.environment["device"],
-        written=generated is not None,
     )

@@ -110,7 +110,7 @@ def test_progress_is_plain_lines_off_a_terminal(tmp_path: Path) -> None:
     assert "generating: 76 of 76 images, " in done.stderr
     assert "images/s, 0 s left" in done.stderr
     assert "\x1b" not in done.stderr
-    assert done.stdout.startswith("releases/small: 76 images in 4 shard(s), 76 of them made now in ")
+    assert done.stdout.startswith("releases/small: 76 images in 4 shard(s), 76 of them made now; ")
 
 
 def test_a_users_mistake_is_one_line_without_a_traceback(tmp_path: Path) -> None:

@@ -200,12 +200,29 @@ def test_lambda_is_uniform_at_alpha_one_and_central_at_a_large_alpha() -> None:
     assert draws(100.0).std() < 0.05
 
 
-@given(seeds)
-def test_the_same_seed_does_the_same(seed: int) -> None:
-    a, b = embedding(1), embedding(2)
-    first, second = (cutmix_embeddings(a, b, alpha=1.0, rng=rng(seed)) for _ in range(2))
+MIXES = [mixup_pixels, cutmix_pixels, mixup_embeddings, cutmix_embeddings]
+
+
+@pytest.mark.parametrize("mix", MIXES)
+@given(seed=seeds)
+def test_the_same_seed_does_the_same_and_another_does_not(mix: Any, seed: int) -> None:
+    sources = (noise(1), noise(2)) if "pixels" in mix.__name__ else (embedding(1), embedding(2))
+    first, second = (mix(*sources, alpha=1.0, rng=rng(seed)) for _ in range(2))
     np.testing.assert_array_equal(first[0], second[0])
     assert first[1] == second[1]
+    others = [mix(*sources, alpha=1.0, rng=rng(seed ^ other))[1] for other in (1, 2, 4)]
+    assert any(mixing != first[1] for mixing in others)
+
+
+@given(seeds)
+def test_sources_are_not_changed(seed: int) -> None:
+    a, b, image = embedding(1), embedding(2), noise(1)
+    for mix in MIXES:
+        mix(*((image, noise(2)) if "pixels" in mix.__name__ else (a, b)), alpha=1.0, rng=rng(seed))
+    drop(a, probability=0.5, rescale=True, rng=rng(seed))
+    np.testing.assert_array_equal(a, embedding(1))
+    np.testing.assert_array_equal(b, embedding(2))
+    np.testing.assert_array_equal(np.asarray(image), np.asarray(noise(1)))
 
 
 def test_the_streams_of_an_image_are_independent() -> None:

@@ -1,0 +1,84 @@
+"""The documentation says what the code does."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from synthkit.conditioning import METHODS
+from synthkit.recipe import SOURCES, Recipe
+from synthkit.recipe_file import load
+from synthkit.records import Provenance
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs/recipes.md"], ids=lambda page: page.name)
+def test_every_recipe_shown_is_valid(page: Path, tmp_path: Path) -> None:
+    shown = blocks(page, "yaml")
+    assert shown
+    for number, text in enumerate(shown):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(text.replace("extends: ", f"extends: {ROOT}/recipes/"))
+        load(path)
+
+
+def fields(model: type[BaseModel], prefix: str = "") -> set[str]:
+    found = set()
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            found |= fields(kind, f"{prefix}{name}.")
+        else:
+            found.add(prefix + name)
+    return found
+
+
+def test_every_field_of_a_recipe_is_in_the_docs() -> None:
+    text = (ROOT / "docs/recipes.md").read_text()
+    for path in fields(Recipe):
+        assert f"`{path}`" in text, path
+    for model in SOURCES.values():
+        for name in model.model_fields:
+            assert name in text, name
+
+
+def test_every_field_of_a_record_is_in_the_docs() -> None:
+    text = (ROOT / "docs/releases.md").read_text()
+    for field in dataclasses.fields(Provenance):
+        assert f"`{field.name}`" in text, field.name
+
+
+def test_every_method_is_in_the_docs() -> None:
+    text = (ROOT / "docs/method.md").read_text()
+    for name in METHODS:
+        assert f"`{name}`" in text, name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_readme_shows_the_commands_that_ci_runs() -> None:
+    test_command = "pip install -e '.[test]' && pytest"
+    assert f"\n{test_command}\n" in (ROOT / "README.md").read_text()
+    assert f"\n{test_command}\n" in (ROOT / ".ci/run").read_text()
+
+
+def test_modules_named_in_contributing_exist() -> None:
+    listing = (ROOT / "CONTRIBUTING.md").read_text().split("```\nsynthkit/\n")[1].split("\npretraining/")[0]
+    named = set(re.findall(r"(\w+\.py)", listing)) | {f"{name}/" for name in re.findall(r"(\w+)/", listing)}
+    actual = {path.name for path in (ROOT / "synthkit").glob("[a-z]*.py")}
+    folders = {f"{path.parent.name}/" for path in (ROOT / "synthkit").glob("*/__init__.py")}
+    assert actual | folders <= named | {"sources/"}
