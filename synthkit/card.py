@@ -33,8 +33,8 @@ def render_card(manifest: Manifest, example: dict[str, Any]) -> str:
         example=example,
         example_json=json.dumps(example, indent=2),
         front_matter=yaml.safe_dump(front_matter(manifest), sort_keys=False, allow_unicode=True),
-        address=manifest.repo_id or f"releases/{manifest.name}",
-        revision_argument=f'revision="v{manifest.version}", ' if manifest.repo_id else "",
+        address=_address(manifest),
+        revision_argument=f'revision="v{manifest.version}", ' if _published(manifest) else "",
         shard_pattern=_shard_pattern(len(manifest.shards)),
         formula=METHODS[manifest.method].formula,
     )
@@ -54,6 +54,16 @@ def front_matter(manifest: Manifest) -> dict[str, Any]:
         ],
         "dataset_info": _dataset_info(manifest),
     }
+
+
+def _published(manifest: Manifest) -> bool:
+    return manifest.repo_id is not None and manifest.partial is None
+
+
+def _address(manifest: Manifest) -> str:
+    if manifest.partial is not None:
+        return f"releases/{manifest.name}-preview"
+    return manifest.repo_id or f"releases/{manifest.name}"
 
 
 def _dataset_info(manifest: Manifest) -> dict[str, Any]:

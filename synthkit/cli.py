@@ -80,7 +80,7 @@ def build(
         bool, typer.Option("--fresh", help="Make everything again; drop finished work.")
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a release folder that another recipe made.")
+        bool, typer.Option("--overwrite", help="Replace a folder that this recipe did not make.")
     ] = False,
 ) -> None:
     """Make a release from a recipe.
@@ -128,7 +128,7 @@ def verify(
         with progress("verifying", total / 1e6, unit="MB") as advance:
             report = verify_release(release, lambda count: advance(count / 1e6))
         for fault in report.faults:
-            print(f"{release / fault.path}: {fault.reason}", file=sys.stderr)
+            print(_printable(f"{release / fault.path}: {fault.reason}"), file=sys.stderr)
         if report.faults:
             print(
                 f"{release}: {len(report.faults)} fault(s); get it again, or build it with --fresh",
@@ -189,8 +189,8 @@ def _print_outcome(outcome: Outcome) -> None:
     if outcome.generated is None:
         print(f"{outcome.release}: up to date, {outcome.images:,} images; nothing to do")
         return
-    made, seconds = outcome.generated.images, outcome.generated.seconds
-    rate = f", generating at {made / seconds:.1f} images/s on {outcome.device}" if made else ""
+    made = outcome.generated.images
+    rate = f", generating at {outcome.generated.rate:.1f} images/s" if made else ""
     print(
         f"{outcome.release}: {outcome.images:,} images in {outcome.shards} shard(s), "
         f"{made:,} of them made now; {duration(outcome.seconds)} in all{rate}"
@@ -221,8 +221,13 @@ def _user_errors() -> Iterator[None]:
     except (SynthkitError, OSError) as error:
         if os.environ.get(DEBUG) == "1":
             raise
-        print(f"error: {_one_line(error)}", file=sys.stderr)
+        print(f"error: {_printable(_one_line(error))}", file=sys.stderr)
         raise typer.Exit(1) from None
+
+
+def _printable(text: str) -> str:
+    """Text from files that may be hostile, without anything that a terminal obeys."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 def _one_line(error: Exception) -> str:

@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import sys
+import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -67,10 +68,11 @@ def _devices() -> Iterator[Check]:
 
 
 def _write_access(out: Path) -> Check:
-    folder = _existing(out)
-    if os.access(folder, os.W_OK):
-        return Check("write access", f"{out}: yes")
-    return Check("write access", f"{out}: no; choose another --out", "stop")
+    try:
+        with tempfile.TemporaryFile(dir=_existing(out)):
+            return Check("write access", f"{out}: yes")
+    except OSError as error:
+        return Check("write access", f"{out}: no ({error.strerror}); choose another --out", "stop")
 
 
 def _disk(out: Path) -> Check:

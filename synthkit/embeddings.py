@@ -27,18 +27,26 @@ def needed(recipe: Recipe) -> bool:
     return method.sources > 0 and method.pixels is None
 
 
-def embed_all(
-    real: RealImages, generator: Generator, path: Path, *, batch_size: int, advance: Callable[[int], None]
+def embed(
+    real: RealImages,
+    positions: NDArray[np.int32],
+    generator: Generator,
+    path: Path,
+    batch_size: int,
+    advance: Callable[[int], None],
 ) -> NDArray[np.float32]:
-    """(N, D) float32 embeddings of all real images; read from `path` if an earlier run got that far."""
+    """(N, D) float32: the embeddings of the real images at some positions, zeros elsewhere.
+
+    They are read from `path` if an earlier run got that far, and kept there otherwise.
+    """
     shape = (len(real.listing), generator.embedding_size)
     kept = _read(path)
     if kept is not None and kept.shape == shape:
         return kept
-    embeddings = np.empty(shape, dtype=np.float32)
-    for start in range(0, shape[0], batch_size):
-        batch = range(start, min(start + batch_size, shape[0]))
-        embeddings[start : batch.stop] = generator.embed_images([real.load(position) for position in batch])
+    embeddings = np.zeros(shape, dtype=np.float32)
+    for start in range(0, len(positions), batch_size):
+        batch = positions[start : start + batch_size]
+        embeddings[batch] = generator.embed_images([real.load(int(position)) for position in batch])
         advance(len(batch))
     buffer = io.BytesIO()
     np.save(buffer, embeddings, allow_pickle=False)

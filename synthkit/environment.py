@@ -64,7 +64,7 @@ def choose_device(wanted: str) -> str:
         raise BuildError(
             f"--device {wanted}: there is no such device here; `synthkit doctor` lists what there is"
         ) from None
-    return wanted
+    return "cpu" if device.type == "cpu" else wanted
 
 
 def device_name(device: str) -> str:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from synthkit.generators import image_edge
 from synthkit.generators.checkpoint import find_local
-from synthkit.make import rate_key
-from synthkit.work import last_rate
+from synthkit.work import last_rate, rate_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +34,7 @@ def estimate(recipe: Recipe, images: int, work_root: Path) -> Estimate:
     checkpoint = find_local(recipe.model)
     if checkpoint is None:
         return Estimate(_bytes(images, recipe.output, recipe.output.size), None, measured=False)
-    rate = last_rate(work_root, rate_key(recipe, checkpoint.name, checkpoint.revision))
+    rate = last_rate(work_root, rate_key(recipe, checkpoint))
     if rate is not None:
         size = round(images * rate["bytes_per_image"])
         return Estimate(size, images / rate["images_per_second"], measured=True)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from synthkit.errors import ReleaseError
-from synthkit.recipe import FORMAT_VERSION
+from synthkit.recipe import FORMAT_VERSION, NAME, SEMVER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MANIFEST = "manifest.json"
+_MAX_BYTES = 1 << 28
 
 
 class _Facts(BaseModel):
@@ -23,17 +26,23 @@ class FileFacts(_Facts):
     """One file of a release; `images` for shards."""
 
     path: str
-    bytes: int = Field(ge=0)
+    bytes: int = Field(ge=0, lt=2**63)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    images: int | None = None
+    images: int | None = Field(None, ge=0, lt=2**63)
 
     @field_validator("path")
     @classmethod
     def _stays_inside(cls, path: str) -> str:
         parts = PurePosixPath(path).parts
-        if not parts or path.startswith("/") or ".." in parts or re.search(r"[\\\x00-\x1f]", path):
+        if not parts or path.startswith("/") or ".." in parts or "\\" in path or not path.isprintable():
             raise ValueError(f"{path!r} is not a path inside a release")
         return path
+
+    @model_validator(mode="after")
+    def _shards_have_images(self) -> Self:
+        if (self.images is not None) is not self.path.endswith(".tar"):
+            raise ValueError(f"{self.path!r}: shards, and nothing else, have a number of images")
+        return self
 
 
 class ClassFacts(_Facts):
@@ -79,8 +88,8 @@ class Manifest(_Facts):
     """The facts of a release; the card and the contact sheet are made from the same."""
 
     format_version: int = FORMAT_VERSION
-    name: str
-    version: str
+    name: str = Field(pattern=NAME)
+    version: str = Field(pattern=SEMVER)
     summary: str
     license: str
     repo_id: str | None
@@ -92,7 +101,7 @@ class Manifest(_Facts):
     images: int
     width: int
     height: int
-    extension: str
+    extension: Literal["png", "jpg", "webp"]
     classes: list[ClassFacts]
     skipped: list[SkippedFacts]
     environment: dict[str, str]
@@ -111,16 +120,27 @@ class Manifest(_Facts):
 def read_manifest(release: Path) -> Manifest:
     """The manifest of a release folder. Raises ReleaseError if there is none, or it is not one."""
     path = release / MANIFEST
+    if not path.is_file():
+        raise ReleaseError(f"{release}: is not a release: it has no {MANIFEST}")
     try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ReleaseError(f"{path}: is too large to be a manifest")
         return Manifest.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise ReleaseError(f"{release}: is not a release: it has no {MANIFEST}") from None
     except OSError as error:
         raise ReleaseError(f"{path}: cannot be read: {error.strerror}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ReleaseError(f"{path}: is not a manifest: {where}: {first['msg']}") from None
+
+
+def unlisted(release: Path, manifest: Manifest) -> Iterator[str]:
+    """The files of a release folder that its manifest does not name, hidden ones among them."""
+    listed = {file.path for file in manifest.files} | {MANIFEST}
+    for path in sorted(release.rglob("*")):
+        name = path.relative_to(release).as_posix()
+        if name not in listed and (path.is_symlink() or not path.is_dir()):
+            yield name
 
 
 def file_facts(root: Path, path: Path, images: int | None = None) -> FileFacts:

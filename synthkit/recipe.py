@@ -24,7 +24,8 @@ IN_DIGEST = ("prompt", "target_per_class", "conditioning", "model.dtype", "sampl
 BY_CONTENT = ("source", "model.id", "model.revision")
 NOT_DATA = ("name", "version", "summary", "license", "hub")
 
-_SEMVER = r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$"
+NAME = r"^[a-z0-9][a-z0-9_-]{0,95}$"
+SEMVER = r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$"
 
 
 class _Section(BaseModel):
@@ -175,12 +176,12 @@ class Recipe(_Section):
     """A recipe with every default filled in."""
 
     name: str = Field(
-        pattern=r"^[a-z0-9][a-z0-9_-]{0,95}$",
+        pattern=NAME,
         description="Name of the release and its folder: lower-case letters, digits, - and _.",
         examples=["digits-lt-augcond"],
     )
     version: str = Field(
-        "0.1.0", pattern=_SEMVER, description="Semantic version of the release.", examples=["1.0.0"]
+        "0.1.0", pattern=SEMVER, description="Semantic version of the release.", examples=["1.0.0"]
     )
     summary: str = Field("", max_length=300, description="One sentence for the card.")
     license: str = Field(

@@ -52,7 +52,8 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises RecipeError with one line for each thing that is wrong, its place and the nearest name.
     """
     document = _read(path, ())
-    for override in overrides:
+    # Another kind of source empties its section, so that it must come before the section's fields.
+    for override in sorted(overrides, key=lambda text: ".kind=" not in text):
         _apply(document, override)
     try:
         return Recipe.model_validate(document.data)
@@ -100,8 +101,9 @@ def _parse(path: Path) -> _Document:
         mark = error.problem_mark or error.context_mark
         line = f": line {mark.line + 1}" if mark else ""
         raise RecipeError(f"{path}{line}: is not plain YAML: {_yaml_problem(error)}") from None
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{path}: is not plain YAML: {' '.join(str(error).split())}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # ValueError: a date or number in form but not in value, such as 2024-13-45.
+        raise RecipeError(f"{path}: is not plain YAML: {' '.join(str(error).split())[:200]}") from None
 
 
 def _yaml_problem(error: yaml.MarkedYAMLError) -> str:
@@ -160,8 +162,7 @@ def _deep(base: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in child.items():
         old = base.get(key)
-        other_kind = isinstance(value, dict) and "kind" in value and value["kind"] != (old or {}).get("kind")
-        if isinstance(old, dict) and isinstance(value, dict) and not other_kind:
+        if isinstance(old, dict) and isinstance(value, dict) and value.get("kind") in (None, old.get("kind")):
             merged[key] = _deep(old, value)
         else:
             merged[key] = value
@@ -172,17 +173,19 @@ def _apply(document: _Document, override: str) -> None:
     dotted, equals, text = override.partition("=")
     place = f"--set {override}"
     keys = dotted.strip().split(".")
-    if not equals or not all(keys):
+    if not equals or not all(keys) or keys == ["extends"]:
         raise RecipeError(f"{place}: write it as section.field=value, e.g. conditioning.method=dropout")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise RecipeError(f"{place}: the value is not plain YAML") from None
     section = document.data
     for key in keys[:-1]:
         section = section.setdefault(key, {})
         if not isinstance(section, dict):
             raise RecipeError(f"{place}: {key} is not a section")
+    if keys[-1] == "kind" and value != section.get("kind"):
+        section.clear()
     section[keys[-1]] = value
     document.places[tuple(keys)] = place
 
@@ -233,8 +236,8 @@ def _resolve(loc: Iterable[str | int], data: dict[str, Any]) -> tuple[KeyPath, t
     path: list[str | int] = []
     holder: type[BaseModel] = Recipe
     model: type[BaseModel] | None = Recipe
-    for step in loc:
-        if path == ["source"] and step in SOURCES:
+    for depth, step in enumerate(loc):
+        if depth == 1 and path == ["source"] and step in SOURCES:
             model = SOURCES[str(step)]
             continue
         holder = model or holder

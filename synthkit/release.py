@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 
 from synthkit.card import render_card
-from synthkit.errors import ReleaseError
+from synthkit.errors import BuildError, ReleaseError
 from synthkit.manifest import (
     MANIFEST,
     ClassFacts,
@@ -27,6 +27,7 @@ from synthkit.manifest import (
     SourceFacts,
     file_facts,
     read_manifest,
+    unlisted,
 )
 from synthkit.plan import balance
 from synthkit.records import arrow_schema
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from synthkit.real_images import RealImages
     from synthkit.recipe import Recipe
     from synthkit.shards import ShardFacts
+    from synthkit.work import Workspace
 
 RECIPE = "recipe.yaml"
 _RECIPE_HEADER = """\
@@ -52,7 +54,11 @@ _RECIPE_HEADER = """\
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything a release folder is written from."""
+    """Everything that decides what a release folder holds, beside the environment it was made in.
+
+    `plan` is what is built; `planned` is how many images the whole release has, `preview` whether
+    only the first of them were asked for.
+    """
 
     recipe: Recipe
     digest: str
@@ -60,65 +66,101 @@ class Facts:
     planned: int
     real: RealImages
     checkpoint: Checkpoint
-    environment: Mapping[str, str]
-    shards_folder: Path
+    preview: bool
 
     @property
-    def recipe_yaml(self) -> str:
+    def recipe_yaml(self) -> bytes:
         """recipe.yaml of the release."""
         data = self.recipe.portable(revision=self.checkpoint.revision)
-        return _RECIPE_HEADER + yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
-
-
-def write_release(target: Path, facts: Facts, shards: Sequence[ShardFacts]) -> None:
-    """Write a release beside its place, then put it there in one step."""
-    new = _beside(target, "new")
-    shutil.rmtree(new, ignore_errors=True)
-    _write_into(new, facts, shards)
-    old = _beside(target, "old")
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        target.rename(old)
-    new.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def restore(target: Path) -> None:
-    """Undo a replacement that was cut off between its two renames."""
-    old = _beside(target, "old")
-    if old.exists() and not target.exists():
-        old.rename(target)
+        return (_RECIPE_HEADER + yaml.safe_dump(data, sort_keys=False, allow_unicode=True)).encode()
 
 
 def is_current(target: Path, facts: Facts) -> bool:
     """Whether a folder already holds this very release: same digest, same card facts, sizes as stated."""
     try:
         manifest = read_manifest(target)
-        recipe_yaml = (target / RECIPE).read_text()
+        recipe_yaml = (target / RECIPE).read_bytes()
         sizes = all((target / file.path).stat().st_size == file.bytes for file in manifest.files)
     except (ReleaseError, OSError):
         return False
-    same = manifest.recipe_digest == facts.digest and manifest.images == len(facts.plan)
-    return same and sizes and recipe_yaml == facts.recipe_yaml
+    same = (manifest.recipe_digest, manifest.images) == (facts.digest, len(facts.plan))
+    kind = (manifest.partial is not None) is facts.preview
+    return same and kind and sizes and recipe_yaml == facts.recipe_yaml
 
 
-def _write_into(folder: Path, facts: Facts, shards: Sequence[ShardFacts]) -> None:
+def check_replaceable(target: Path, facts: Facts) -> None:
+    """Raise BuildError if a folder holds anything that this recipe did not make.
+
+    Previews may always be replaced by previews.
+    """
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        raise BuildError(f"{target}: is not a folder; move it away, or choose another --out")
+    if not target.exists() or not any(target.iterdir()):
+        return
+    try:
+        manifest = read_manifest(target)
+    except ReleaseError as error:
+        raise BuildError(
+            f"{error}; move it away, choose another --out, or replace it with --overwrite"
+        ) from None
+    if manifest.recipe_digest != facts.digest and (manifest.partial is None or not facts.preview):
+        raise BuildError(
+            f"{target}: was built from another recipe (digest {manifest.recipe_digest[:12]}, version "
+            f"{manifest.version}; this one is {facts.digest[:12]}); change the recipe's name, choose another "
+            "--out, or replace it with --overwrite"
+        )
+    foreign = list(unlisted(target, manifest))
+    if foreign:
+        raise BuildError(
+            f"{target}: holds files that are not the release's ({', '.join(foreign[:3])}); "
+            "move them away, or lose them with --overwrite"
+        )
+
+
+def write_release(target: Path, facts: Facts, workspace: Workspace) -> None:
+    """Write a release beside its place, then put it there in one step."""
+    new, old, trash = (_beside(target, what) for what in ("new", "old", "trash"))
+    for leftover in (new, trash):
+        shutil.rmtree(leftover, ignore_errors=True)
+    _write_into(new, facts, workspace)
+    if target.is_symlink() or target.is_file():
+        target.unlink()
+    if target.exists():
+        target.rename(old)
+    new.rename(target)
+    if old.exists():
+        # Under a name that `restore` does not bring back, however long removing it takes.
+        old.rename(trash)
+        shutil.rmtree(trash, ignore_errors=True)
+
+
+def restore(target: Path) -> None:
+    """Undo a replacement that was cut off between its two renames; remove one that was cut off later."""
+    old = _beside(target, "old")
+    if old.exists() and not target.exists():
+        old.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _write_into(folder: Path, facts: Facts, workspace: Workspace) -> None:
     (folder / "data").mkdir(parents=True)
     (folder / "provenance").mkdir()
-    files = [_place_shard(folder, facts.shards_folder, shard) for shard in shards]
-    tars = [facts.shards_folder / shard.name for shard in shards]
+    finished = workspace.finished(facts.plan.shards)
+    shards = [finished[shard] for shard in range(facts.plan.shards)]
+    files = [_place_shard(folder, workspace.shards, shard) for shard in shards]
+    tars = [workspace.shards / shard.name for shard in shards]
     parquet = folder / "provenance" / f"{SPLIT}.parquet"
     _collect_records(parquet, tars)
-    (folder / RECIPE).write_text(facts.recipe_yaml)
+    (folder / RECIPE).write_bytes(facts.recipe_yaml)
     examples = _first_records(parquet, facts)
     example = _lowest_key(examples)
-    manifest = _manifest(facts, files, example)
+    manifest = _manifest(facts, workspace.environment(), files, example)
     (folder / "samples.png").write_bytes(_sheet(folder, facts, manifest, examples))
     extra = [
         file_facts(folder, folder / name) for name in (RECIPE, "samples.png", f"provenance/{SPLIT}.parquet")
     ]
     manifest = manifest.model_copy(update={"files": [*files, *extra]})
-    (folder / "README.md").write_text(render_card(manifest, example))
+    (folder / "README.md").write_bytes(render_card(manifest, example).encode())
     every = [*manifest.files, file_facts(folder, folder / "README.md")]
     every.sort(key=lambda file: file.path)
     (folder / MANIFEST).write_bytes(manifest.model_copy(update={"files": every}).to_json())
@@ -143,7 +185,9 @@ def _collect_records(target: Path, tars: Sequence[Path]) -> None:
             writer.write_table(pq.read_table(records_path(tar)))
 
 
-def _manifest(facts: Facts, files: list[FileFacts], example: Mapping[str, Any]) -> Manifest:
+def _manifest(
+    facts: Facts, environment: dict[str, str], files: list[FileFacts], example: Mapping[str, Any]
+) -> Manifest:
     recipe, real = facts.recipe, facts.real
     made = np.bincount(facts.plan.labels, minlength=len(real.listing.classes)).tolist()
     classes = [
@@ -156,7 +200,7 @@ def _manifest(facts: Facts, files: list[FileFacts], example: Mapping[str, Any]) 
         summary=recipe.summary,
         license=recipe.license,
         repo_id=recipe.hub.repo_id,
-        partial=Partial(of=facts.planned) if len(facts.plan) < facts.planned else None,
+        partial=Partial(of=facts.planned) if facts.preview else None,
         recipe_digest=facts.digest,
         source=SourceFacts(kind=recipe.source.kind, images=len(real.listing), digest=real.digest),
         generator=GeneratorFacts(
@@ -169,7 +213,7 @@ def _manifest(facts: Facts, files: list[FileFacts], example: Mapping[str, Any]) 
         extension=recipe.output.extension,
         classes=classes,
         skipped=[SkippedFacts(id=item.id, reason=item.reason) for item in real.skipped],
-        environment=dict(facts.environment),
+        environment=environment,
         files=files,
     )
 

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Self
 from synthkit.records import Provenance, arrow_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -32,6 +32,7 @@ class ShardFacts:
     images: int
     bytes: int
     sha256: str
+    records_bytes: int
 
 
 def shard_name(shard: int, shards: int) -> str:
@@ -82,10 +83,10 @@ class ShardWriter:
         self._tar.close()
         _sync(self._stream)
         tar = self._folder / self._name
-        facts = facts_of(_temporary(tar), self._name, len(self._records))
-        write_records(_temporary(records_path(tar)), [self._records])
-        _temporary(records_path(tar)).rename(records_path(tar))
-        _temporary(tar).rename(tar)
+        records = _parquet(self._records)
+        write_atomically(records_path(tar), records)
+        facts = _facts_of(_temporary(tar), self._name, len(self._records), len(records))
+        _rename(_temporary(tar), tar)
         write_atomically(sidecar_path(tar), json.dumps(asdict(facts)).encode())
 
 
@@ -94,17 +95,11 @@ def finished(folder: Path, name: str) -> ShardFacts | None:
     tar = folder / name
     try:
         facts = ShardFacts(**json.loads(sidecar_path(tar).read_bytes()))
-        whole = facts.name == name and tar.stat().st_size == facts.bytes and records_path(tar).is_file()
+        sizes = (tar.stat().st_size, records_path(tar).stat().st_size)
     except (OSError, ValueError, TypeError):
         return None
+    whole = facts.name == name and sizes == (facts.bytes, facts.records_bytes)
     return facts if whole else None
-
-
-def facts_of(tar: Path, name: str, images: int) -> ShardFacts:
-    """Size and SHA-256 of a tar on disk."""
-    with tar.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return ShardFacts(name, images, tar.stat().st_size, digest)
 
 
 def sidecar_path(tar: Path) -> Path:
@@ -115,18 +110,6 @@ def sidecar_path(tar: Path) -> Path:
 def records_path(tar: Path) -> Path:
     """Where the provenance of a shard's images lies until the release collects it."""
     return tar.with_suffix(".parquet")
-
-
-def write_records(path: Path, groups: Iterable[Iterable[Provenance]]) -> None:
-    """A Parquet file of provenance records, one row group for each group of records."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema = arrow_schema()
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for records in groups:
-            rows = [record.to_json() for record in records]
-            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
 
 
 def read_member(tar: Path, member: str) -> bytes:
@@ -144,7 +127,34 @@ def write_atomically(path: Path, content: bytes) -> None:
     with temporary.open("wb") as stream:
         stream.write(content)
         _sync(stream)
-    temporary.rename(path)
+    _rename(temporary, path)
+
+
+def _facts_of(tar: Path, name: str, images: int, records_bytes: int) -> ShardFacts:
+    with tar.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return ShardFacts(name, images, tar.stat().st_size, digest, records_bytes)
+
+
+def _parquet(records: Sequence[Provenance]) -> bytes:
+    """A Parquet file of provenance records."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pylist([record.to_json() for record in records], schema=arrow_schema())
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _rename(old: Path, new: Path) -> None:
+    """Give a file its final name, and the name to the disk, before anything that relies on it."""
+    old.rename(new)
+    folder = os.open(new.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _sync(stream: IO[bytes]) -> None:

@@ -8,7 +8,7 @@ import tarfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from synthkit.manifest import MANIFEST, read_manifest
+from synthkit.manifest import MANIFEST, read_manifest, unlisted
 from synthkit.records import key_of
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from synthkit.manifest import FileFacts, Manifest
 
 _CHUNK = 1 << 20
+_MAX_RECORD = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +56,9 @@ def verify_release(release: Path, advance: Callable[[int], None]) -> Report:
 
 
 def _strays(release: Path, manifest: Manifest) -> Iterator[Fault]:
-    listed = {file.path for file in manifest.files} | {MANIFEST}
-    for path in sorted(release.rglob("*")):
-        name = path.relative_to(release).as_posix()
-        hidden = any(part.startswith(".") for part in path.relative_to(release).parts)
-        if path.is_file() and name not in listed and not hidden:
+    for name in unlisted(release, manifest):
+        # git and the Hub's client keep files of their own in a copy.
+        if not any(part.startswith(".") for part in name.split("/")):
             yield Fault(name, "is not in the manifest")
 
 
@@ -75,7 +74,7 @@ def _totals(manifest: Manifest) -> Iterator[Fault]:
 
 def _check_file(release: Path, file: FileFacts, advance: Callable[[int], None]) -> Iterator[Fault]:
     path = release / file.path
-    if (path.is_symlink() and not path.exists()) or not path.is_file():
+    if not path.is_file():
         yield Fault(file.path, "is missing")
         return
     size = path.stat().st_size
@@ -99,10 +98,10 @@ def _check_shard(tar: Path, file: FileFacts, manifest: Manifest, first: int) -> 
         with tarfile.open(tar, "r:") as archive:
             for member in archive:
                 yield from _check_header(member, file.path)
-                if member.name.endswith(".json"):
+                if member.name.endswith(".json") and member.isreg():
                     yield from _check_record(archive, member, file.path, manifest)
                 members.append(member.name)
-    except (tarfile.TarError, OSError, ValueError) as error:
+    except (tarfile.TarError, OSError, ValueError, OverflowError) as error:
         yield Fault(file.path, f"is not a tar that can be read: {error}")
         return
     for start in range(0, len(members), len(expected)):
@@ -118,7 +117,7 @@ def _check_shard(tar: Path, file: FileFacts, manifest: Manifest, first: int) -> 
 
 def _check_header(member: tarfile.TarInfo, path: str) -> Iterator[Fault]:
     stamps = (member.mtime, member.uid, member.gid, member.uname, member.gname)
-    if not member.isreg() or member.pax_headers:
+    if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.pax_headers:
         yield Fault(path, f"{member.name} is not a plain ustar file")
     if stamps != (0, 0, 0, "", ""):
         yield Fault(path, f"{member.name} has an owner or a time; they must be zero")
@@ -127,12 +126,20 @@ def _check_header(member: tarfile.TarInfo, path: str) -> Iterator[Fault]:
 def _check_record(
     archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, manifest: Manifest
 ) -> Iterator[Fault]:
-    stream = archive.extractfile(member)
-    try:
-        record = json.loads(stream.read()) if stream else {}
-        digest = record["recipe_digest"]
-    except (ValueError, KeyError, TypeError):
+    digest = _recipe_digest(archive, member)
+    if digest is None:
         yield Fault(path, f"{member.name} is not a provenance record")
-        return
-    if digest != manifest.recipe_digest:
+    elif digest != manifest.recipe_digest:
         yield Fault(path, f"{member.name} belongs to recipe {digest[:12]}, not {manifest.recipe_digest[:12]}")
+
+
+def _recipe_digest(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str | None:
+    """The recipe a record names; None if it is no record. Nothing large is read for it."""
+    stream = archive.extractfile(member) if member.size <= _MAX_RECORD and not member.issparse() else None
+    if stream is None:
+        return None
+    try:
+        digest = json.loads(stream.read())["recipe_digest"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return digest if isinstance(digest, str) else None

@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from synthkit.generators.checkpoint import Checkpoint
+    from synthkit.recipe import Recipe
     from synthkit.shards import ShardFacts
 
 WORK_FOLDER = ".synthkit"
 LOG = "build.jsonl"
+_ENVIRONMENT = "environment.json"
 
 
 class Workspace:
@@ -36,17 +39,13 @@ class Workspace:
         self.shards = self.folder / "shards"
         self.embeddings = self.folder / "embeddings.npy"
 
-    def open(self, environment: Mapping[str, str], *, fresh: bool) -> None:
-        """Make the folder ready: clean after a kill, and of the environment that started it.
-
-        Raises BuildError when finished shards were made in another environment.
-        """
+    def open(self, *, fresh: bool) -> None:
+        """Make the folder ready, clean after a kill."""
         if fresh:
             shutil.rmtree(self.folder, ignore_errors=True)
         self.shards.mkdir(parents=True, exist_ok=True)
         for leftover in self.folder.rglob(".*.tmp"):
             leftover.unlink()
-        self._same_environment(environment)
 
     def finished(self, shards: int) -> dict[int, ShardFacts]:
         """The shards that are whole, by number."""
@@ -55,12 +54,21 @@ class Workspace:
 
     def log(self, event: Mapping[str, Any]) -> None:
         """Append to the build log: times, device and rates, which no release holds."""
-        with (self.folder / LOG).open("a") as stream:
+        with (self.folder / LOG).open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
 
-    def _same_environment(self, now: Mapping[str, str]) -> None:
-        path = self.folder / "environment.json"
-        differences = changed(json.loads(path.read_text()), now) if path.exists() else ["begun now"]
+    def environment(self) -> dict[str, str]:
+        """The environment that the finished shards were made in."""
+        found: dict[str, str] = json.loads((self.folder / _ENVIRONMENT).read_bytes())
+        return found
+
+    def begin(self, now: Mapping[str, str]) -> None:
+        """Record the environment before shards are made in it.
+
+        Raises BuildError when finished shards were made in another one: they are not mixed.
+        """
+        path = self.folder / _ENVIRONMENT
+        differences = changed(self.environment(), now) if path.exists() else ["begun now"]
         if differences and any(self.shards.glob("*.tar")):
             raise BuildError(
                 f"{self.folder}: was begun in another environment ({', '.join(differences)}), which can "
@@ -72,23 +80,35 @@ class Workspace:
 
 
 @contextmanager
-def locked(root: Path, name: str) -> Iterator[None]:
-    """Hold the only build of a name below a work root; the kernel lets go of it when a process dies."""
-    root.mkdir(parents=True, exist_ok=True)
-    path = root / f"{name}.lock"
-    with path.open("a+") as stream:
+def locked(release: Path) -> Iterator[None]:
+    """Hold the only build of a release; the kernel lets go of it when a process dies."""
+    release.parent.mkdir(parents=True, exist_ok=True)
+    with release.with_name(f".{release.name}.lock").open("a+") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             stream.seek(0)
             other = stream.read().strip() or "unknown"
             raise BuildError(
-                f"{name}: process {other} is building it already; wait for it to end, then run this again"
+                f"{release}: process {other} is building it already; wait for it to end, then run this again"
             ) from None
         stream.truncate(0)
         stream.write(str(os.getpid()))
         stream.flush()
-        yield
+        try:
+            yield
+        finally:
+            stream.truncate(0)
+
+
+def rate_key(recipe: Recipe, checkpoint: Checkpoint) -> dict[str, Any]:
+    """What decides how fast images are made and how large they are."""
+    sampler = recipe.sampler
+    return {
+        "model": [checkpoint.name, checkpoint.revision, recipe.model.dtype],
+        "sampler": [sampler.scheduler, sampler.steps, sampler.guidance_scale > 1, sampler.batch_size],
+        "output": recipe.output.model_dump(exclude={"shard_size"}),
+    }
 
 
 def last_rate(root: Path, key: Mapping[str, Any]) -> dict[str, float] | None:
@@ -105,7 +125,7 @@ def last_rate(root: Path, key: Mapping[str, Any]) -> dict[str, float] | None:
 
 
 def _events(log: Path) -> Iterator[dict[str, Any]]:
-    for line in log.read_text().splitlines():
+    for line in log.read_text(encoding="utf-8").splitlines():
         try:
             yield json.loads(line)
         except ValueError:

@@ -115,6 +115,31 @@ def test_a_bomb_is_not_decoded(cli: Cli, folder_recipe: Path) -> None:
     assert "exceeds limit" in refused(cli, folder_recipe)
 
 
+def test_photographs_are_upright_and_sixteen_bits_are_not_white(cli: Cli) -> None:
+    from synthkit.sources.folder import FolderSource
+
+    (cli.folder / "x" / "c").mkdir(parents=True)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 20)).save(cli.folder / "x" / "c" / "1.jpg", exif=exif)
+    Image.fromarray(np.full((9, 9), 0x4080, np.uint16)).save(cli.folder / "x" / "c" / "2.png")
+    source = FolderSource(str(cli.folder / "x"))
+    assert source.load(0)[0].size == (20, 40)
+    assert source.load(1)[0].getpixel((0, 0)) == (0x40, 0x40, 0x40)
+
+
+def test_hidden_folders_are_passed_over_and_names_must_be_unicode(cli: Cli, folder_recipe: Path) -> None:
+    from synthkit.sources.folder import FolderSource
+
+    hidden = cli.folder / "images" / "cat" / ".thumbnails"
+    hidden.mkdir()
+    shutil.copy(cli.folder / "images/cat/a.png", hidden / "a.png")
+    assert len(FolderSource(str(cli.folder / "images")).listing) == 6
+    latin = os.fsdecode(os.fsencode(cli.folder / "images/cat") + b"/caf\xe9.png")
+    (cli.folder / "images/cat/a.png").rename(latin)
+    assert "has a name that is not UTF-8; rename it" in refused(cli, folder_recipe)
+
+
 def test_a_class_without_images(cli: Cli, folder_recipe: Path) -> None:
     (cli.folder / "images" / "ghost").mkdir()
     assert "no real image of class ghost" in refused(cli, folder_recipe)
@@ -139,6 +164,9 @@ def test_every_class_full_already(cli: Cli) -> None:
         ("builtin:tiny", "there is no built-in model builtin:tiny; there is builtin:tiny-unclip-digits"),
         ("./models/gone", "model.id: there is no folder ./models/gone"),
         ("gone", "model.id: there is no folder gone"),
+        ("a/b--c", "model.id: there is no folder a/b--c"),
+        ("~nobody-here/x", "model.id: there is no folder ~nobody-here/x"),
+        ("list", "has no readable model_index.json"),
         ("empty", "has no readable model_index.json"),
         ("sdxl", "is a StableDiffusionXLPipeline; synthkit needs a StableUnCLIPImg2ImgPipeline"),
         ("hollow", "model hollow: cannot be loaded"),
@@ -149,7 +177,9 @@ def test_models_that_cannot_be_used(cli: Cli, model: str, told: str) -> None:
         (cli.folder / name).mkdir()
         (cli.folder / name / "model_index.json").write_text(json.dumps({"_class_name": content}))
     (cli.folder / "empty").mkdir()
-    assert told in refused(cli, cli.recipe(), "--set", f"model.id={model}")
+    (cli.folder / "list").mkdir()
+    (cli.folder / "list" / "model_index.json").write_text("[]")
+    assert told in refused(cli, cli.recipe(), "--set", f"model.id='{model}'")
 
 
 def test_pickled_weights_are_never_loaded(cli: Cli) -> None:
@@ -161,6 +191,34 @@ def test_pickled_weights_are_never_loaded(cli: Cli) -> None:
         copy / "unet" / "diffusion_pytorch_model.bin"
     )
     assert "model pickled: cannot be loaded" in refused(cli, cli.recipe(), "--set", "model.id=pickled")
+
+
+def test_a_model_folder_is_one_model_however_it_is_spelt(cli: Cli, small_release: Path) -> None:
+    from synthkit.generators.checkpoint import BUILTIN
+
+    shutil.copytree(BUILTIN["tiny-unclip-digits"], cli.folder / "models" / "tiny")
+    recipe = cli.recipe("target_per_class: 9")
+    for spelling in ("models/tiny", "./models/tiny", str(cli.folder / "models" / "tiny")):
+        result = cli("build", recipe, "--set", f"model.id={spelling}")
+        assert result.exit_code == 0, result.output
+    assert "0 of them made now" in result.output
+    assert str(cli.folder) not in (cli.folder / "releases/small/recipe.yaml").read_text()
+
+
+def test_more_steps_than_the_scheduler_has(cli: Cli) -> None:
+    assert "sampler.steps: 1000 are more than this model's" in refused(
+        cli, cli.recipe(), "--set", "sampler.steps=1000"
+    )
+
+
+def test_a_truncated_weight_file(cli: Cli) -> None:
+    from synthkit.generators.checkpoint import BUILTIN
+
+    copy = cli.folder / "cut"
+    shutil.copytree(BUILTIN["tiny-unclip-digits"], copy)
+    for path in (copy / "text_encoder").glob("*.safetensors"):
+        path.write_bytes(path.read_bytes()[:100])
+    assert "model cut: cannot be loaded: " in refused(cli, cli.recipe(), "--set", "model.id=cut")
 
 
 def test_a_pinned_revision_must_match(cli: Cli) -> None:

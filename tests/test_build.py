@@ -46,7 +46,7 @@ SLOW = ("--set", "sampler.steps=25")
 def slow_release(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     cli = Cli(tmp_path_factory.mktemp("slow"))
     assert cli("build", cli.recipe(), *SLOW).exit_code == 0
-    return digests(cli.folder / "releases")
+    return digests(cli.folder / "releases" / "small")
 
 
 def test_three_kills_change_no_byte(cli: Cli, slow_release: dict[str, str]) -> None:
@@ -65,7 +65,7 @@ def test_three_kills_change_no_byte(cli: Cli, slow_release: dict[str, str]) -> N
         assert not (cli.folder / "releases" / "small").exists()
     result = cli("build", "recipe.yaml", *SLOW)
     assert result.exit_code == 0
-    assert digests(cli.folder / "releases") == slow_release
+    assert digests(cli.folder / "releases" / "small") == slow_release
 
 
 def test_ctrl_c_exits_130_and_the_same_command_goes_on(cli: Cli, slow_release: dict[str, str]) -> None:
@@ -80,16 +80,17 @@ def test_ctrl_c_exits_130_and_the_same_command_goes_on(cli: Cli, slow_release: d
     result = cli("build", "recipe.yaml", *SLOW)
     made_now = int(result.output.split(" of them made now")[0].split()[-1])
     assert 0 < made_now < 76
-    assert digests(cli.folder / "releases") == slow_release
+    assert digests(cli.folder / "releases" / "small") == slow_release
 
 
 def test_a_second_build_at_the_same_time_stops_and_names_the_first(cli: Cli) -> None:
     cli.recipe()
     process = start(cli, "build", "recipe.yaml", *SLOW)
     wait_for(lambda: list(cli.folder.glob(".synthkit/*/shards")), process)
-    second = cli("build", "recipe.yaml", *SLOW)
+    # The same folder, however it is spelt.
+    second = cli("build", "recipe.yaml", *SLOW, "--out", "releases")
     assert second.exit_code == 1
-    assert f"error: small: process {process.pid} is building it already" in second.output
+    assert f"error: releases/small: process {process.pid} is building it already" in second.output
     _, error = process.communicate(timeout=90)
     assert process.returncode == 0, error
     assert cli("verify", "releases/small").exit_code == 0
@@ -114,13 +115,14 @@ def test_the_releases_own_recipe_rebuilds_it(cli: Cli, small_release: Path) -> N
 def test_an_unchanged_rebuild_does_nothing_quickly(cli: Cli) -> None:
     recipe = cli.recipe()
     cli("build", recipe)
-    before = {path: path.stat().st_mtime_ns for path in (cli.folder / "releases").rglob("*")}
+    release = cli.folder / "releases" / "small"
+    before = {path: path.stat().st_mtime_ns for path in release.rglob("*")}
     started = time.monotonic()
     result = cli("build", recipe)
     assert time.monotonic() - started < 3
     assert result.exit_code == 0
     assert "releases/small: up to date, 76 images; nothing to do" in result.output
-    assert {path: path.stat().st_mtime_ns for path in (cli.folder / "releases").rglob("*")} == before
+    assert {path: path.stat().st_mtime_ns for path in release.rglob("*")} == before
 
 
 def test_new_words_rewrite_the_card_and_generate_nothing(cli: Cli) -> None:
@@ -167,33 +169,95 @@ def test_a_preview_is_marked_and_its_images_are_the_releases(cli: Cli, small_rel
     assert cli("build", cli.recipe(), "--limit", "3").exit_code == 0
 
 
-def test_a_limit_beyond_the_end_is_the_whole_set_but_stays_apart(cli: Cli, small_release: Path) -> None:
+def test_a_limit_beyond_the_end_is_the_whole_set_but_stays_a_preview(cli: Cli, small_release: Path) -> None:
     assert cli("build", cli.recipe(), "--limit", "1000").exit_code == 0
     preview = cli.folder / "releases" / "small-preview"
     assert digests(preview / "data") == digests(small_release / "data")
+    assert json.loads((preview / "manifest.json").read_text())["partial"] == {"of": 76}
+    assert 'load_dataset("releases/small-preview", split' in (preview / "README.md").read_text()
+    assert cli("build", cli.recipe(), "--limit", "5", "--set", "seed=9").exit_code == 0
 
 
 def test_another_recipes_release_is_not_touched(cli: Cli) -> None:
     recipe = cli.recipe()
     cli("build", recipe)
-    before = digests(cli.folder / "releases")
+    before = digests(cli.folder / "releases" / "small")
     other = cli("build", recipe, "--set", "seed=8")
     assert other.exit_code == 1
     assert "releases/small: was built from another recipe" in other.output
     assert "--overwrite" in other.output
-    assert digests(cli.folder / "releases") == before
+    assert digests(cli.folder / "releases" / "small") == before
     assert cli("build", recipe, "--set", "seed=8", "--overwrite").exit_code == 0
-    assert digests(cli.folder / "releases") != before
+    assert digests(cli.folder / "releases" / "small") != before
 
 
-def test_a_folder_that_is_no_release_is_not_touched(cli: Cli) -> None:
+@pytest.mark.parametrize(
+    ("manifest", "told"),
+    [
+        (None, "releases/small: is not a release: it has no manifest.json; move it away"),
+        ('{"made_by": "another tool"}', "releases/small/manifest.json: is not a manifest"),
+    ],
+)
+def test_a_folder_that_is_no_release_is_not_touched(cli: Cli, manifest: str | None, told: str) -> None:
     thesis = cli.folder / "releases" / "small" / "thesis.txt"
     thesis.parent.mkdir(parents=True)
     thesis.write_text("years of work")
+    if manifest:
+        (thesis.parent / "manifest.json").write_text(manifest)
     result = cli("build", cli.recipe())
     assert result.exit_code == 1
-    assert "releases/small: exists and is not a release" in result.output
+    assert told in result.output
     assert thesis.read_text() == "years of work"
+
+
+def test_files_of_others_in_a_release_are_not_lost(cli: Cli) -> None:
+    recipe = cli.recipe()
+    cli("build", recipe)
+    config = cli.folder / "releases" / "small" / ".git" / "config"
+    config.parent.mkdir()
+    config.write_text("history")
+    result = cli("build", recipe, "--set", "summary=New words.")
+    assert result.exit_code == 1
+    assert "releases/small: holds files that are not the release's (.git/config)" in result.output
+    assert config.read_text() == "history"
+
+
+def test_a_link_in_the_releases_place_is_not_followed(cli: Cli) -> None:
+    (cli.folder / "elsewhere").mkdir()
+    (cli.folder / "releases").mkdir()
+    (cli.folder / "releases" / "small").symlink_to(cli.folder / "elsewhere")
+    result = cli("build", cli.recipe())
+    assert result.exit_code == 1
+    assert "releases/small: is not a folder; move it away" in result.output
+
+
+@pytest.mark.parametrize("damage", ["", "half"])
+def test_a_shard_whose_records_are_damaged_is_not_finished(
+    cli: Cli, damage: str, small_release: Path
+) -> None:
+    import shutil
+
+    recipe = cli.recipe()
+    cli("build", recipe)
+    shutil.rmtree(cli.folder / "releases")
+    next((cli.folder / ".synthkit").glob("*/shards/train-00001*.parquet")).write_text(damage)
+    assert "24 of them made now" in cli("build", recipe).output
+    assert digests(cli.folder / "releases" / "small") == digests(small_release)
+
+
+def test_the_locale_changes_no_byte(cli: Cli, small_release: Path) -> None:
+    cli.recipe()
+    latin = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "synthkit", "build", "recipe.yaml"],
+        cwd=cli.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **latin, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    assert done.returncode == 0, done.stderr
+    assert digests(cli.folder / "releases" / "small") == digests(small_release)
 
 
 def test_what_a_kill_leaves_is_removed(cli: Cli, small_release: Path) -> None:
@@ -218,8 +282,15 @@ def test_a_replacement_cut_off_between_its_renames_is_undone(cli: Cli) -> None:
     cli("build", recipe)
     release = cli.folder / "releases" / "small"
     before = digests(release)
-    release.rename(release.with_name(".small.old"))
+    old = release.with_name(".small.old")
+    release.rename(old)
     assert "nothing to do" in cli("build", recipe).output
+    assert digests(release) == before
+    # Cut off later, while the old one was being removed: it must never come back.
+    old.mkdir()
+    (old / "half").write_text("gone")
+    assert "nothing to do" in cli("build", recipe).output
+    assert not old.exists()
     assert digests(release) == before
 
 
@@ -231,6 +302,12 @@ def test_another_environment_is_not_mixed_in(cli: Cli) -> None:
     shutil.rmtree(cli.folder / "releases")
     path = next((cli.folder / ".synthkit").glob("*/environment.json"))
     path.write_text(json.dumps({**json.loads(path.read_text()), "torch": "1.0.0"}))
+    # With every shard finished nothing is mixed, and the release says where they were made.
+    assert cli("build", recipe).exit_code == 0
+    made_in = json.loads((cli.folder / "releases/small/manifest.json").read_text())["environment"]
+    assert made_in["torch"] == "1.0.0"
+    shutil.rmtree(cli.folder / "releases")
+    next((cli.folder / ".synthkit").glob("*/shards/train-00002*.json")).unlink()
     result = cli("build", recipe)
     assert result.exit_code == 1
     assert "was begun in another environment (torch 1.0.0 -> " in result.output

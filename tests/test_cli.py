@@ -97,8 +97,12 @@ def test_doctor(cli: Cli) -> None:
     assert result.exit_code == 0, result.output
     for word in ("synthkit", "python", "torch", "cpu", "write access", "disk", "embedded model"):
         assert word in result.output
-    blocked = cli("doctor", "--out", "/proc/nowhere")
-    assert ("A build would stop" in blocked.output) is (blocked.exit_code == 1)
+    (cli.folder / "file").write_text("")
+    for out in ("/proc/nowhere", "file"):
+        blocked = cli("doctor", "--out", out)
+        assert blocked.exit_code == 1
+        assert f"x write access     {out}: no" in blocked.output
+        assert "A build would stop" in blocked.output
 
 
 def test_progress_is_plain_lines_off_a_terminal(tmp_path: Path) -> None:

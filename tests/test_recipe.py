@@ -148,6 +148,10 @@ def test_a_bad_value_is_one_line_that_names_the_field(write: Any, change: str, t
         ("<<: {name: a}", "line 1: a key must be plain text"),
         ("name: a\x00b", "is not plain YAML"),
         ("name: mine", "source: is missing: The real images."),
+        ("summary: 2024-13-45", "is not plain YAML: month must be in 1..12"),
+        ("seed: 0x_", "is not plain YAML"),
+        ("seed: " + "9" * 5000, "is not plain YAML"),
+        ("name: " + "[" * 3000, "is not plain YAML"),
     ],
 )
 def test_a_file_that_is_no_recipe(write: Any, text: str, told: str) -> None:
@@ -199,6 +203,24 @@ def test_a_malformed_override(write: Any) -> None:
     assert "seed is not a section" in refused(write(MINIMAL + "seed: 3\n"), "seed.x=1")
     assert "the value is not plain YAML" in refused(path, "seed=[")
     assert "the value is not plain YAML" in refused(path, "name=!!python/name:os.system x")
+    assert "the value is not plain YAML" in refused(path, "summary=2024-13-45")
+    assert "the value is not plain YAML" in refused(path, "name=" + "[" * 3000)
+    assert "write it as section.field=value" in refused(path, "extends=other.yaml")
+
+
+def test_overrides_can_name_another_kind_of_source_in_any_order(write: Any) -> None:
+    path = write(MINIMAL.replace("kind: digits", "kind: digits\n  part: test"))
+    for overrides in (["source.kind=folder", "source.root=x"], ["source.root=x", "source.kind=folder"]):
+        assert load(path, overrides).source.model_dump()["root"] == "x"
+
+
+def test_odd_sources(write: Any) -> None:
+    odd = write(MINIMAL.replace("  kind: digits", "  kind: folder\n  folder: x"), "odd.yaml")
+    assert "source.folder: unknown key" in refused(odd)
+    assert "source.root: is missing" in refused(odd)
+    write(MINIMAL.replace("source:\n  kind: digits", "source: digits"), "base.yaml")
+    child = write("extends: base.yaml\nsource: {kind: digits}\n")
+    assert load(child).source.kind == "digits"
 
 
 def leaves(model: type[BaseModel], prefix: str = "") -> set[str]:

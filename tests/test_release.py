@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from PIL import Image
@@ -190,6 +191,9 @@ def test_no_file_tells_whose_machine_it_was(small_release: Path) -> None:
         if path.is_file():
             content = path.read_bytes()
             assert not [secret for secret in secrets if secret.encode() in content], path
+    table = pq.read_table(small_release / "provenance/train.parquet")
+    text = str(table.to_pylist()) + str(table.schema.metadata)
+    assert not [secret for secret in secrets if secret in text]
 
 
 def test_tars_are_ustar_with_nothing_but_zeros_for_times_and_owners(small_release: Path) -> None:

@@ -130,6 +130,49 @@ def test_a_manifest_that_points_outside_is_refused(cli: Cli, copy: Path, path: s
     assert "is not a path inside a release" in told
 
 
+def test_a_tar_that_is_listed_without_images_is_refused(cli: Cli, copy: Path) -> None:
+    """It would be loaded like the others, and never have been looked into."""
+    (copy / "data" / "train-evil.tar").write_bytes(b"x")
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["files"].append({"path": "data/train-evil.tar", "bytes": 1, "sha256": "0" * 64, "images": None})
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    assert "shards, and nothing else, have a number of images" in faults(cli, copy)
+
+
+@pytest.mark.parametrize(
+    "record", [b"[" * 200_000, b'{"recipe_digest": 5}', b'{"recipe_digest": {}}', b"[]", b"\xff"]
+)
+def test_a_hostile_record_is_a_fault(cli: Cli, copy: Path, record: bytes) -> None:
+    rewrite(copy, lambda members: members.__setitem__(1, (members[1][0], record)))
+    assert "000000024.json is not a provenance record" in faults(cli, copy)
+
+
+def test_a_record_that_would_fill_the_memory_is_not_read(cli: Cli, copy: Path) -> None:
+    """A sparse member of eight gigabytes takes a few hundred bytes in a tar."""
+    sparse = tarfile.TarInfo("000000024.json")
+    sparse.pax_headers = {"GNU.sparse.major": "0", "GNU.sparse.minor": "1", "GNU.sparse.map": "0,1"}
+    sparse.pax_headers["GNU.sparse.size"] = str(8 << 30)
+    sparse.size = 1
+    with tarfile.open(copy / SHARD, "w", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(sparse, io.BytesIO(b"x"))
+    seal(copy, SHARD)
+    assert "000000024.json is not a provenance record" in faults(cli, copy)
+
+
+def test_numbers_beyond_all_bounds(cli: Cli, copy: Path) -> None:
+    text = (copy / "manifest.json").read_text()
+    (copy / "manifest.json").write_text(text.replace('"bytes": ', '"bytes": ' + "9" * 300, 1))
+    assert "manifest.json: is not a manifest: files.0.bytes" in faults(cli, copy)
+
+
+def test_nothing_that_a_terminal_obeys_is_printed(cli: Cli, copy: Path) -> None:
+    rewrite(copy, lambda members: setattr(members[0][0], "name", "\x1b[2J\x9b.cls"))
+    told = faults(cli, copy)
+    assert "\\x1b[2J" in told
+    assert "\x1b" not in told
+    assert "\x9b" not in told
+
+
 def test_what_is_no_release(cli: Cli, tmp_path: Path) -> None:
     assert "is not a release: it has no manifest.json" in faults(cli, tmp_path)
     (tmp_path / "manifest.json").write_text("{")

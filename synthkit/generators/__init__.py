@@ -60,20 +60,20 @@ def load(checkpoint: Checkpoint, *, dtype: str, sampler: Sampler, device: str) -
 def pipeline_class(checkpoint: Checkpoint) -> str:
     """The diffusers pipeline that a checkpoint's index names."""
     try:
-        index = json.loads((checkpoint.folder / "model_index.json").read_text())
-    except (OSError, ValueError):
+        index = json.loads((checkpoint.folder / "model_index.json").read_text(encoding="utf-8"))
+        return str(index["_class_name"])
+    except (OSError, ValueError, KeyError, TypeError):
         raise GeneratorError(
             f"model {checkpoint.name}: has no readable model_index.json; "
             "it must be a folder in the diffusers layout"
         ) from None
-    return str(index.get("_class_name"))
 
 
 def image_edge(checkpoint: Checkpoint) -> int | None:
     """The edge in pixels of the images a checkpoint makes, from its configuration files alone."""
     try:
-        unet = json.loads((checkpoint.folder / "unet" / "config.json").read_text())
-        vae = json.loads((checkpoint.folder / "vae" / "config.json").read_text())
+        unet = json.loads((checkpoint.folder / "unet" / "config.json").read_text(encoding="utf-8"))
+        vae = json.loads((checkpoint.folder / "vae" / "config.json").read_text(encoding="utf-8"))
         upsamplings = len(vae["block_out_channels"]) - 1
         return int(unet["sample_size"]) << upsamplings
     except (OSError, ValueError, KeyError, TypeError):

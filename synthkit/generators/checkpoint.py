@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthkit.errors import GeneratorError
-from synthkit.recipe import portable_path
 
 if TYPE_CHECKING:
     from synthkit.recipe import Model
@@ -39,10 +39,10 @@ def locate(model: Model) -> Checkpoint:
     """
     if model.id.startswith("builtin:"):
         return _pinned(model, _builtin(model.id))
-    folder = Path(model.id).expanduser()
+    folder = _folder(model.id)
     if folder.is_dir():
-        return _pinned(model, Checkpoint(portable_path(model.id), content_revision(folder), folder))
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", model.id) and not model.id.startswith("."):
+        return _pinned(model, Checkpoint(folder.name, content_revision(folder), folder))
+    if _is_repository(model.id):
         return _from_hub(model)
     raise GeneratorError(
         f"model.id: there is no folder {model.id}; name a folder, a Hub repository (organisation/name) "
@@ -52,10 +52,20 @@ def locate(model: Model) -> Checkpoint:
 
 def find_local(model: Model) -> Checkpoint | None:
     """The model if it is on this machine already; never touches the network."""
-    if model.id.startswith("builtin:") or Path(model.id).expanduser().is_dir():
+    if model.id.startswith("builtin:") or _folder(model.id).is_dir():
         return locate(model)
-    folder = _cached(model)
+    folder = _cached(model) if _is_repository(model.id) else None
     return Checkpoint(model.id, folder.name, folder) if folder else None
+
+
+def _folder(model_id: str) -> Path:
+    """An absolute path, so that a folder has one name however it is spelt."""
+    return Path(os.path.abspath(os.path.expanduser(model_id)))  # noqa: PTH100, PTH111 (links stay links)
+
+
+def _is_repository(model_id: str) -> bool:
+    word = r"[A-Za-z0-9](?:[A-Za-z0-9_]|[.-](?![.-]|$|/))*"
+    return re.fullmatch(f"{word}/{word}", model_id) is not None
 
 
 def content_revision(folder: Path) -> str:
@@ -94,13 +104,13 @@ def _from_hub(model: Model) -> Checkpoint:
 
 def _cached(model: Model) -> Path | None:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
         path = snapshot_download(
             model.id, revision=model.revision, allow_patterns=list(FILES), local_files_only=True
         )
-    except (LocalEntryNotFoundError, HFValidationError):
+    except LocalEntryNotFoundError:
         return None
     return Path(path)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from synthkit.errors import GeneratorError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import torch
     from numpy.typing import NDArray
@@ -47,7 +48,7 @@ class UnclipGenerator:
         self._device = device
         self._dtype: torch.dtype = getattr(torch, dtype)
         self._pipeline = _load(checkpoint, self._dtype, device)
-        self._pipeline.scheduler = _scheduler(self._pipeline.scheduler, sampler.scheduler)
+        self._pipeline.scheduler = _scheduler(self._pipeline.scheduler, sampler)
         self._prompts: dict[str, torch.Tensor] = {}
 
     @property
@@ -58,7 +59,8 @@ class UnclipGenerator:
     def embed_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """(N, D) float32 embeddings f(x), computed in batches of the recipe's size."""
         size = self._sampler.batch_size
-        parts = [self._embed_batch(images[at : at + size]) for at in range(0, len(images), size)]
+        with _enough_memory(size):
+            parts = [self._embed_batch(images[at : at + size]) for at in range(0, len(images), size)]
         return np.concatenate(parts)
 
     def embed_prompts(self, prompts: Sequence[str]) -> None:
@@ -73,17 +75,12 @@ class UnclipGenerator:
         self, embeddings: NDArray[np.float32], prompts: Sequence[str], seeds: Sequence[int]
     ) -> NDArray[np.uint8]:
         """(N, H, W, 3) uint8 from (N, D) embeddings, N prompts and N seeds; N at most a batch."""
-        count, torch = len(seeds), self._torch
+        count = len(seeds)
         rows = _padded(range(count), self._sampler.batch_size)
-        try:
+        with _enough_memory(self._sampler.batch_size):
             images = self._sample(
                 embeddings[rows], [prompts[row] for row in rows], [seeds[row] for row in rows]
             )
-        except torch.OutOfMemoryError:
-            raise GeneratorError(
-                f"the device has too little memory for batches of {self._sampler.batch_size}: "
-                "lower sampler.batch_size"
-            ) from None
         if not np.isfinite(images).all():
             raise GeneratorError(
                 "the model made values that are not numbers: model.dtype is too narrow for it; "
@@ -142,12 +139,13 @@ def _load(checkpoint: Checkpoint, dtype: torch.dtype, device: str) -> Any:
     try:
         pipeline = StableUnCLIPImg2ImgPipeline.from_pretrained(
             checkpoint.folder, dtype=dtype, use_safetensors=True, local_files_only=True
-        )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        ).to(device)
+    except Exception as error:
+        # Three libraries read a model's files and each fails in ways of its own; the cause is kept.
         reason = " ".join(str(error).split())[:200]
         raise GeneratorError(f"model {checkpoint.name}: cannot be loaded: {reason}") from error
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to(device)
+    return pipeline
 
 
 def _quieten() -> None:
@@ -160,7 +158,30 @@ def _quieten() -> None:
         library.disable_progress_bar()
 
 
-def _scheduler(current: Any, name: str) -> Any:
-    class_name, options = SCHEDULERS[name]
+def _scheduler(current: Any, sampler: Sampler) -> Any:
+    class_name, options = SCHEDULERS[sampler.scheduler]
     scheduler_class = getattr(importlib.import_module("diffusers"), class_name)
-    return scheduler_class.from_config(current.config, **options)
+    scheduler = scheduler_class.from_config(current.config, **options)
+    scheduler.set_timesteps(sampler.steps)
+    last = scheduler.config.num_train_timesteps - 1
+    if float(max(scheduler.timesteps)) > last:
+        raise GeneratorError(
+            f"sampler.steps: {sampler.steps} are more than this model's {sampler.scheduler} scheduler has; "
+            f"use fewer than {last}"
+        )
+    return scheduler
+
+
+@contextmanager
+def _enough_memory(batch_size: int) -> Iterator[None]:
+    """A batch that does not fit the device is a mistake in the recipe, told as one."""
+    import torch
+
+    try:
+        yield
+    except (torch.OutOfMemoryError, RuntimeError) as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        raise GeneratorError(
+            f"the device has too little memory for batches of {batch_size}: lower sampler.batch_size"
+        ) from error

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import io
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from synthkit.errors import SourceError, UnreadableImage
 from synthkit.records import Listing
+from synthkit.sources.decoding import decode
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 
@@ -18,11 +22,12 @@ EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif"
 class FolderSource:
     """Classes are the sub-folders in alphabetical order; ids are paths below the root, with `/`.
 
-    Images may lie at any depth of a class folder; hidden files and other kinds of file are passed over.
+    Images may lie at any depth of a class folder; whatever is hidden or no image is passed over.
     """
 
     def __init__(self, root: str) -> None:
-        self._root = Path(root).expanduser()
+        # Path.expanduser raises for an unknown user; a folder may well be called ~x.
+        self._root = Path(os.path.expanduser(root))  # noqa: PTH111
         if not self._root.is_dir():
             raise SourceError(
                 f"source.root: there is no folder {root}; set it to the folder of class folders"
@@ -40,23 +45,12 @@ class FolderSource:
 
     def load(self, index: int) -> tuple[Image.Image, str]:
         """The image (RGB) at a position of the listing and the SHA-256 of its file."""
-        name = self.listing.ids[index]
-        path = self._root / name
+        path = self._root / self.listing.ids[index]
         try:
             raw = path.read_bytes()
-            with Image.open(io.BytesIO(raw)) as image:
-                return image.convert("RGB"), hashlib.sha256(raw).hexdigest()
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise UnreadableImage(str(path), _reason(error)) from None
-
-
-def _reason(error: Exception) -> str:
-    """Why, in words that hold no path: the manifest repeats them."""
-    if isinstance(error, UnidentifiedImageError):
-        return "it is not an image of a known format"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error)
+        except OSError as error:
+            raise UnreadableImage(str(path), error.strerror or "it cannot be opened") from None
+        return decode(raw, str(path)), hashlib.sha256(raw).hexdigest()
 
 
 def _is_class(item: Path) -> bool:
@@ -64,8 +58,21 @@ def _is_class(item: Path) -> bool:
 
 
 def _images_below(folder: Path, root: Path) -> list[str]:
-    return [
-        path.relative_to(root).as_posix()
+    found = [
+        path.relative_to(root)
         for path in folder.rglob("*")
-        if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in EXTENSIONS and path.is_file()
     ]
+    names = [path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts)]
+    for name in names:
+        if not _is_unicode(name):
+            raise SourceError(f"source.root: {name!r} has a name that is not UTF-8; rename it")
+    return names
+
+
+def _is_unicode(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
