@@ -1,0 +1,1 @@
+"""Training scripts of the models that the package embeds."""

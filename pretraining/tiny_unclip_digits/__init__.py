@@ -1,0 +1,1 @@
+"""Trains, exports and measures the miniature Stable unCLIP pipeline on scikit-learn's digits."""
