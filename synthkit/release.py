@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import os
 import shutil
-from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,12 +30,12 @@ from synthkit.manifest import (
     unlisted,
 )
 from synthkit.plan import balance
-from synthkit.records import arrow_schema
+from synthkit.records import arrow_schema, key_of
 from synthkit.samples import EXAMPLES, Example, SampleRow, contact_sheet, pick_labels
 from synthkit.shards import SPLIT, read_member, records_path, shard_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from synthkit.generators.checkpoint import Checkpoint
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from synthkit.work import Workspace
 
 RECIPE = "recipe.yaml"
+SAMPLES = "samples.png"
+CARD = "README.md"
 _RECIPE_HEADER = """\
 # The recipe of this release, complete: every default filled in, the model pinned.
 # Make it again: synthkit build recipe.yaml
@@ -152,17 +154,12 @@ def _write_into(folder: Path, facts: Facts, workspace: Workspace) -> None:
     parquet = folder / "provenance" / f"{SPLIT}.parquet"
     _collect_records(parquet, tars)
     (folder / RECIPE).write_bytes(facts.recipe_yaml)
-    examples = _first_records(parquet, facts)
-    example = _lowest_key(examples)
+    example = _first_record(folder, facts)
     manifest = _manifest(facts, workspace.environment(), files, example)
-    (folder / "samples.png").write_bytes(_sheet(folder, facts, manifest, examples))
-    extra = [
-        file_facts(folder, folder / name) for name in (RECIPE, "samples.png", f"provenance/{SPLIT}.parquet")
-    ]
-    manifest = manifest.model_copy(update={"files": [*files, *extra]})
-    (folder / "README.md").write_bytes(render_card(manifest, example).encode())
-    every = [*manifest.files, file_facts(folder, folder / "README.md")]
-    every.sort(key=lambda file: file.path)
+    (folder / SAMPLES).write_bytes(_sheet(folder, facts, manifest))
+    (folder / CARD).write_bytes(render_card(manifest, example).encode())
+    others = [file_facts(folder, path) for path in (parquet, *(folder / n for n in (RECIPE, SAMPLES, CARD)))]
+    every = sorted([*files, *others], key=lambda file: file.path)
     (folder / MANIFEST).write_bytes(manifest.model_copy(update={"files": every}).to_json())
 
 
@@ -218,52 +215,33 @@ def _manifest(
     )
 
 
-def _first_records(parquet: Path, facts: Facts) -> dict[int, list[dict[str, Any]]]:
-    """The first few records of the classes that the contact sheet shows."""
-    wanted = set(pick_labels(sorted({int(label) for label in np.unique(facts.plan.labels)})))
-    found: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
-    for record in _records(parquet):
-        label = record["label"]
-        if label in wanted and len(found[label]) < EXAMPLES:
-            found[label].append(record)
-            if len(found) == len(wanted) and all(len(rows) == EXAMPLES for rows in found.values()):
-                break
-    return dict(found)
+def _first_record(folder: Path, facts: Facts) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(_member(folder, facts, 0, "json"))
+    return record
 
 
-def _records(parquet: Path) -> Iterator[dict[str, Any]]:
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(parquet) as file:
-        for batch in file.iter_batches(1024):
-            yield from batch.to_pylist()
-
-
-def _lowest_key(examples: Mapping[int, Sequence[dict[str, Any]]]) -> dict[str, Any]:
-    return min((rows[0] for rows in examples.values()), key=lambda record: record["key"])
-
-
-def _sheet(
-    folder: Path, facts: Facts, manifest: Manifest, examples: Mapping[int, Sequence[Mapping[str, Any]]]
-) -> bytes:
-    rows = [
-        SampleRow(
-            manifest.classes[label].name,
-            f"{manifest.classes[label].group}, {manifest.classes[label].real} real",
-            [_example(folder, facts, record) for record in examples[label]],
-        )
-        for label in sorted(examples)
-    ]
+def _sheet(folder: Path, facts: Facts, manifest: Manifest) -> bytes:
+    """The contact sheet: the first few images of some classes, beside their sources."""
+    rows = []
+    for label in pick_labels(np.unique(facts.plan.labels).tolist()):
+        item = manifest.classes[label]
+        indices = np.flatnonzero(facts.plan.labels == label)[:EXAMPLES].tolist()
+        examples = [_example(folder, facts, index) for index in indices]
+        rows.append(SampleRow(item.name, f"{item.group}, {item.real} real", examples))
     title = f"{manifest.name} {manifest.version}" + (" (preview)" if manifest.partial else "")
     return contact_sheet(title, f"{manifest.method}: real sources, and what they became (framed)", rows)
 
 
-def _example(folder: Path, facts: Facts, record: Mapping[str, Any]) -> Example:
-    plan, index = facts.plan, int(record["key"])
-    tar = folder / "data" / shard_name(index // plan.shard_size, plan.shards)
-    sources = [facts.real.load(position) for position in plan.row(index).sources]
-    image = Image.open(io.BytesIO(read_member(tar, f"{record['key']}.{facts.recipe.output.extension}")))
+def _example(folder: Path, facts: Facts, index: int) -> Example:
+    sources = [facts.real.load(position) for position in facts.plan.row(index).sources]
+    image = Image.open(io.BytesIO(_member(folder, facts, index, facts.recipe.output.extension)))
     return Example(sources, image)
+
+
+def _member(folder: Path, facts: Facts, index: int, extension: str) -> bytes:
+    plan = facts.plan
+    tar = folder / "data" / shard_name(index // plan.shard_size, plan.shards)
+    return read_member(tar, f"{key_of(index)}.{extension}")
 
 
 def _beside(target: Path, what: str) -> Path:
