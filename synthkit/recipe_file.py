@@ -58,11 +58,14 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     try:
         return Recipe.model_validate(document.data)
     except ValidationError as error:
-        problems = [_describe(detail, document) for detail in error.errors(include_url=False)]
-        raise RecipeError(_report(path, problems)) from None
+        raise RecipeError(_report(path, error.errors(include_url=False), document)) from None
 
 
-def _report(path: Path, problems: Sequence[str]) -> str:
+def _report(path: Path, details: Sequence[ErrorDetails], document: _Document) -> str:
+    """Every problem on a line of its own, in the order of the file."""
+    order = {place: number for number, place in enumerate(document.places.values())}
+    found = [_describe(detail, document) for detail in details]
+    problems = [f"{place}: {text}" for place, text in sorted(found, key=lambda item: order.get(item[0], -1))]
     if len(problems) == 1:
         return problems[0]
     return "\n".join([f"{path}: {len(problems)} errors", *(f"  {problem}" for problem in problems)])
@@ -190,10 +193,11 @@ def _apply(document: _Document, override: str) -> None:
     document.places[tuple(keys)] = place
 
 
-def _describe(detail: ErrorDetails, document: _Document) -> str:
+def _describe(detail: ErrorDetails, document: _Document) -> tuple[str, str]:
+    """Where a problem is, and what it is."""
     path, parent = _resolve(detail["loc"], document.data)
     message = _message(detail, path, parent)
-    return f"{_place(path, document)}: {_dotted(path)}: {message}" if path else message
+    return _place(path, document), f"{_dotted(path)}: {message}" if path else message
 
 
 def _place(path: KeyPath, document: _Document) -> str:

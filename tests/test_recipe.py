@@ -87,13 +87,13 @@ sede: 3
     )
     lines = refused(path).splitlines()
     assert lines[0] == f"{path}: 5 errors"
-    assert sorted(line.strip().removeprefix(f"{path}: ") for line in lines[1:]) == [
+    assert [line.strip().removeprefix(f"{path}: ") for line in lines[1:]] == [
+        "line 8: conditioning.metod: unknown key (did you mean method?)",
+        "line 9: conditioning.alpha: must be more than 0.0, is -1",
         "line 11: sampler.steps: must be a whole number, is 'many'",
         "line 12: sampler.scheduler: must be one of pndm, ddim, dpm-solver++, euler; is 'pndn' "
         "(did you mean pndm?)",
         "line 13: sede: unknown key (did you mean seed?)",
-        "line 8: conditioning.metod: unknown key (did you mean method?)",
-        "line 9: conditioning.alpha: must be more than 0.0, is -1",
     ]
 
 
