@@ -33,7 +33,10 @@ from diffusers import StableUnCLIPImg2ImgPipeline
 
 pipe = StableUnCLIPImg2ImgPipeline.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
 images = pipe(
-    image=[image], prompt=["three"], guidance_scale=2.0, num_inference_steps=25,
+    image=[image],
+    prompt=["three"],
+    guidance_scale=2.0,
+    num_inference_steps=25,
     generator=[torch.Generator().manual_seed(0)],
 ).images
 ```
@@ -58,7 +61,7 @@ enlarged to 32x32.
 | `vae` | `AutoencoderKL` | channels 16, 32, 48; 4x8x8 latents |
 | `image_encoder` | `CLIPVisionModelWithProjection` | 4 layers of 64, 16 patches of 8x8, embedding 128 |
 | `text_encoder`, `tokenizer` | `CLIPTextModel`, `CLIPTokenizer` | 2 layers of 64, 32 positions |
-| `unet` | `UNet2DConditionModel` | channels 48, 64; cross-attention 64; class vector 256 |
+| `unet` | `UNet2DConditionModel` | channels 64, 96; cross-attention 64; class vector 256 |
 | `scheduler` | `PNDMScheduler` | v-prediction, scaled-linear betas 0.00085 to 0.012 |
 | `image_normalizer`, `image_noising_scheduler` | as in Stable unCLIP | cosine noise levels |
 
@@ -72,7 +75,10 @@ cores. The images are augmented throughout (turned up to 12 degrees, shifted up 
 2. The CLIP towers: an image matches the prompt of its class, two augmentations of an image match each
    other, random crops match their class, and the embedding lightly recovers a blurred image.
 3. The diffusion model, on frozen latents and embeddings. The embedding that accompanies an augmented image
-   is: {kinds}.
+   is, by share of the training:
+
+{kinds}
+
    In {holes:.0%} of the cases some of its coordinates are zeroed as well. Prompts are dropped too. So the
    embedding is a hint about style, the prompt is the subject, and the seed decides the rest.
 
@@ -95,7 +101,8 @@ images are those of the test part for spreads, the 60 of each class's training p
 It knows ten digits in one scanner's style and nothing else. It was trained on some of the manipulations
 that synthkit applies to embeddings (zeroed coordinates, mixtures of two images of a class, crops), so it
 tolerates them better than a large model would: it shows that a recipe runs and what the parts do, not how
-much a method would gain with a model trained on photographs.
+much a method would gain with a model trained on photographs. Its settings were chosen while measuring
+with the `train` part.
 
 ## Licence
 
@@ -115,10 +122,10 @@ KIND_NAMES = {
 
 def write_card(folder: Path, report: Report, minutes: float) -> None:
     """Writes README.md into the pipeline's folder."""
-    kinds = [f"{KIND_NAMES[kind]} ({share:.0%})" for kind, share in zip(KINDS, KIND_SHARES, strict=True)]
+    kinds = [f"   - {KIND_NAMES[kind]}: {share:.0%}" for kind, share in zip(KINDS, KIND_SHARES, strict=True)]
     text = CARD.format(
         minutes=minutes,
-        kinds=", ".join(kinds),
+        kinds="\n".join(kinds),
         holes=HOLES_SHARE,
         strength=VIEW_STRENGTH,
         templates=", ".join(f'"{TEMPLATES[row].format("three")}"' for row in (3, 8, 10)),

@@ -14,7 +14,7 @@ from pretraining.tiny_unclip_digits.clip import EMBEDDING, TEXT_WIDTH
 from pretraining.tiny_unclip_digits.conditions import VIEWS, Conditions, draw_conditions
 from pretraining.tiny_unclip_digits.training import Progress, descend, optimizer_and_schedule
 
-STEPS = 3200
+STEPS = 2600
 BATCH = 64
 PEAK_RATE = 1.2e-3
 EMA_DECAY = 0.999
@@ -22,12 +22,12 @@ TIMESTEPS = 1000
 
 
 def build_unet() -> UNet2DConditionModel:
-    """An untrained model: 48 channels at 8x8, 64 at 4x4 with attention to the prompt."""
+    """An untrained model: 64 channels at 8x8, 96 at 4x4 with attention to the prompt."""
     return UNet2DConditionModel(
         sample_size=8,
         in_channels=4,
         out_channels=4,
-        block_out_channels=(48, 64),
+        block_out_channels=(64, 96),
         layers_per_block=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         mid_block_type="UNetMidBlock2DCrossAttn",
