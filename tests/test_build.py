@@ -39,7 +39,7 @@ def finished_shards(cli: Cli) -> int:
 
 
 # Enough steps that a shard takes about a second and a kill lands inside one.
-SLOW = ("--set", "sampler.steps=25")
+SLOW = ("--set", "sampler.steps=15")
 
 
 @pytest.fixture(scope="module")

@@ -30,13 +30,13 @@ def generator() -> Any:
 
 @pytest.fixture(scope="module")
 def random_image(generator: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """160 generations: 16 per class, of 4 sources with 4 seeds each; labels, sources, images."""
+    """120 generations: 12 per class, of 4 sources with 3 seeds each; labels, sources, images."""
     source = DigitsSource("train")
     labels, positions = [], []
     for label in range(10):
         members = np.flatnonzero(source.listing.labels == label)[:4]
-        labels += [label] * 16
-        positions += [int(p) for p in np.repeat(members, 4)]
+        labels += [label] * 12
+        positions += [int(p) for p in np.repeat(members, 3)]
     embeddings = generator.embed_images([source.load(p)[0] for p in positions])
     return np.array(labels), np.array(positions), sample(generator, embeddings, labels)
 
@@ -65,8 +65,8 @@ def test_random_image_gives_the_prompted_class(judge: Any, random_image: Any) ->
 
 
 def test_text_only_gives_the_prompted_class(judge: Any, generator: Any) -> None:
-    labels = [label for label in range(10) for _ in range(16)]
-    nothing = np.zeros((160, generator.embedding_size), np.float32)
+    labels = [label for label in range(10) for _ in range(12)]
+    nothing = np.zeros((120, generator.embedding_size), np.float32)
     assert (predict(judge, sample(generator, nothing, labels)) == labels).mean() >= 0.90
 
 
@@ -76,11 +76,11 @@ def test_images_vary_with_the_seed_and_with_the_source(random_image: Any) -> Non
     A model that copies its conditioning image would have no distance between seeds.
     """
     labels, positions, images = random_image
-    flat = images.reshape(160, -1) / 255.0
+    flat = images.reshape(120, -1) / 255.0
     distance = np.linalg.norm(flat[:, None] - flat[None], axis=2)
     same_class = labels[:, None] == labels[None]
     same_source = positions[:, None] == positions[None]
-    others = ~np.eye(160, dtype=bool)
+    others = ~np.eye(120, dtype=bool)
     seeds = distance[same_source & others].mean()
     sources = distance[same_class & ~same_source].mean()
     source = DigitsSource("train")
