@@ -34,6 +34,7 @@ def render_card(manifest: Manifest, example: dict[str, Any]) -> str:
         example_json=json.dumps(example, indent=2),
         front_matter=yaml.safe_dump(front_matter(manifest), sort_keys=False, allow_unicode=True),
         address=_address(manifest),
+        local=not _published(manifest),
         revision_argument=f'revision="v{manifest.version}", ' if _published(manifest) else "",
         shard_pattern=_shard_pattern(len(manifest.shards)),
         formula=METHODS[manifest.method].formula,

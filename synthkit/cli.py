@@ -125,8 +125,8 @@ def verify(
         from synthkit.verify import verify_release
 
         total = sum(file.bytes for file in read_manifest(release).files)
-        with progress("verifying", total / 1e6, unit="MB") as advance:
-            report = verify_release(release, lambda count: advance(count / 1e6))
+        with progress("verifying", total / 1e3, unit="kB") as advance:
+            report = verify_release(release, lambda count: advance(count / 1e3))
         for fault in report.faults:
             print(_printable(f"{release / fault.path}: {fault.reason}"), file=sys.stderr)
         if report.faults:
@@ -139,7 +139,7 @@ def verify(
         partial = f" (a preview of {manifest.partial.of:,})" if manifest.partial else ""
         print(
             f"{release}: {manifest.name} {manifest.version} is intact: {manifest.images:,} images{partial} "
-            f"in {len(manifest.shards)} shards, {len(manifest.files)} files, {total / 1e6:,.1f} MB"
+            f"in {len(manifest.shards)} shard(s), {len(manifest.files)} files, {total / 1e6:,.1f} MB"
         )
 
 
@@ -169,14 +169,6 @@ def doctor(out: OutOption = None) -> None:
             raise typer.Exit(1)
 
 
-def main() -> None:
-    """The `synthkit` command."""
-    try:
-        app()
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-
-
 def _load(path: Path, overrides: list[str] | None) -> Recipe:
     from synthkit.recipe_file import load
 
@@ -186,17 +178,20 @@ def _load(path: Path, overrides: list[str] | None) -> Recipe:
 def _print_outcome(outcome: Outcome) -> None:
     from synthkit.progress import duration
 
+    facts, images = outcome.facts, len(outcome.facts.plan)
     if outcome.generated is None:
-        print(f"{outcome.release}: up to date, {outcome.images:,} images; nothing to do")
+        print(f"{outcome.release}: up to date, {images:,} images; nothing to do")
         return
     made = outcome.generated.images
     rate = f", generating at {outcome.generated.rate:.1f} images/s" if made else ""
     print(
-        f"{outcome.release}: {outcome.images:,} images in {outcome.shards} shard(s), "
+        f"{outcome.release}: {images:,} images in {facts.plan.shards} shard(s), "
         f"{made:,} of them made now; {duration(outcome.seconds)} in all{rate}"
     )
-    if outcome.images < outcome.planned:
-        print(f"This is a preview: {outcome.images:,} of {outcome.planned:,} images.")
+    if facts.preview:
+        print(
+            f"This is a preview: {images:,} of {facts.planned:,} images; a release is built without --limit."
+        )
     print(f"Look at {outcome.release / 'samples.png'}; check it with: synthkit verify {outcome.release}")
 
 
@@ -212,9 +207,6 @@ def _user_errors() -> Iterator[None]:
     """One line for whatever goes wrong by the user's or the machine's doing."""
     try:
         yield
-    except KeyboardInterrupt:
-        print("\nstopped; finished shards are kept and the same command goes on", file=sys.stderr)
-        raise typer.Exit(130) from None
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
@@ -239,4 +231,6 @@ def _one_line(error: Exception) -> str:
         return f"{what}{reason}; finished shards are kept: make room and run the same command again"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{what}{reason}; choose a folder you may write to with --out"
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return f"{what}is not a folder; choose another --out"
     return f"{what}{reason}"

@@ -70,9 +70,7 @@ class Outcome:
     """What a build did; `generated` is None if the release was there already and nothing was done."""
 
     release: Path
-    images: int
-    planned: int
-    shards: int
+    facts: Facts
     generated: Generated | None
     seconds: float
 
@@ -89,29 +87,32 @@ def make_release(recipe: Recipe, options: Options) -> Outcome:
     """
     preview = "" if options.limit is None else "-preview"
     target = options.releases / f"{recipe.name}{preview}"
+    started = time.monotonic()
     try:
-        with locked(target):
-            return _make(recipe, options, target)
+        facts = _read(recipe, options)
+        generated = None
+        if options.fresh or not is_current(target, facts):
+            with locked(target):
+                generated = _make(facts, options, target)
+        seconds = time.monotonic() - started
+        return Outcome(target, facts, generated, seconds)
     except OSError as error:
         # A write that fails says what is wrong, but not where.
         error.filename = error.filename or str(options.work_root)
         raise
 
 
-def _make(recipe: Recipe, options: Options, target: Path) -> Outcome:
-    started = time.monotonic()
-    facts = _read(recipe, options)
-    workspace = Workspace(options.work_root, recipe.name, facts.digest, limit=options.limit)
+def _make(facts: Facts, options: Options, target: Path) -> Generated | None:
     restore(target)
-    generated = None
-    if options.fresh or not is_current(target, facts):
-        if not options.overwrite:
-            check_replaceable(target, facts)
-        workspace.open(fresh=options.fresh)
-        generated = _generate_missing(facts, workspace, options.device)
-        write_release(target, facts, workspace)
-    seconds = time.monotonic() - started
-    return Outcome(target, len(facts.plan), facts.planned, facts.plan.shards, generated, seconds)
+    if not options.fresh and is_current(target, facts):
+        return None
+    if not options.overwrite:
+        check_replaceable(target, facts)
+    workspace = Workspace(options.work_root, facts.recipe.name, facts.digest, limit=options.limit)
+    workspace.open(fresh=options.fresh)
+    generated = _generate_missing(facts, workspace, options.device)
+    write_release(target, facts, workspace)
+    return generated
 
 
 def _read(recipe: Recipe, options: Options) -> Facts:
@@ -129,6 +130,7 @@ def _read(recipe: Recipe, options: Options) -> Facts:
 def _generate_missing(facts: Facts, workspace: Workspace, wanted_device: str) -> Generated:
     """Generate the shards that are not finished. Heavy imports happen here, if there are any."""
     plan = facts.plan
+    workspace.drop_damaged(plan.shards)
     finished = workspace.finished(plan.shards)
     missing = [shard for shard in range(plan.shards) if shard not in finished]
     if not missing:

@@ -84,6 +84,12 @@ class Partial(_Facts):
     of: int
 
 
+class _Version(BaseModel):
+    """The one key that every format has."""
+
+    format_version: int
+
+
 class Manifest(_Facts):
     """The facts of a release; the card and the contact sheet are made from the same."""
 
@@ -125,13 +131,24 @@ def read_manifest(release: Path) -> Manifest:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise ReleaseError(f"{path}: is too large to be a manifest")
-        return Manifest.model_validate_json(path.read_bytes())
+        return _parse(path, path.read_bytes())
     except OSError as error:
         raise ReleaseError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _parse(path: Path, raw: bytes) -> Manifest:
+    try:
+        version = _Version.model_validate_json(raw).format_version
+        if version > FORMAT_VERSION:
+            raise ReleaseError(
+                f"{path}: has format {version}; this synthkit reads up to {FORMAT_VERSION}: upgrade it"
+            )
+        return Manifest.model_validate_json(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ReleaseError(f"{path}: is not a manifest: {where}: {first['msg']}") from None
+        where = [".".join(str(part) for part in first["loc"])] if first["loc"] else []
+        what = [*where, first["msg"].removeprefix("Value error, ")]
+        raise ReleaseError(f"{path}: is not a manifest: {': '.join(what)}") from None
 
 
 def unlisted(release: Path, manifest: Manifest) -> Iterator[str]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from synthkit.sources import Source
 
 T = TypeVar("T")
+_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +63,37 @@ def read_all(
     positions: list[int] = []
     hashes: list[str] = []
     skipped: list[Skipped] = []
+    unreadable: list[UnreadableImage] = []
     for index, outcome in enumerate(_in_threads(lambda i: _hash_of(source, i), len(listing))):
         if isinstance(outcome, str):
             hashes.append(outcome)
             positions.append(index)
-        elif on_error == "stop":
-            raise SourceError(f"{outcome}; mend or remove it, or set source.on_error: skip")
         else:
+            unreadable.append(outcome)
             skipped.append(Skipped(listing.ids[index], outcome.reason))
         advance(1)
+    if unreadable and on_error == "stop":
+        raise SourceError(_tell(unreadable))
+    _no_class_is_lost(listing, positions, unreadable)
     readable = Listing(listing.classes, tuple(listing.ids[p] for p in positions), listing.labels[positions])
     return RealImages(source, readable, tuple(hashes), tuple(skipped), tuple(positions))
+
+
+def _tell(unreadable: Sequence[UnreadableImage]) -> str:
+    advice = "mend or remove them, or set source.on_error: skip"
+    if len(unreadable) == 1:
+        return f"{unreadable[0]}; {advice.replace('them', 'it')}"
+    shown = [f"  {error}" for error in unreadable[:_SHOWN]]
+    more = [f"  … and {len(unreadable) - _SHOWN} more"] if len(unreadable) > _SHOWN else []
+    return "\n".join([f"{len(unreadable)} real images cannot be read; {advice}", *shown, *more])
+
+
+def _no_class_is_lost(
+    listing: Listing, positions: Sequence[int], unreadable: Sequence[UnreadableImage]
+) -> None:
+    for label in sorted(set(listing.labels.tolist()) - set(listing.labels[positions].tolist())):
+        name = listing.classes[label]
+        raise SourceError(f"every image of class {name} was skipped as unreadable; for one, {unreadable[0]}")
 
 
 def _hash_of(source: Source, index: int) -> str | UnreadableImage:

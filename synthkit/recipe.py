@@ -31,7 +31,7 @@ SEMVER = r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Z
 class _Section(BaseModel):
     """Unknown keys are errors, types are not guessed, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Groups(_Section):
@@ -164,7 +164,7 @@ class Output(_Section):
 
 
 class Hub(_Section):
-    """Where `publish` sends the release."""
+    """The Hub repository that the release is meant for."""
 
     repo_id: str | None = Field(
         None, pattern=r"^[\w.-]{1,96}/[\w.-]{1,96}$", description="The dataset repository: organisation/name."
@@ -207,7 +207,7 @@ class Recipe(_Section):
     sampler: Sampler = Field(Sampler(), description="How the generator is sampled.")
     seed: int = Field(0, ge=0, lt=2**63, description="The seed that every image's own seed is derived from.")
     output: Output = Field(Output(), description="How the images are written.")
-    hub: Hub = Field(Hub(), description="Where the release is published.")
+    hub: Hub = Field(Hub(), description="The Hub repository that the release is meant for.")
 
     @field_validator("prompt")
     @classmethod

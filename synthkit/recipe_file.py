@@ -176,12 +176,11 @@ def _apply(document: _Document, override: str) -> None:
     dotted, equals, text = override.partition("=")
     place = f"--set {override}"
     keys = dotted.strip().split(".")
-    if not equals or not all(keys) or keys == ["extends"]:
+    if keys == ["extends"]:
+        raise RecipeError(f"{place}: extends cannot be set; write it in the file")
+    if not equals or not all(keys):
         raise RecipeError(f"{place}: write it as section.field=value, e.g. conditioning.method=dropout")
-    try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        raise RecipeError(f"{place}: the value is not plain YAML") from None
+    value = _override_value(keys, text, place)
     section = document.data
     for key in keys[:-1]:
         section = section.setdefault(key, {})
@@ -191,6 +190,26 @@ def _apply(document: _Document, override: str) -> None:
         section.clear()
     section[keys[-1]] = value
     document.places[tuple(keys)] = place
+
+
+def _override_value(keys: list[str], text: str, place: str) -> Any:
+    """The value of an override: YAML, but what is meant for a text field is text without quotes too."""
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        if _is_text_field(keys):
+            return text
+        problem = _yaml_problem(error) if isinstance(error, yaml.MarkedYAMLError) else str(error)
+        raise RecipeError(f"{place}: the value is not plain YAML: {problem[:200]}") from None
+    return text if _is_text_field(keys) and not isinstance(value, (str, type(None))) else value
+
+
+def _is_text_field(keys: list[str]) -> bool:
+    model: type[BaseModel] | None = Recipe
+    for key in keys[:-1]:
+        model = _section(model, key) if model else None
+    field = model.model_fields.get(keys[-1]) if model else None
+    return field is not None and field.annotation in (str, str | None)
 
 
 def _describe(detail: ErrorDetails, document: _Document) -> tuple[str, str]:
@@ -225,9 +244,9 @@ def _message(detail: ErrorDetails, path: KeyPath, parent: type[BaseModel]) -> st
         return _choice(value, _choices(parent, str(path[-1])))
     if kind in _BOUNDS:
         words, key = _BOUNDS[kind]
-        return f"must be {words} {context[key]}, is {value!r}"
+        return f"must be {words} {context[key]:g}, is {_shown(value)}"
     if kind in _TYPE_NAMES:
-        return f"must be {_TYPE_NAMES[kind]}, is {_shown(value)}{_number_hint(kind, value)}"
+        return f"must be {_TYPE_NAMES[kind]}, is {_shown(value)}{_type_hint(kind, value, parent, path)}"
     if kind == "string_pattern_mismatch":
         return f"{_shown(value)} does not fit. {_description(parent, path)}"
     if kind == "value_error":
@@ -279,11 +298,16 @@ def _description(model: type[BaseModel], path: KeyPath) -> str:
     return f"{field.description}{example}"
 
 
-def _number_hint(kind: str, value: Any) -> str:
+def _type_hint(kind: str, value: Any, parent: type[BaseModel], path: KeyPath) -> str:
+    """How to write what was probably meant."""
     if kind == "string_type" and isinstance(value, (int, float)):
-        return f": write '{value}'"
+        field = parent.model_fields.get(str(path[-1]))
+        example = field.examples[0] if field and field.examples else value
+        return f": write it in quotes, as in '{example}'"
     if kind in ("int_type", "float_type") and isinstance(value, str) and _is_number(value):
-        return ": YAML reads this as text; write it without quotes, and 1e-3 as 1.0e-3"
+        number = float(value)
+        meant = int(number) if kind == "int_type" and number.is_integer() else number
+        return f": YAML reads this as text; write {meant}"
     return ""
 
 
@@ -296,7 +320,7 @@ def _is_number(text: str) -> bool:
 
 
 def _shown(value: Any) -> str:
-    text = "empty" if value is None else repr(value)
+    text = "empty" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 

@@ -50,7 +50,7 @@ SAMPLES = "samples.png"
 CARD = "README.md"
 _RECIPE_HEADER = """\
 # The recipe of this release, complete: every default filled in, the model pinned.
-# Make it again: synthkit build recipe.yaml
+# Make it again: synthkit build recipe.yaml{options}
 """
 
 
@@ -74,7 +74,9 @@ class Facts:
     def recipe_yaml(self) -> bytes:
         """recipe.yaml of the release."""
         data = self.recipe.portable(revision=self.checkpoint.revision)
-        return (_RECIPE_HEADER + yaml.safe_dump(data, sort_keys=False, allow_unicode=True)).encode()
+        root = " --set source.root=FOLDER" if "root" in data["source"] else ""
+        header = _RECIPE_HEADER.format(options=root)
+        return (header + yaml.safe_dump(data, sort_keys=False, allow_unicode=True)).encode()
 
 
 def is_current(target: Path, facts: Facts) -> bool:
@@ -84,6 +86,8 @@ def is_current(target: Path, facts: Facts) -> bool:
         recipe_yaml = (target / RECIPE).read_bytes()
         sizes = all((target / file.path).stat().st_size == file.bytes for file in manifest.files)
     except (ReleaseError, OSError):
+        return False
+    if _beside(target, "old").exists():
         return False
     same = (manifest.recipe_digest, manifest.images) == (facts.digest, len(facts.plan))
     kind = (manifest.partial is not None) is facts.preview
@@ -227,9 +231,12 @@ def _sheet(folder: Path, facts: Facts, manifest: Manifest) -> bytes:
         item = manifest.classes[label]
         indices = np.flatnonzero(facts.plan.labels == label)[:EXAMPLES].tolist()
         examples = [_example(folder, facts, index) for index in indices]
-        rows.append(SampleRow(item.name, f"{item.group}, {item.real} real", examples))
+        rows.append(SampleRow(item.name, f"label {label}, {item.group}, {item.real} real", examples))
     title = f"{manifest.name} {manifest.version}" + (" (preview)" if manifest.partial else "")
-    return contact_sheet(title, f"{manifest.method}: real sources, and what they became (framed)", rows)
+    made_from = (
+        "real sources, and what they became (framed)" if facts.plan.sources else "from the prompt alone"
+    )
+    return contact_sheet(title, f"{manifest.method}: {made_from}", rows)
 
 
 def _example(folder: Path, facts: Facts, index: int) -> Example:

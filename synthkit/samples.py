@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,7 @@ def contact_sheet(title: str, subtitle: str, rows: Sequence[SampleRow]) -> bytes
 
 
 def _draw_row(sheet: Image.Image, draw: ImageDraw.ImageDraw, row: SampleRow, top: int) -> None:
-    draw.text((16, top + 26), _fitted(row.name), fill=_INK, font=_font(17))
+    draw.text((16, top + 26), drawable(row.name), fill=_INK, font=_font(17))
     draw.text((16, top + 50), row.note, fill=_SOFT, font=_font(13))
     for column, example in enumerate(row.examples):
         left = _LEFT + column * _COLUMN
@@ -86,8 +87,12 @@ def _fit(image: Image.Image, edge: int) -> Image.Image:
     return square
 
 
-def _fitted(name: str) -> str:
-    return name if len(name) <= 15 else name[:14] + "…"
+def drawable(name: str) -> str:
+    """The name as the built-in font can draw it: short, accents left out, other scripts as `?`."""
+    plain = unicodedata.normalize("NFKD", name)
+    letters = "".join(c for c in plain if not unicodedata.combining(c))
+    drawable = letters.encode("ascii", "replace").decode()
+    return drawable if len(drawable) <= 15 else drawable[:13] + "..."
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

@@ -102,6 +102,12 @@ def finished(folder: Path, name: str) -> ShardFacts | None:
     return facts if whole else None
 
 
+def is_intact(folder: Path, facts: ShardFacts) -> bool:
+    """Whether a shard's content is what its sidecar says; reads all of it."""
+    with (folder / facts.name).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest() == facts.sha256
+
+
 def sidecar_path(tar: Path) -> Path:
     """Where the facts of a shard lie; it is written last."""
     return tar.with_suffix(".json")

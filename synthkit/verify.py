@@ -6,7 +6,7 @@ import hashlib
 import json
 import tarfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from synthkit.manifest import MANIFEST, read_manifest, unlisted
 from synthkit.records import key_of
@@ -126,20 +126,26 @@ def _check_header(member: tarfile.TarInfo, path: str) -> Iterator[Fault]:
 def _check_record(
     archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, manifest: Manifest
 ) -> Iterator[Fault]:
-    digest = _recipe_digest(archive, member)
-    if digest is None:
-        yield Fault(path, f"{member.name} is not a provenance record")
-    elif digest != manifest.recipe_digest:
-        yield Fault(path, f"{member.name} belongs to recipe {digest[:12]}, not {manifest.recipe_digest[:12]}")
-
-
-def _recipe_digest(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str | None:
-    """The recipe a record names; None if it is no record. Nothing large is read for it."""
-    stream = archive.extractfile(member) if member.size <= _MAX_RECORD and not member.issparse() else None
-    if stream is None:
-        return None
+    record = _read_record(archive, member)
     try:
-        digest = json.loads(stream.read())["recipe_digest"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return digest if isinstance(digest, str) else None
+        digest, name, label = record["recipe_digest"], record["class_name"], record["label"]
+        known = manifest.classes[label].name if label >= 0 else None
+    except (KeyError, TypeError, IndexError):
+        yield Fault(path, f"{member.name} is not a provenance record of this release")
+        return
+    if digest != manifest.recipe_digest:
+        yield Fault(
+            path, f"{member.name} belongs to recipe {digest!s:.12}, not {manifest.recipe_digest[:12]}"
+        )
+    if name != known:
+        yield Fault(path, f"{member.name} says that label {label} is {name!s:.40}, the manifest {known}")
+
+
+def _read_record(archive: tarfile.TarFile, member: tarfile.TarInfo) -> dict[str, Any]:
+    """A record, or an empty one for what is none. Nothing large is read for it."""
+    stream = archive.extractfile(member) if member.size <= _MAX_RECORD and not member.issparse() else None
+    try:
+        record = json.loads(stream.read()) if stream is not None else {}
+    except (ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from synthkit.environment import changed
 from synthkit.errors import BuildError
-from synthkit.shards import finished, shard_name, write_atomically
+from synthkit.shards import finished, is_intact, shard_name, sidecar_path, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -57,10 +57,19 @@ class Workspace:
         with (self.folder / LOG).open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
 
+    def drop_damaged(self, shards: int) -> None:
+        """Unmake shards whose content is not what their sidecar says: bits rot, and files get edited."""
+        for facts in self.finished(shards).values():
+            if not is_intact(self.shards, facts):
+                sidecar_path(self.shards / facts.name).unlink()
+
     def environment(self) -> dict[str, str]:
-        """The environment that the finished shards were made in."""
-        found: dict[str, str] = json.loads((self.folder / _ENVIRONMENT).read_bytes())
-        return found
+        """The environment that the finished shards were made in. Raises BuildError if it is damaged."""
+        path = self.folder / _ENVIRONMENT
+        try:
+            return {str(key): str(value) for key, value in json.loads(path.read_bytes()).items()}
+        except (OSError, ValueError, AttributeError):
+            raise BuildError(f"{path}: is damaged; start again with --fresh") from None
 
     def begin(self, now: Mapping[str, str]) -> None:
         """Record the environment before shards are made in it.

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 
 # Two test workers on two cores: one thread each. Must be set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+# A home of its own: `datasets` would serve a release of an earlier run from its cache.
+os.environ["HF_HOME"] = tempfile.mkdtemp()
 
 from pathlib import Path
 
@@ -15,6 +20,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from synthkit.cli import app
+
+atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
 
 SMALL = """\
 name: small

@@ -102,6 +102,24 @@ def test_an_unreadable_image_stops_the_build_or_is_skipped_and_listed(
     assert cli("verify", "releases/small").exit_code == 0
 
 
+def test_all_unreadable_images_are_told_and_a_class_is_not_lost_silently(
+    cli: Cli, folder_recipe: Path
+) -> None:
+    for name in ("a.png", "b.jpg", "deep/c.webp"):
+        (cli.folder / "images/cat" / name).write_bytes(b"")
+    result = cli("build", folder_recipe)
+    assert result.exit_code == 1
+    assert "3 real images cannot be read; mend or remove them" in result.output
+    assert result.output.count("it is not an image of a known format") == 3
+    told = refused(cli, folder_recipe, "--set", "source.on_error=skip")
+    assert "every image of class cat was skipped as unreadable; for one, images/cat/a.png" in told
+
+
+def test_a_prompt_that_would_be_cut_off(cli: Cli) -> None:
+    told = refused(cli, cli.recipe(), "--set", "prompt=" + "very " * 80 + "{name}")
+    assert "tokens, the model reads 32; shorten the prompt or the class name" in told
+
+
 def test_a_bomb_is_not_decoded(cli: Cli, folder_recipe: Path) -> None:
     import struct
     import zlib
@@ -137,7 +155,7 @@ def test_hidden_folders_are_passed_over_and_names_must_be_unicode(cli: Cli, fold
     assert len(FolderSource(str(cli.folder / "images")).listing) == 6
     latin = os.fsdecode(os.fsencode(cli.folder / "images/cat") + b"/caf\xe9.png")
     (cli.folder / "images/cat/a.png").rename(latin)
-    assert "has a name that is not UTF-8; rename it" in refused(cli, folder_recipe)
+    assert "has a name that cannot be printed; rename it" in refused(cli, folder_recipe)
 
 
 def test_a_class_without_images(cli: Cli, folder_recipe: Path) -> None:
@@ -259,7 +277,9 @@ def test_float16_on_a_cpu_and_a_device_that_is_not_there(cli: Cli) -> None:
 
 def test_no_place_to_write(cli: Cli) -> None:
     (cli.folder / "file").write_text("")
-    assert "file" in refused(cli, cli.recipe(), "--out", cli.folder / "file")
+    assert "file is not a folder; choose another --out" in refused(
+        cli, cli.recipe(), "--out", "file"
+    ).replace(":", "")
     # Not even the superuser may make a folder there.
     told = refused(cli, cli.recipe(), "--out", "/sys/synthkit")
     assert "/sys/synthkit" in told
@@ -269,7 +289,7 @@ def test_no_place_to_write(cli: Cli) -> None:
 def test_a_disk_that_fills_up_keeps_what_is_finished(cli: Cli, small_release: Path) -> None:
     """A limit on the size of files stands in for the disk: the second write to fail is real all the same."""
     recipe = cli.recipe()
-    script = "from synthkit.cli import main; main()"
+    script = "from synthkit.__main__ import main; main()"
     limited = subprocess.run(
         [sys.executable, "-c", script, "build", str(recipe)],
         cwd=cli.folder,

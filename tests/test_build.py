@@ -35,7 +35,7 @@ def wait_for(condition: object, process: subprocess.Popen[str], seconds: float =
 
 
 def finished_shards(cli: Cli) -> int:
-    return len(list(cli.folder.glob(".synthkit/*/shards/*.tar")))
+    return len(list(cli.folder.glob(".synthkit/*/shards/*.json")))
 
 
 # Enough steps that a shard takes about a second and a kill lands inside one.
@@ -151,7 +151,7 @@ def test_a_lost_release_folder_comes_back_without_generating(cli: Cli, small_rel
 def test_a_preview_is_marked_and_its_images_are_the_releases(cli: Cli, small_release: Path) -> None:
     result = cli("build", cli.recipe(), "--limit", "10")
     assert result.exit_code == 0
-    assert "This is a preview: 10 of 76 images." in result.output
+    assert "This is a preview: 10 of 76 images;" in result.output
     preview = cli.folder / "releases" / "small-preview"
     assert not (cli.folder / "releases" / "small").exists()
     assert json.loads((preview / "manifest.json").read_text())["partial"] == {"of": 76}
@@ -243,6 +243,44 @@ def test_a_shard_whose_records_are_damaged_is_not_finished(
     next((cli.folder / ".synthkit").glob("*/shards/train-00001*.parquet")).write_text(damage)
     assert "24 of them made now" in cli("build", recipe).output
     assert digests(cli.folder / "releases" / "small") == digests(small_release)
+
+
+def test_a_shard_that_was_altered_is_made_again_not_published(cli: Cli, small_release: Path) -> None:
+    """The work folder's shard and the release's are one file: what changes one changes both."""
+    recipe = cli.recipe()
+    cli("build", recipe)
+    release = cli.folder / "releases" / "small"
+    with (release / "data" / "train-00001-of-00004.tar").open("r+b") as tar:
+        tar.seek(700)
+        tar.write(b"XX")
+    assert cli("verify", release).exit_code == 1
+    assert "24 of them made now" in cli("build", recipe, "--set", "summary=Again.").output
+    assert cli("verify", release).exit_code == 0
+    assert digests(release / "data") == digests(small_release / "data")
+
+
+def test_a_damaged_note_of_the_environment(cli: Cli) -> None:
+    recipe = cli.recipe()
+    cli("build", recipe)
+    next((cli.folder / ".synthkit").glob("*/environment.json")).write_text("junk")
+    result = cli("build", recipe, "--set", "summary=Again.")
+    assert result.exit_code == 1
+    assert "environment.json: is damaged; start again with --fresh" in result.output
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.0, 2.0, 4.0])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_build_can_be_stopped_while_libraries_load(
+    cli: Cli, seconds: float, number: int, code: int
+) -> None:
+    cli.recipe()
+    process = start(cli, "build", "recipe.yaml", "--set", "sampler.steps=400")
+    time.sleep(seconds)
+    process.send_signal(number)
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == code, error
+    assert "Traceback" not in error
+    assert "stopped; finished shards are kept" in error
 
 
 def test_the_locale_changes_no_byte(cli: Cli, small_release: Path) -> None:

@@ -42,15 +42,9 @@ def random_image(generator: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def sample(generator: Any, embeddings: np.ndarray, labels: list[int]) -> np.ndarray:
-    batches = [
-        generator.generate(
-            embeddings[at : at + 32],
-            [CLASSES[label] for label in labels[at : at + 32]],
-            list(range(at, at + 32)),
-        )
-        for at in range(0, len(labels), 32)
-    ]
-    return np.concatenate(batches)
+    seeds, prompts = list(range(len(labels))), [CLASSES[label] for label in labels]
+    spans = [slice(at, at + 32) for at in range(0, len(labels), 32)]
+    return np.concatenate([generator.generate(embeddings[s], prompts[s], seeds[s]) for s in spans])
 
 
 def test_the_judge_knows_real_digits(judge: Any) -> None:

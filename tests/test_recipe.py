@@ -89,7 +89,7 @@ sede: 3
     assert lines[0] == f"{path}: 5 errors"
     assert [line.strip().removeprefix(f"{path}: ") for line in lines[1:]] == [
         "line 8: conditioning.metod: unknown key (did you mean method?)",
-        "line 9: conditioning.alpha: must be more than 0.0, is -1",
+        "line 9: conditioning.alpha: must be more than 0, is -1",
         "line 11: sampler.steps: must be a whole number, is 'many'",
         "line 12: sampler.scheduler: must be one of pndm, ddim, dpm-solver++, euler; is 'pndn' "
         "(did you mean pndm?)",
@@ -103,8 +103,12 @@ sede: 3
         ("model.id=", "model.id: must be text"),
         ("target_per_class=0", "target_per_class: must be at least 1, is 0"),
         ("target_per_class=1.5", "target_per_class: must be a whole number, is 1.5"),
-        ("target_per_class=true", "target_per_class: must be a whole number, is True"),
-        ("version=1.0", "version: must be text (in quotes), is 1.0: write '1.0'"),
+        ("target_per_class=true", "target_per_class: must be a whole number, is true"),
+        (
+            "target_per_class=1e3",
+            "target_per_class: must be a whole number, is '1e3': YAML reads this as text; write 1000",
+        ),
+        ("version=1.0", "'1.0' does not fit. Semantic version of the release. For example: 1.0.0"),
         ("version='1.0'", "'1.0' does not fit. Semantic version of the release. For example: 1.0.0"),
         ("name=../up", "name: '../up' does not fit"),
         ("conditioning.method=cutmixx", "did you mean cutmix?"),
@@ -115,9 +119,9 @@ sede: 3
         ("source.prat=test", "source.prat: unknown key (did you mean part?)"),
         ("source.groups.many=3", "source.groups.many: unknown key (did you mean many_above?)"),
         ("conditioning.dropout=1", "conditioning.dropout: must be less than 1"),
-        ("conditioning.dropout=.nan", "conditioning.dropout: must be"),
-        ("sampler.guidance_scale=.inf", "sampler.guidance_scale: must be"),
-        ("conditioning.alpha=1e-3", "is '1e-3': YAML reads this as text; write it without quotes, and 1e-3"),
+        ("conditioning.dropout=.nan", "conditioning.dropout: must be a finite number, is nan"),
+        ("sampler.guidance_scale=.inf", "sampler.guidance_scale: must be a finite number"),
+        ("conditioning.alpha=1e-3", "is '1e-3': YAML reads this as text; write 0.001"),
         ("seed=-1", "seed: must be at least 0, is -1"),
         ("prompt='a {nam}'", "prompt: only {name} is filled in"),
         ("output.quality=90", "output: png is lossless and has no quality"),
@@ -147,6 +151,7 @@ def test_a_bad_value_is_one_line_that_names_the_field(write: Any, change: str, t
         ("1: a", "line 1: a key must be plain text"),
         ("<<: {name: a}", "line 1: a key must be plain text"),
         ("name: a\x00b", "is not plain YAML"),
+        ("version: 1.0", "version: must be text (in quotes), is 1.0: write it in quotes, as in '1.0.0'"),
         ("name: mine", "source: is missing: The real images."),
         ("summary: 2024-13-45", "is not plain YAML: month must be in 1..12"),
         ("seed: 0x_", "is not plain YAML"),
@@ -202,10 +207,20 @@ def test_a_malformed_override(write: Any) -> None:
     assert "write it as section.field=value" in refused(path, "sampler.steps")
     assert "seed is not a section" in refused(write(MINIMAL + "seed: 3\n"), "seed.x=1")
     assert "the value is not plain YAML" in refused(path, "seed=[")
-    assert "the value is not plain YAML" in refused(path, "name=!!python/name:os.system x")
-    assert "the value is not plain YAML" in refused(path, "summary=2024-13-45")
-    assert "the value is not plain YAML" in refused(path, "name=" + "[" * 3000)
-    assert "write it as section.field=value" in refused(path, "extends=other.yaml")
+    assert "the value is not plain YAML: could not determine" in refused(
+        path, "seed=!!python/name:os.system x"
+    )
+    assert "the value is not plain YAML: month must be in 1..12" in refused(path, "seed=2024-13-45")
+    assert "the value is not plain YAML" in refused(path, "seed=" + "[" * 3000)
+    assert "extends cannot be set; write it in the file" in refused(path, "extends=other.yaml")
+
+
+def test_text_needs_no_quotes_on_the_command_line(write: Any) -> None:
+    path = write(MINIMAL)
+    for text in ("3137", "true", "2024-13-45", "a: b", "[x"):
+        assert load(path, [f"summary={text}"]).summary == text
+    assert load(path, ["summary='quoted'"]).summary == "quoted"
+    assert load(path, ["hub.repo_id=null"]).hub.repo_id is None
 
 
 def test_overrides_can_name_another_kind_of_source_in_any_order(write: Any) -> None:

@@ -171,9 +171,16 @@ def test_the_cards_snippets_run_as_printed(
     for snippet in snippets[:2]:
         exec(snippet, names)
     assert len(names["provenance"]) == 76
-    monkeypatch.chdir(small_release)
     exec(snippets[2], names)
     assert names["label"] in range(10)
+
+
+def test_names_that_the_font_cannot_draw_are_still_told_apart() -> None:
+    from synthkit.samples import drawable
+
+    assert drawable("rouge éclair") == "rouge eclair"
+    assert drawable("日本") == "??"
+    assert drawable("a rather long class name") == "a rather long..."
 
 
 def test_samples_png_is_a_row_a_class(small_release: Path) -> None:

@@ -53,7 +53,7 @@ def rewrite(release: Path, change: Callable[[list[tuple[tarfile.TarInfo, bytes]]
 def test_a_whole_release(cli: Cli, copy: Path) -> None:
     result = cli("verify", copy)
     assert result.exit_code == 0
-    assert "small 1.2.3 is intact: 76 images in 4 shards, 8 files" in result.output
+    assert "small 1.2.3 is intact: 76 images in 4 shard(s), 8 files" in result.output
 
 
 def test_one_flipped_bit(cli: Cli, copy: Path) -> None:
@@ -72,6 +72,18 @@ def test_a_truncated_shard_a_missing_file_and_a_stray_one_are_all_reported(cli: 
     assert "recipe.yaml: is missing" in told
     assert "data/extra.tar: is not in the manifest" in told
     assert "3 fault(s)" in told
+
+
+def test_a_class_that_was_renamed(cli: Cli, copy: Path) -> None:
+    text = (copy / "manifest.json").read_text()
+    (copy / "manifest.json").write_text(text.replace('"name": "seven"', '"name": "sieben"'))
+    assert "says that label 7 is seven, the manifest sieben" in faults(cli, copy)
+
+
+def test_a_release_of_a_newer_synthkit(cli: Cli, copy: Path) -> None:
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps({**manifest, "format_version": 9, "new": 1}))
+    assert "manifest.json: has format 9; this synthkit reads up to 1: upgrade it" in faults(cli, copy)
 
 
 def test_hidden_files_of_git_and_the_hub_are_no_fault(cli: Cli, copy: Path) -> None:
@@ -95,7 +107,13 @@ def test_hidden_files_of_git_and_the_hub_are_no_fault(cli: Cli, copy: Path) -> N
             "000000024.json is not a provenance record",
         ),
         (
-            lambda members: members.__setitem__(1, (members[1][0], b'{"recipe_digest": "feedfacefeedface"}')),
+            lambda members: members.__setitem__(
+                1,
+                (
+                    members[1][0],
+                    members[1][1].replace(b'"recipe_digest":"', b'"recipe_digest":"feedfacefeed'),
+                ),
+            ),
             "000000024.json belongs to recipe feedfacefeed",
         ),
     ],

@@ -67,9 +67,20 @@ class UnclipGenerator:
         """Encode prompts, each alone so that its embedding does not depend on the others."""
         for prompt in prompts:
             if prompt not in self._prompts:
+                self._check_length(prompt)
                 with self._torch.no_grad():
                     encoded, _ = self._pipeline.encode_prompt(prompt, self._device, 1, False)
                 self._prompts[prompt] = encoded[0]
+
+    def _check_length(self, prompt: str) -> None:
+        """A prompt that is cut off would lose its class name without a word."""
+        tokenizer = self._pipeline.tokenizer
+        tokens = len(tokenizer(prompt).input_ids)
+        if tokens > tokenizer.model_max_length:
+            raise GeneratorError(
+                f"prompt: {prompt[:60]!r} has {tokens} tokens, the model reads {tokenizer.model_max_length}; "
+                "shorten the prompt or the class name"
+            )
 
     def generate(
         self, embeddings: NDArray[np.float32], prompts: Sequence[str], seeds: Sequence[int]

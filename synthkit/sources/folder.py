@@ -65,14 +65,7 @@ def _images_below(folder: Path, root: Path) -> list[str]:
     ]
     names = [path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts)]
     for name in names:
-        if not _is_unicode(name):
-            raise SourceError(f"source.root: {name!r} has a name that is not UTF-8; rename it")
+        # Neither a name that is not UTF-8 nor a line break could be written down.
+        if not name.isprintable():
+            raise SourceError(f"source.root: {name!r} has a name that cannot be printed; rename it")
     return names
-
-
-def _is_unicode(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
