@@ -231,7 +231,7 @@ def _sheet(folder: Path, facts: Facts, manifest: Manifest) -> bytes:
         item = manifest.classes[label]
         indices = np.flatnonzero(facts.plan.labels == label)[:EXAMPLES].tolist()
         examples = [_example(folder, facts, index) for index in indices]
-        rows.append(SampleRow(item.name, f"label {label}, {item.group}, {item.real} real", examples))
+        rows.append(SampleRow(f"{label}: {item.name}", f"{item.group}, {item.real:,} real", examples))
     title = f"{manifest.name} {manifest.version}" + (" (preview)" if manifest.partial else "")
     made_from = (
         "real sources, and what they became (framed)" if facts.plan.sources else "from the prompt alone"
