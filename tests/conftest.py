@@ -16,12 +16,17 @@ os.environ["HF_HOME"] = tempfile.mkdtemp()
 
 from pathlib import Path
 
+import hypothesis
 import pytest
 from typer.testing import CliRunner, Result
 
 from synthkit.cli import app
 
 atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
+
+# Tests must not depend on how busy a machine is.
+hypothesis.settings.register_profile("synthkit", deadline=None)
+hypothesis.settings.load_profile("synthkit")
 
 SMALL = """\
 name: small
