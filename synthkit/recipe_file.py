@@ -128,7 +128,7 @@ def _compose(path: Path, text: str) -> _Document:
         node = loader.get_single_node()
         if not isinstance(node, yaml.MappingNode):
             raise RecipeError(f"{path}: is not a recipe: expected keys and values, as in `name: my-release`")
-        places: dict[KeyPath, str] = {}
+        places: dict[KeyPath, str] = {(): str(path)}
         _locate(node, (), str(path), places, set())
         return _Document(loader.construct_document(node), places)
     finally:
@@ -221,12 +221,13 @@ def _describe(detail: ErrorDetails, document: _Document) -> tuple[str, str]:
 
 def _place(path: KeyPath, document: _Document) -> str:
     """Where a key was written; else where something inside it was, else its section, else the file."""
-    inside = [place for key, place in document.places.items() if path and key[: len(path)] == path]
-    if path in document.places or not inside:
-        while path not in document.places:
-            path = path[:-1]
-        return document.places[path] if path else document.places[path].removesuffix(": line 1")
-    return inside[-1]
+    if path not in document.places:
+        inside = [place for key, place in document.places.items() if key[: len(path)] == path]
+        if inside:
+            return inside[-1]
+    while path not in document.places:
+        path = path[:-1]
+    return document.places[path]
 
 
 def _message(detail: ErrorDetails, path: KeyPath, parent: type[BaseModel]) -> str:

@@ -166,6 +166,12 @@ def test_a_file_that_is_no_recipe(write: Any, text: str, told: str) -> None:
     assert str(path) in message
 
 
+def test_what_is_missing_from_a_file_has_no_line(write: Any) -> None:
+    """Not that of the first key, which a header of comments moves down."""
+    path = write("# a header\n# of two lines\n" + MINIMAL.replace("target_per_class: 100\n", ""))
+    assert refused(path).startswith(f"{path}: target_per_class: is missing")
+
+
 def test_other_files(write: Any, tmp_path: Path) -> None:
     write(MINIMAL, "digits.yaml")
     assert f"there is no such recipe (did you mean {tmp_path}/digits.yaml?)" in refused(
