@@ -104,6 +104,7 @@ def make_release(recipe: Recipe, options: Options) -> Outcome:
 
 def _make(facts: Facts, options: Options, target: Path) -> Generated | None:
     restore(target)
+    # Again, now that nobody else can be building it.
     if not options.fresh and is_current(target, facts):
         return None
     if not options.overwrite:
@@ -130,9 +131,8 @@ def _read(recipe: Recipe, options: Options) -> Facts:
 def _generate_missing(facts: Facts, workspace: Workspace, wanted_device: str) -> Generated:
     """Generate the shards that are not finished. Heavy imports happen here, if there are any."""
     plan = facts.plan
-    workspace.drop_damaged(plan.shards)
-    finished = workspace.finished(plan.shards)
-    missing = [shard for shard in range(plan.shards) if shard not in finished]
+    intact = workspace.intact(plan.shards)
+    missing = [shard for shard in range(plan.shards) if shard not in intact]
     if not missing:
         return Generated()
     from synthkit.engines import local
@@ -154,6 +154,8 @@ def _builder(facts: Facts, workspace: Workspace, device: str) -> ShardBuilder:
 
     recipe, real, plan = facts.recipe, facts.real, facts.plan
     generator = load(facts.checkpoint, dtype=recipe.model.dtype, sampler=recipe.sampler, device=device)
+    # All of them now: a prompt that is too long must not stop a build that has run for hours.
+    generator.embed_prompts([recipe.prompt_for(name) for name in real.listing.classes])
     embeddings = None
     if needed(recipe):
         positions = np.unique(plan.pairs[:, : plan.sources])

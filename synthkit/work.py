@@ -57,11 +57,14 @@ class Workspace:
         with (self.folder / LOG).open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
 
-    def drop_damaged(self, shards: int) -> None:
-        """Unmake shards whose content is not what their sidecar says: bits rot, and files get edited."""
-        for facts in self.finished(shards).values():
+    def intact(self, shards: int) -> dict[int, ShardFacts]:
+        """The finished shards, after unmaking those whose content changed: bits rot, files get edited."""
+        found = self.finished(shards)
+        for shard, facts in list(found.items()):
             if not is_intact(self.shards, facts):
                 sidecar_path(self.shards / facts.name).unlink()
+                del found[shard]
+        return found
 
     def environment(self) -> dict[str, str]:
         """The environment that the finished shards were made in. Raises BuildError if it is damaged."""
