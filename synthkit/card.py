@@ -27,15 +27,17 @@ def render_card(manifest: Manifest, example: dict[str, Any]) -> str:
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
+    address = _address(manifest)
+    published = address == manifest.repo_id
     environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
     return environment.get_template("card.md.jinja").render(
         m=manifest,
         example=example,
         example_json=json.dumps(example, indent=2),
         front_matter=yaml.safe_dump(front_matter(manifest), sort_keys=False, allow_unicode=True),
-        address=_address(manifest),
-        local=not _published(manifest),
-        revision_argument=f'revision="v{manifest.version}", ' if _published(manifest) else "",
+        address=address,
+        local=not published,
+        revision_argument=f'revision="v{manifest.version}", ' if published else "",
         shard_pattern=_shard_pattern(len(manifest.shards)),
         formula=METHODS[manifest.method].formula,
     )
@@ -57,14 +59,11 @@ def front_matter(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _published(manifest: Manifest) -> bool:
-    return manifest.repo_id is not None and manifest.partial is None
-
-
 def _address(manifest: Manifest) -> str:
-    if manifest.partial is not None:
-        return f"releases/{manifest.name}-preview"
-    return manifest.repo_id or f"releases/{manifest.name}"
+    """What `load_dataset` is given: the repository, or the folder that `build` writes by default."""
+    if manifest.repo_id is not None and manifest.partial is None:
+        return manifest.repo_id
+    return f"releases/{manifest.name}" + ("-preview" if manifest.partial else "")
 
 
 def _dataset_info(manifest: Manifest) -> dict[str, Any]:

@@ -124,18 +124,18 @@ def verify(
         from synthkit.progress import progress
         from synthkit.verify import verify_release
 
-        total = sum(file.bytes for file in read_manifest(release).files)
+        manifest = read_manifest(release)
+        total = sum(file.bytes for file in manifest.files)
         with progress("verifying", total / 1e3, unit="kB") as advance:
-            report = verify_release(release, lambda count: advance(count / 1e3))
-        for fault in report.faults:
+            faults = verify_release(release, manifest, lambda count: advance(count / 1e3))
+        for fault in faults:
             print(_printable(f"{release / fault.path}: {fault.reason}"), file=sys.stderr)
-        if report.faults:
+        if faults:
             print(
-                f"{release}: {len(report.faults)} fault(s); get it again, or build it with --fresh",
+                f"{release}: {len(faults)} fault(s); get it again, or build it with --fresh",
                 file=sys.stderr,
             )
             raise typer.Exit(1)
-        manifest = report.manifest
         partial = f" (a preview of {manifest.partial.of:,})" if manifest.partial else ""
         print(
             f"{release}: {manifest.name} {manifest.version} is intact: {manifest.images:,} images{partial} "

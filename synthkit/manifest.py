@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from synthkit.errors import ReleaseError
+from synthkit.hashing import sha256_of
 from synthkit.recipe import FORMAT_VERSION, NAME, SEMVER
 
 if TYPE_CHECKING:
@@ -160,9 +160,7 @@ def unlisted(release: Path, manifest: Manifest) -> Iterator[str]:
             yield name
 
 
-def file_facts(root: Path, path: Path, images: int | None = None) -> FileFacts:
-    """Size and SHA-256 of a file of a release."""
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+def file_facts(root: Path, path: Path) -> FileFacts:
+    """Size and SHA-256 of a file of a release that is no shard."""
     name = path.relative_to(root).as_posix()
-    return FileFacts(path=name, bytes=path.stat().st_size, sha256=digest, images=images)
+    return FileFacts(path=name, bytes=path.stat().st_size, sha256=sha256_of(path))

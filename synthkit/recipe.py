@@ -223,9 +223,10 @@ class Recipe(_Section):
 
     def digest(self, *, listing_digest: str, model: str, revision: str) -> str:
         """SHA-256 of all that changes data: IN_DIGEST, the source's content, the model, the format."""
+        data = self.model_dump(mode="json")
         facts = {
             "format": FORMAT_VERSION,
-            "recipe": {path: _pick(self, path) for path in IN_DIGEST},
+            "recipe": {path: _pick(data, path) for path in IN_DIGEST},
             "source": listing_digest,
             "model": [model, revision],
         }
@@ -270,8 +271,8 @@ def json_schema() -> dict[str, Any]:
     return schema
 
 
-def _pick(recipe: Recipe, path: str) -> Any:
-    value: Any = recipe.model_dump(mode="json")
+def _pick(data: dict[str, Any], path: str) -> Any:
+    value: Any = data
     for part in path.split("."):
         value = value[part]
     return value

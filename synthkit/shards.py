@@ -6,7 +6,6 @@ ustar. Times, owners and groups are zero, members stand in alphabetical order of
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
@@ -14,6 +13,7 @@ import tarfile
 from dataclasses import asdict, dataclass
 from typing import IO, TYPE_CHECKING, Self
 
+from synthkit.hashing import sha256_of
 from synthkit.records import Provenance, arrow_schema
 
 if TYPE_CHECKING:
@@ -85,8 +85,15 @@ class ShardWriter:
         tar = self._folder / self._name
         records = _parquet(self._records)
         write_atomically(records_path(tar), records)
-        facts = _facts_of(_temporary(tar), self._name, len(self._records), len(records))
-        _rename(_temporary(tar), tar)
+        written = _temporary(tar)
+        facts = ShardFacts(
+            name=self._name,
+            images=len(self._records),
+            bytes=written.stat().st_size,
+            sha256=sha256_of(written),
+            records_bytes=len(records),
+        )
+        _rename(written, tar)
         write_atomically(sidecar_path(tar), json.dumps(asdict(facts)).encode())
 
 
@@ -104,8 +111,7 @@ def finished(folder: Path, name: str) -> ShardFacts | None:
 
 def is_intact(folder: Path, facts: ShardFacts) -> bool:
     """Whether a shard's content is what its sidecar says; reads all of it."""
-    with (folder / facts.name).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest() == facts.sha256
+    return sha256_of(folder / facts.name) == facts.sha256
 
 
 def sidecar_path(tar: Path) -> Path:
@@ -134,12 +140,6 @@ def write_atomically(path: Path, content: bytes) -> None:
         stream.write(content)
         _sync(stream)
     _rename(temporary, path)
-
-
-def _facts_of(tar: Path, name: str, images: int, records_bytes: int) -> ShardFacts:
-    with tar.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return ShardFacts(name, images, tar.stat().st_size, digest, records_bytes)
 
 
 def _parquet(records: Sequence[Provenance]) -> bytes:

@@ -8,7 +8,7 @@ import tarfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from synthkit.manifest import MANIFEST, read_manifest, unlisted
+from synthkit.manifest import MANIFEST, unlisted
 from synthkit.records import key_of
 
 if TYPE_CHECKING:
@@ -29,20 +29,8 @@ class Fault:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What a check found."""
-
-    manifest: Manifest
-    faults: list[Fault]
-
-
-def verify_release(release: Path, advance: Callable[[int], None]) -> Report:
-    """Check every file of a release; `advance` is told of bytes. Finds every fault, not the first.
-
-    Raises ReleaseError if there is no manifest to check against.
-    """
-    manifest = read_manifest(release)
+def verify_release(release: Path, manifest: Manifest, advance: Callable[[int], None]) -> list[Fault]:
+    """Check every file of a release; `advance` is told of bytes. Finds every fault, not the first."""
     faults = [*_strays(release, manifest), *_totals(manifest)]
     index = 0
     for file in manifest.files:
@@ -52,7 +40,7 @@ def verify_release(release: Path, advance: Callable[[int], None]) -> Report:
             if not found:
                 faults.extend(_check_shard(release / file.path, file, manifest, index))
             index += file.images
-    return Report(manifest, faults)
+    return faults
 
 
 def _strays(release: Path, manifest: Manifest) -> Iterator[Fault]:

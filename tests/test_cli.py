@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from synthkit import __version__
-from tests.conftest import Cli
+from tests.conftest import SMALL, Cli
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = ("build", "plan", "verify", "schema", "doctor")
@@ -106,9 +106,7 @@ def test_doctor(cli: Cli) -> None:
 
 
 def test_progress_is_plain_lines_off_a_terminal(tmp_path: Path) -> None:
-    (tmp_path / "r.yaml").write_text(
-        (ROOT / "tests" / "conftest.py").read_text().split('"""\\\n')[1].split('"""')[0]
-    )
+    (tmp_path / "r.yaml").write_text(SMALL)
     done = run("build", "r.yaml", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "generating: 76 of 76 images, " in done.stderr

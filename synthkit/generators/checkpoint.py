@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthkit.errors import GeneratorError
+from synthkit.hashing import sha256_of
 
 if TYPE_CHECKING:
     from synthkit.recipe import Model
@@ -73,9 +74,7 @@ def content_revision(folder: Path) -> str:
     digest = hashlib.sha256()
     files = sorted(path for pattern in FILES for path in folder.rglob(pattern))
     for path in files:
-        with path.open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").hexdigest()
-        digest.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
+        digest.update(f"{path.relative_to(folder).as_posix()} {sha256_of(path)}\n".encode())
     return digest.hexdigest()
 
 
