@@ -73,7 +73,7 @@ def _dataset_info(manifest: Manifest) -> dict[str, Any]:
         {
             "__key__": Value("string"),
             "__url__": Value("string"),
-            "cls": ClassLabel(names=[item.name for item in manifest.classes]),
+            "cls": ClassLabel(names=_unique(manifest)),
             "json": dict(Features.from_arrow_schema(arrow_schema())),
             manifest.extension: Image(),
         }
@@ -85,6 +85,14 @@ def _dataset_info(manifest: Manifest) -> dict[str, Any]:
         "download_size": size,
         "dataset_size": size,
     }
+
+
+def _unique(manifest: Manifest) -> list[str]:
+    """Class names for `datasets`, which wants no two alike: ImageNet has two cranes."""
+    names: list[str] = []
+    for item in manifest.classes:
+        names.append(f"{item.name} ({item.label})" if item.name in names else item.name)
+    return names
 
 
 def _size_category(images: int) -> str:

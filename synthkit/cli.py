@@ -143,6 +143,51 @@ def verify(
         )
 
 
+@app.command(
+    epilog="Examples: `synthkit init my-flowers` (asks) · "
+    "`synthkit init my-flowers --set source.root=data/flowers --set target_per_class=500`"
+)
+def init(
+    name: Annotated[
+        str, typer.Argument(help="Name of the release; NAME.yaml is written.", show_default=False)
+    ],
+    override: SetOption = None,
+    kind: Annotated[
+        str, typer.Option(help="folder, listing, hub, coco, voc, flowers102 or digits.", show_default=False)
+    ] = "",
+) -> None:
+    """Begin a recipe: the template, commented, with your answers filled in.
+
+    On a terminal it asks for whatever no flag gives; elsewhere the template's values stay.
+    """
+    with _user_errors():
+        from synthkit.init import write_recipe
+
+        path = Path(f"{name}.yaml")
+        write_recipe(path, [f"name={name}", *_answers(override or [], kind)])
+        print(f"{path}: written. Next:")
+        for command in ("doctor", "plan", "build"):
+            print(f"  synthkit {command} {path}" + (" --limit 64" if command == "build" else ""))
+
+
+def _answers(given: list[str], kind: str) -> list[str]:
+    """The flags' answers, and on a terminal those to the questions that no flag answers."""
+    from synthkit.init import questions
+    from synthkit.source_config import SOURCES
+
+    answered = dict(item.partition("=")[::2] for item in given)
+    kind = kind or answered.get("source.kind", "")
+    ask = sys.stdin.isatty()
+    if ask and not kind:
+        kind = typer.prompt(f"Where are the real images? ({', '.join(SOURCES)})", default="folder")
+    kind = kind or "folder"
+    answers = [f"source.kind={kind}"]
+    for question in questions(kind) if ask else ():
+        if question.field not in answered:
+            answers.append(f"{question.field}={typer.prompt(question.meaning, default=question.default)}")
+    return [*answers, *(item for item in given if not item.startswith("source.kind="))]
+
+
 @app.command(epilog="Example: `synthkit schema > recipes/recipe.schema.json`")
 def schema() -> None:
     """Print the JSON Schema of recipes, which editors complete and check with."""
@@ -152,18 +197,31 @@ def schema() -> None:
         print(json.dumps(json_schema(), indent=2))
 
 
-@app.command(epilog="Example: `synthkit doctor`")
-def doctor(out: OutOption = None) -> None:
-    """Show what this machine offers a build, and what would stop one."""
+@app.command(epilog="Examples: `synthkit doctor` · `synthkit doctor recipes/caltech101.yaml`")
+def doctor(
+    recipe: Annotated[
+        Path | None, typer.Argument(help="A recipe to examine as well.", show_default=False)
+    ] = None,
+    override: SetOption = None,
+    out: OutOption = None,
+) -> None:
+    """Show what this machine offers a build, and what would stop one.
+
+    With a recipe: whether its real images are there and can be read, whether its model is here or how
+    large its download is, and where to get what is missing.
+    """
     with _user_errors():
         from synthkit.doctor import examine
-        from synthkit.make import RELEASES
+        from synthkit.doctor_recipe import examine_recipe
+        from synthkit.make import RELEASES, work_root
 
         checks = list(examine(out or RELEASES))
+        if recipe is not None:
+            checks += examine_recipe(_load(recipe, override), out or RELEASES, work_root(out))
         width = max(len(check.what) for check in checks)
         marks = {"ok": "  ", "note": "! ", "stop": "x "}
         for check in checks:
-            print(f"{marks[check.verdict]}{check.what:<{width}}  {check.found}")
+            print(_printable(f"{marks[check.verdict]}{check.what:<{width}}  {check.found}"))
         if any(check.verdict == "stop" for check in checks):
             print("A build would stop: see the lines marked x.", file=sys.stderr)
             raise typer.Exit(1)

@@ -69,18 +69,19 @@ def _devices() -> Iterator[Check]:
 
 def _write_access(out: Path) -> Check:
     try:
-        with tempfile.TemporaryFile(dir=_existing(out)):
+        with tempfile.TemporaryFile(dir=existing(out)):
             return Check("write access", f"{out}: yes")
     except OSError as error:
         return Check("write access", f"{out}: no ({error.strerror}); choose another --out", "stop")
 
 
 def _disk(out: Path) -> Check:
-    free = shutil.disk_usage(_existing(out)).free
+    free = shutil.disk_usage(existing(out)).free
     return Check("disk", f"{free / 1e9:,.1f} GB free at {out}", "ok" if free > 1e9 else "note")
 
 
-def _existing(path: Path) -> Path:
+def existing(path: Path) -> Path:
+    """The nearest folder that is there already."""
     path = path.absolute()
     return next(folder for folder in (path, *path.parents) if folder.exists())
 

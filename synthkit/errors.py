@@ -18,6 +18,7 @@ class UnreadableImage(SourceError):
 
     def __init__(self, image: str, reason: str) -> None:
         super().__init__(f"{image}: cannot be read: {reason}")
+        self.image = image
         self.reason = reason
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from synthkit.contents import FILE, open_contents
 from synthkit.embeddings import embed, needed
 from synthkit.environment import choose_device, describe
 from synthkit.generators import load
@@ -120,8 +121,11 @@ def _read(recipe: Recipe, options: Options) -> Facts:
     """Read the real images and plan."""
     source = open_source(recipe.source)
     checkpoint = locate(recipe.model)
-    with progress("reading real images", len(source.listing)) as advance:
-        real = read_all(source, on_error=recipe.source.on_error, advance=advance)
+    with (
+        open_contents(options.work_root / FILE) as contents,
+        progress("reading real images", len(source.listing)) as advance,
+    ):
+        real = read_all(source, on_error=recipe.source.on_error, contents=contents, advance=advance)
     digest = recipe.digest(listing_digest=real.digest, model=checkpoint.name, revision=checkpoint.revision)
     whole = make_plan(recipe, real.listing)
     plan = whole if options.limit is None else whole.first(options.limit)
@@ -155,7 +159,8 @@ def _builder(facts: Facts, workspace: Workspace, device: str) -> ShardBuilder:
     recipe, real, plan = facts.recipe, facts.real, facts.plan
     generator = load(facts.checkpoint, dtype=recipe.model.dtype, sampler=recipe.sampler, device=device)
     # All of them now: a prompt that is too long must not stop a build that has run for hours.
-    generator.embed_prompts([recipe.prompt_for(name) for name in real.listing.classes])
+    names = [real.listing.classes[label] for label in np.unique(plan.labels)]
+    generator.embed_prompts([recipe.prompt_for(name) for name in names])
     embeddings = None
     if needed(recipe):
         positions = np.unique(plan.pairs[:, : plan.sources])

@@ -56,11 +56,26 @@ class ClassFacts(_Facts):
 
 
 class SourceFacts(_Facts):
-    """The real images: their kind, how many, and the digest over their ids, labels and contents."""
+    """The real images: their kind, how many, and the digest over their ids, labels and contents.
+
+    A few-shot release lists its pool, which a classifier may train on and must not be scored on.
+    """
 
     kind: str
     images: int
     digest: str
+    available_from: str = ""
+    shots: int | None = None
+    trial: int | None = None
+    pool: list[PoolImage] | None = None
+
+
+class PoolImage(_Facts):
+    """A real image of a few-shot pool."""
+
+    id: str
+    label: int
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
 class GeneratorFacts(_Facts):

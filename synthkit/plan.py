@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from synthkit.recipe import Groups, Recipe
+    from synthkit.recipe import Recipe
     from synthkit.records import Listing
+    from synthkit.source_config import Groups
 
 Group = Literal["many", "medium", "few"]
 GROUPS: tuple[Group, ...] = ("many", "medium", "few")
@@ -110,14 +111,14 @@ def balance(recipe: Recipe, listing: Listing) -> list[ClassBalance]:
             f"no real image of class {', '.join(empty[:5])}{' …' if len(empty) > 5 else ''}: "
             "every class needs at least one; add images or leave the class out"
         )
-    target = recipe.target_per_class
     classes = [
-        ClassBalance(label, name, group_of(count, recipe.source.groups), count, max(0, target - count))
+        ClassBalance(label, name, group_of(count, recipe.source.groups), count, recipe.synthetic_for(count))
         for label, (name, count) in enumerate(zip(listing.classes, real, strict=True))
     ]
     if not any(item.synthetic for item in classes):
         raise SourceError(
-            f"nothing to make: every class has target_per_class ({target}) real images already; raise it"
+            f"nothing to make: every class has target_per_class ({recipe.target_per_class}) real images "
+            "already; raise it"
         )
     return classes
 
@@ -135,8 +136,11 @@ def make_plan(recipe: Recipe, listing: Listing) -> Plan:
     A class's k-th image has the same seed and pair whatever its target. Pairs are drawn uniformly
     without replacement; a class with one image pairs it with itself.
     """
+    # Sorted once: the cost stays linear in images, however many classes there are.
+    ends = np.cumsum(np.bincount(listing.labels, minlength=len(listing.classes)))
+    members = np.split(np.argsort(listing.labels, kind="stable"), ends[:-1])
     columns = [
-        _plan_class(recipe.seed, item, np.flatnonzero(listing.labels == item.label))
+        _plan_class(recipe.seed, item, members[item.label])
         for item in balance(recipe, listing)
         if item.synthetic
     ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from synthkit.estimate import Estimate, estimate
 from synthkit.plan import GROUPS, ClassBalance, balance, shard_count
-from synthkit.progress import duration
+from synthkit.progress import data_size, duration
 from synthkit.sources import open_source
 
 if TYPE_CHECKING:
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from rich.console import Group as RichGroup
 
     from synthkit.recipe import Recipe
+
+
+# Above so many classes a table is no summary.
+_ALL_SHOWN, _SOME_SHOWN = 120, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,13 @@ def as_table(summary: Summary) -> RichGroup:
 
 def _classes(summary: Summary) -> Any:
     table = _table("label", "class", "group", "real", "synthetic", "total")
-    for item in summary.classes:
+    shown = summary.classes
+    if len(shown) > _ALL_SHOWN:
+        shown = shown[:_SOME_SHOWN]
+        rest = len(summary.classes) - len(shown)
+        table.caption = f"… and {rest:,} more classes; --json lists all"
+        table.caption_justify = "left"
+    for item in shown:
         numbers = (item.real, item.synthetic, item.real + item.synthetic)
         table.add_row(str(item.label), item.name, item.group, *(f"{n:,}" for n in numbers))
     return table
@@ -101,22 +111,13 @@ def _groups(summary: Summary) -> Any:
 
 def _cost(summary: Summary) -> str:
     cost = summary.estimate
-    size = "size unknown" if cost.bytes is None else f"about {_size(cost.bytes)}"
+    size = "size unknown" if cost.bytes is None else f"about {data_size(cost.bytes)}"
     time = (
         "time unknown until a first build (try --limit 64)"
         if cost.seconds is None
         else f"about {duration(cost.seconds)} at the last build's rate"
     )
     return f"{summary.synthetic:,} images in {summary.shards:,} shard(s), {size}, {time}"
-
-
-def _size(count: int) -> str:
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.3g} {unit}"
-        value /= 1000
-    return f"{value:,.2f} TB"
 
 
 def _table(*columns: str) -> Any:

@@ -88,3 +88,13 @@ def _bar(unit: str) -> Progress:
         TimeRemainingColumn(),
         console=Console(stderr=True),
     )
+
+
+def data_size(count: float) -> str:
+    """4.45 MB, 93.1 GB, 1.20 TB."""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:,.2f} TB"

@@ -1,27 +1,29 @@
-"""The pool of real images a release is conditioned on: each read once, hashed, and named by its hash."""
+"""The pool of real images a release is conditioned on: each hashed once, and named by its hash."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal
 
 from synthkit.errors import SourceError, UnreadableImage
 from synthkit.records import Listing, Skipped, SourceImage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from PIL import Image
 
-    from synthkit.sources import Source
+    from synthkit.contents import Contents
+    from synthkit.sources.protocol import Source
 
-T = TypeVar("T")
 _SHOWN = 20
+_MISSING_SHOWN = 5
+# Images that are looked up, hashed and remembered together: a kill costs no more.
+_CHUNK = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +35,16 @@ class RealImages:
     sha256: tuple[str, ...]
     skipped: tuple[Skipped, ...]
     _positions: tuple[int, ...]
+    _stamps: tuple[str, ...]
 
     def load(self, position: int) -> Image.Image:
         """The image (RGB) at a position. Raises SourceError if it changed since it was hashed."""
-        image, sha256 = self.source.load(self._positions[position])
-        if sha256 != self.sha256[position]:
+        index = self._positions[position]
+        content = self.source.read(index)
+        if self.source.stamp(index) != self._stamps[position]:
             name = self.listing.ids[position]
             raise SourceError(f"{name}: changed while the build was running; run the build again")
-        return image
+        return self.source.decode(index, content)
 
     def named(self, positions: Sequence[int]) -> tuple[SourceImage, ...]:
         """Real images as provenance names them."""
@@ -56,30 +60,104 @@ class RealImages:
 
 
 def read_all(
-    source: Source, *, on_error: Literal["stop", "skip"], advance: Callable[[int], None]
+    source: Source,
+    *,
+    on_error: Literal["stop", "skip"],
+    contents: Contents,
+    advance: Callable[[int], None],
 ) -> RealImages:
-    """Read every image of a source once, in threads; an unreadable one stops the build or is skipped."""
-    listing = source.listing
-    positions: list[int] = []
-    hashes: list[str] = []
-    skipped: list[Skipped] = []
-    unreadable: list[UnreadableImage] = []
-    for index, outcome in enumerate(_in_threads(lambda i: _hash_of(source, i), len(listing))):
-        if isinstance(outcome, str):
-            hashes.append(outcome)
-            positions.append(index)
-        else:
-            unreadable.append(outcome)
-            skipped.append(Skipped(listing.ids[index], outcome.reason))
-        advance(1)
+    """Hash every image of a source that is not known yet, in threads; all must be readable.
+
+    What is missing or unreadable stops the build or is skipped. Raises SourceError.
+    """
+    outcomes: list[str | UnreadableImage] = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        stamps = _stamps(source, pool)
+        missing = [stamp for stamp in stamps if isinstance(stamp, UnreadableImage)]
+        if missing and on_error == "stop":
+            raise SourceError(_tell_missing(missing, len(stamps)))
+        for start in range(0, len(stamps), _CHUNK):
+            some = stamps[start : start + _CHUNK]
+            outcomes.extend(_hash_chunk(source, start, some, contents, pool))
+            advance(len(some))
+    unreadable = [outcome for outcome in outcomes if isinstance(outcome, UnreadableImage)]
     if unreadable and on_error == "stop":
-        raise SourceError(_tell(unreadable))
-    _no_class_is_lost(listing, positions, unreadable)
-    readable = Listing(listing.classes, tuple(listing.ids[p] for p in positions), listing.labels[positions])
-    return RealImages(source, readable, tuple(hashes), tuple(skipped), tuple(positions))
+        raise SourceError(_tell_unreadable(unreadable))
+    return _readable(source, stamps, outcomes)
 
 
-def _tell(unreadable: Sequence[UnreadableImage]) -> str:
+def _stamps(source: Source, pool: ThreadPoolExecutor) -> list[str | UnreadableImage]:
+    def of_chunk(start: int) -> list[str | UnreadableImage]:
+        return [_stamp(source, index) for index in range(start, min(start + _CHUNK, count))]
+
+    count = len(source.listing)
+    return [stamp for chunk in pool.map(of_chunk, range(0, count, _CHUNK)) for stamp in chunk]
+
+
+def _hash_chunk(
+    source: Source,
+    start: int,
+    stamps: Sequence[str | UnreadableImage],
+    contents: Contents,
+    pool: ThreadPoolExecutor,
+) -> list[str | UnreadableImage]:
+    """The SHA-256 of each image: from an earlier run, or of its content now, if it can be decoded."""
+    known = contents.find([stamp for stamp in stamps if isinstance(stamp, str)])
+    unknown = {
+        stamp: start + offset
+        for offset, stamp in enumerate(stamps)
+        if isinstance(stamp, str) and stamp not in known
+    }
+    outcomes = pool.map(lambda index: _hash(source, index), unknown.values())
+    new = dict(zip(unknown, outcomes, strict=True))
+    contents.keep({stamp: outcome for stamp, outcome in new.items() if isinstance(outcome, str)})
+    every = known | new
+    return [every[stamp] if isinstance(stamp, str) else stamp for stamp in stamps]
+
+
+def _stamp(source: Source, index: int) -> str | UnreadableImage:
+    try:
+        return source.stamp(index)
+    except UnreadableImage as error:
+        return error
+
+
+def _hash(source: Source, index: int) -> str | UnreadableImage:
+    try:
+        content = source.read(index)
+        source.decode(index, content)
+    except UnreadableImage as error:
+        return error
+    return hashlib.sha256(content).hexdigest()
+
+
+def _readable(
+    source: Source, stamps: Sequence[str | UnreadableImage], outcomes: Sequence[str | UnreadableImage]
+) -> RealImages:
+    listing = source.listing
+    skipped = {i: outcome for i, outcome in enumerate(outcomes) if isinstance(outcome, UnreadableImage)}
+    positions = [index for index in range(len(outcomes)) if index not in skipped]
+    _no_class_is_lost(listing, positions, list(skipped.values()))
+    return RealImages(
+        source,
+        Listing(listing.classes, tuple(listing.ids[p] for p in positions), listing.labels[positions]),
+        tuple(str(outcomes[p]) for p in positions),
+        tuple(Skipped(listing.ids[index], error.reason) for index, error in skipped.items()),
+        tuple(positions),
+        tuple(str(stamps[p]) for p in positions),
+    )
+
+
+def _tell_missing(missing: Sequence[UnreadableImage], listed: int) -> str:
+    first = ", ".join(error.image for error in missing[:_MISSING_SHOWN])
+    more = f" and {len(missing) - _MISSING_SHOWN:,} more" if len(missing) > _MISSING_SHOWN else ""
+    return (
+        f"{len(missing):,} of {listed:,} real images are missing or cannot be reached: {first}{more}; "
+        "check source.root, or leave them out with source.on_error: skip"
+    )
+
+
+def _tell_unreadable(unreadable: Sequence[UnreadableImage]) -> str:
     advice = "mend or remove them, or set source.on_error: skip"
     if len(unreadable) == 1:
         return f"{unreadable[0]}; {advice.replace('them', 'it')}"
@@ -94,23 +172,3 @@ def _no_class_is_lost(
     for label in sorted(set(listing.labels.tolist()) - set(listing.labels[positions].tolist())):
         name = listing.classes[label]
         raise SourceError(f"every image of class {name} was skipped as unreadable; for one, {unreadable[0]}")
-
-
-def _hash_of(source: Source, index: int) -> str | UnreadableImage:
-    try:
-        return source.load(index)[1]
-    except UnreadableImage as error:
-        return error
-
-
-def _in_threads(work: Callable[[int], T], count: int) -> Iterator[T]:
-    """Results in order, with no more than a window of images in memory."""
-    threads = os.cpu_count() or 1
-    window: deque[Future[T]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for index in range(count):
-            window.append(pool.submit(work, index))
-            if len(window) > 4 * threads:
-                yield window.popleft().result()
-        while window:
-            yield window.popleft().result()

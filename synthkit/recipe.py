@@ -9,11 +9,12 @@ import hashlib
 import json
 import re
 from pathlib import PurePath
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from synthkit.conditioning import METHODS
+from synthkit.source_config import Section, SourceConfig
 
 # Raised when the same recipe would give other bytes: a change of plan, records, tars or encoding.
 FORMAT_VERSION = 1
@@ -23,66 +24,14 @@ FORMAT_VERSION = 1
 IN_DIGEST = ("prompt", "target_per_class", "conditioning", "model.dtype", "sampler", "seed", "output")
 BY_CONTENT = ("source", "model.id", "model.revision")
 NOT_DATA = ("name", "version", "summary", "license", "hub")
+# Fields that came later enter the digest only where they are used: older recipes keep theirs.
+IN_DIGEST_IF_SET = ("synthetic_per_class",)
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,95}$"
 SEMVER = r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$"
 
 
-class _Section(BaseModel):
-    """Unknown keys are errors, types are not guessed, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class Groups(_Section):
-    """Many / medium / few: groups of classes by their number of real training images."""
-
-    many_above: int = Field(100, ge=0, description="Classes with more real images than this are 'many'.")
-    few_below: int = Field(20, ge=0, description="Classes with fewer real images than this are 'few'.")
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.few_below > self.many_above + 1:
-            raise ValueError("few_below must not exceed many_above + 1: the groups would overlap")
-        return self
-
-
-class _Source(_Section):
-    groups: Groups = Field(Groups(), description="Thresholds of the many / medium / few groups.")
-    on_error: Literal["stop", "skip"] = Field(
-        "stop",
-        description="An unreadable image stops the build, or is skipped and listed in the manifest.",
-    )
-
-
-class DigitsSourceConfig(_Source):
-    """scikit-learn's bundled handwritten digits in fixed, disjoint parts (docs/recipes.md)."""
-
-    kind: Literal["digits"] = Field(description="The family of the source.")
-    part: Literal["train", "test", "pretrain"] = Field(
-        "train", description="Which part: the long-tailed `train`, the balanced `test`, or `pretrain`."
-    )
-    max_per_class: int = Field(57, ge=1, le=60, description="Training images of the most frequent class.")
-    imbalance_factor: float = Field(
-        11.4, ge=1, le=100, description="Images of the most frequent class over those of the rarest."
-    )
-
-
-class FolderSourceConfig(_Source):
-    """A folder of images with one sub-folder per class (the ImageFolder layout)."""
-
-    kind: Literal["folder"] = Field(description="The family of the source.")
-    root: str = Field(
-        min_length=1,
-        description="The folder that holds the class folders; relative paths start where the command runs.",
-    )
-
-
-SOURCES: dict[str, type[_Source]] = {"digits": DigitsSourceConfig, "folder": FolderSourceConfig}
-SourceConfig = Annotated[DigitsSourceConfig | FolderSourceConfig, Field(discriminator="kind")]
-
-
-class Conditioning(_Section):
+class Conditioning(Section):
     """How the real images' conditioning is augmented (Chen et al. 2025, section 3)."""
 
     method: Literal[tuple(METHODS)] = Field(  # type: ignore[valid-type]
@@ -100,7 +49,7 @@ class Conditioning(_Section):
     )
 
 
-class Model(_Section):
+class Model(Section):
     """The frozen image generator."""
 
     id: str = Field(
@@ -118,7 +67,7 @@ class Model(_Section):
     )
 
 
-class Sampler(_Section):
+class Sampler(Section):
     """How the model is sampled."""
 
     scheduler: Literal["pndm", "ddim", "dpm-solver++", "euler"] = Field(
@@ -137,7 +86,7 @@ class Sampler(_Section):
     )
 
 
-class Output(_Section):
+class Output(Section):
     """How the images are written."""
 
     format: Literal["png", "jpeg", "webp"] = Field("png", description="Format of the image files.")
@@ -163,7 +112,7 @@ class Output(_Section):
         return "jpg" if self.format == "jpeg" else self.format
 
 
-class Hub(_Section):
+class Hub(Section):
     """The Hub repository that the release is meant for."""
 
     repo_id: str | None = Field(
@@ -172,7 +121,7 @@ class Hub(_Section):
     private: bool = Field(True, description="Create the repository as private.")
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """A recipe with every default filled in."""
 
     name: str = Field(
@@ -194,12 +143,17 @@ class Recipe(_Section):
     prompt: str = Field(
         "{name}",
         max_length=500,
-        description="The text given to the model; {name} is the class name.",
+        description="The text given to the model; {name} is the class name, its underscores as spaces.",
         examples=["a photo of a {name}"],
     )
-    target_per_class: int = Field(
+    synthetic_per_class: int | None = Field(
+        None, ge=1, le=10_000_000, description="Synthetic images of each class, whatever its real ones."
+    )
+    target_per_class: int | None = Field(
+        None,
         ge=1,
         le=10_000_000,
+        validate_default=True,
         description="Images each class has in the end, real and synthetic together.",
     )
     conditioning: Conditioning = Field(Conditioning(), description="How the conditioning is augmented.")
@@ -217,16 +171,35 @@ class Recipe(_Section):
             raise ValueError("only {name} is filled in; other braces are not allowed")
         return prompt
 
+    @field_validator("target_per_class")
+    @classmethod
+    def _one_way_to_count(cls, target: int | None, info: ValidationInfo) -> int | None:
+        if "synthetic_per_class" not in info.data:
+            return target
+        if (target is None) is not (info.data["synthetic_per_class"] is None):
+            return target
+        if target is None:
+            description = cls.model_fields["target_per_class"].description
+            raise ValueError(f"is missing: {description} Or give synthetic_per_class.")
+        raise ValueError("cannot be given together with synthetic_per_class: remove one (or set it to null)")
+
+    def synthetic_for(self, real: int) -> int:
+        """How many synthetic images a class with so many real ones gets."""
+        if self.target_per_class is None:
+            return self.synthetic_per_class or 0
+        return max(0, self.target_per_class - real)
+
     def prompt_for(self, class_name: str) -> str:
-        """The text given to the model for a class."""
-        return self.prompt.replace("{name}", class_name)
+        """The text given to the model for a class; underscores, as in folder names, become spaces."""
+        return self.prompt.replace("{name}", class_name.replace("_", " "))
 
     def digest(self, *, listing_digest: str, model: str, revision: str) -> str:
         """SHA-256 of all that changes data: IN_DIGEST, the source's content, the model, the format."""
         data = self.model_dump(mode="json")
         facts = {
             "format": FORMAT_VERSION,
-            "recipe": {path: _pick(data, path) for path in IN_DIGEST},
+            "recipe": {path: _pick(data, path) for path in IN_DIGEST}
+            | {path: data[path] for path in IN_DIGEST_IF_SET if data[path] is not None},
             "source": listing_digest,
             "model": [model, revision],
         }
@@ -234,11 +207,20 @@ class Recipe(_Section):
 
     def portable(self, *, revision: str) -> dict[str, Any]:
         """The recipe as published: complete, its model pinned, and no path of this machine in it."""
-        data = self.model_dump(mode="json")
-        data["model"] |= {"id": portable_path(self.model.id), "revision": revision}
-        if isinstance(self.source, FolderSourceConfig):
-            data["source"]["root"] = portable_path(self.source.root)
+        data = self.model_dump(mode="json", exclude_none=True)
+        pinned = self.model.model_copy(update={"id": portable_path(self.model.id), "revision": revision})
+        data["model"] = pinned.model_dump(mode="json")
+        data["source"] = self._portable_source(data["source"])
         return data
+
+    def _portable_source(self, data: dict[str, Any]) -> dict[str, Any]:
+        if self.source.classes is not None:
+            # None has a meaning there: it leaves a class out.
+            data["classes"] = self.source.classes
+        for field in self.source.PATHS:
+            if isinstance(data.get(field), str):
+                data[field] = portable_path(data[field])
+        return {"kind": data.pop("kind"), **data}
 
 
 def portable_path(text: str) -> str:

@@ -10,7 +10,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from synthkit.errors import RecipeError
-from synthkit.recipe import SOURCES, Recipe
+from synthkit.recipe import Recipe
+from synthkit.source_config import SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -23,6 +23,7 @@ from synthkit.manifest import (
     GeneratorFacts,
     Manifest,
     Partial,
+    PoolImage,
     SkippedFacts,
     SourceFacts,
     file_facts,
@@ -74,8 +75,8 @@ class Facts:
     def recipe_yaml(self) -> bytes:
         """recipe.yaml of the release."""
         data = self.recipe.portable(revision=self.checkpoint.revision)
-        root = " --set source.root=FOLDER" if "root" in data["source"] else ""
-        header = _RECIPE_HEADER.format(options=root)
+        places = [f" --set source.{name}=…" for name in self.recipe.source.PATHS if name in data["source"]]
+        header = _RECIPE_HEADER.format(options="".join(places))
         return (header + yaml.safe_dump(data, sort_keys=False, allow_unicode=True)).encode()
 
 
@@ -203,7 +204,7 @@ def _manifest(
         repo_id=recipe.hub.repo_id,
         partial=Partial(of=facts.planned) if facts.preview else None,
         recipe_digest=facts.digest,
-        source=SourceFacts(kind=recipe.source.kind, images=len(real.listing), digest=real.digest),
+        source=_source_facts(facts),
         generator=GeneratorFacts(
             name=facts.checkpoint.name, revision=facts.checkpoint.revision, dtype=recipe.model.dtype
         ),
@@ -216,6 +217,23 @@ def _manifest(
         skipped=[SkippedFacts(id=item.id, reason=item.reason) for item in real.skipped],
         environment=environment,
         files=files,
+    )
+
+
+def _source_facts(facts: Facts) -> SourceFacts:
+    real, config = facts.real, facts.recipe.source
+    pool = None
+    if config.shots is not None:
+        rows = zip(real.listing.ids, real.listing.labels.tolist(), real.sha256, strict=True)
+        pool = [PoolImage(id=name, label=label, sha256=sha256) for name, label, sha256 in rows]
+    return SourceFacts(
+        kind=config.kind,
+        images=len(real.listing),
+        digest=real.digest,
+        available_from=config.available_from,
+        shots=config.shots,
+        trial=None if config.shots is None else config.trial,
+        pool=pool,
     )
 
 

@@ -12,6 +12,7 @@ from synthkit.generators import load
 from synthkit.generators.checkpoint import locate
 from synthkit.recipe import Model, Sampler
 from synthkit.sources.digits import CLASSES, DigitsSource
+from synthkit.sources.protocol import load_image
 
 SAMPLER = Sampler(steps=25, guidance_scale=2.0, batch_size=32)
 
@@ -37,7 +38,7 @@ def random_image(generator: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         members = np.flatnonzero(source.listing.labels == label)[:4]
         labels += [label] * 12
         positions += [int(p) for p in np.repeat(members, 3)]
-    embeddings = generator.embed_images([source.load(p)[0] for p in positions])
+    embeddings = generator.embed_images([load_image(source, p) for p in positions])
     return np.array(labels), np.array(positions), sample(generator, embeddings, labels)
 
 
@@ -49,7 +50,7 @@ def sample(generator: Any, embeddings: np.ndarray, labels: list[int]) -> np.ndar
 
 def test_the_judge_knows_real_digits(judge: Any) -> None:
     source = DigitsSource("test")
-    images = np.stack([np.asarray(source.load(i)[0]) for i in range(len(source.listing))])
+    images = np.stack([np.asarray(load_image(source, i)) for i in range(len(source.listing))])
     assert (predict(judge, images) == source.listing.labels).mean() >= 0.97
 
 
@@ -78,7 +79,7 @@ def test_images_vary_with_the_seed_and_with_the_source(random_image: Any) -> Non
     seeds = distance[same_source & others].mean()
     sources = distance[same_class & ~same_source].mean()
     source = DigitsSource("train")
-    real = np.stack([np.asarray(source.load(int(p))[0]).reshape(-1) / 255.0 for p in positions])
+    real = np.stack([np.asarray(load_image(source, int(p))).reshape(-1) / 255.0 for p in positions])
     to_source = np.linalg.norm(flat - real, axis=1).mean()
     assert seeds > 0.5 * sources
     assert sources > 1.02 * seeds

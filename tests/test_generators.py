@@ -14,6 +14,7 @@ from synthkit.generators.checkpoint import BUILTIN, Checkpoint, content_revision
 from synthkit.generators.unclip import SCHEDULERS
 from synthkit.recipe import Model, Sampler
 from synthkit.sources.digits import CLASSES, DigitsSource
+from synthkit.sources.protocol import load_image
 
 SAMPLER = Sampler(steps=4, guidance_scale=2.0, batch_size=8)
 
@@ -33,7 +34,7 @@ def rows(generator: Any) -> tuple[np.ndarray, list[str], list[int]]:
     """Eight embeddings, prompts and seeds."""
     source = DigitsSource("test")
     positions = range(0, 240, 30)
-    embeddings = generator.embed_images([source.load(position)[0] for position in positions])
+    embeddings = generator.embed_images([load_image(source, position) for position in positions])
     prompts = [CLASSES[source.listing.labels[position]] for position in positions]
     return embeddings, prompts, list(range(100, 108))
 
@@ -69,7 +70,7 @@ def test_the_number_of_threads_changes_no_bit(generator: Any, rows: Any) -> None
 
 def test_an_embedding_does_not_depend_on_its_neighbours(generator: Any, rows: Any) -> None:
     source = DigitsSource("test")
-    images = [source.load(position)[0] for position in range(0, 240, 30)]
+    images = [load_image(source, position) for position in range(0, 240, 30)]
     np.testing.assert_array_equal(generator.embed_images(images[6:]), rows[0][6:])
     assert generator.embed_images(images * 2).shape == (16, generator.embedding_size)
 
@@ -93,7 +94,7 @@ def test_the_images_are_those_of_the_stock_pipeline(checkpoint: Checkpoint, guid
     sampler = SAMPLER.model_copy(update={"guidance_scale": guidance})
     ours = load(checkpoint, dtype="float32", sampler=sampler, device="cpu")
     source = DigitsSource("test")
-    real = [source.load(position)[0] for position in range(8)]
+    real = [load_image(source, position) for position in range(8)]
     mine = ours.generate(ours.embed_images(real), ["zero"] * 8, list(range(8)))
     pipeline = StableUnCLIPImg2ImgPipeline.from_pretrained(checkpoint.folder, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
@@ -122,7 +123,7 @@ def test_every_scheduler_makes_digits(checkpoint: Checkpoint, rows: Any, name: s
 
 def test_bfloat16_makes_nearly_the_same(checkpoint: Checkpoint, generator: Any, rows: Any) -> None:
     narrow = load(checkpoint, dtype="bfloat16", sampler=SAMPLER, device="cpu")
-    assert narrow.embed_images([DigitsSource("test").load(0)[0]]).dtype == np.float32
+    assert narrow.embed_images([load_image(DigitsSource("test"), 0)]).dtype == np.float32
     difference = np.abs(narrow.generate(*rows).astype(int) - generator.generate(*rows))
     assert difference.mean() < 12
 

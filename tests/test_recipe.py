@@ -10,7 +10,15 @@ import pytest
 from pydantic import BaseModel
 
 from synthkit.errors import RecipeError
-from synthkit.recipe import BY_CONTENT, IN_DIGEST, NOT_DATA, Recipe, json_schema, portable_path
+from synthkit.recipe import (
+    BY_CONTENT,
+    IN_DIGEST,
+    IN_DIGEST_IF_SET,
+    NOT_DATA,
+    Recipe,
+    json_schema,
+    portable_path,
+)
 from synthkit.recipe_file import load
 
 ROOT = Path(__file__).parents[1]
@@ -114,7 +122,8 @@ sede: 3
         ("conditioning.method=cutmixx", "did you mean cutmix?"),
         (
             "source.kind=digit",
-            "source.kind: must be one of digits, folder; is 'digit' (did you mean digits?)",
+            "source.kind: must be one of digits, folder, listing, flowers102, coco, voc, hub; "
+            "is 'digit' (did you mean digits?)",
         ),
         ("source.prat=test", "source.prat: unknown key (did you mean part?)"),
         ("source.groups.many=3", "source.groups.many: unknown key (did you mean many_above?)"),
@@ -250,7 +259,7 @@ def leaves(model: type[BaseModel], prefix: str = "") -> set[str]:
 
 def test_every_field_is_classified_for_the_digest() -> None:
     """A new field must be put in the table: it changes data, or it does not."""
-    table = {*IN_DIGEST, *BY_CONTENT, *NOT_DATA}
+    table = {*IN_DIGEST, *IN_DIGEST_IF_SET, *BY_CONTENT, *NOT_DATA}
     covered = {path.split(".")[0] for path in table}
     assert covered == leaves(Recipe)
     model = {path for path in table if path.startswith("model.")}

@@ -23,6 +23,7 @@ from pretraining.tiny_unclip_digits.spread import (
     spread_within,
 )
 from synthkit.sources.digits import CLASSES, DigitsSource
+from synthkit.sources.protocol import load_image
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -140,7 +141,7 @@ def _closeness(pool: Pool, images: NDArray[np.uint8]) -> dict[str, float]:
 def real_part(part: str) -> tuple[NDArray[np.uint8], list[int]]:
     """A part of the digits as (N, 32, 32, 3) uint8 and labels."""
     source = DigitsSource(part)  # type: ignore[arg-type]
-    images = np.stack([np.asarray(source.load(i)[0]) for i in range(len(source.listing))])
+    images = np.stack([np.asarray(load_image(source, i)) for i in range(len(source.listing))])
     return images, source.listing.labels.tolist()
 
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from synthkit.sources.digits import CLASSES, DigitsSource
+from synthkit.sources.protocol import load_image
 
 MAX_ROTATION = math.radians(12)
 MAX_SHIFT = 2 * 2 / 32  # two pixels, in the [-1, 1] units of `affine_grid` (the image is 32 wide)
@@ -30,7 +31,7 @@ def training_pool() -> tuple[Tensor, Tensor]:
 
 def as_tensors(source: DigitsSource) -> tuple[Tensor, Tensor]:
     """Every image of a part as (N, 1, 32, 32) in [0, 1] and its labels (N,) int64."""
-    images = [np.asarray(source.load(i)[0].convert("L")) for i in range(len(source.listing))]
+    images = [np.asarray(load_image(source, i).convert("L")) for i in range(len(source.listing))]
     pixels = torch.from_numpy(np.stack(images)).unsqueeze(1).float() / 255
     return pixels, torch.from_numpy(np.asarray(source.listing.labels)).long()
 

@@ -14,6 +14,7 @@ from torchvision.transforms import RandomResizedCrop  # type: ignore[import-unty
 
 from pretraining.tiny_unclip_digits.generate import Request, embed
 from synthkit.sources.digits import CLASSES, DigitsSource
+from synthkit.sources.protocol import load_image
 
 if TYPE_CHECKING:
     from diffusers import StableUnCLIPImg2ImgPipeline
@@ -37,7 +38,7 @@ class Pool:
         """All 600 images of the training pool; conditioning uses only those of the long-tailed part."""
         whole = DigitsSource("train", max_per_class=60, imbalance_factor=1.0)
         part = set(DigitsSource("train").listing.ids)
-        pictures = [whole.load(row)[0] for row in range(len(whole.listing))]
+        pictures = [load_image(whole, row) for row in range(len(whole.listing))]
         labels = whole.listing.labels.tolist()
         rows = [row for row, name in enumerate(whole.listing.ids) if name in part]
         return cls(

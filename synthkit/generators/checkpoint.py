@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,32 +115,49 @@ def _cached(model: Model) -> Path | None:
     return Path(path)
 
 
+def on_the_hub(model: Model) -> tuple[str, int]:
+    """The commit of a Hub repository and the bytes a download would take; nothing is downloaded.
+
+    Raises GeneratorError when the repository cannot be had.
+    """
+    from huggingface_hub import HfApi
+
+    try:
+        info = HfApi().model_info(model.id, revision=model.revision, files_metadata=True)
+    except Exception as error:
+        # Without a connection the client lets its HTTP library's own errors through.
+        raise _hub_error(model, error) from error
+    files = [file for file in info.siblings or () if any(fnmatch(file.rfilename, name) for name in FILES)]
+    return str(info.sha), sum(file.size or 0 for file in files)
+
+
 def _download(model: Model) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    where = f"model.id: {model.id}"
     try:
         return Path(snapshot_download(model.id, revision=model.revision, allow_patterns=list(FILES)))
-    except GatedRepoError:
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise _hub_error(model, error) from None
+
+
+def _hub_error(model: Model, error: Exception) -> GeneratorError:
+    """Why a repository cannot be had, and what to do."""
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    if isinstance(error, GatedRepoError):
         hint = "is gated: accept its terms on the Hub and log in with `hf auth login`"
-    except RepositoryNotFoundError:
+    elif isinstance(error, RepositoryNotFoundError):
         hint = (
             "is not on the Hub (withdrawn, renamed, or private and you are not logged in); "
             "point model.id at a copy or at a local folder"
         )
-    except RevisionNotFoundError:
+    elif isinstance(error, RevisionNotFoundError):
         hint = f"has no revision {model.revision}; correct model.revision"
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+    else:
         reason = type(error.__cause__ or error).__name__
         hint = (
             f"is not on this machine and the Hub cannot be reached ({reason}); "
             "go online once, or point model.id at a local folder"
         )
-    raise GeneratorError(f"{where} {hint}")
+    return GeneratorError(f"model.id: {model.id} {hint}")

@@ -2,31 +2,56 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from synthkit.recipe import DigitsSourceConfig, FolderSourceConfig, SourceConfig
+from synthkit.errors import SourceError
+from synthkit.source_config import (
+    CocoSourceConfig,
+    DigitsSourceConfig,
+    Flowers102SourceConfig,
+    FolderSourceConfig,
+    HubSourceConfig,
+    ListingSourceConfig,
+    SourceConfig,
+    VocSourceConfig,
+)
+from synthkit.sources.selection import select
 
 if TYPE_CHECKING:
-    from PIL import Image
-
-    from synthkit.records import Listing
-
-
-class Source(Protocol):
-    """Labelled real images, listed without opening one and read one at a time, from any thread."""
-
-    listing: Listing
-
-    def load(self, index: int) -> tuple[Image.Image, str]:
-        """The image at a position of the listing (RGB) and the SHA-256 of its content.
-
-        Raises UnreadableImage naming the image if it cannot be decoded.
-        """
-        ...
+    from synthkit.sources.protocol import Source
 
 
 def open_source(config: SourceConfig) -> Source:
-    """The source that a recipe names. Raises SourceError if it is missing or empty."""
+    """The images that a recipe conditions on: those of its source that it selects.
+
+    No image is opened. Raises SourceError if the source is missing, empty or not as the recipe says.
+    """
+    return select(_open_family(config), config)
+
+
+def held_out(config: SourceConfig) -> SourceConfig:
+    """The source of the images that score a classifier trained on this one, none of them in its pool.
+
+    That is the other half where a recipe halves its data set, else the data set's own part for
+    validation or testing. Raises SourceError where there is none.
+    """
+    whole: dict[str, object] = {"shots": None, "trial": 0, "long_tail": None, "limit_per_class": None}
+    if config.halve is not None:
+        other = "validation" if config.halve.part == "training" else "training"
+        return config.model_copy(update=whole | {"halve": config.halve.model_copy(update={"part": other})})
+    # The ids to leave out are those of this part.
+    whole["exclude"] = None
+    match config:
+        case DigitsSourceConfig(part="train" | "pretrain"):
+            return config.model_copy(update=whole | {"part": "test"})
+        case Flowers102SourceConfig(split="train" | "valid"):
+            return config.model_copy(update=whole | {"split": "test"})
+        case CocoSourceConfig(split="train", annotations=None) | VocSourceConfig(split="train"):
+            return config.model_copy(update=whole | {"split": "val"})
+    raise SourceError("source: has no held-out part to score with; add `halve: {seed: 0}` to the source")
+
+
+def _open_family(config: SourceConfig) -> Source:
     match config:
         case DigitsSourceConfig():
             from synthkit.sources.digits import DigitsSource
@@ -37,6 +62,26 @@ def open_source(config: SourceConfig) -> Source:
                 imbalance_factor=config.imbalance_factor,
             )
         case FolderSourceConfig():
-            from synthkit.sources.folder import FolderSource
+            from synthkit.sources.folder import open_folder
 
-            return FolderSource(config.root)
+            return open_folder(config)
+        case ListingSourceConfig():
+            from synthkit.sources.listing import open_listing
+
+            return open_listing(config)
+        case Flowers102SourceConfig():
+            from synthkit.sources.flowers102 import open_flowers102
+
+            return open_flowers102(config)
+        case CocoSourceConfig():
+            from synthkit.sources.coco import open_coco
+
+            return open_coco(config)
+        case VocSourceConfig():
+            from synthkit.sources.voc import open_voc
+
+            return open_voc(config)
+        case HubSourceConfig():
+            from synthkit.sources.hub import HubSource
+
+            return HubSource(config)

@@ -3,37 +3,57 @@
 from __future__ import annotations
 
 import io
+import warnings
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from synthkit.errors import UnreadableImage
 
+# Photographs and drawings. Pillow knows more, and runs Ghostscript for some of them.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
+
 
 def decode(raw: bytes, name: str) -> Image.Image:
-    """The image in a file, RGB, upright (EXIF) and at 8 bits a channel.
+    """The image in a file, RGB, upright (EXIF), at 8 bits a channel, what is transparent on white.
 
     Raises UnreadableImage with the name for what is no image, is cut short, or is larger than
     Pillow's pixel limit.
     """
     try:
-        with Image.open(io.BytesIO(raw)) as image:
-            return _eight_bits(ImageOps.exif_transpose(image)).convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UnreadableImage(name, _reason(error)) from None
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(raw), formats=FORMATS) as image:
+            return _rgb(_eight_bits(ImageOps.exif_transpose(image)))
+    except MemoryError:
+        raise
+    except Exception as error:
+        # Damaged files make decoders raise anything at all: struct.error, IndexError, zlib.error …
+        raise UnreadableImage(name, _reason(error)) from error
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Sixteen-bit grey scaled down; Pillow would clip it to white."""
-    if not image.mode.startswith("I;16"):
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers, whose range nobody states")
+    if not image.mode.startswith("I"):
         return image
-    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return Image.fromarray((np.clip(np.asarray(image), 0, 0xFFFF) >> 8).astype(np.uint8))
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """RGB on white: under full transparency files hold whatever colour their writer left there."""
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layer = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
 
 
 def _reason(error: Exception) -> str:
     """Why, in words that hold no path: the manifest repeats them."""
     if isinstance(error, UnidentifiedImageError):
         return "it is not an image of a known format"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"it has more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return str(error)
+    return " ".join(str(error).split()) or type(error).__name__

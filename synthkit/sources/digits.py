@@ -42,12 +42,19 @@ class DigitsSource:
         labels = _bundle()[1][self._rows]
         self.listing = Listing(CLASSES, tuple(f"digits/{row:04d}" for row in self._rows), labels)
 
-    def load(self, index: int) -> tuple[Image.Image, str]:
-        """The image (RGB, 32x32) at a position of the listing and the SHA-256 of its 64 pixels."""
-        pixels, _ = _bundle()
-        eight = pixels[self._rows[index]]
+    def stamp(self, index: int) -> str:
+        """The id: a digit never changes."""
+        return self.listing.ids[index]
+
+    def read(self, index: int) -> bytes:
+        """The 64 pixels, each a byte from 0 to 16."""
+        return bytes(_bundle()[0][self._rows[index]].tobytes())
+
+    def decode(self, index: int, content: bytes) -> Image.Image:
+        """The image, RGB, 32x32."""
+        eight = np.frombuffer(content, dtype=np.uint8).reshape(8, 8)
         grey = Image.fromarray(np.rint(eight * (255 / 16)).astype(np.uint8))
-        return grey.resize((SIZE, SIZE), Image.Resampling.BICUBIC).convert("RGB"), _sha256(eight)
+        return grey.resize((SIZE, SIZE), Image.Resampling.BICUBIC).convert("RGB")
 
 
 def long_tail_counts(max_per_class: int, imbalance_factor: float) -> list[int]:

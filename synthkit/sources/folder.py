@@ -2,70 +2,58 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synthkit.errors import SourceError, UnreadableImage
+from synthkit.errors import SourceError
 from synthkit.records import Listing
-from synthkit.sources.decoding import decode
+from synthkit.sources.decoding import EXTENSIONS
+from synthkit.sources.files import ImageFiles, check_inside, folder_at
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from collections.abc import Iterator
+    from pathlib import Path
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
+    from synthkit.source_config import FolderSourceConfig
 
 
-class FolderSource:
+def open_folder(config: FolderSourceConfig) -> ImageFiles:
     """Classes are the sub-folders in alphabetical order; ids are paths below the root, with `/`.
 
-    Images may lie at any depth of a class folder; whatever is hidden or no image is passed over.
+    Images may lie at any depth of a class folder. A deeper folder is a class of its own where
+    `classes` names it (`birds/owl`). Whatever is hidden or no image is passed over.
     """
-
-    def __init__(self, root: str) -> None:
-        # Path.expanduser raises for an unknown user; a folder may well be called ~x.
-        self._root = Path(os.path.expanduser(root))  # noqa: PTH111
-        if not self._root.is_dir():
-            raise SourceError(
-                f"source.root: there is no folder {root}; set it to the folder of class folders"
-            )
-        classes = sorted(item.name for item in self._root.iterdir() if _is_class(item))
-        if not classes:
-            raise SourceError(f"source.root: {root} has no class folders; expected {root}/CLASS/IMAGE.jpg")
-        ids: list[str] = []
-        labels: list[int] = []
-        for label, name in enumerate(classes):
-            found = sorted(_images_below(self._root / name, self._root))
-            ids.extend(found)
-            labels.extend([label] * len(found))
-        self.listing = Listing(tuple(classes), tuple(ids), np.array(labels, dtype=np.int32))
-
-    def load(self, index: int) -> tuple[Image.Image, str]:
-        """The image (RGB) at a position of the listing and the SHA-256 of its file."""
-        path = self._root / self.listing.ids[index]
-        try:
-            raw = path.read_bytes()
-        except OSError as error:
-            raise UnreadableImage(str(path), error.strerror or "it cannot be opened") from None
-        return decode(raw, str(path)), hashlib.sha256(raw).hexdigest()
+    root = folder_at(config.root, "source.root", "the folder of class folders", config.available_from)
+    top = sorted(item.name for item in root.iterdir() if item.is_dir() and not item.name.startswith("."))
+    if not top:
+        raise SourceError(
+            f"source.root: {config.root} has no class folders; expected {config.root}/CLASS/IMAGE.jpg"
+        )
+    deeper = {name for name in config.classes or () if "/" in name}
+    images = sorted((_class_of(path, deeper), path) for name in top for path in _images_in(root, name))
+    owners = {owner for owner, _ in images}
+    # A folder that holds nothing but classes is none itself.
+    emptied = {name for name in top if name not in owners and any(d.startswith(f"{name}/") for d in owners)}
+    classes = sorted((set(top) | owners) - emptied)
+    numbers = {name: number for number, name in enumerate(classes)}
+    labels = np.array([numbers[owner] for owner, _ in images], dtype=np.int32)
+    ids = tuple(path for _, path in images)
+    return ImageFiles(Listing(tuple(classes), ids, labels), root, ids)
 
 
-def _is_class(item: Path) -> bool:
-    return item.is_dir() and not item.name.startswith(".")
+def _class_of(path: str, deeper: set[str]) -> str:
+    parts = path.split("/")
+    prefixes = ("/".join(parts[:count]) for count in range(len(parts) - 1, 1, -1))
+    return next((prefix for prefix in prefixes if prefix in deeper), parts[0])
 
 
-def _images_below(folder: Path, root: Path) -> list[str]:
-    found = [
-        path.relative_to(root)
-        for path in folder.rglob("*")
-        if path.suffix.lower() in EXTENSIONS and path.is_file()
-    ]
-    names = [path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts)]
-    for name in names:
-        # Neither a name that is not UTF-8 nor a line break could be written down.
-        if not name.isprintable():
-            raise SourceError(f"source.root: {name!r} has a name that cannot be printed; rename it")
-    return names
+def _images_in(root: Path, class_folder: str) -> Iterator[str]:
+    """The images at any depth of a class folder, relative to the root."""
+    for folder, names, files in os.walk(root / class_folder):
+        names[:] = [name for name in names if not name.startswith(".")]
+        relative = os.path.relpath(folder, root).replace(os.sep, "/")
+        for name in files:
+            if not name.startswith(".") and name[name.rfind(".") :].lower() in EXTENSIONS:
+                yield check_inside(f"{relative}/{name}", "source.root")

@@ -1,0 +1,83 @@
+"""The SHA-256 of real images as known from earlier runs, so that each is hashed once.
+
+A small SQLite file in the work root: an image's stamp (path, size, time of change) → SHA-256. Only
+images that could be decoded are in it. It can be deleted at any time; they are then read again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+FILE = "contents.sqlite"
+_AT_ONCE = 500
+# A file that changed this recently could change again within the resolution of its time (ns).
+_SETTLED_NS = 2_000_000_000
+
+
+class Contents:
+    """Known SHA-256 by stamp. Without a connection nothing is known and nothing kept."""
+
+    def __init__(self, connection: sqlite3.Connection | None = None) -> None:
+        self._connection = connection
+
+    def find(self, stamps: Sequence[str]) -> dict[str, str]:
+        """What is known of some stamps."""
+        found: dict[str, str] = {}
+        if self._connection is not None:
+            for start in range(0, len(stamps), _AT_ONCE):
+                some = stamps[start : start + _AT_ONCE]
+                marks = ",".join("?" * len(some))
+                query = f"SELECT stamp, sha256 FROM contents WHERE stamp IN ({marks})"  # noqa: S608
+                found.update(self._connection.execute(query, some))
+        return found
+
+    def keep(self, known: Mapping[str, str]) -> None:
+        """Remember SHA-256 by stamp for later runs."""
+        if self._connection is not None:
+            with self._connection:
+                self._connection.executemany(
+                    "INSERT OR REPLACE INTO contents VALUES (?, ?)",
+                    [row for row in known.items() if _settled(row[0])],
+                )
+
+
+@contextmanager
+def open_contents(path: Path) -> Iterator[Contents]:
+    """The known contents in a file, which is made if need be; one that is damaged is begun again."""
+    connection = _connect(path)
+    try:
+        yield Contents(connection)
+    finally:
+        if connection is not None:
+            connection.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection | None:
+    """An open file with its table, or None where there can be none."""
+    for _ in ("as it is", "begun again"):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(path, timeout=60)
+            with connection:
+                connection.execute(
+                    "CREATE TABLE IF NOT EXISTS contents (stamp TEXT PRIMARY KEY, sha256 TEXT)"
+                )
+            return connection
+        except (OSError, sqlite3.OperationalError):
+            # A disk that cannot lock or be written: go on without.
+            return None
+        except sqlite3.DatabaseError:
+            path.unlink(missing_ok=True)
+    return None
+
+
+def _settled(stamp: str) -> bool:
+    last = stamp.rsplit("|", 1)[-1]
+    return not (last.isdecimal() and len(last) > 15 and time.time_ns() - int(last) < _SETTLED_NS)

@@ -1,0 +1,170 @@
+"""What a recipe needs to be built here: its real images, its model, its space. Nothing is made."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synthkit.contents import Contents
+from synthkit.doctor import Check, existing
+from synthkit.errors import SourceError, SynthkitError, UnreadableImage
+from synthkit.estimate import estimate
+from synthkit.generators import pipeline_class
+from synthkit.generators.checkpoint import FILES, find_local, on_the_hub
+from synthkit.leaks import leaks
+from synthkit.plan import GROUPS, balance
+from synthkit.progress import data_size
+from synthkit.real_images import read_all
+from synthkit.sources import held_out, open_source
+from synthkit.sources.files import get_it
+from synthkit.sources.protocol import load_image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from synthkit.plan import ClassBalance
+    from synthkit.recipe import Model, Recipe
+    from synthkit.source_config import SourceConfig
+    from synthkit.sources.protocol import Source
+
+_SAMPLE = 32
+
+
+def examine_recipe(recipe: Recipe, out: Path, work_root: Path) -> Iterator[Check]:
+    """The source, a sample of its images, the model, and the space a release takes."""
+    yield from _source(recipe, out, work_root)
+    yield from _model(recipe.model)
+
+
+def _source(recipe: Recipe, out: Path, work_root: Path) -> Iterator[Check]:
+    try:
+        source = open_source(recipe.source)
+        classes = balance(recipe, source.listing)
+    except SourceError as error:
+        yield Check("real images", str(error), "stop")
+        return
+    yield Check("real images", _counts(classes, len(source.listing)))
+    yield _presence(source, recipe.source)
+    yield _sample(source)
+    if recipe.source.shots is not None:
+        yield _leaks(source, recipe.source)
+    images = sum(item.synthetic for item in classes)
+    yield _space(recipe, images, out, work_root)
+
+
+def _counts(classes: list[ClassBalance], images: int) -> str:
+    sizes = [sum(item.group == group for item in classes) for group in GROUPS]
+    groups = ", ".join(f"{size} {group}" for size, group in zip(sizes, GROUPS, strict=True))
+    smallest, largest = min(item.real for item in classes), max(item.real for item in classes)
+    return f"{images:,} of {len(classes):,} classes ({groups}), {smallest:,} to {largest:,} a class"
+
+
+def _presence(source: Source, config: SourceConfig) -> Check:
+    """Whether every listed image is there; a list alone says nothing about the files."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        missing = [
+            name for name in pool.map(lambda i: _missing(source, i), range(len(source.listing))) if name
+        ]
+    if not missing:
+        return Check("  all there", "yes")
+    first = ", ".join(missing[:5])
+    return Check(
+        "  all there",
+        f"no: {len(missing):,} of {len(source.listing):,} are missing: {first}"
+        f"{' …' if len(missing) > 5 else ''}; check source.root{get_it(config.available_from)}",
+        "note" if config.on_error == "skip" and len(missing) < len(source.listing) else "stop",
+    )
+
+
+def _missing(source: Source, index: int) -> str | None:
+    try:
+        source.stamp(index)
+    except UnreadableImage as error:
+        return error.image
+    return None
+
+
+def _sample(source: Source) -> Check:
+    """Some images, evenly spread, decoded."""
+    sample = np.unique(np.linspace(0, len(source.listing) - 1, _SAMPLE).astype(int)).tolist()
+    sizes: list[tuple[int, int]] = []
+    unreadable: list[UnreadableImage] = []
+    for index in sample:
+        try:
+            sizes.append(load_image(source, index).size)
+        except UnreadableImage as error:
+            unreadable.append(error)
+    if unreadable:
+        return Check("  decoded", f"{len(unreadable)} of {len(sample)} cannot be: {unreadable[0]}", "stop")
+    widths, heights = zip(*sizes, strict=True)
+    return Check(
+        "  decoded",
+        f"{len(sample)} of them, all well; {min(widths)} to {max(widths)} wide, "
+        f"{min(heights)} to {max(heights)} high",
+    )
+
+
+def _leaks(source: Source, config: SourceConfig) -> Check:
+    """No image that scores the classifier may be in the few-shot pool, under whatever name."""
+    try:
+        scoring = open_source(held_out(config))
+        pool, held = (
+            read_all(part, on_error="skip", contents=Contents(), advance=lambda count: None)
+            for part in (source, scoring)
+        )
+    except SourceError as error:
+        return Check("  held out", str(error), "note")
+    found = leaks(pool, held)
+    if not found:
+        return Check("  held out", f"{len(held.listing):,} images to score with, none of them in the pool")
+    first = found[0]
+    return Check(
+        "  held out",
+        f"{len(found)} of {len(held.listing):,} images to score with are in the pool: {first.held_out} "
+        f"has the {first.by} of {first.pool}; leave one out with source.exclude",
+        "stop",
+    )
+
+
+def _space(recipe: Recipe, images: int, out: Path, work_root: Path) -> Check:
+    cost = estimate(recipe, images, work_root).bytes
+    if cost is None:
+        return Check("to make", f"{images:,} images")
+    free = shutil.disk_usage(existing(out)).free
+    found = f"{images:,} images, about {data_size(cost)}; {data_size(free)} are free at {out}"
+    if cost > free:
+        return Check("to make", f"{found}: make room, or choose a smaller output.size", "stop")
+    return Check("to make", found)
+
+
+def _model(model: Model) -> Iterator[Check]:
+    try:
+        checkpoint = find_local(model)
+        if checkpoint is None:
+            commit, size = on_the_hub(model)
+            found = f"{model.id} at {commit[:12]}: not here; {data_size(size)} to download from the Hub"
+            yield Check("model", found, "note")
+        else:
+            pipeline_class(checkpoint)
+            size = sum(path.stat().st_size for pattern in FILES for path in checkpoint.folder.rglob(pattern))
+            yield Check("model", f"{checkpoint.name} at {checkpoint.revision[:12]}: here, {data_size(size)}")
+    except SynthkitError as error:
+        yield Check("model", str(error), "stop")
+        return
+    yield from _arithmetic(model)
+
+
+def _arithmetic(model: Model) -> Iterator[Check]:
+    import torch
+
+    if model.dtype == "float16" and not torch.cuda.is_available():
+        yield Check(
+            "  arithmetic",
+            "float16 needs a GPU; on a CPU add --set model.dtype=float32, and be patient",
+            "stop",
+        )

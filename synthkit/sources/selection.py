@@ -1,0 +1,241 @@
+"""Which of a source's images make the pool: classes, halves, long tails, shots.
+
+Every random choice is an order: within a class, images stand in the order of the SHA-256 of
+`PURPOSE/SEED/ID`, and the first ones are taken. So a choice depends on an image's id alone; adding or
+leaving out one image moves no other, more shots contain fewer, and anyone can check it with sha256sum.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synthkit.errors import SourceError
+from synthkit.records import Listing
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from synthkit.source_config import LongTail, SourceBase
+    from synthkit.sources.protocol import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """Some images of a source, with labels of their own; `positions` are those in the source."""
+
+    source: Source
+    listing: Listing
+    positions: NDArray[np.intp]
+
+    def stamp(self, index: int) -> str:
+        """As the source's."""
+        return self.source.stamp(int(self.positions[index]))
+
+    def read(self, index: int) -> bytes:
+        """As the source's."""
+        return self.source.read(int(self.positions[index]))
+
+    def decode(self, index: int, content: bytes) -> Image.Image:
+        """As the source's."""
+        return self.source.decode(int(self.positions[index]), content)
+
+
+def select(source: Source, config: SourceBase) -> Source:
+    """The images that a recipe asks for. Raises SourceError for what the source does not have."""
+    pool = Selected(source, source.listing, np.arange(len(source.listing)))
+    if config.classes is not None:
+        pool = _with_classes(pool, config.classes)
+    if config.subset is not None:
+        pool = _with_subset(pool, config.subset)
+    if config.exclude:
+        pool = _without(pool, config.exclude)
+    if config.halve is not None:
+        wanted = in_training_half(pool.listing, config.halve.seed)
+        pool = _only(pool, wanted if config.halve.part == "training" else ~wanted)
+    if config.long_tail is not None:
+        pool = _only(pool, _in_long_tail(pool.listing, config.long_tail))
+    if config.shots is not None:
+        pool = _only(pool, in_shots(pool.listing, config.shots, config.trial))
+    if config.limit_per_class is not None:
+        pool = _only(pool, ranks(pool.listing, "limit/0") < config.limit_per_class)
+    return source if pool.listing is source.listing else pool
+
+
+def in_training_half(listing: Listing, seed: int) -> NDArray[np.bool_]:
+    """The division of a data set into training and validation halves: (N,) bool, True for training.
+
+    The first half of each class, in the order of SHA-256(`halve/SEED/ID`), is for training; of an odd
+    number the training half has one more. Building and scoring both call this and nothing else.
+    Raises SourceError for a class with a single image, which cannot be in both halves.
+    """
+    counts = _counts(listing)
+    alone = [name for name, count in zip(listing.classes, counts.tolist(), strict=True) if count == 1]
+    if alone:
+        raise SourceError(
+            f"source.halve: {_some(alone)}: one image cannot be halved; add images, or leave it out"
+        )
+    return ranks(listing, f"halve/{seed}") < ((counts + 1) // 2)[listing.labels]
+
+
+def in_shots(listing: Listing, shots: int, trial: int) -> NDArray[np.bool_]:
+    """The images of a few-shot trial: (N,) bool, the first `shots` of each class by `shots/TRIAL/ID`.
+
+    Raises SourceError for classes with fewer.
+    """
+    counts = _counts(listing)
+    short = [
+        f"{name} ({count})"
+        for name, count in zip(listing.classes, counts.tolist(), strict=True)
+        if count < shots
+    ]
+    if short:
+        raise SourceError(
+            f"source.shots: {len(short)} of {len(listing.classes)} classes have fewer than {shots} images: "
+            f"{_some(short)}; lower shots, or leave them out with source.classes"
+        )
+    return ranks(listing, f"shots/{trial}") < shots
+
+
+def long_tail_counts(classes: int, max_per_class: int, imbalance_factor: float) -> list[int]:
+    """Images of each class in an exponential long tail, as in CIFAR-LT (Cui et al. 2019, section 5.1).
+
+    Class c of C has int(max_per_class * imbalance_factor ** (-c / (C - 1))).
+    """
+    last = max(classes - 1, 1)
+    return [max(1, int(max_per_class * (1 / imbalance_factor) ** (c / last))) for c in range(classes)]
+
+
+def ranks(listing: Listing, salt: str) -> NDArray[np.intp]:
+    """(N,) each image's place in its class, in the order of SHA-256(`salt/ID`)."""
+    keys = np.array(
+        [int.from_bytes(hashlib.sha256(f"{salt}/{name}".encode()).digest()[:8]) for name in listing.ids],
+        dtype=np.uint64,
+    )
+    order = np.lexsort((keys, listing.labels))
+    counts = _counts(listing)
+    places = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    result = np.empty(len(order), dtype=np.intp)
+    result[order] = places
+    return result
+
+
+def _in_long_tail(listing: Listing, config: LongTail) -> NDArray[np.bool_]:
+    counts = _counts(listing)
+    most = config.max_per_class or int(counts.min())
+    wanted = np.array(long_tail_counts(len(counts), most, config.imbalance_factor))
+    short = [
+        f"{name} has {have} of {want}"
+        for name, have, want in zip(listing.classes, counts.tolist(), wanted.tolist(), strict=True)
+        if have < want
+    ]
+    if short:
+        raise SourceError(f"source.long_tail: too few images: {_some(short)}; lower max_per_class")
+    return ranks(listing, "long_tail/0") < wanted[listing.labels]
+
+
+def _with_classes(pool: Selected, classes: Sequence[str] | dict[str, str | None]) -> Selected:
+    """Classes picked (a list) or renamed, merged and left out (a mapping)."""
+    names = pool.listing.classes
+    if isinstance(classes, dict):
+        _check_spelling(classes, names)
+        renamed = [classes.get(name, name) for name in names]
+    else:
+        _check_known(classes, names, "source.classes")
+        picked = set(classes)
+        renamed = [name if name in picked else None for name in names]
+    return _relabelled(pool, renamed)
+
+
+def _with_subset(pool: Selected, subset: Sequence[str | int]) -> Selected:
+    names = pool.listing.classes
+    wanted: set[int] = set()
+    for item in subset:
+        if isinstance(item, str):
+            _check_known([item], names, "source.subset")
+            wanted.update(number for number, name in enumerate(names) if name == item)
+        elif 0 <= item < len(names):
+            wanted.add(item)
+        else:
+            raise SourceError(f"source.subset: there is no class {item}; the source has {len(names)}, from 0")
+    kept = sorted(wanted)
+    mapping = np.full(len(names), -1, dtype=np.int32)
+    mapping[kept] = np.arange(len(kept))
+    return _mapped(pool, tuple(names[number] for number in kept), mapping)
+
+
+def _relabelled(pool: Selected, renamed: Sequence[str | None]) -> Selected:
+    """Classes by their new names, in the order of first use; None leaves a class out."""
+    given = {new for new, old in zip(renamed, pool.listing.classes, strict=True) if new != old}
+    names: list[str] = []
+    number_of: dict[str, int] = {}
+    mapping: list[int] = []
+    for name in renamed:
+        if name is None:
+            mapping.append(-1)
+            continue
+        # Two classes that share a name from the start (ImageNet's cranes) stay two.
+        if name not in number_of or name not in given:
+            number_of[name] = len(names)
+            names.append(name)
+        mapping.append(number_of[name])
+    return _mapped(pool, tuple(names), np.array(mapping, dtype=np.int32))
+
+
+def _mapped(pool: Selected, names: tuple[str, ...], mapping: NDArray[np.int32]) -> Selected:
+    """The pool with new classes; `mapping` gives each old label its new one, or -1."""
+    labels = mapping[pool.listing.labels]
+    kept = _only(pool, labels >= 0)
+    listing = Listing(names, kept.listing.ids, labels[labels >= 0])
+    return Selected(pool.source, listing, kept.positions)
+
+
+def _without(pool: Selected, ids: Sequence[str]) -> Selected:
+    known = set(pool.listing.ids)
+    unknown = [name for name in ids if name not in known]
+    if unknown:
+        raise SourceError(
+            f"source.exclude: there is no image {_some(unknown)}; ids look like {pool.listing.ids[0]}"
+        )
+    left_out = set(ids)
+    return _only(pool, np.array([name not in left_out for name in pool.listing.ids], dtype=bool))
+
+
+def _only(pool: Selected, wanted: NDArray[np.bool_]) -> Selected:
+    kept = np.flatnonzero(wanted)
+    ids = tuple(pool.listing.ids[index] for index in kept)
+    listing = Listing(pool.listing.classes, ids, pool.listing.labels[kept])
+    return Selected(pool.source, listing, pool.positions[kept])
+
+
+def _counts(listing: Listing) -> NDArray[np.intp]:
+    return np.bincount(listing.labels, minlength=len(listing.classes))
+
+
+def _check_spelling(renames: dict[str, str | None], names: Collection[str]) -> None:
+    """A class that is not there need not be renamed, but one that is spelt otherwise is told."""
+    others = [name for name in names if name not in renames]
+    for name in renames:
+        nearest = [] if name in names else difflib.get_close_matches(name, others, n=1, cutoff=0.8)
+        if nearest:
+            raise SourceError(f"source.classes: there is no class {name!r} (did you mean {nearest[0]}?)")
+
+
+def _check_known(wanted: Iterable[str], names: Collection[str], field: str) -> None:
+    known = set(names)
+    for name in wanted:
+        if name not in known:
+            nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+            hint = f"did you mean {nearest[0]}?" if nearest else f"there are {_some(sorted(known))}"
+            raise SourceError(f"{field}: there is no class {name!r} ({hint})")
+
+
+def _some(items: Sequence[str]) -> str:
+    return ", ".join(items[:5]) + (f" and {len(items) - 5} more" if len(items) > 5 else "")

@@ -1,0 +1,129 @@
+"""Pascal VOC as distributed (Everingham et al. 2010): an image's class is its largest object's."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from synthkit.errors import SourceError
+from synthkit.records import Listing
+from synthkit.sources.files import ImageFiles, check_inside, expanded, get_it
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from synthkit.source_config import VocSourceConfig
+
+# In the order of their indices in the masks, which start at 1.
+CLASSES = (
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "dining table",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "potted plant",
+    "sheep",
+    "sofa",
+    "train",
+    "tv monitor",
+)
+BACKGROUND, BORDER = 0, 255
+_LISTS = "ImageSets/Segmentation"
+
+
+def open_voc(config: VocSourceConfig) -> ImageFiles:
+    """The images of a segmentation list; label = class of the object with the most pixels.
+
+    Background and border pixels belong to no object; images without an object are left out. Ids are
+    `JPEGImages/2007_000032.jpg`, in the order of the list. Raises SourceError if a file is missing
+    or is not as distributed.
+    """
+    root = _root(config)
+    names = _names(root / _LISTS / f"{config.split}.txt", config.available_from)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        labels = list(pool.map(lambda name: _label(root, name), names))
+    chosen = [(name, label) for name, label in zip(names, labels, strict=True) if label is not None]
+    ids = tuple(f"JPEGImages/{name}.jpg" for name, _ in chosen)
+    listing = Listing(CLASSES, ids, np.array([label for _, label in chosen], dtype=np.int32))
+    return ImageFiles(listing, root, ids)
+
+
+def largest_object(classes: NDArray[np.uint8], objects: NDArray[np.uint8]) -> int | None:
+    """The class index (1 to 20) of the object with the most pixels, or None without an object.
+
+    `classes` and `objects` are the (H, W) palette indices of SegmentationClass and
+    SegmentationObject; of objects of the same size, the one with the lowest number counts.
+    """
+    inside = (objects != BACKGROUND) & (objects != BORDER) & (classes != BACKGROUND) & (classes != BORDER)
+    if not inside.any():
+        return None
+    biggest = int(np.bincount(objects[inside]).argmax())
+    return int(np.bincount(classes[inside & (objects == biggest)]).argmax())
+
+
+def _root(config: VocSourceConfig) -> Path:
+    top = expanded(config.root)
+    for folder in (top, top / "VOC2012", top / "VOCdevkit" / "VOC2012"):
+        if (folder / _LISTS).is_dir():
+            return folder
+    raise SourceError(
+        f"source.root: {config.root} has no {_LISTS}; set it to VOCdevkit/VOC2012"
+        f"{get_it(config.available_from)}"
+    )
+
+
+def _names(path: Path, available_from: str) -> list[str]:
+    try:
+        names = path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError):
+        raise SourceError(f"{path}: is missing or no text{get_it(available_from)}") from None
+    if not names:
+        raise SourceError(f"{path}: is empty")
+    repeated = (
+        next((name for number, name in enumerate(names) if name in names[:number]), None)
+        if len(set(names)) < len(names)
+        else None
+    )
+    if repeated:
+        raise SourceError(f"{path}: lists {repeated} twice; keep one of them")
+    return [check_inside(name, str(path)) for name in names]
+
+
+def _label(root: Path, name: str) -> int | None:
+    masks = [_mask(root / folder / f"{name}.png") for folder in ("SegmentationClass", "SegmentationObject")]
+    if masks[0].shape != masks[1].shape:
+        raise SourceError(f"{root}: the two masks of {name} differ in size: get the data set again")
+    index = largest_object(masks[0], masks[1])
+    if index is None:
+        return None
+    if index > len(CLASSES):
+        raise SourceError(f"{root}/SegmentationClass/{name}.png: has class {index}; VOC has {len(CLASSES)}")
+    return index - 1
+
+
+def _mask(path: Path) -> NDArray[np.uint8]:
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            if image.mode != "P":
+                raise SourceError(f"{path}: is no palette image, as the masks of VOC are: get the original")
+            return np.asarray(image, dtype=np.uint8)
+    except FileNotFoundError:
+        raise SourceError(f"{path}: is missing: VOC's masks are what its labels come from") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise SourceError(f"{path}: cannot be read: {error}") from None
