@@ -181,11 +181,13 @@ def _answers(given: list[str], kind: str) -> list[str]:
     if ask and not kind:
         kind = typer.prompt(f"Where are the real images? ({', '.join(SOURCES)})", default="folder")
     kind = kind or "folder"
-    answers = [f"source.kind={kind}"]
-    for question in questions(kind) if ask else ():
-        if question.field not in answered:
-            answers.append(f"{question.field}={typer.prompt(question.meaning, default=question.default)}")
-    return [*answers, *(item for item in given if not item.startswith("source.kind="))]
+    asked = [
+        f"{question.field}={typer.prompt(question.meaning, default=question.default)}"
+        for question in (questions(kind) if ask else ())
+        if question.field not in answered
+    ]
+    others = [item for item in given if not item.startswith("source.kind=")]
+    return [f"source.kind={kind}", *asked, *others]
 
 
 @app.command(epilog="Example: `synthkit schema > recipes/recipe.schema.json`")

@@ -117,35 +117,7 @@ def test_all_unreadable_images_are_told_and_a_class_is_not_lost_silently(
 
 def test_a_prompt_that_would_be_cut_off(cli: Cli) -> None:
     told = refused(cli, cli.recipe(), "--set", "prompt=" + "very " * 80 + "{name}")
-    assert "tokens, the model reads 32; shorten the prompt or the class name" in told
-
-
-def test_a_bomb_is_not_decoded(cli: Cli, folder_recipe: Path) -> None:
-    import struct
-    import zlib
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
-    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
-    (cli.folder / "images/cat/a.png").write_bytes(bomb)
-    assert "it has more than 178,956,970 pixels" in refused(cli, folder_recipe)
-
-
-def test_photographs_are_upright_and_sixteen_bits_are_not_white(cli: Cli) -> None:
-    from synthkit.source_config import FolderSourceConfig
-    from synthkit.sources import open_source
-    from synthkit.sources.protocol import load_image
-
-    (cli.folder / "x" / "c").mkdir(parents=True)
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.new("RGB", (40, 20)).save(cli.folder / "x" / "c" / "1.jpg", exif=exif)
-    Image.fromarray(np.full((9, 9), 0x4080, np.uint16)).save(cli.folder / "x" / "c" / "2.png")
-    source = open_source(FolderSourceConfig(kind="folder", root=str(cli.folder / "x")))
-    assert load_image(source, 0).size == (20, 40)
-    assert load_image(source, 1).getpixel((0, 0)) == (0x40, 0x40, 0x40)
+    assert "tokens, the model reads 32; shorten the prompt, rename the class" in told
 
 
 def test_hidden_folders_are_passed_over_and_names_must_be_unicode(cli: Cli, folder_recipe: Path) -> None:

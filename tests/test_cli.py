@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from synthkit import __version__
+from tests import miniatures
 from tests.conftest import SMALL, Cli
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("build", "plan", "verify", "schema", "doctor")
+COMMANDS = ("build", "plan", "verify", "init", "schema", "doctor")
 
 
 def run(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -103,6 +104,84 @@ def test_doctor(cli: Cli) -> None:
         assert blocked.exit_code == 1
         assert f"x write access     {out}: no" in blocked.output
         assert "A build would stop" in blocked.output
+
+
+def examined(cli: Cli, *arguments: str | Path) -> tuple[int, dict[str, str]]:
+    """The lines of `doctor` by what they are about."""
+    result = cli("doctor", *arguments)
+    lines = [line for line in result.output.splitlines() if len(line) > 20]
+    return result.exit_code, {line[2:19].strip(): line[:2].strip() + line[19:] for line in lines}
+
+
+def test_doctor_examines_a_recipe(cli: Cli) -> None:
+    code, found = examined(cli, cli.recipe())
+    assert code == 0
+    assert found["real images"] == "44 of 10 classes (2 many, 4 medium, 4 few), 2 to 8 a class"
+    assert found["all there"] == "yes"
+    assert found["decoded"] == "32 of them, all well; 32 to 32 wide, 32 to 32 high"
+    assert found["to make"].startswith("76 images, about 500 kB; ")
+    assert found["model"].startswith("builtin:tiny-unclip-digits at ")
+    assert not (cli.folder / "releases").exists()
+    assert not (cli.folder / ".synthkit").exists()
+
+
+def test_doctor_proves_that_no_shot_scores(cli: Cli) -> None:
+    import shutil
+
+    root = miniatures.caltech101(cli.folder / "caltech", per_class=6)
+    recipe = ROOT / "recipes/caltech101.yaml"
+    tiny = ("--set", "model.id=builtin:tiny-unclip-digits", "--set", "model.dtype=float32")
+    changes = (*tiny, "--set", f"source.root={root}", "--set", "source.shots=3")
+    code, found = examined(cli, recipe, *changes)
+    assert code == 0, found
+    assert found["held out"] == "15 images to score with, none of them in the pool"
+    for name in ("Faces", "Faces_easy", "accordion"):
+        for number in range(2, 7):
+            shutil.copy(root / name / "image_0001.jpg", root / name / f"image_{number:04d}.jpg")
+    code, found = examined(cli, recipe, *changes)
+    assert code == 1
+    assert found["held out"].startswith("x9 of 15 images to score with are in the pool: Faces/image_")
+    assert "has the content of Faces/image_" in found["held out"]
+    assert "leave one out with source.exclude" in found["held out"]
+
+
+def test_doctor_says_what_is_missing_and_where_to_get_it(cli: Cli) -> None:
+    _, found = examined(cli, ROOT / "recipes/voc.yaml")
+    assert found["real images"].startswith(
+        "xsource.root: data/VOCdevkit/VOC2012 has no ImageSets/Segmentation"
+    )
+    assert "Get it from: VOCtrainval_11-May-2012.tar" in found["real images"]
+    miniatures.imagenet(cli.folder / "in", [0], 4, cli.folder / "list.txt")
+    (cli.folder / "in/train/n01440764/n01440764_2.JPEG").unlink()
+    (cli.folder / "in/train/n01440764/n01440764_3.JPEG").write_bytes(b"GIF89a")
+    changes = ("source.list=list.txt", "source.root=in", "source.subset=[0]", "model.id=gone/model")
+    code, found = examined(
+        cli, ROOT / "recipes/imagenet_lt_ecd.yaml", *(word for c in changes for word in ("--set", c))
+    )
+    assert code == 1
+    assert found["all there"].startswith(
+        "xno: 1 of 4 are missing: in/train/n01440764/n01440764_2.JPEG; check"
+    )
+    assert found["decoded"].startswith("x2 of 4 cannot be: ")
+    assert found["model"].startswith(
+        "xmodel.id: gone/model is not on this machine and the Hub cannot be reached"
+    )
+
+
+def test_doctor_says_how_large_a_download_is(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+    from huggingface_hub.hf_api import ModelInfo
+
+    siblings = [
+        {"rfilename": "unet/diffusion_pytorch_model.safetensors", "size": 3_000_000_000},
+        {"rfilename": "unet/diffusion_pytorch_model.bin", "size": 3_000_000_000},
+        {"rfilename": "model_index.json", "size": 500},
+    ]
+    info = ModelInfo(id="me/tiny", sha="0123456789abcdef", siblings=siblings)
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda self, *args, **kwargs: info)
+    code, found = examined(cli, cli.recipe(), "--set", "model.id=me/tiny")
+    assert code == 0
+    assert found["model"] == "!me/tiny at 0123456789ab: not here; 3 GB to download from the Hub"
 
 
 def test_progress_is_plain_lines_off_a_terminal(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ class UnclipGenerator:
         if tokens > tokenizer.model_max_length:
             raise GeneratorError(
                 f"prompt: {prompt[:60]!r} has {tokens} tokens, the model reads {tokenizer.model_max_length}; "
-                "shorten the prompt or the class name (source.classes renames classes)"
+                "shorten the prompt, rename the class with source.classes, or set a prompt without {name}"
             )
 
     def generate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -54,15 +55,17 @@ def class_names() -> tuple[str, ...]:
 
 def _numbers(root: Path, name: str, key: str, available_from: str) -> NDArray[np.int64]:
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     path = root / name
     try:
-        values: Any = loadmat(path)[key]
+        with path.open("rb") as stream:
+            values: Any = loadmat(stream)[key]
         return np.asarray(values).ravel().astype(np.int64)
     except FileNotFoundError:
         raise SourceError(f"source.root: there is no {path}{get_it(available_from)}") from None
     except KeyError:
         raise SourceError(f"{path}: has no {key!r}: this is another version of the file") from None
-    except (OSError, ValueError, TypeError, NotImplementedError) as error:
+    except (OSError, ValueError, TypeError, NotImplementedError, MatReadError, zlib.error) as error:
         reason = " ".join(str(error).split())
         raise SourceError(f"{path}: is not the file that is distributed: {reason}") from None

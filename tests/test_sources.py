@@ -1,0 +1,590 @@
+"""Each family of real images as it is distributed: what is listed, under which class, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import TypeAdapter
+
+from synthkit.errors import SourceError
+from synthkit.source_config import SourceConfig
+from synthkit.sources import held_out, open_source
+from synthkit.sources.listing import imagenet_names
+from synthkit.sources.protocol import Source, load_image
+from synthkit.sources.voc import largest_object
+from tests import miniatures
+
+Settings = dict[str, Any]
+
+
+def config(**settings: Any) -> SourceConfig:
+    parsed: SourceConfig = TypeAdapter(SourceConfig).validate_python(settings)
+    return parsed
+
+
+def opened(**settings: Any) -> Source:
+    return open_source(config(**settings))
+
+
+def by_class(source: Source) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {name: [] for name in source.listing.classes}
+    for name, label in zip(source.listing.ids, source.listing.labels, strict=True):
+        found[source.listing.classes[label]].append(name)
+    return found
+
+
+@contextmanager
+def refused(*words: str) -> Iterator[None]:
+    with pytest.raises(SourceError) as caught:
+        yield
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message, message
+
+
+# --- folder -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def caltech(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(miniatures.caltech101(tmp_path_factory.mktemp("caltech"), per_class=3))
+
+
+def test_caltech101_with_its_background_class(caltech: str) -> None:
+    found = by_class(opened(kind="folder", root=caltech))
+    assert list(found) == ["BACKGROUND_Google", "Faces", "Faces_easy", "accordion", "car_side"]
+    assert found["Faces"] == [f"Faces/image_{n:04d}.jpg" for n in (1, 2, 3)]
+
+
+def test_classes_are_left_out_renamed_merged_or_picked(caltech: str) -> None:
+    without = opened(kind="folder", root=caltech, classes={"BACKGROUND_Google": None})
+    assert list(by_class(without)) == ["Faces", "Faces_easy", "accordion", "car_side"]
+    merged = opened(kind="folder", root=caltech, classes={"Faces": "face", "Faces_easy": "face"})
+    assert {name: len(ids) for name, ids in by_class(merged).items()} == {
+        "BACKGROUND_Google": 3,
+        "face": 6,
+        "accordion": 3,
+        "car_side": 3,
+    }
+    picked = opened(kind="folder", root=caltech, classes=["car_side", "accordion"])
+    assert list(by_class(picked)) == ["accordion", "car_side"]
+    assert load_image(picked, 5).size == (24, 20)
+    assert picked.listing.ids[5] == "car_side/image_0003.jpg"
+
+
+def test_a_class_that_is_not_there_is_told_with_the_nearest(caltech: str) -> None:
+    with refused("source.classes: there is no class 'acordion' (did you mean accordion?)"):
+        opened(kind="folder", root=caltech, classes=["acordion"])
+    with refused("source.classes: there is no class 'acordion' (did you mean accordion?)"):
+        opened(kind="folder", root=caltech, classes={"acordion": "squeezebox"})
+    with refused("source.subset: there is no class 'car' (did you mean "):
+        opened(kind="folder", root=caltech, subset=["car"])
+    with refused("source.subset: there is no class 5; the source has 5, from 0"):
+        opened(kind="folder", root=caltech, subset=[5])
+    # What a copy of the data set lacks need not be renamed.
+    assert len(by_class(opened(kind="folder", root=caltech, classes={"platypus": "duck"}))) == 5
+
+
+def test_a_deeper_folder_is_a_class_where_classes_names_it(tmp_path: Path) -> None:
+    for number, name in enumerate(
+        ("birds/owl/a.jpg", "birds/owl/deep/b.jpg", "birds/duck/c.jpg", "cat/d e/ä.jpg")
+    ):
+        miniatures.photo(tmp_path / name, number)
+    assert by_class(opened(kind="folder", root=str(tmp_path))) == {
+        "birds": ["birds/duck/c.jpg", "birds/owl/a.jpg", "birds/owl/deep/b.jpg"],
+        "cat": ["cat/d e/ä.jpg"],
+    }
+    assert by_class(
+        opened(kind="folder", root=str(tmp_path), classes={"birds/owl": "owl", "birds": "other bird"})
+    ) == {
+        "other bird": ["birds/duck/c.jpg"],
+        "owl": ["birds/owl/a.jpg", "birds/owl/deep/b.jpg"],
+        "cat": ["cat/d e/ä.jpg"],
+    }
+
+
+# --- listing ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def listing(tmp_path: Path) -> Settings:
+    miniatures.imagenet(tmp_path / "imagenet", [0, 1, 2], 2, tmp_path / "list.txt")
+    return {
+        "kind": "listing",
+        "list": str(tmp_path / "list.txt"),
+        "root": str(tmp_path / "imagenet"),
+        "names": ["tench", "goldfish", "great white shark"],
+    }
+
+
+def lines(settings: Settings, *replaced: str) -> None:
+    path = Path(settings["list"])
+    path.write_text("\n".join([*replaced, *path.read_text().splitlines()[len(replaced) :]]))
+
+
+def test_a_list_keeps_its_order_and_ids(listing: Settings) -> None:
+    lines(listing, "train/n01440765/n01440765_1.JPEG 1", "train/n01440764/n01440764_0.JPEG 0")
+    lines(listing, "train/n01440765/n01440765_1.JPEG\t1  ")
+    path = Path(listing["list"])
+    text = path.read_text().splitlines()
+    path.write_text("\r\n".join(dict.fromkeys([text[0], text[1], *text[4:], ""])))
+    source = opened(**listing)
+    assert source.listing.ids[:2] == ("train/n01440765/n01440765_1.JPEG", "train/n01440764/n01440764_0.JPEG")
+    assert source.listing.labels.tolist() == [1, 0, 2, 2]
+    assert load_image(source, 0).size == (24, 20)
+
+
+def test_a_root_without_the_train_level_gives_the_same_ids(listing: Settings) -> None:
+    whole = opened(**listing)
+    inner = opened(**{**listing, "root": f"{listing['root']}/train"})
+    assert inner.listing.ids == whole.listing.ids
+    assert [inner.read(i) for i in range(6)] == [whole.read(i) for i in range(6)]
+
+
+def test_names_with_spaces_in_a_list(listing: Settings) -> None:
+    miniatures.photo(Path(listing["root"]) / "train/great white/é 1.JPEG", 77)
+    lines(listing, "train/great white/é 1.JPEG 2")
+    source = opened(**listing)
+    assert source.listing.ids[0] == "train/great white/é 1.JPEG"
+    assert load_image(source, 0).size == (24, 20)
+
+
+def test_imagenets_names_are_all_synonyms() -> None:
+    names = imagenet_names()
+    assert names == tuple(row["name"] for row in miniatures.imagenet_lt_classes())
+    assert (names[0], names[134], names[517]) == ("tench, Tinca tinca", "crane", "crane")
+
+
+def test_imagenets_two_cranes_stay_two_classes(listing: Settings, tmp_path: Path) -> None:
+    miniatures.imagenet(tmp_path / "birds", [134, 517], 2, tmp_path / "cranes.txt")
+    settings = {
+        **listing,
+        "list": str(tmp_path / "cranes.txt"),
+        "root": str(tmp_path / "birds"),
+        "names": "imagenet",
+    }
+    both = opened(**settings, subset=["crane"], classes={"tench, Tinca tinca": "tench"})
+    assert both.listing.classes == ("crane", "crane")
+    assert both.listing.labels.tolist() == [0, 0, 1, 1]
+    assert opened(**settings, subset=[517]).listing.ids[0].startswith("train/n01441281/")
+
+
+def test_names_from_a_file(listing: Settings, tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("tench\ngold fish\ngreat white\n")
+    assert opened(**{**listing, "names": str(tmp_path / "names.txt")}).listing.classes[1] == "gold fish"
+    (tmp_path / "names.txt").write_text("tench\n\ngreat white\n")
+    with refused("names.txt: line 2: is empty"):
+        opened(**{**listing, "names": str(tmp_path / "names.txt")})
+    with refused("source.names: there is no file gone.txt"):
+        opened(**{**listing, "names": "gone.txt"})
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("train/a.JPEG 3", "list.txt: line 1: there is no label 3: source.names has 3 classes, 0 to 2"),
+        ("train/a.JPEG -1", "list.txt: line 1: there is no label -1"),
+        ("train/a.JPEG 1.5", "list.txt: line 1: the label '1.5' is not a whole number"),
+        ("train/a.JPEG cat", "list.txt: line 1: the label 'cat' is not a whole number"),
+        ("train/a.JPEG", "list.txt: line 1: 'train/a.JPEG' is not `path label`"),
+        ("/etc/passwd 1", "list.txt: line 1: '/etc/passwd' must be a path below source.root"),
+        ("train/../../a 1", "must be a path below source.root"),
+        (
+            "train/n01440766/n01440766_1.JPEG 2",
+            "list.txt: line 6: repeats line 1: train/n01440766/n01440766_1.JPEG",
+        ),
+    ],
+)
+def test_a_wrong_line_is_told_by_number(listing: Settings, line: str, told: str) -> None:
+    lines(listing, line)
+    with refused(told):
+        opened(**listing)
+
+
+def test_an_empty_list_and_none(listing: Settings) -> None:
+    Path(listing["list"]).write_text("\n\n")
+    with refused("list.txt: is empty; expected `path label` on each line"):
+        opened(**listing)
+    Path(listing["list"]).unlink()
+    with refused("source.list: there is no file ", "Get it from: https://example.org/list"):
+        opened(**listing, available_from="https://example.org/list")
+    Path(listing["list"]).write_bytes(b"\xff\xfe\x00")
+    with refused("is not a text file in UTF-8"):
+        opened(**listing)
+
+
+# --- flowers102 -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def flowers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return miniatures.flowers102(tmp_path_factory.mktemp("flowers"), per_class=4)
+
+
+def test_flowers_are_labelled_by_the_mat_file(flowers: Path) -> None:
+    from scipy.io import loadmat
+
+    source = opened(kind="flowers102", root=str(flowers))
+    assert len(source.listing) == 408
+    assert source.listing.classes[0] == "pink primrose"
+    assert source.listing.classes[101] == "blackberry lily"
+    assert source.listing.ids[6] == "jpg/image_00007.jpg"
+    assert (source.listing.labels + 1).tolist() == loadmat(flowers / "imagelabels.mat")["labels"][0].tolist()
+
+
+def test_flowers_splits_are_those_of_setid(flowers: Path) -> None:
+    parts = {
+        name: opened(kind="flowers102", root=str(flowers), split=name) for name in ("train", "valid", "test")
+    }
+    assert [len(part.listing) for part in parts.values()] == [102, 102, 204]
+    ids = [name for part in parts.values() for name in part.listing.ids]
+    assert len(set(ids)) == 408
+    whole = opened(kind="flowers102", root=str(flowers)).listing
+    label_of = dict(zip(whole.ids, whole.labels.tolist(), strict=True))
+    test = parts["test"].listing
+    assert [label_of[name] for name in test.ids] == test.labels.tolist()
+
+
+def test_flowers_files_that_are_missing_or_others(flowers: Path, tmp_path: Path) -> None:
+    from scipy.io import savemat
+
+    shutil.copytree(flowers, tmp_path / "f")
+    settings = {"kind": "flowers102", "root": str(tmp_path / "f")}
+    (tmp_path / "f/setid.mat").unlink()
+    with refused("there is no ", "setid.mat. Get it from: 102flowers.tgz"):
+        opened(**settings, split="train")
+    savemat(tmp_path / "f/imagelabels.mat", {"labels": np.arange(103, dtype=np.uint8)[None]})
+    with refused("imagelabels.mat: labels go from 0 to 102, not from 1 to 102: this is another version"):
+        opened(**settings)
+    savemat(tmp_path / "f/imagelabels.mat", {"classes": np.arange(3)})
+    with refused("imagelabels.mat: has no 'labels': this is another version of the file"):
+        opened(**settings)
+    (tmp_path / "f/imagelabels.mat").write_bytes(b"no matlab")
+    with refused("imagelabels.mat: is not the file that is distributed"):
+        opened(**settings)
+    with refused("source.root: there is no folder gone; set it to the folder that holds jpg/"):
+        opened(kind="flowers102", root="gone")
+
+
+# --- coco -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def coco(tmp_path: Path) -> Path:
+    return miniatures.coco(tmp_path / "coco", per_class=2)
+
+
+def instances(coco: Path) -> Any:
+    return json.loads((coco / "annotations/instances_train2017.json").read_text())
+
+
+def write_instances(coco: Path, data: Any) -> None:
+    (coco / "annotations/instances_train2017.json").write_text(json.dumps(data))
+
+
+def test_coco_takes_the_largest_annotation_and_leaves_images_without_one(coco: Path) -> None:
+    source = opened(kind="coco", root=str(coco))
+    names = list(miniatures.COCO_CATEGORIES.values())
+    assert source.listing.classes == tuple(names)
+    assert source.listing.ids == tuple(f"train2017/{7 * n + 9:012d}.jpg" for n in range(8))
+    assert source.listing.labels.tolist() == [0, 1, 2, 3] * 2
+    assert load_image(source, 7).size == (24, 20)
+
+
+def test_coco_ties_go_to_the_lowest_annotation(coco: Path) -> None:
+    data = instances(coco)
+    for item in data["annotations"]:
+        item["area"] = 7
+    write_instances(coco, data)
+    # The first annotation of each image is of the other class.
+    assert opened(kind="coco", root=str(coco)).listing.labels.tolist() == [1, 2, 3, 0] * 2
+
+
+def test_coco_in_an_images_folder_and_with_names_of_its_own(coco: Path) -> None:
+    before = opened(kind="coco", root=str(coco)).listing
+    (coco / "images").mkdir()
+    (coco / "train2017").rename(coco / "images" / "train2017")
+    moved = opened(kind="coco", root=str(coco))
+    assert moved.listing.ids == before.ids
+    assert load_image(moved, 0).size == (24, 20)
+    mine = opened(
+        kind="coco",
+        root=str(coco),
+        images=str(coco / "images/train2017"),
+        annotations=str(coco / "annotations/instances_train2017.json"),
+    )
+    assert mine.listing.ids == before.ids
+
+
+def test_coco_files_of_another_kind(coco: Path) -> None:
+    data = instances(coco)
+    captions = {**data, "annotations": [{"id": 1, "image_id": 9, "caption": "a dog"}]}
+    write_instances(coco, captions)
+    with refused("is not an instances file of COCO", "captions, keypoints and panoptic files will not do"):
+        opened(kind="coco", root=str(coco))
+    write_instances(coco, {**data, "categories": data["categories"][:2]})
+    with refused("is of category 13, which is not listed"):
+        opened(kind="coco", root=str(coco))
+    write_instances(coco, {**data, "images": [{"id": 9, "file_name": "../../etc/passwd"}]})
+    with refused("must be a path below source.root"):
+        opened(kind="coco", root=str(coco))
+    (coco / "annotations/instances_train2017.json").write_bytes(b"")
+    with refused("is not an instances file of COCO"):
+        opened(kind="coco", root=str(coco))
+    (coco / "annotations/instances_train2017.json").unlink()
+    with refused("there is no ", "instances_train2017.json. Get it from: train2017.zip"):
+        opened(kind="coco", root=str(coco))
+
+
+# --- voc --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def voc(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return miniatures.voc2012(tmp_path_factory.mktemp("voc"), per_class=1)
+
+
+def test_voc_takes_the_largest_object_without_border_and_background(voc: Path) -> None:
+    source = opened(kind="voc", root=str(voc))
+    assert source.listing.ids[1] == "JPEGImages/2007_000001.jpg"
+    assert source.listing.labels.tolist() == list(range(20))
+    assert source.listing.classes[0] == "aeroplane"
+    assert source.listing.classes[19] == "tv monitor"
+
+
+def test_voc_counts_objects_not_classes() -> None:
+    classes = np.array([[1, 1, 1, 1, 2, 2, 2, 255, 255, 255, 255, 0]], np.uint8)
+    objects = np.array([[1, 1, 2, 2, 3, 3, 3, 255, 255, 255, 255, 0]], np.uint8)
+    # Four pixels of class 1, but in two objects; border is the most of all.
+    assert largest_object(classes, objects) == 2
+    assert largest_object(np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint8)) is None
+    assert largest_object(np.array([[3, 4]], np.uint8), np.array([[1, 2]], np.uint8)) == 3
+
+
+@pytest.mark.parametrize("level", ["", "VOC2012", "VOCdevkit/VOC2012"])
+def test_voc_may_be_named_at_any_level(voc: Path, level: str) -> None:
+    root = voc.parents[len(Path(level).parts) - 1] if level else voc
+    assert len(opened(kind="voc", root=str(root)).listing) == 20
+
+
+def test_voc_that_is_not_as_distributed(voc: Path, tmp_path: Path) -> None:
+    with refused("has no ImageSets/Segmentation", "Get it from: VOCtrainval"):
+        opened(kind="voc", root=str(tmp_path))
+    shutil.copytree(voc, tmp_path / "v")
+    settings = {"kind": "voc", "root": str(tmp_path / "v")}
+    mask = tmp_path / "v/SegmentationClass/2007_000003.png"
+    Image.open(mask).convert("RGB").save(mask)
+    with refused("2007_000003.png: is no palette image"):
+        opened(**settings)
+    mask.unlink()
+    with refused("2007_000003.png: is missing"):
+        opened(**settings)
+    names = tmp_path / "v/ImageSets/Segmentation/train.txt"
+    names.write_text("2007_000001\n2007_000002\n2007_000001\n")
+    with refused("train.txt: lists 2007_000001 twice"):
+        opened(**settings)
+    names.write_text("../../secret\n")
+    with refused("must be a path below source.root"):
+        opened(**settings)
+
+
+# --- hub --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cifar(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(miniatures.cifar10(tmp_path_factory.mktemp("hub"), per_class=3))
+
+
+CIFAR = {"kind": "hub", "image": "img"}
+
+
+def test_a_data_set_in_parquet(cifar: str) -> None:
+    source = opened(**CIFAR, id=cifar)
+    assert source.listing.classes[:2] == ("airplane", "automobile")
+    assert source.listing.ids[11] == "train/0000011"
+    assert source.listing.labels.tolist() == list(range(10)) * 3
+    png = Path(cifar).parent / "png"
+    assert source.read(11) == (png / "11.png").read_bytes()
+    assert load_image(source, 11).size == (32, 32)
+    assert opened(**CIFAR, id=cifar, split="test").read(0) == (png / "10000.png").read_bytes()
+
+
+def test_a_single_parquet_file_an_arrow_folder_and_an_image_folder(
+    cifar: str, tmp_path: Path, caltech: str
+) -> None:
+    from datasets import load_dataset
+
+    whole = opened(**CIFAR, id=cifar)
+    file = Path(cifar) / "plain_text/train-00000-of-00001.parquet"
+    assert opened(**CIFAR, id=str(file)).read(5) == whole.read(5)
+    load_dataset(cifar, split="train").save_to_disk(tmp_path / "one")
+    assert opened(**CIFAR, id=str(tmp_path / "one")).read(5) == whole.read(5)
+    load_dataset(cifar).save_to_disk(tmp_path / "both")
+    assert opened(**CIFAR, id=str(tmp_path / "both"), split="test").listing.ids[0] == "test/0000000"
+    with refused("source.split: ", "has no split valid; it has "):
+        opened(**CIFAR, id=str(tmp_path / "both"), split="valid")
+    folder = opened(kind="hub", id=caltech)
+    assert folder.listing.classes == ("BACKGROUND_Google", "Faces", "Faces_easy", "accordion", "car_side")
+    assert load_image(folder, 0).size == (24, 20)
+
+
+def test_labels_that_are_names_or_numbers(tmp_path: Path) -> None:
+    import io
+
+    from datasets import Dataset
+
+    def picture(seed: int) -> bytes:
+        buffer = io.BytesIO()
+        Image.new("RGB", (9, 9), (seed, 0, 0)).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    rows = {
+        "photo": [picture(n) for n in range(4)],
+        "kind": ["owl", "duck", "owl", "crow"],
+        "code": [7, 3, 7, 3],
+        "score": [0.1, 0.2, 0.3, 0.4],
+        "gap": ["owl", None, "owl", "crow"],
+    }
+    path = tmp_path / "birds.parquet"
+    Dataset.from_dict(rows).to_parquet(path)
+    settings = {"kind": "hub", "id": str(path), "image": "photo"}
+    names = opened(**settings, label="kind")
+    assert names.listing.classes == ("crow", "duck", "owl")
+    assert names.listing.labels.tolist() == [2, 1, 2, 0]
+    assert load_image(names, 3).getpixel((0, 0)) == (3, 0, 0)
+    assert opened(**settings, label="code").listing.classes == ("3", "7")
+    with refused("source.label: column 'score'", "holds neither whole numbers nor names but double"):
+        opened(**settings, label="score")
+    with refused("source.label: column 'gap'", "has 1 rows without a label"):
+        opened(**settings, label="gap")
+    with refused("source.label: ", "has no column 'lable'; it has photo, kind, code, score, gap"):
+        opened(**settings, label="lable")
+    with refused("source.image: column 'kind'", "holds no images"):
+        opened(**{**settings, "image": "kind"}, label="kind")
+
+
+def test_a_data_set_that_is_not_there(cifar: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets.config
+    import huggingface_hub.constants
+
+    with refused("source.id: ", "Unknown split"):
+        opened(**CIFAR, id=cifar, split="nope")
+    (tmp_path / "notes.txt").write_text("")
+    with refused("is neither a .parquet nor an .arrow file"):
+        opened(**CIFAR, id=str(tmp_path / "notes.txt"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    with refused("source.id: nobody/nothing: ", "point source.id at a local copy"):
+        opened(**CIFAR, id="nobody/nothing")
+
+
+# --- what is selected -------------------------------------------------------------------------------
+
+
+def test_a_half_is_half_of_each_class_and_the_other_is_the_rest(caltech: str, tmp_path: Path) -> None:
+    root = miniatures.caltech101(tmp_path, per_class=7)
+    settings = {"kind": "folder", "root": str(root)}
+    training = config(**settings, halve={"seed": 3})
+    first, second = open_source(training), open_source(held_out(training))
+    assert np.bincount(first.listing.labels).tolist() == [4] * 5
+    assert np.bincount(second.listing.labels).tolist() == [3] * 5
+    assert set(first.listing.ids) | set(second.listing.ids) == set(opened(**settings).listing.ids)
+    other = opened(**settings, halve={"seed": 4})
+    assert set(other.listing.ids) != set(first.listing.ids)
+    for name, image in ((first.listing.ids[5], first.read(5)), (second.listing.ids[5], second.read(5))):
+        assert (root / name).read_bytes() == image
+
+
+def test_a_half_can_be_checked_with_sha256sum(caltech: str) -> None:
+    import hashlib
+
+    training = opened(kind="folder", root=caltech, halve={"seed": 9})
+    for ids in by_class(opened(kind="folder", root=caltech)).values():
+        ordered = sorted(ids, key=lambda name: hashlib.sha256(f"halve/9/{name}".encode()).hexdigest())
+        assert set(ordered[:2]) == set(training.listing.ids) & set(ids)
+
+
+def test_an_image_more_moves_no_other(tmp_path: Path) -> None:
+    root = miniatures.caltech101(tmp_path, per_class=8)
+    settings = {"kind": "folder", "root": str(root), "halve": {"seed": 0}}
+    before = set(opened(**settings).listing.ids)
+    miniatures.photo(root / "Faces/image_9999.jpg", 1)
+    assert before <= set(opened(**settings).listing.ids)
+
+
+def test_more_shots_contain_fewer_and_trials_differ(tmp_path: Path) -> None:
+    settings = {
+        "kind": "folder",
+        "root": str(miniatures.caltech101(tmp_path, per_class=12)),
+        "halve": {"seed": 0},
+    }
+    pools = {k: set(opened(**settings, shots=k).listing.ids) for k in (1, 2, 4)}
+    assert [len(pool) for pool in pools.values()] == [5, 10, 20]
+    assert pools[1] < pools[2] < pools[4] < set(opened(**settings).listing.ids)
+    trials = [frozenset(opened(**settings, shots=2, trial=t).listing.ids) for t in range(4)]
+    assert len(set(trials)) == 4
+
+
+def test_too_few_images_for_shots_a_half_or_a_tail(caltech: str, tmp_path: Path) -> None:
+    with refused(
+        "source.shots: 5 of 5 classes have fewer than 4 images: BACKGROUND_Google (3)", "lower shots"
+    ):
+        opened(kind="folder", root=caltech, shots=4)
+    miniatures.photo(tmp_path / "cat/1.jpg", 1)
+    with refused("source.halve: cat: one image cannot be halved"):
+        opened(kind="folder", root=str(tmp_path), halve={"seed": 0})
+    with refused("source.long_tail: too few images: BACKGROUND_Google has 3 of 9", "lower max_per_class"):
+        opened(kind="folder", root=caltech, long_tail={"imbalance_factor": 2.0, "max_per_class": 9})
+
+
+@pytest.mark.parametrize(
+    ("classes", "most", "factor", "total"),
+    # CIFAR-10-LT and CIFAR-100-LT as counted in the literature (Cui et al. 2019; Cao et al. 2019).
+    [(10, 5000, 100, 12_406), (10, 5000, 10, 20_431), (10, 5000, 200, 11_203), (100, 500, 100, 10_847)],
+)
+def test_the_long_tail_is_that_of_cifar_lt(classes: int, most: int, factor: float, total: int) -> None:
+    from synthkit.sources.selection import long_tail_counts
+
+    counts = long_tail_counts(classes, most, factor)
+    assert sum(counts) == total
+    assert (counts[0], counts[-1]) == (most, most // factor)
+
+
+def test_a_long_tail_and_a_limit(tmp_path: Path) -> None:
+    settings = {"kind": "folder", "root": str(miniatures.caltech101(tmp_path, per_class=8))}
+    tail = opened(**settings, long_tail={"imbalance_factor": 4.0})
+    assert np.bincount(tail.listing.labels).tolist() == [8, 5, 4, 2, 2]
+    both = opened(**settings, long_tail={"imbalance_factor": 4.0}, limit_per_class=4)
+    assert np.bincount(both.listing.labels).tolist() == [4, 4, 4, 2, 2]
+    assert set(both.listing.ids) <= set(tail.listing.ids)
+
+
+def test_images_left_out_by_id(caltech: str) -> None:
+    source = opened(kind="folder", root=caltech, exclude=["Faces/image_0002.jpg"])
+    assert by_class(source)["Faces"] == ["Faces/image_0001.jpg", "Faces/image_0003.jpg"]
+    with refused("source.exclude: there is no image nobody.jpg; ids look like BACKGROUND_Google/"):
+        opened(kind="folder", root=caltech, exclude=["nobody.jpg"])
+
+
+def test_what_scores_each_family(coco: Path, voc: Path, flowers: Path, caltech: str) -> None:
+    assert (
+        open_source(held_out(config(kind="coco", root=str(coco), shots=1)))
+        .listing.ids[0]
+        .startswith("val2017/")
+    )
+    assert len(open_source(held_out(config(kind="voc", root=str(voc)))).listing) == 20
+    flower = held_out(config(kind="flowers102", root=str(flowers), split="train", shots=1))
+    assert len(open_source(flower).listing) == 204
+    assert len(open_source(held_out(config(kind="digits"))).listing) == 300
+    with refused("has no held-out part", "add `halve: {seed: 0}`"):
+        held_out(config(kind="folder", root=caltech))
