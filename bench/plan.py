@@ -95,7 +95,7 @@ def run(name: str, list_file: Path) -> tuple[float, float]:
 
 
 def environment() -> dict[str, str]:
-    """This one, with the repository importable."""
+    """The environment of a contender: the repository importable."""
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
@@ -109,7 +109,7 @@ def run_contender(name: str, list_file: Path) -> None:
 
 
 def columns(name: str, list_file: Path) -> int:
-    """synthkit's plan of every image: seed, pair, shard."""
+    """Synthkit's plan of every image: seed, pair, shard."""
     from synthkit.plan import make_plan
     from synthkit.recipe_file import load
     from synthkit.sources import open_source

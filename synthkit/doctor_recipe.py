@@ -24,7 +24,7 @@ from synthkit.sources.files import get_it
 from synthkit.sources.protocol import load_image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from synthkit.plan import ClassBalance
@@ -60,8 +60,12 @@ def _source(recipe: Recipe, out: Path, work_root: Path) -> Iterator[Check]:
 def _counts(classes: list[ClassBalance], images: int) -> str:
     sizes = [sum(item.group == group for item in classes) for group in GROUPS]
     groups = ", ".join(f"{size} {group}" for size, group in zip(sizes, GROUPS, strict=True))
-    smallest, largest = min(item.real for item in classes), max(item.real for item in classes)
-    return f"{images:,} of {len(classes):,} classes ({groups}), {smallest:,} to {largest:,} a class"
+    return f"{images:,} of {len(classes):,} classes ({groups}), {_range([c.real for c in classes])} a class"
+
+
+def _range(numbers: Sequence[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _presence(source: Source, config: SourceConfig) -> Check:
@@ -102,11 +106,7 @@ def _sample(source: Source) -> Check:
     if unreadable:
         return Check("  decoded", f"{len(unreadable)} of {len(sample)} cannot be: {unreadable[0]}", "stop")
     widths, heights = zip(*sizes, strict=True)
-    return Check(
-        "  decoded",
-        f"{len(sample)} of them, all well; {min(widths)} to {max(widths)} wide, "
-        f"{min(heights)} to {max(heights)} high",
-    )
+    return Check("  decoded", f"{len(sample)} of them: {_range(widths)} wide, {_range(heights)} high")
 
 
 def _leaks(source: Source, config: SourceConfig) -> Check:

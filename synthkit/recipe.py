@@ -217,9 +217,7 @@ class Recipe(Section):
         if self.source.classes is not None:
             # None has a meaning there: it leaves a class out.
             data["classes"] = self.source.classes
-        for field in self.source.PATHS:
-            if isinstance(data.get(field), str):
-                data[field] = portable_path(data[field])
+        data |= {field: portable_path(path) for field, path in self.source.places().items()}
         return {"kind": data.pop("kind"), **data}
 
 

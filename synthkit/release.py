@@ -75,7 +75,7 @@ class Facts:
     def recipe_yaml(self) -> bytes:
         """recipe.yaml of the release."""
         data = self.recipe.portable(revision=self.checkpoint.revision)
-        places = [f" --set source.{name}=…" for name in self.recipe.source.PATHS if name in data["source"]]
+        places = [f" --set source.{field}=…" for field in self.recipe.source.places()]
         header = _RECIPE_HEADER.format(options="".join(places))
         return (header + yaml.safe_dump(data, sort_keys=False, allow_unicode=True)).encode()
 

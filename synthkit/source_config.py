@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import (
@@ -58,7 +59,7 @@ class SourceBase(Section):
     Applied in this order: classes, subset, exclude, halve, long_tail, shots or limit_per_class.
     """
 
-    # The fields that name files of this machine; a release keeps their last part alone.
+    # The fields that may name files of this machine; a release keeps their last part alone.
     PATHS: ClassVar[tuple[str, ...]] = ()
 
     classes: list[str] | dict[str, str | None] | None = Field(
@@ -88,6 +89,11 @@ class SourceBase(Section):
         max_length=500,
         description="Where to get the images; told when they are missing, and in the card.",
     )
+
+    def places(self) -> dict[str, str]:
+        """The files and folders of this machine that the source names, by field."""
+        values = ((name, getattr(self, name)) for name in self.PATHS)
+        return {name: value for name, value in values if isinstance(value, str)}
 
     @field_validator("classes", mode="wrap")
     @classmethod
@@ -143,6 +149,7 @@ class FolderSourceConfig(SourceBase):
     )
 
 
+IMAGENET = "imagenet"
 # The class below has a field called `list`.
 _Names = list[str]
 
@@ -159,6 +166,10 @@ class ListingSourceConfig(SourceBase):
         description="The classes' names: `imagenet` (its 1000, all synonyms), a text file with one name a "
         "line, or a list.",
     )
+
+    def places(self) -> dict[str, str]:
+        """As of any source; `imagenet` is no file."""
+        return {name: value for name, value in super().places().items() if value != IMAGENET}
 
     @field_validator("names", mode="wrap")
     @classmethod
@@ -252,6 +263,10 @@ class HubSourceConfig(SourceBase):
     split: str = Field("train", pattern=r"^\w[\w.-]*$", description="The data set's split.")
     image: str = Field("image", min_length=1, description="The column of images.")
     label: str = Field("label", min_length=1, description="The column of labels: whole numbers or names.")
+
+    def places(self) -> dict[str, str]:
+        """The local copy, if `id` is one."""
+        return super().places() if Path(self.id).exists() else {}
 
 
 SOURCES: dict[str, type[SourceBase]] = {

@@ -118,8 +118,8 @@ def test_doctor_examines_a_recipe(cli: Cli) -> None:
     assert code == 0
     assert found["real images"] == "44 of 10 classes (2 many, 4 medium, 4 few), 2 to 8 a class"
     assert found["all there"] == "yes"
-    assert found["decoded"] == "32 of them, all well; 32 to 32 wide, 32 to 32 high"
-    assert found["to make"].startswith("76 images, about 500 kB; ")
+    assert found["decoded"] == "32 of them: 32 wide, 32 high"
+    assert found["to make"].startswith("76 images, about 436 kB; ")
     assert found["model"].startswith("builtin:tiny-unclip-digits at ")
     assert not (cli.folder / "releases").exists()
     assert not (cli.folder / ".synthkit").exists()

@@ -118,7 +118,7 @@ def png(width: int, height: int, depth: int, colour: int, data: bytes) -> bytes:
 def test_a_bomb_is_refused_before_it_is_decoded(size: tuple[int, int]) -> None:
     bomb = png(*size, 1, 0, zlib.compress(bytes(size[0] // 8 * 100)))
     with pytest.raises(
-        UnreadableImage, match="photo.png: cannot be read: it has more than 178,956,970 pixels"
+        UnreadableImage, match=r"photo\.png: cannot be read: it has more than 178,956,970 pixels"
     ):
         decode(bomb, "photo.png")
 

@@ -59,6 +59,12 @@ def test_every_field_of_a_record_is_in_the_docs() -> None:
         assert f"`{field.name}`" in text, field.name
 
 
+def test_every_recipe_is_in_the_docs() -> None:
+    text = (ROOT / "docs/recipes.md").read_text()
+    for path in (ROOT / "recipes").glob("*.yaml"):
+        assert f"\n| `{path.stem}` |" in text, path.stem
+
+
 def test_every_method_is_in_the_docs() -> None:
     text = (ROOT / "docs/method.md").read_text()
     for name in METHODS:

@@ -10,14 +10,13 @@ import numpy as np
 
 from synthkit.errors import SourceError
 from synthkit.records import Listing
+from synthkit.source_config import IMAGENET
 from synthkit.sources.files import ImageFiles, check_inside, expanded, get_it
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from synthkit.source_config import ListingSourceConfig
-
-IMAGENET = "imagenet"
 
 
 def open_listing(config: ListingSourceConfig) -> ImageFiles:
