@@ -117,8 +117,9 @@ def plan(
 @app.command(epilog="Example: `synthkit verify releases/digits-lt-augcond`")
 def verify(
     release: Annotated[Path, typer.Argument(help="The release folder.", show_default=False)],
+    deep: Annotated[bool, typer.Option("--deep", help="Decode every image as well.")] = False,
 ) -> None:
-    """Check every file of a release against its manifest, and every shard's structure."""
+    """Check every byte of a release, and that images, labels, records and manifest agree."""
     with _user_errors():
         from synthkit.manifest import read_manifest
         from synthkit.progress import progress
@@ -127,7 +128,7 @@ def verify(
         manifest = read_manifest(release)
         total = sum(file.bytes for file in manifest.files)
         with progress("verifying", total / 1e3, unit="kB") as advance:
-            faults = verify_release(release, manifest, lambda count: advance(count / 1e3))
+            faults = verify_release(release, manifest, lambda count: advance(count / 1e3), deep=deep)
         for fault in faults:
             print(_printable(f"{release / fault.path}: {fault.reason}"), file=sys.stderr)
         if faults:

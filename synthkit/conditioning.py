@@ -78,6 +78,15 @@ class Stream(IntEnum):
 
     MIX = 1
     DROP = 2
+    ATTEMPT = 3
+
+
+def attempt_seed(seed: int, attempt: int) -> int:
+    """The seed of an image's n-th draw: its own for the first, others (63 bits) when one was rejected."""
+    if attempt == 0:
+        return seed
+    raw = np.random.Philox(key=np.array([seed, Stream.ATTEMPT], dtype=np.uint64)).random_raw(attempt)
+    return int(raw[-1] >> np.uint64(1))
 
 
 def stream(seed: int, which: Stream) -> np.random.Generator:

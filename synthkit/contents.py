@@ -22,7 +22,10 @@ _SETTLED_NS = 2_000_000_000
 
 
 class Contents:
-    """Known SHA-256 by stamp. Without a connection nothing is known and nothing kept."""
+    """Known SHA-256 by stamp. Without a connection nothing is known and nothing kept.
+
+    It is never a reason to fail: what cannot be looked up is read again.
+    """
 
     def __init__(self, connection: sqlite3.Connection | None = None) -> None:
         self._connection = connection
@@ -30,33 +33,46 @@ class Contents:
     def find(self, stamps: Sequence[str]) -> dict[str, str]:
         """What is known of some stamps."""
         found: dict[str, str] = {}
-        if self._connection is not None:
-            for start in range(0, len(stamps), _AT_ONCE):
-                some = stamps[start : start + _AT_ONCE]
-                marks = ",".join("?" * len(some))
-                query = f"SELECT stamp, sha256 FROM contents WHERE stamp IN ({marks})"  # noqa: S608
-                found.update(self._connection.execute(query, some))
+        with self._or_without() as connection:
+            if connection is not None:
+                for start in range(0, len(stamps), _AT_ONCE):
+                    some = stamps[start : start + _AT_ONCE]
+                    marks = ",".join("?" * len(some))
+                    query = f"SELECT stamp, sha256 FROM contents WHERE stamp IN ({marks})"  # noqa: S608
+                    found.update(connection.execute(query, some))
         return found
 
     def keep(self, known: Mapping[str, str]) -> None:
         """Remember SHA-256 by stamp for later runs."""
+        rows = [row for row in known.items() if _settled(row[0])]
+        with self._or_without() as connection:
+            if connection is not None:
+                with connection:
+                    connection.executemany("INSERT OR REPLACE INTO contents VALUES (?, ?)", rows)
+
+    def close(self) -> None:
+        """Let go of the file."""
         if self._connection is not None:
-            with self._connection:
-                self._connection.executemany(
-                    "INSERT OR REPLACE INTO contents VALUES (?, ?)",
-                    [row for row in known.items() if _settled(row[0])],
-                )
+            self._connection.close()
+
+    @contextmanager
+    def _or_without(self) -> Iterator[sqlite3.Connection | None]:
+        """The connection; after an error (damage, a full disk, a name that is no text) none any more."""
+        try:
+            yield self._connection
+        except (sqlite3.Error, UnicodeEncodeError):
+            self.close()
+            self._connection = None
 
 
 @contextmanager
 def open_contents(path: Path) -> Iterator[Contents]:
     """The known contents in a file, which is made if need be; one that is damaged is begun again."""
-    connection = _connect(path)
+    contents = Contents(_connect(path))
     try:
-        yield Contents(connection)
+        yield contents
     finally:
-        if connection is not None:
-            connection.close()
+        contents.close()
 
 
 def _connect(path: Path) -> sqlite3.Connection | None:
@@ -66,6 +82,8 @@ def _connect(path: Path) -> sqlite3.Connection | None:
             path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(path, timeout=60)
             with connection:
+                if connection.execute("PRAGMA quick_check").fetchone() != ("ok",):
+                    raise sqlite3.DatabaseError("damaged")
                 connection.execute(
                     "CREATE TABLE IF NOT EXISTS contents (stamp TEXT PRIMARY KEY, sha256 TEXT)"
                 )
@@ -79,5 +97,6 @@ def _connect(path: Path) -> sqlite3.Connection | None:
 
 
 def _settled(stamp: str) -> bool:
+    """Whether the last time in a stamp, if it ends in one, is long enough ago."""
     last = stamp.rsplit("|", 1)[-1]
     return not (last.isdecimal() and len(last) > 15 and time.time_ns() - int(last) < _SETTLED_NS)

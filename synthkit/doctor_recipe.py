@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synthkit.contents import Contents
+from synthkit.contents import FILE, Contents, open_contents
 from synthkit.doctor import Check, existing
 from synthkit.errors import SourceError, SynthkitError, UnreadableImage
 from synthkit.estimate import estimate
@@ -18,7 +17,7 @@ from synthkit.generators.checkpoint import FILES, find_local, on_the_hub
 from synthkit.leaks import leaks
 from synthkit.plan import GROUPS, balance
 from synthkit.progress import data_size
-from synthkit.real_images import read_all
+from synthkit.real_images import missing_images, read_all
 from synthkit.sources import held_out, open_source
 from synthkit.sources.files import get_it
 from synthkit.sources.protocol import load_image
@@ -50,9 +49,9 @@ def _source(recipe: Recipe, out: Path, work_root: Path) -> Iterator[Check]:
         return
     yield Check("real images", _counts(classes, len(source.listing)))
     yield _presence(source, recipe.source)
-    yield _sample(source)
-    if recipe.source.shots is not None:
-        yield _leaks(source, recipe.source)
+    yield _sample(source, recipe.source)
+    if recipe.source.shots is not None or recipe.source.halve is not None:
+        yield _leaks(source, recipe.source, work_root)
     images = sum(item.synthetic for item in classes)
     yield _space(recipe, images, out, work_root)
 
@@ -70,30 +69,19 @@ def _range(numbers: Sequence[int]) -> str:
 
 def _presence(source: Source, config: SourceConfig) -> Check:
     """Whether every listed image is there; a list alone says nothing about the files."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        missing = [
-            name for name in pool.map(lambda i: _missing(source, i), range(len(source.listing))) if name
-        ]
+    missing, listed = missing_images(source), len(source.listing)
     if not missing:
         return Check("  all there", "yes")
-    first = ", ".join(missing[:5])
+    first = ", ".join(error.image for error in missing[:5])
     return Check(
         "  all there",
-        f"no: {len(missing):,} of {len(source.listing):,} are missing: {first}"
+        f"no: {len(missing):,} of {listed:,} are missing: {first}"
         f"{' …' if len(missing) > 5 else ''}; check source.root{get_it(config.available_from)}",
-        "note" if config.on_error == "skip" and len(missing) < len(source.listing) else "stop",
+        "note" if config.on_error == "skip" and len(missing) < listed else "stop",
     )
 
 
-def _missing(source: Source, index: int) -> str | None:
-    try:
-        source.stamp(index)
-    except UnreadableImage as error:
-        return error.image
-    return None
-
-
-def _sample(source: Source) -> Check:
+def _sample(source: Source, config: SourceConfig) -> Check:
     """Some images, evenly spread, decoded."""
     sample = np.unique(np.linspace(0, len(source.listing) - 1, _SAMPLE).astype(int)).tolist()
     sizes: list[tuple[int, int]] = []
@@ -104,19 +92,25 @@ def _sample(source: Source) -> Check:
         except UnreadableImage as error:
             unreadable.append(error)
     if unreadable:
-        return Check("  decoded", f"{len(unreadable)} of {len(sample)} cannot be: {unreadable[0]}", "stop")
+        return Check(
+            "  decoded",
+            f"{len(unreadable)} of {len(sample)} cannot be: {unreadable[0]}",
+            "stop" if config.on_error == "stop" else "note",
+        )
     widths, heights = zip(*sizes, strict=True)
     return Check("  decoded", f"{len(sample)} of them: {_range(widths)} wide, {_range(heights)} high")
 
 
-def _leaks(source: Source, config: SourceConfig) -> Check:
-    """No image that scores the classifier may be in the few-shot pool, under whatever name."""
+def _leaks(source: Source, config: SourceConfig, work_root: Path) -> Check:
+    """No image that scores the classifier may be in the pool, under whatever name."""
+    known = work_root / FILE
     try:
         scoring = open_source(held_out(config))
-        pool, held = (
-            read_all(part, on_error="skip", contents=Contents(), advance=lambda count: None)
-            for part in (source, scoring)
-        )
+        with open_contents(known) if known.exists() else nullcontext(Contents()) as contents:
+            pool, held = (
+                read_all(part, on_error="skip", contents=contents, advance=lambda count: None)
+                for part in (source, scoring)
+            )
     except SourceError as error:
         return Check("  held out", str(error), "note")
     found = leaks(pool, held)

@@ -64,7 +64,7 @@ def write_recipe(path: Path, answers: Sequence[str]) -> None:
                 f"{question.field}: is missing: {question.meaning} Add --set {question.field}=…"
             )
     recipe = load(TEMPLATE, answers).model_dump(mode="json", exclude_none=True)
-    text = _filled(fields, recipe).replace(_NAME, recipe["name"])
+    text = _filled(fields, recipe)
     with path.open("x", encoding="utf-8") as stream:
         stream.write(text)
 
@@ -83,7 +83,7 @@ def _filled(fields: Sequence[str], recipe: dict[str, Any]) -> str:
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = _WIDTH
-    document = yaml.load(TEMPLATE.read_text(encoding="utf-8"))
+    document = yaml.load(TEMPLATE.read_text(encoding="utf-8").replace(_NAME, recipe["name"]))
     source = document["source"]
     # What follows the section hangs on its last key.
     after = source.ca.items.pop("root")

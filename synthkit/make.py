@@ -14,6 +14,7 @@ from synthkit.embeddings import embed, needed
 from synthkit.environment import choose_device, describe
 from synthkit.generators import load
 from synthkit.generators.checkpoint import locate
+from synthkit.image_maker import ImageMaker
 from synthkit.plan import make_plan
 from synthkit.progress import progress
 from synthkit.real_images import read_all
@@ -168,9 +169,8 @@ def _builder(facts: Facts, workspace: Workspace, device: str) -> ShardBuilder:
             embeddings = embed(
                 real, positions, generator, workspace.embeddings, recipe.sampler.batch_size, advance
             )
-    return ShardBuilder(
-        recipe, facts.digest, plan, real, facts.checkpoint, generator, embeddings, workspace.shards
-    )
+    maker = ImageMaker(recipe, facts.digest, real, facts.checkpoint, generator, embeddings)
+    return ShardBuilder(plan, maker, workspace.shards)
 
 
 def _log_entry(facts: Facts, workspace: Workspace, generated: Generated) -> dict[str, Any]:

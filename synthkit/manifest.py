@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -9,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from synthkit.errors import ReleaseError
 from synthkit.hashing import sha256_of
-from synthkit.recipe import FORMAT_VERSION, NAME, SEMVER
+from synthkit.recipe import NAME, SEMVER
+from synthkit.records import FORMAT_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,11 +129,17 @@ class Manifest(_Facts):
     skipped: list[SkippedFacts]
     environment: dict[str, str]
     files: list[FileFacts]
+    seal: str = Field("", description="SHA-256 of the manifest with this field empty.")
 
     @property
     def shards(self) -> list[FileFacts]:
         """The tars, in order."""
         return [file for file in self.files if file.path.endswith(".tar")]
+
+    def sealed(self) -> Self:
+        """The manifest with its seal, which any edit breaks."""
+        unsealed = self.model_copy(update={"seal": ""})
+        return unsealed.model_copy(update={"seal": hashlib.sha256(unsealed.to_json()).hexdigest()})
 
     def to_json(self) -> bytes:
         """The manifest as a file, for people too."""

@@ -84,6 +84,8 @@ def as_table(summary: Summary) -> RichGroup:
 
 
 def _classes(summary: Summary) -> Any:
+    from rich.text import Text
+
     table = _table("label", "class", "group", "real", "synthetic", "total")
     shown = summary.classes
     if len(shown) > _ALL_SHOWN:
@@ -93,7 +95,7 @@ def _classes(summary: Summary) -> Any:
         table.caption_justify = "left"
     for item in shown:
         numbers = (item.real, item.synthetic, item.real + item.synthetic)
-        table.add_row(str(item.label), item.name, item.group, *(f"{n:,}" for n in numbers))
+        table.add_row(str(item.label), Text(item.name), item.group, *(f"{n:,}" for n in numbers))
     return table
 
 

@@ -73,7 +73,7 @@ def read_all(
     outcomes: list[str | UnreadableImage] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         stamps = _stamps(source, pool)
-        missing = [stamp for stamp in stamps if isinstance(stamp, UnreadableImage)]
+        missing = _missing(stamps)
         if missing and on_error == "stop":
             raise SourceError(_tell_missing(missing, len(stamps)))
         for start in range(0, len(stamps), _CHUNK):
@@ -84,6 +84,16 @@ def read_all(
     if unreadable and on_error == "stop":
         raise SourceError(_tell_unreadable(unreadable))
     return _readable(source, stamps, outcomes)
+
+
+def missing_images(source: Source) -> list[UnreadableImage]:
+    """The images of a source that are not there, found without opening one."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return _missing(_stamps(source, pool))
+
+
+def _missing(stamps: Sequence[str | UnreadableImage]) -> list[UnreadableImage]:
+    return [stamp for stamp in stamps if isinstance(stamp, UnreadableImage)]
 
 
 def _stamps(source: Source, pool: ThreadPoolExecutor) -> list[str | UnreadableImage]:
@@ -110,7 +120,11 @@ def _hash_chunk(
     }
     outcomes = pool.map(lambda index: _hash(source, index), unknown.values())
     new = dict(zip(unknown, outcomes, strict=True))
-    contents.keep({stamp: outcome for stamp, outcome in new.items() if isinstance(outcome, str)})
+    # Not of an image that changed while it was read.
+    same = {stamp for stamp, index in unknown.items() if _stamp(source, index) == stamp}
+    contents.keep(
+        {stamp: sha256 for stamp, sha256 in new.items() if isinstance(sha256, str) and stamp in same}
+    )
     every = known | new
     return [every[stamp] if isinstance(stamp, str) else stamp for stamp in stamps]
 

@@ -14,16 +14,14 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from synthkit.conditioning import METHODS
+from synthkit.records import FORMAT_VERSION
 from synthkit.source_config import Section, SourceConfig
-
-# Raised when the same recipe would give other bytes: a change of plan, records, tars or encoding.
-FORMAT_VERSION = 1
 
 # Which field changes data. `source` and the model's identity enter the digest by their content (the
 # listing with its hashes, the generator's name and revision), so a moved folder changes nothing.
-IN_DIGEST = ("prompt", "target_per_class", "conditioning", "model.dtype", "sampler", "seed", "output")
+IN_DIGEST = ("name", "prompt", "target_per_class", "conditioning", "model.dtype", "sampler", "seed", "output")
 BY_CONTENT = ("source", "model.id", "model.revision")
-NOT_DATA = ("name", "version", "summary", "license", "hub")
+NOT_DATA = ("version", "summary", "license", "hub")
 # Fields that came later enter the digest only where they are used: older recipes keep theirs.
 IN_DIGEST_IF_SET = ("synthetic_per_class",)
 

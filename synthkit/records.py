@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from msgspec import Meta
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,12 +29,21 @@ class Listing:
         return len(self.ids)
 
 
-@dataclass(frozen=True, slots=True)
-class SourceImage:
+# Raised when the same recipe would give other bytes: a change of plan, records, tars or encoding.
+FORMAT_VERSION = 1
+
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+# Absolute paths and ways out have no place in a record.
+RelativeId = Annotated[str, Meta(pattern=r"^(?!/)(?!(.*/)?\.\.(/|$))[^\\]+$", min_length=1)]
+
+
+class SourceImage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A real image as provenance names it: its relative id and the SHA-256 of its content."""
 
-    id: str
-    sha256: str
+    id: RelativeId
+    sha256: Sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,51 +68,67 @@ class PlannedImage:
     seed: int
 
 
-@dataclass(frozen=True, slots=True)
-class Provenance:
+class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The record of one synthetic image: KEY.json in a shard, a row of provenance/train.parquet.
 
     No field is ever null and each has one type, because `datasets` drops or truncates anything else.
-    The fields, their types and meanings are the table in docs/releases.md.
+    The fields, their types and meanings are explained in docs/provenance.md.
     """
 
-    key: str
-    label: int
+    key: Annotated[str, Meta(pattern="^[0-9]{9,}$")]
+    label: Count
     class_name: str
     prompt: str
     method: str
-    sources: tuple[SourceImage, ...]
-    lam: float
-    region: tuple[int, ...]
-    crops: tuple[tuple[int, ...], ...]
-    dropout: float
-    guidance_scale: float
-    steps: int
+    sources: Annotated[tuple[SourceImage, ...], Meta(max_length=2)]
+    lam: Share
+    region: tuple[Count, ...]
+    crops: tuple[tuple[Count, ...], ...]
+    dropout: Share
+    guidance_scale: Annotated[float, Meta(ge=1)]
+    steps: Annotated[int, Meta(ge=1)]
     scheduler: str
-    noise_level: int
-    seed: int
+    noise_level: Count
+    seed: Count
     model: str
     revision: str
-    batch_size: int
-    width: int
-    height: int
-    image_sha256: str
-    attempt: int
+    batch_size: Annotated[int, Meta(ge=1)]
+    width: Annotated[int, Meta(ge=1)]
+    height: Annotated[int, Meta(ge=1)]
+    image_sha256: Sha256
+    attempt: Count
     rejected: tuple[str, ...]
-    recipe_digest: str
+    recipe_digest: Sha256
     synthkit_version: str
 
-    def to_json(self) -> dict[str, Any]:
-        """The record as plain JSON types, keys in the order of the fields."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
+    def to_json(self) -> bytes:
+        """The record as the bytes of KEY.json: the one way to write it, in the order of the fields."""
+        return msgspec.json.encode(self)
+
+    def to_row(self) -> dict[str, Any]:
+        """The record as plain types, keys in the order of the fields."""
+        return msgspec.to_builtins(self, builtin_types=())  # type: ignore[no-any-return]
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    return value
+def read_record(raw: bytes) -> Provenance:
+    """A record from the bytes of KEY.json. Raises ValueError (msgspec.DecodeError) for anything else."""
+    record = msgspec.json.decode(raw, type=Provenance)
+    if record.to_json() != raw:
+        raise ValueError("is not written as records are: keys repeated, out of order, or spaced out")
+    return record
+
+
+def record_schema() -> dict[str, Any]:
+    """The JSON Schema of a record (`synthkit schema provenance`)."""
+    schema = msgspec.json.schema(Provenance)
+    provenance = schema["$defs"].pop("Provenance")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"synthkit provenance record, format {FORMAT_VERSION}",
+        "description": "The history of one synthetic image.",
+        **{key: value for key, value in provenance.items() if key not in ("title", "description")},
+        "$defs": schema["$defs"],
+    }
 
 
 def key_of(index: int) -> str:
@@ -112,16 +140,21 @@ def arrow_schema() -> pa.Schema:
     """The provenance record as Arrow types; the Parquet file and the card's features follow from it."""
     import pyarrow as pa
 
-    text, whole, real = pa.string(), pa.int64(), pa.float64()
-    types = {
-        "str": text,
-        "int": whole,
-        "float": real,
-        "tuple[SourceImage, ...]": pa.list_(pa.struct([("id", text), ("sha256", text)])),
-        "tuple[int, ...]": pa.list_(whole),
-        "tuple[tuple[int, ...], ...]": pa.list_(pa.list_(whole)),
-        "tuple[str, ...]": pa.list_(text),
-    }
-    return pa.schema(
-        [pa.field(field.name, types[str(field.type)], nullable=False) for field in fields(Provenance)]
-    )
+    info = msgspec.inspect.type_info(Provenance)
+    assert isinstance(info, msgspec.inspect.StructType)  # noqa: S101 (for the type checker)
+    return pa.schema([pa.field(field.name, _arrow(field.type), nullable=False) for field in info.fields])
+
+
+def _arrow(kind: msgspec.inspect.Type) -> pa.DataType:
+    import pyarrow as pa
+
+    match kind:
+        case msgspec.inspect.IntType():
+            return pa.int64()
+        case msgspec.inspect.FloatType():
+            return pa.float64()
+        case msgspec.inspect.VarTupleType(item_type=item):
+            return pa.list_(_arrow(item))
+        case msgspec.inspect.StructType(fields=fields):
+            return pa.struct([(field.name, _arrow(field.type)) for field in fields])
+    return pa.string()

@@ -165,7 +165,7 @@ def _write_into(folder: Path, facts: Facts, workspace: Workspace) -> None:
     (folder / CARD).write_bytes(render_card(manifest, example).encode())
     others = [file_facts(folder, path) for path in (parquet, *(folder / n for n in (RECIPE, SAMPLES, CARD)))]
     every = sorted([*files, *others], key=lambda file: file.path)
-    (folder / MANIFEST).write_bytes(manifest.model_copy(update={"files": every}).to_json())
+    (folder / MANIFEST).write_bytes(manifest.model_copy(update={"files": every}).sealed().to_json())
 
 
 def _place_shard(folder: Path, shards_folder: Path, shard: ShardFacts) -> FileFacts:

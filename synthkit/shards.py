@@ -56,7 +56,7 @@ class ShardWriter:
         """Add one sample: KEY.cls, KEY.json and KEY.<extension>."""
         members = {
             "cls": str(record.label).encode(),
-            "json": json.dumps(record.to_json(), separators=(",", ":")).encode(),
+            "json": record.to_json(),
             self._extension: image,
         }
         for extension in sorted(members):
@@ -147,7 +147,7 @@ def _parquet(records: Sequence[Provenance]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.Table.from_pylist([record.to_json() for record in records], schema=arrow_schema())
+    table = pa.Table.from_pylist([record.to_row() for record in records], schema=arrow_schema())
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -99,6 +100,8 @@ class SourceBase(Section):
     @classmethod
     def _names_or_renames(cls, value: object, handler: ValidatorFunctionWrapHandler) -> object:
         try:
+            if value in ([], {}):
+                raise ValueError("is empty: leave it out, or name a class")
             return handler(value)
         except ValidationError:
             raise ValueError(
@@ -117,6 +120,11 @@ class SourceBase(Section):
     def _one_count_per_class(self) -> Self:
         if self.shots is None and self.trial:
             raise ValueError("trial says which shots to take: give shots too, or remove trial")
+        if self.shots is not None and self.on_error == "skip":
+            raise ValueError(
+                "on_error: skip could leave a class with fewer than its shots; "
+                "use on_error: stop, and leave unreadable images out with exclude"
+            )
         if self.shots is not None and (self.long_tail or self.limit_per_class):
             raise ValueError(
                 "shots says how many images a class has: remove long_tail and limit_per_class, or shots"
@@ -266,7 +274,7 @@ class HubSourceConfig(SourceBase):
 
     def places(self) -> dict[str, str]:
         """The local copy, if `id` is one."""
-        return super().places() if Path(self.id).exists() else {}
+        return super().places() if Path(os.path.expanduser(self.id)).exists() else {}  # noqa: PTH111
 
 
 SOURCES: dict[str, type[SourceBase]] = {

@@ -1,24 +1,41 @@
-"""Checks a release folder against its manifest and the shape that every reader relies on."""
+"""Checks a release folder: every byte against its manifest, and everything that readers rely on.
+
+The manifest names every file with its SHA-256 and seals itself; records, labels, images, Parquet,
+card, recipe and counts must agree with each other. Every fault is told, not the first.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import tarfile
+import os
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from threading import Lock
+from typing import TYPE_CHECKING
 
+import msgspec
+
+from synthkit.errors import RecipeError
 from synthkit.manifest import MANIFEST, unlisted
-from synthkit.records import key_of
+from synthkit.recipe_file import load
+from synthkit.records import Provenance
+from synthkit.shards import SPLIT, shard_name
+from synthkit.verify_shard import ShardReport, check_shard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    import pyarrow.parquet as pq
 
     from synthkit.manifest import FileFacts, Manifest
 
+RECORDS = f"provenance/{SPLIT}.parquet"
+_REQUIRED = ("README.md", RECORDS, "recipe.yaml", "samples.png")
+# What git, DVC and the Hub's client keep beside the files of a copy.
+_THEIRS = frozenset({".git", ".gitattributes", ".gitignore", ".cache", ".dvc", ".huggingface"})
 _CHUNK = 1 << 20
-_MAX_RECORD = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,28 +46,48 @@ class Fault:
     reason: str
 
 
-def verify_release(release: Path, manifest: Manifest, advance: Callable[[int], None]) -> list[Fault]:
-    """Check every file of a release; `advance` is told of bytes. Finds every fault, not the first."""
-    faults = [*_strays(release, manifest), *_totals(manifest)]
-    index = 0
-    for file in manifest.files:
+def verify_release(
+    release: Path, manifest: Manifest, advance: Callable[[int], None], *, deep: bool = False
+) -> list[Fault]:
+    """Check every file of a release, on all cores; `advance` is told of bytes.
+
+    `deep` also decodes every image. Returns every fault, in the order of the files.
+    """
+    faults = [*_manifest(release, manifest), *_strays(release, manifest), *_recipe(release, manifest)]
+    rows = _Rows(release / RECORDS, len(manifest.shards))
+    firsts = _first_indices(manifest)
+    labels: Counter[int] = Counter()
+
+    def check(file: FileFacts) -> tuple[list[Fault], ShardReport | None]:
         found = list(_check_file(release, file, advance))
-        faults.extend(found)
-        if file.images is not None:
-            if not found:
-                faults.extend(_check_shard(release / file.path, file, manifest, index))
-            index += file.images
-    return faults
+        if file.images is None or not (release / file.path).is_file():
+            return found, None
+        number, first = firsts[file.path]
+        report = check_shard(release / file.path, first, manifest, deep=deep)
+        found += [Fault(file.path, reason) for reason in _complete(report, file)]
+        found += [Fault(RECORDS, reason) for reason in rows.differences(number, report.records)]
+        return found, ShardReport(labels=report.labels)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for found, report in pool.map(check, manifest.files):
+            faults += found
+            labels += report.labels if report else Counter()
+    return [*faults, *rows.faults(), *_counts(manifest, labels)]
 
 
-def _strays(release: Path, manifest: Manifest) -> Iterator[Fault]:
-    for name in unlisted(release, manifest):
-        # git and the Hub's client keep files of their own in a copy.
-        if not any(part.startswith(".") for part in name.split("/")):
-            yield Fault(name, "is not in the manifest")
-
-
-def _totals(manifest: Manifest) -> Iterator[Fault]:
+def _manifest(release: Path, manifest: Manifest) -> Iterator[Fault]:
+    """The manifest against itself: its seal, the files it must name, its totals."""
+    if (release / MANIFEST).read_bytes() != manifest.to_json():
+        yield Fault(MANIFEST, "was edited: it is not written as manifests are")
+    elif manifest.seal != manifest.sealed().seal:
+        yield Fault(MANIFEST, "was edited: its seal does not fit")
+    named = {file.path for file in manifest.files}
+    shards = len(manifest.shards)
+    wanted = {*_REQUIRED, *(f"data/{shard_name(shard, shards)}" for shard in range(shards))}
+    for name in sorted(wanted - named):
+        yield Fault(MANIFEST, f"does not name {name}")
+    if [shard.path for shard in manifest.shards] != sorted(shard.path for shard in manifest.shards):
+        yield Fault(MANIFEST, "names shards out of order")
     in_shards = sum(shard.images or 0 for shard in manifest.shards)
     in_classes = sum(item.synthetic for item in manifest.classes)
     if not manifest.images == in_shards == in_classes:
@@ -60,9 +97,44 @@ def _totals(manifest: Manifest) -> Iterator[Fault]:
         )
 
 
+def _strays(release: Path, manifest: Manifest) -> Iterator[Fault]:
+    for name in unlisted(release, manifest):
+        if name.split("/")[0] not in _THEIRS:
+            yield Fault(name, "is not in the manifest")
+
+
+def _recipe(release: Path, manifest: Manifest) -> Iterator[Fault]:
+    """The recipe must be the one that the manifest and every record name by its digest."""
+    path = release / "recipe.yaml"
+    if not path.is_file():
+        return
+    try:
+        recipe = load(path)
+    except RecipeError as error:
+        yield Fault("recipe.yaml", " ".join(str(error).split()))
+        return
+    source, generator = manifest.source, manifest.generator
+    digest = recipe.digest(listing_digest=source.digest, model=generator.name, revision=generator.revision)
+    if digest != manifest.recipe_digest:
+        yield Fault("recipe.yaml", f"has digest {digest[:16]}, the manifest {manifest.recipe_digest[:16]}")
+    for name in ("name", "version", "summary", "license"):
+        if getattr(recipe, name) != getattr(manifest, name):
+            yield Fault("recipe.yaml", f"{name} is {getattr(recipe, name)!r:.64}, not the manifest's")
+
+
+def _first_indices(manifest: Manifest) -> dict[str, tuple[int, int]]:
+    """Of each shard, its number and the index of its first image."""
+    firsts: dict[str, tuple[int, int]] = {}
+    index = 0
+    for number, file in enumerate(manifest.shards):
+        firsts[file.path] = (number, index)
+        index += file.images or 0
+    return firsts
+
+
 def _check_file(release: Path, file: FileFacts, advance: Callable[[int], None]) -> Iterator[Fault]:
     path = release / file.path
-    if not path.is_file():
+    if path.is_symlink() or not path.is_file():
         yield Fault(file.path, "is missing")
         return
     size = path.stat().st_size
@@ -70,7 +142,7 @@ def _check_file(release: Path, file: FileFacts, advance: Callable[[int], None]) 
         yield Fault(file.path, f"has {size:,} bytes, the manifest says {file.bytes:,}")
         return
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
+    with path.open("rb", buffering=0) as stream:
         while chunk := stream.read(_CHUNK):
             digest.update(chunk)
             advance(len(chunk))
@@ -78,62 +150,73 @@ def _check_file(release: Path, file: FileFacts, advance: Callable[[int], None]) 
         yield Fault(file.path, f"has sha256 {digest.hexdigest()}, the manifest says {file.sha256}")
 
 
-def _check_shard(tar: Path, file: FileFacts, manifest: Manifest, first: int) -> Iterator[Fault]:
-    expected = sorted(("cls", "json", manifest.extension))
-    images = 0
-    members: list[str] = []
-    try:
-        with tarfile.open(tar, "r:") as archive:
-            for member in archive:
-                yield from _check_header(member, file.path)
-                if member.name.endswith(".json") and member.isreg():
-                    yield from _check_record(archive, member, file.path, manifest)
-                members.append(member.name)
-    except (tarfile.TarError, OSError, ValueError, OverflowError) as error:
-        yield Fault(file.path, f"is not a tar that can be read: {error}")
+def _complete(report: ShardReport, file: FileFacts) -> Iterator[str]:
+    yield from report.faults
+    if len(report.records) != file.images:
+        yield f"holds {len(report.records)} images, the manifest says {file.images}"
+
+
+def _counts(manifest: Manifest, labels: Counter[int]) -> Iterator[Fault]:
+    if labels.total() != manifest.images:
+        # The shard that lacks them has been told.
         return
-    for start in range(0, len(members), len(expected)):
-        key = key_of(first + images)
-        if members[start : start + len(expected)] != [f"{key}.{extension}" for extension in expected]:
-            found = ", ".join(members[start : start + len(expected)])
-            yield Fault(file.path, f"sample {key} should be {', '.join(expected)}; found {found}")
+    for item in manifest.classes:
+        if labels[item.label] != item.synthetic:
+            yield Fault(
+                MANIFEST,
+                f"class {item.label} has {item.synthetic} images there, {labels[item.label]} in shards",
+            )
+
+
+class _Rows:
+    """The Parquet file of records, whose row groups are the shards."""
+
+    def __init__(self, path: Path, shards: int) -> None:
+        self._path, self._shards = path, shards
+        self._lock = Lock()
+        self._file: pq.ParquetFile | None = None
+        self._fault = ""
+        self._open()
+
+    def _open(self) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        from synthkit.records import arrow_schema
+
+        if not self._path.is_file():
             return
-        images += 1
-    if images != file.images:
-        yield Fault(file.path, f"holds {images} images, the manifest says {file.images}")
+        try:
+            file = pq.ParquetFile(self._path)
+            if not file.schema_arrow.equals(arrow_schema()):
+                self._fault = "its columns are not those of provenance records"
+            elif file.num_row_groups != self._shards:
+                self._fault = f"it has {file.num_row_groups} row groups for {self._shards} shards"
+            else:
+                self._file = file
+        except (pa.ArrowException, OSError, ValueError) as error:
+            self._fault = f"it is not a Parquet file: {' '.join(str(error).split())[:200]}"
 
+    def faults(self) -> Iterator[Fault]:
+        """What is wrong with the file as a whole."""
+        if self._fault:
+            yield Fault(RECORDS, self._fault)
 
-def _check_header(member: tarfile.TarInfo, path: str) -> Iterator[Fault]:
-    stamps = (member.mtime, member.uid, member.gid, member.uname, member.gname)
-    if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.pax_headers:
-        yield Fault(path, f"{member.name} is not a plain ustar file")
-    if stamps != (0, 0, 0, "", ""):
-        yield Fault(path, f"{member.name} has an owner or a time; they must be zero")
+    def differences(self, shard: int, records: Sequence[Provenance | None]) -> Iterator[str]:
+        """Rows of a shard that are not the records in it."""
+        import pyarrow as pa
 
-
-def _check_record(
-    archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, manifest: Manifest
-) -> Iterator[Fault]:
-    record = _read_record(archive, member)
-    try:
-        digest, name, label = record["recipe_digest"], record["class_name"], record["label"]
-        known = manifest.classes[label].name if label >= 0 else None
-    except (KeyError, TypeError, IndexError):
-        yield Fault(path, f"{member.name} is not a provenance record of this release")
-        return
-    if digest != manifest.recipe_digest:
-        yield Fault(
-            path, f"{member.name} belongs to recipe {digest!s:.12}, not {manifest.recipe_digest[:12]}"
-        )
-    if name != known:
-        yield Fault(path, f"{member.name} says that label {label} is {name!s:.40}, the manifest {known}")
-
-
-def _read_record(archive: tarfile.TarFile, member: tarfile.TarInfo) -> dict[str, Any]:
-    """A record, or an empty one for what is none. Nothing large is read for it."""
-    stream = archive.extractfile(member) if member.size <= _MAX_RECORD and not member.issparse() else None
-    try:
-        record = json.loads(stream.read()) if stream is not None else {}
-    except (ValueError, RecursionError):
-        return {}
-    return record if isinstance(record, dict) else {}
+        if self._file is None:
+            return
+        try:
+            with self._lock:
+                rows = self._file.read_row_group(shard).to_pylist()
+            found = [msgspec.convert(row, Provenance) for row in rows]
+        except (pa.ArrowException, OSError, ValueError) as error:
+            yield f"the rows of shard {shard} cannot be read: {' '.join(str(error).split())[:200]}"
+            return
+        if len(found) != len(records):
+            yield f"has {len(found)} rows for shard {shard}, in which {len(records)} images were found"
+        for row, record in zip(found, records, strict=False):
+            if record is not None and row != record:
+                yield f"the row of {record.key} is not its record"

@@ -106,6 +106,20 @@ def test_doctor(cli: Cli) -> None:
         assert "A build would stop" in blocked.output
 
 
+def test_a_class_name_is_text_and_no_markup(cli: Cli) -> None:
+    (cli.folder / "list.txt").write_text("a.jpg 0\nb.jpg 1\n")
+    changes = (
+        "source.kind=listing",
+        "source.list=list.txt",
+        "source.root=.",
+        "source.names=['[/x]', '[red]b']",
+    )
+    result = cli("plan", cli.recipe(), *(word for change in changes for word in ("--set", change)))
+    assert result.exit_code == 0, result.output
+    assert "[/x]" in result.output
+    assert "[red]b" in result.output
+
+
 def examined(cli: Cli, *arguments: str | Path) -> tuple[int, dict[str, str]]:
     """The lines of `doctor` by what they are about."""
     result = cli("doctor", *arguments)

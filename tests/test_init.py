@@ -88,6 +88,11 @@ def test_nothing_is_written_for_a_wrong_answer(cli: Cli, arguments: tuple[str, .
     assert list(cli.folder.iterdir()) == []
 
 
+def test_answers_are_taken_as_they_are(cli: Cli) -> None:
+    cli("init", "mine", "--set", "source.root=/data/my-release/images")
+    assert load(cli.folder / "mine.yaml").source.places() == {"root": "/data/my-release/images"}
+
+
 def test_a_recipe_that_is_there_stays(cli: Cli) -> None:
     (cli.folder / "mine.yaml").write_text("precious")
     result = cli("init", "mine")

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from synthkit.contents import FILE, Contents, open_contents
 from synthkit.errors import SourceError
@@ -20,17 +21,13 @@ from synthkit.sources.files import ImageFiles
 from tests import miniatures
 from tests.conftest import Cli
 
-AN_HOUR_NS = 3_600_000_000_000
-
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    """Two classes of three, an hour old."""
+    """Two classes of three."""
     for number in range(6):
         path = tmp_path / "images" / f"class {number % 2}" / f"{number}.png"
         miniatures.photo(path, number)
-        then = time.time_ns() - AN_HOUR_NS
-        os.utime(path, ns=(then, then))
     return tmp_path / "images"
 
 
@@ -59,6 +56,7 @@ def read_again(images: Path) -> RealImages:
 
 
 def test_an_image_is_read_and_hashed_once_over_all_runs(images: Path, reads: list[str]) -> None:
+    time.sleep(2.1)
     first = read_again(images)
     assert sorted(reads) == sorted(first.listing.ids)
     reads.clear()
@@ -70,6 +68,7 @@ def test_an_image_is_read_and_hashed_once_over_all_runs(images: Path, reads: lis
 
 
 def test_a_changed_image_is_read_again_and_only_that(images: Path, reads: list[str]) -> None:
+    time.sleep(2.1)
     before = read_again(images).sha256
     reads.clear()
     miniatures.photo(images / "class 0/2.png", 99)
@@ -81,6 +80,7 @@ def test_a_changed_image_is_read_again_and_only_that(images: Path, reads: list[s
 
 
 def test_a_file_that_changed_just_now_is_not_trusted_to_its_time(images: Path, reads: list[str]) -> None:
+    _wait_and_read(images, reads)
     (images / "class 0/2.png").touch()
     read_again(images)
     reads.clear()
@@ -88,16 +88,43 @@ def test_a_file_that_changed_just_now_is_not_trusted_to_its_time(images: Path, r
     assert reads == ["class 0/2.png"]
 
 
+def test_a_change_that_hides_its_time_is_seen(images: Path, reads: list[str]) -> None:
+    path = images / "class 0/2.png"
+    path.write_bytes(bytes(1000))
+    Image.new("RGB", (20, 20)).save(path, "BMP")
+    _wait_and_read(images, reads)
+    before, then = path.read_bytes(), path.stat().st_mtime_ns
+    path.write_bytes(before[:-1] + b"\7")
+    os.utime(path, ns=(then, then))
+    assert read_again(images).sha256[1] == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _wait_and_read(images: Path, reads: list[str]) -> None:
+    """Until every image's last change is long enough ago to be remembered."""
+    time.sleep(2.1)
+    read_again(images)
+    reads.clear()
+
+
 def test_what_is_remembered_may_be_damaged_or_deleted(images: Path) -> None:
+    time.sleep(2.1)
     before = read_again(images).sha256
     remembered = images.parent / FILE
-    for damage in (b"no database", b""):
+    whole = remembered.read_bytes()
+    for damage in (b"no database", b"", whole[:5000], whole[:4096] + bytes([7]) * (len(whole) - 4096)):
         remembered.write_bytes(damage)
         assert read_again(images).sha256 == before
     remembered.unlink()
     assert read_again(images).sha256 == before
     with sqlite3.connect(remembered) as connection:
         assert connection.execute("SELECT count(*) FROM contents").fetchone() == (6,)
+
+
+def test_damage_while_it_is_open_is_no_hindrance(images: Path) -> None:
+    connection = sqlite3.connect(images.parent / FILE, check_same_thread=False)
+    # A table of another shape: every question and every note fails.
+    connection.execute("CREATE TABLE contents (other TEXT)")
+    assert len(read(images, Contents(connection)).sha256) == 6
 
 
 def test_a_place_that_cannot_be_written_is_no_hindrance(images: Path) -> None:
@@ -141,3 +168,9 @@ def test_missing_images_are_told_first_with_five_names_and_the_count(cli: Cli) -
     skipping = cli("build", cli.recipe(), *flags, "--set", "source.on_error=skip")
     assert skipping.exit_code == 1
     assert "every image of class a was skipped" in skipping.output
+
+
+def test_shots_are_exact_and_cannot_be_skipped(cli: Cli) -> None:
+    result = cli("plan", cli.recipe(), "--set", "source.shots=2", "--set", "source.on_error=skip")
+    assert result.exit_code == 1
+    assert "on_error: skip could leave a class with fewer than its shots" in result.output

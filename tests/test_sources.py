@@ -196,6 +196,9 @@ def test_names_from_a_file(listing: Settings, tmp_path: Path) -> None:
         ("train/a.JPEG 1.5", "list.txt: line 1: the label '1.5' is not a whole number"),
         ("train/a.JPEG cat", "list.txt: line 1: the label 'cat' is not a whole number"),
         ("train/a.JPEG", "list.txt: line 1: 'train/a.JPEG' is not `path label`"),
+        ("train/a.JPEG --5", "the label '--5' is not a whole number"),
+        pytest.param("train/a.JPEG " + "9" * 5000, "the label '9999", id="a label of 5000 digits"),
+        ("./train//n01440766/n01440766_1.JPEG 2", "list.txt: line 6: repeats line 1: train/n01440766/"),
         ("/etc/passwd 1", "list.txt: line 1: '/etc/passwd' must be a path below source.root"),
         ("train/../../a 1", "must be a path below source.root"),
         (
@@ -262,6 +265,9 @@ def test_flowers_files_that_are_missing_or_others(flowers: Path, tmp_path: Path)
     (tmp_path / "f/setid.mat").unlink()
     with refused("there is no ", "setid.mat. Get it from: 102flowers.tgz"):
         opened(**settings, split="train")
+    savemat(tmp_path / "f/setid.mat", {"trnid": np.array([[3, 3]], np.uint16)})
+    with refused("setid.mat: names an image twice"):
+        opened(**settings, split="train")
     savemat(tmp_path / "f/imagelabels.mat", {"labels": np.arange(103, dtype=np.uint8)[None]})
     with refused("imagelabels.mat: labels go from 0 to 102, not from 1 to 102: this is another version"):
         opened(**settings)
@@ -322,7 +328,7 @@ def test_coco_in_an_images_folder_and_with_names_of_its_own(coco: Path) -> None:
         images=str(coco / "images/train2017"),
         annotations=str(coco / "annotations/instances_train2017.json"),
     )
-    assert mine.listing.ids == before.ids
+    assert mine.listing.ids == tuple(name.removeprefix("train2017/") for name in before.ids)
 
 
 def test_coco_files_of_another_kind(coco: Path) -> None:
@@ -336,6 +342,9 @@ def test_coco_files_of_another_kind(coco: Path) -> None:
         opened(kind="coco", root=str(coco))
     write_instances(coco, {**data, "images": [{"id": 9, "file_name": "../../etc/passwd"}]})
     with refused("must be a path below source.root"):
+        opened(kind="coco", root=str(coco))
+    (coco / "annotations/instances_train2017.json").write_text('{"info": ' + "[" * 100_000)
+    with refused("is not an instances file of COCO"):
         opened(kind="coco", root=str(coco))
     (coco / "annotations/instances_train2017.json").write_bytes(b"")
     with refused("is not an instances file of COCO"):
@@ -473,6 +482,47 @@ def test_labels_that_are_names_or_numbers(tmp_path: Path) -> None:
         opened(**{**settings, "image": "kind"}, label="kind")
 
 
+def test_a_row_that_names_a_file_outside_the_data_set(tmp_path: Path) -> None:
+    from datasets import Dataset, Features, Value
+    from datasets import Image as ImageFeature
+
+    miniatures.photo(tmp_path / "secret.png", 1)
+    rows = {"image": [{"bytes": None, "path": str(tmp_path / "secret.png")}], "label": ["a"]}
+    features = Features({"image": ImageFeature(), "label": Value("string")})
+    (tmp_path / "set").mkdir()
+    Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "set" / "x.parquet")
+    source = opened(kind="hub", id=str(tmp_path / "set" / "x.parquet"))
+    with refused("train/0000000: cannot be read: the row names a file outside the data set"):
+        source.read(0)
+
+
+def test_a_rewritten_data_set_is_not_taken_for_the_old_one(tmp_path: Path) -> None:
+    """`datasets` gives both the same fingerprint."""
+    from datasets import Dataset, load_from_disk
+
+    for folder, grey in ((tmp_path / "a", 1), (tmp_path / "b", 2)):
+        raw = Image.new("RGB", (8, 8), (grey,) * 3)
+        raw.save(tmp_path / "x.png")
+        rows = {"image": [(tmp_path / "x.png").read_bytes()], "label": ["a"]}
+        Dataset.from_dict(rows).save_to_disk(folder)
+    stamps = []
+    for folder in ("a", "b"):
+        shutil.rmtree(tmp_path / "set", ignore_errors=True)
+        shutil.copytree(tmp_path / folder, tmp_path / "set")
+        shutil.copy(tmp_path / "a" / "state.json", tmp_path / "set" / "state.json")
+        stamps.append(opened(kind="hub", id=str(tmp_path / "set")).stamp(0))
+    assert load_from_disk(str(tmp_path / "set"))._fingerprint
+    assert stamps[0] != stamps[1]
+
+
+def test_a_home_folder_does_not_reach_the_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "birds.parquet").write_text("")
+    assert config(kind="hub", id="~/secret/birds.parquet").places() == {"id": "~/secret/birds.parquet"}
+    assert config(kind="hub", id="uoft-cs/cifar10").places() == {}
+
+
 def test_a_data_set_that_is_not_there(cifar: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets.config
     import huggingface_hub.constants
@@ -514,12 +564,17 @@ def test_a_half_can_be_checked_with_sha256sum(caltech: str) -> None:
         assert set(ordered[:2]) == set(training.listing.ids) & set(ids)
 
 
-def test_an_image_more_moves_no_other(tmp_path: Path) -> None:
-    root = miniatures.caltech101(tmp_path, per_class=8)
+@pytest.mark.parametrize("per_class", [7, 8])
+def test_an_image_more_moves_at_most_one_other(tmp_path: Path, per_class: int) -> None:
+    root = miniatures.caltech101(tmp_path, per_class=per_class)
     settings = {"kind": "folder", "root": str(root), "halve": {"seed": 0}}
-    before = set(opened(**settings).listing.ids)
-    miniatures.photo(root / "Faces/image_9999.jpg", 1)
-    assert before <= set(opened(**settings).listing.ids)
+    before = opened(**settings).listing.ids
+    for number in range(20):
+        path = root / f"Faces/new_{number}.jpg"
+        miniatures.photo(path, number)
+        after = set(opened(**settings).listing.ids)
+        assert len(set(before) - after) <= 1
+        path.unlink()
 
 
 def test_more_shots_contain_fewer_and_trials_differ(tmp_path: Path) -> None:
@@ -567,6 +622,38 @@ def test_a_long_tail_and_a_limit(tmp_path: Path) -> None:
     both = opened(**settings, long_tail={"imbalance_factor": 4.0}, limit_per_class=4)
     assert np.bincount(both.listing.labels).tolist() == [4, 4, 4, 2, 2]
     assert set(both.listing.ids) <= set(tail.listing.ids)
+
+
+@pytest.mark.parametrize(("most", "factor", "last"), [(700, 7, 100), (57, 57, 1), (300, 3, 100)])
+def test_the_tail_ends_where_it_should(most: int, factor: float, last: int) -> None:
+    from synthkit.sources.selection import long_tail_counts
+
+    assert long_tail_counts(2, most, factor) == [most, last]
+
+
+def test_nothing_left_is_told(caltech: str) -> None:
+    every = {
+        "BACKGROUND_Google": None,
+        "Faces": None,
+        "Faces_easy": None,
+        "accordion": None,
+        "car_side": None,
+    }
+    for tail in ({}, {"long_tail": {"imbalance_factor": 2.0}}, {"exclude": ["x"]}):
+        with refused("source.classes: leaves no image"):
+            opened(kind="folder", root=caltech, classes=every, **tail)
+
+
+def test_links_that_go_round_are_followed_once(tmp_path: Path) -> None:
+    miniatures.photo(tmp_path / "root/cat/1.jpg", 1)
+    miniatures.photo(tmp_path / "elsewhere/2.jpg", 2)
+    (tmp_path / "root/cat/round").symlink_to(tmp_path / "root/cat")
+    (tmp_path / "root/cat/more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "root/dog").symlink_to(tmp_path / "elsewhere")
+    assert by_class(opened(kind="folder", root=str(tmp_path / "root"))) == {
+        "cat": ["cat/1.jpg", "cat/more/2.jpg"],
+        "dog": ["dog/2.jpg"],
+    }
 
 
 def test_images_left_out_by_id(caltech: str) -> None:

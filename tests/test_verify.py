@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from synthkit.manifest import Manifest
 from tests.conftest import Cli
 
 SHARD = "data/train-00001-of-00004.tar"
@@ -36,7 +37,8 @@ def seal(release: Path, path: str) -> None:
         if file["path"] == path:
             content = (release / path).read_bytes()
             file |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    (release / "manifest.json").write_text(json.dumps(manifest))
+    forged = Manifest.model_validate(manifest).sealed()
+    (release / "manifest.json").write_bytes(forged.to_json())
 
 
 def rewrite(release: Path, change: Callable[[list[tuple[tarfile.TarInfo, bytes]]], None]) -> None:
@@ -71,13 +73,15 @@ def test_a_truncated_shard_a_missing_file_and_a_stray_one_are_all_reported(cli: 
     assert f"{SHARD}: has 10,240 bytes, the manifest says " in told
     assert "recipe.yaml: is missing" in told
     assert "data/extra.tar: is not in the manifest" in told
-    assert "3 fault(s)" in told
+    assert f"{SHARD}: is not whole: " in told
+    assert "has 24 rows for shard 1, in which " in told
+    assert "6 fault(s)" in told
 
 
 def test_a_class_that_was_renamed(cli: Cli, copy: Path) -> None:
     text = (copy / "manifest.json").read_text()
     (copy / "manifest.json").write_text(text.replace('"name": "seven"', '"name": "sieben"'))
-    assert "says that label 7 is seven, the manifest sieben" in faults(cli, copy)
+    assert "its record's class_name is seven, the release's is sieben" in faults(cli, copy)
 
 
 def test_a_release_of_a_newer_synthkit(cli: Cli, copy: Path) -> None:
@@ -87,6 +91,8 @@ def test_a_release_of_a_newer_synthkit(cli: Cli, copy: Path) -> None:
 
 
 def test_hidden_files_of_git_and_the_hub_are_no_fault(cli: Cli, copy: Path) -> None:
+    (copy / ".git").mkdir()
+    (copy / ".git" / "HEAD").write_text("")
     (copy / ".gitattributes").write_text("*.tar filter=lfs\n")
     (copy / ".cache").mkdir()
     (copy / ".cache" / "x").write_text("")
@@ -96,12 +102,27 @@ def test_hidden_files_of_git_and_the_hub_are_no_fault(cli: Cli, copy: Path) -> N
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda members: members.pop(4), "sample 000000025 should be cls, json, png; found"),
-        (lambda members: members.insert(0, members.pop(5)), "sample 000000024 should be"),
-        (lambda members: members.__delitem__(slice(0, 3)), "sample 000000024 should be"),
+        (
+            lambda members: members.pop(4),
+            "is not whole: after 1 samples come 000000025.cls, 000000025.png, 000000026.cls, not 000000025.cls",
+        ),
+        (
+            lambda members: members.insert(0, members.pop(5)),
+            "is not whole: after 0 samples come 000000025.png",
+        ),
+        (
+            lambda members: members.__delitem__(slice(0, 3)),
+            "is not whole: after 0 samples come 000000025.cls",
+        ),
         (lambda members: members.__delitem__(slice(-3, None)), "holds 23 images, the manifest says 24"),
-        (lambda members: setattr(members[0][0], "mtime", 1), "000000024.cls has an owner or a time"),
-        (lambda members: setattr(members[0][0], "uname", "me"), "000000024.cls has an owner or a time"),
+        (
+            lambda members: setattr(members[0][0], "mtime", 1),
+            "000000024.cls has a header with a time, an owner or a type",
+        ),
+        (
+            lambda members: setattr(members[0][0], "uname", "me"),
+            "000000024.cls has a header with a time, an owner or a type",
+        ),
         (
             lambda members: members.__setitem__(1, (members[1][0], b"{}")),
             "000000024.json is not a provenance record",
@@ -114,7 +135,7 @@ def test_hidden_files_of_git_and_the_hub_are_no_fault(cli: Cli, copy: Path) -> N
                     members[1][1].replace(b'"recipe_digest":"', b'"recipe_digest":"feedfacefeed'),
                 ),
             ),
-            "000000024.json belongs to recipe feedfacefeed",
+            "000000024.json is not a provenance record: Expected `str` matching regex",
         ),
     ],
 )
@@ -128,7 +149,7 @@ def test_a_shard_of_another_shape_with_a_matching_manifest(
 def test_a_shard_that_is_no_tar(cli: Cli, copy: Path) -> None:
     (copy / SHARD).write_bytes(b"not a tar" * 2000)
     seal(copy, SHARD)
-    assert f"{SHARD}: is not a tar that can be read" in faults(cli, copy)
+    assert f"{SHARD}: is not whole: member 'not a tar" in faults(cli, copy)
 
 
 def test_counts_that_do_not_add_up(cli: Cli, copy: Path) -> None:
@@ -174,7 +195,7 @@ def test_a_record_that_would_fill_the_memory_is_not_read(cli: Cli, copy: Path) -
     with tarfile.open(copy / SHARD, "w", format=tarfile.PAX_FORMAT) as archive:
         archive.addfile(sparse, io.BytesIO(b"x"))
     seal(copy, SHARD)
-    assert "000000024.json is not a provenance record" in faults(cli, copy)
+    assert f"{SHARD}: is not whole: after 0 samples come " in faults(cli, copy)
 
 
 def test_numbers_beyond_all_bounds(cli: Cli, copy: Path) -> None:

@@ -46,7 +46,8 @@ def open_coco(config: CocoSourceConfig) -> ImageFiles:
     """Images with an annotation; label = category of the largest by area (ties: the lowest id).
 
     Labels number the categories in the order of their ids (COCO's own have gaps); image ids are
-    `train2017/000000000009.jpg`, in the order of the names. Raises SourceError for any other file.
+    `train2017/000000000009.jpg`, in the order of the names; in a folder of one's own, the names alone.
+    Raises SourceError for any other kind of file.
     """
     annotations, images = _places(config)
     data = _read(annotations, config.available_from)
@@ -63,8 +64,9 @@ def open_coco(config: CocoSourceConfig) -> ImageFiles:
     if len(set(names)) < len(names):
         raise SourceError(f"{annotations}: lists an image twice")
     labels = np.array([label for _, label in chosen], dtype=np.int32)
+    prefix = "" if config.images else f"{config.split}2017/"
     listing = Listing(
-        tuple(item.name for item in categories), tuple(f"{images.name}/{name}" for name in names), labels
+        tuple(item.name for item in categories), tuple(f"{prefix}{name}" for name in names), labels
     )
     return ImageFiles(listing, images, names)
 
@@ -99,7 +101,7 @@ def _read(path: Path, available_from: str) -> _Instances:
             return msgspec.json.decode(content, type=_Instances)
     except FileNotFoundError:
         raise SourceError(f"source.root: there is no {path}{get_it(available_from)}") from None
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         # ValueError: an empty file cannot be mapped.
         raise SourceError(
             f"{path}: is not an instances file of COCO: {error}; "

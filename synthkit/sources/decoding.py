@@ -10,6 +10,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from synthkit.errors import UnreadableImage
 
+# Large photographs and odd metadata are no news. (Here, for filters cannot be changed thread by thread.)
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
 # Photographs and drawings. Pillow knows more, and runs Ghostscript for some of them.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
@@ -22,7 +25,7 @@ def decode(raw: bytes, name: str) -> Image.Image:
     Pillow's pixel limit.
     """
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(raw), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
             return _rgb(_eight_bits(ImageOps.exif_transpose(image)))
     except MemoryError:
         raise

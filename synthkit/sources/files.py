@@ -32,7 +32,7 @@ class ImageFiles:
         return os.path.join(self.root, self.paths[index])  # noqa: PTH118 (a million times)
 
     def stamp(self, index: int) -> str:
-        """Path, size and time of change (ns): another one when the file is. Raises UnreadableImage."""
+        """Path, size and times: another one when the file is. Raises UnreadableImage."""
         path = self.path(index)
         try:
             status = os.stat(path)  # noqa: PTH116
@@ -40,7 +40,7 @@ class ImageFiles:
             raise UnreadableImage(path, error.strerror or "it cannot be opened") from None
         if not stat.S_ISREG(status.st_mode):
             raise UnreadableImage(path, "it is not a file")
-        return f"{os.path.abspath(path)}|{status.st_size}|{status.st_mtime_ns}"  # noqa: PTH100
+        return f"{os.path.abspath(path)}|{state_of(status)}"  # noqa: PTH100
 
     def read(self, index: int) -> bytes:
         """The file."""
@@ -53,6 +53,11 @@ class ImageFiles:
     def decode(self, index: int, content: bytes) -> Image.Image:
         """The image in the file, RGB."""
         return decode(content, self.path(index))
+
+
+def state_of(status: os.stat_result) -> str:
+    """Inode, size and times (ns). The time of status change is the one that no copying tool can set."""
+    return f"{status.st_ino}|{status.st_size}|{status.st_mtime_ns}|{status.st_ctime_ns}"
 
 
 def folder_at(path: str, field: str, what: str, available_from: str = "") -> Path:
@@ -76,9 +81,10 @@ def get_it(available_from: str) -> str:
 
 def check_inside(path: str, where: str) -> str:
     """A path below the root, as it may stand in a record. Raises SourceError for any other."""
-    parts = PurePosixPath(path).parts
-    if path.startswith("/") or ".." in parts or "\\" in path or not parts:
+    inner = PurePosixPath(path)
+    if inner.is_absolute() or ".." in inner.parts or "\\" in path or not inner.parts:
         raise SourceError(f"{where}: {path!r} must be a path below source.root, with / and without ..")
     if not path.isprintable():
         raise SourceError(f"{where}: {path!r} has a name that cannot be printed; rename it")
-    return path
+    # One spelling for one file: `./a` and `a//b` would be images of their own.
+    return inner.as_posix()

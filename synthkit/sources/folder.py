@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
@@ -26,7 +26,10 @@ def open_folder(config: FolderSourceConfig) -> ImageFiles:
     `classes` names it (`birds/owl`). Whatever is hidden or no image is passed over.
     """
     root = folder_at(config.root, "source.root", "the folder of class folders", config.available_from)
-    top = sorted(item.name for item in root.iterdir() if item.is_dir() and not item.name.startswith("."))
+    try:
+        top = sorted(item.name for item in root.iterdir() if item.is_dir() and not item.name.startswith("."))
+    except OSError as error:
+        _cannot_list(error)
     if not top:
         raise SourceError(
             f"source.root: {config.root} has no class folders; expected {config.root}/CLASS/IMAGE.jpg"
@@ -50,10 +53,20 @@ def _class_of(path: str, deeper: set[str]) -> str:
 
 
 def _images_in(root: Path, class_folder: str) -> Iterator[str]:
-    """The images at any depth of a class folder, relative to the root."""
-    for folder, names, files in os.walk(root / class_folder):
-        names[:] = [name for name in names if not name.startswith(".")]
+    """The images at any depth of a class folder, relative to the root; links are followed once."""
+    seen: set[tuple[int, int]] = set()
+    for folder, names, files in os.walk(root / class_folder, followlinks=True, onerror=_cannot_list):
+        status = os.stat(folder)  # noqa: PTH116
+        if (status.st_dev, status.st_ino) in seen:
+            names.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        names[:] = sorted(name for name in names if not name.startswith("."))
         relative = os.path.relpath(folder, root).replace(os.sep, "/")
         for name in files:
             if not name.startswith(".") and name[name.rfind(".") :].lower() in EXTENSIONS:
                 yield check_inside(f"{relative}/{name}", "source.root")
+
+
+def _cannot_list(error: OSError) -> NoReturn:
+    raise SourceError(f"source.root: {error.filename}: cannot be listed: {error.strerror}") from None

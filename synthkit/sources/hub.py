@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,11 +12,9 @@ import numpy as np
 from synthkit.errors import SourceError, UnreadableImage
 from synthkit.records import Listing
 from synthkit.sources.decoding import decode
-from synthkit.sources.files import ImageFiles, expanded, get_it
+from synthkit.sources.files import ImageFiles, expanded, get_it, state_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
     from PIL import Image
 
@@ -34,14 +34,15 @@ class HubSource:
         ids = tuple(f"{config.split}/{row:07d}" for row in range(len(labels)))
         self.listing = Listing(classes, ids, labels)
         self._rows = _undecoded(dataset, config)
-        self._fingerprint: str = self._rows._fingerprint
+        self._state = _state(self._rows)
+        self._roots = _roots(config)
 
     def stamp(self, index: int) -> str:
-        """The data set's fingerprint and the row; for an image kept as a file, the file's."""
+        """The state of the data set's files and the row; for an image kept as a file, that file's."""
         cell = self._cell(index)
         if cell["bytes"] is None and cell["path"]:
-            return _file(self.listing, cell["path"]).stamp(0)
-        return f"{self._fingerprint}|{index}"
+            return self._file(index, cell["path"]).stamp(0)
+        return f"{self._state}|{index}"
 
     def read(self, index: int) -> bytes:
         """The image's file, as the data set holds it."""
@@ -49,7 +50,7 @@ class HubSource:
         if cell["bytes"] is not None:
             return bytes(cell["bytes"])
         if cell["path"]:
-            return _file(self.listing, cell["path"]).read(0)
+            return self._file(index, cell["path"]).read(0)
         raise UnreadableImage(self.listing.ids[index], "the row holds no image")
 
     def decode(self, index: int, content: bytes) -> Image.Image:
@@ -58,13 +59,30 @@ class HubSource:
 
     def _cell(self, index: int) -> dict[str, Any]:
         cell = self._rows[index]["image"]
-        if isinstance(cell, dict):
-            return cell
-        return {"bytes": cell, "path": None}
+        return cell if isinstance(cell, dict) else {"bytes": cell, "path": None}
+
+    def _file(self, index: int, path: str) -> ImageFiles:
+        """A file that a row names; rows name none but the data set's own."""
+        if not any(Path(path).resolve().is_relative_to(root) for root in self._roots):
+            raise UnreadableImage(self.listing.ids[index], "the row names a file outside the data set")
+        return ImageFiles(self.listing, Path(), (path,))
 
 
-def _file(listing: Listing, path: str) -> ImageFiles:
-    return ImageFiles(listing, expanded("."), (path,))
+def _state(dataset: Any) -> str:
+    """What changes when the data set's files do; a fingerprint says only how they were made."""
+    files = [Path(item["filename"]) for item in dataset.cache_files]
+    states = [f"{path}|{state_of(path.stat())}" for path in files]
+    return hashlib.sha256("\n".join([dataset._fingerprint, *states]).encode()).hexdigest()
+
+
+def _roots(config: HubSourceConfig) -> list[Path]:
+    import datasets
+    from huggingface_hub import constants
+
+    local = expanded(config.id)
+    places = [local] if local.is_dir() else []
+    places += [Path(datasets.config.HF_DATASETS_CACHE), Path(constants.HF_HUB_CACHE)]
+    return [place.resolve() for place in places]
 
 
 def _load(config: HubSourceConfig) -> Any:

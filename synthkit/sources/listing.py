@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -105,7 +106,7 @@ def _entry(line: str, where: str, classes: int) -> _Entry:
     if len(parts) != 2:
         raise SourceError(f"{where}: {line.strip()[:80]!r} is not `path label`")
     path, label = parts[0].strip(), parts[1]
-    if not label.lstrip("-").isdecimal():
+    if not re.fullmatch(r"-?[0-9]{1,9}", label):
         raise SourceError(f"{where}: the label {label[:80]!r} is not a whole number")
     if not 0 <= int(label) < classes:
         raise SourceError(

@@ -1,8 +1,9 @@
 """Which of a source's images make the pool: classes, halves, long tails, shots.
 
 Every random choice is an order: within a class, images stand in the order of the SHA-256 of
-`PURPOSE/SEED/ID`, and the first ones are taken. So a choice depends on an image's id alone; adding or
-leaving out one image moves no other, more shots contain fewer, and anyone can check it with sha256sum.
+`PURPOSE/SEED/ID`, and the first ones are taken. So an image's place depends on its id alone: one image
+more or less moves at most one other of its class, more shots contain fewer, and anyone can check a
+choice with sha256sum.
 """
 
 from __future__ import annotations
@@ -52,11 +53,11 @@ def select(source: Source, config: SourceBase) -> Source:
     """The images that a recipe asks for. Raises SourceError for what the source does not have."""
     pool = Selected(source, source.listing, np.arange(len(source.listing)))
     if config.classes is not None:
-        pool = _with_classes(pool, config.classes)
+        pool = _not_empty(_with_classes(pool, config.classes), "classes")
     if config.subset is not None:
-        pool = _with_subset(pool, config.subset)
+        pool = _not_empty(_with_subset(pool, config.subset), "subset")
     if config.exclude:
-        pool = _without(pool, config.exclude)
+        pool = _not_empty(_without(pool, config.exclude), "exclude")
     if config.halve is not None:
         wanted = in_training_half(pool.listing, config.halve.seed)
         pool = _only(pool, wanted if config.halve.part == "training" else ~wanted)
@@ -110,7 +111,8 @@ def long_tail_counts(classes: int, max_per_class: int, imbalance_factor: float) 
     Class c of C has int(max_per_class * imbalance_factor ** (-c / (C - 1))).
     """
     last = max(classes - 1, 1)
-    return [max(1, int(max_per_class * (1 / imbalance_factor) ** (c / last))) for c in range(classes)]
+    # What is whole but for the last bit of arithmetic is whole.
+    return [max(1, int(max_per_class * imbalance_factor ** (-c / last) + 1e-9)) for c in range(classes)]
 
 
 def ranks(listing: Listing, salt: str) -> NDArray[np.intp]:
@@ -139,6 +141,12 @@ def _in_long_tail(listing: Listing, config: LongTail) -> NDArray[np.bool_]:
     if short:
         raise SourceError(f"source.long_tail: too few images: {_some(short)}; lower max_per_class")
     return ranks(listing, "long_tail/0") < wanted[listing.labels]
+
+
+def _not_empty(pool: Selected, field: str) -> Selected:
+    if not len(pool.listing):
+        raise SourceError(f"source.{field}: leaves no image; choose classes that have some")
+    return pool
 
 
 def _with_classes(pool: Selected, classes: Sequence[str] | dict[str, str | None]) -> Selected:

@@ -1,0 +1,185 @@
+"""Checks one shard byte by byte: a tar as `shards.py` writes it, and in it images, labels and records.
+
+Source: POSIX.1-1988 ustar and the WebDataset format. Nothing is extracted, no size in the file is
+trusted beyond the file's own length, and memory holds one member at a time and the shard's records.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+import tarfile
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, NamedTuple
+
+from synthkit.errors import UnreadableImage
+from synthkit.marks import Mark
+from synthkit.records import Provenance, key_of, read_record
+from synthkit.sources.decoding import decode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from synthkit.manifest import Manifest
+
+_BLOCK = tarfile.BLOCKSIZE
+_MAX_MEMBER = 1 << 28
+_MAX_RECORD = 1 << 20
+_SIZE = re.compile(rb"[0-7]{11}\0")
+
+
+@dataclass(slots=True)
+class ShardReport:
+    """What a shard holds, and what is wrong with it, in words."""
+
+    faults: list[str] = field(default_factory=list)
+    records: list[Provenance | None] = field(default_factory=list)
+    labels: Counter[int] = field(default_factory=Counter)
+
+
+class _Member(NamedTuple):
+    header: bytes
+    body: bytes
+
+    @property
+    def name(self) -> str:
+        return self.header[:100].rstrip(b"\0").decode("utf-8", "replace")
+
+
+def check_shard(path: Path, first: int, manifest: Manifest, *, deep: bool) -> ShardReport:
+    """Check a shard whose first image has the index `first`; `deep` also decodes every image."""
+    report = ShardReport()
+    extensions = sorted(("cls", "json", manifest.extension))
+    try:
+        with path.open("rb") as stream:
+            members = _members(stream, path.stat().st_size)
+            index = first
+            while sample := _take(members, len(extensions)):
+                wanted = [f"{key_of(index)}.{extension}" for extension in extensions]
+                names = [member.name for member in sample]
+                if names != wanted:
+                    # Nothing after it can be told apart.
+                    raise ValueError(
+                        f"after {index - first} samples come {_shown(names)}, not {_shown(wanted)}"
+                    )
+                _check_sample(sample, key_of(index), extensions, manifest, report, deep=deep)
+                index += 1
+    except (OSError, ValueError) as error:
+        report.faults.append(f"is not whole: {error}")
+    return report
+
+
+def _take(members: Iterator[_Member], count: int) -> list[_Member]:
+    return [member for _, member in zip(range(count), members, strict=False)]
+
+
+def _members(stream: IO[bytes], size: int) -> Iterator[_Member]:
+    """The members of a tar, then a check that it ends as it should. Raises ValueError."""
+    at = 0
+    while at + _BLOCK <= size:
+        header = stream.read(_BLOCK)
+        if not header.strip(b"\0"):
+            break
+        name = header[:100].rstrip(b"\0").decode("utf-8", "replace")
+        if not _SIZE.fullmatch(header[124:136]):
+            raise ValueError(f"member {name[:80]!r} at byte {at:,} has no plain size")
+        length = int(header[124:135], 8)
+        padded = -(-length // _BLOCK) * _BLOCK
+        if length > _MAX_MEMBER or at + _BLOCK + padded > size:
+            raise ValueError(f"member {name[:80]!r} at byte {at:,} says it has {length:,} bytes")
+        body = stream.read(padded)
+        if len(body) < padded:
+            raise ValueError(f"it is cut short at byte {at:,}")
+        if body[length:].strip(b"\0"):
+            raise ValueError(f"the padding after member {name[:80]!r} is not empty")
+        yield _Member(header, body[:length])
+        at += _BLOCK + padded
+    whole = -(-(at + 2 * _BLOCK) // tarfile.RECORDSIZE) * tarfile.RECORDSIZE
+    stream.seek(at)
+    if size != whole or stream.read(whole - at).strip(b"\0"):
+        raise ValueError(f"it does not end after byte {at:,} as a tar does")
+
+
+def _check_sample(
+    sample: list[_Member],
+    key: str,
+    extensions: list[str],
+    manifest: Manifest,
+    report: ShardReport,
+    *,
+    deep: bool,
+) -> None:
+    report.records.append(None)
+    for member in sample:
+        if member.header != _header(member.name, len(member.body)):
+            report.faults.append(
+                f"{member.name} has a header with a time, an owner or a type: it must have none"
+            )
+    parts = {extension: member.body for extension, member in zip(extensions, sample, strict=True)}
+    try:
+        if len(parts["json"]) > _MAX_RECORD:
+            raise ValueError("is too large")
+        record = read_record(parts["json"])
+    except (ValueError, RecursionError) as error:
+        report.faults.append(f"{key}.json is not a provenance record: {error}")
+        return
+    report.records[-1] = record
+    report.labels[record.label] += 1
+    faults = [*_against_release(record, key, manifest), *_against_parts(record, parts, manifest)]
+    if deep:
+        faults += _decoded(record, parts[manifest.extension], manifest.extension)
+    report.faults += [f"{key}: {fault}" for fault in faults]
+
+
+def _against_release(record: Provenance, key: str, manifest: Manifest) -> Iterator[str]:
+    """What a record says of its release."""
+    known = manifest.classes[record.label].name if record.label < len(manifest.classes) else None
+    pairs = (
+        ("key", record.key, key),
+        ("class_name", record.class_name, known),
+        ("method", record.method, manifest.method),
+        ("model", record.model, manifest.generator.name),
+        ("revision", record.revision, manifest.generator.revision),
+        ("recipe_digest", record.recipe_digest, manifest.recipe_digest),
+        ("width", record.width, manifest.width),
+        ("height", record.height, manifest.height),
+    )
+    for name, said, wanted in pairs:
+        if said != wanted:
+            yield f"its record's {name} is {said!s:.64}, the release's is {wanted!s:.64}"
+
+
+def _against_parts(record: Provenance, parts: dict[str, bytes], manifest: Manifest) -> Iterator[str]:
+    """What a record says of the image and the label beside it."""
+    image = parts[manifest.extension]
+    if parts["cls"] != str(record.label).encode():
+        yield f"its label is {parts['cls'][:20]!r}, its record's {record.label}"
+    if hashlib.sha256(image).hexdigest() != record.image_sha256:
+        yield "its image is not the one in its record (sha256)"
+    if Mark(manifest.name, record.key, record.model, record.revision).packet() not in image:
+        yield "its image lacks the mark that says it is generated (XMP)"
+
+
+def _decoded(record: Provenance, raw: bytes, extension: str) -> Iterator[str]:
+    try:
+        image = decode(raw, f"{record.key}.{extension}")
+    except UnreadableImage as error:
+        yield f"its image cannot be decoded: {error.reason}"
+        return
+    if image.size != (record.width, record.height):
+        yield f"its image is {image.width}x{image.height}, its record's {record.width}x{record.height}"
+
+
+@functools.lru_cache(maxsize=4096)
+def _header(name: str, size: int) -> bytes:
+    """The only header that a member of a release may have."""
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = size, 0o644
+    return member.tobuf(tarfile.USTAR_FORMAT)
+
+
+def _shown(names: list[str]) -> str:
+    return ", ".join(name[:80] for name in names) or "nothing"
