@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from synthkit import __version__
-from synthkit.errors import SynthkitError
+from synthkit.errors import RecipeError, SynthkitError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from synthkit.make import Outcome
     from synthkit.recipe import Recipe
+    from synthkit.replay import Replayed
 
 app = typer.Typer(
     name="synthkit",
@@ -48,6 +49,8 @@ OutOption = Annotated[
         show_default=False,
     ),
 ]
+ReleaseArgument = Annotated[Path, typer.Argument(help="The release folder.", show_default=False)]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 DEBUG = "SYNTHKIT_DEBUG"
 
 
@@ -75,7 +78,7 @@ def build(
             min=1, metavar="N", help="A preview of the first N images, in NAME-preview.", show_default=False
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: DeviceOption = "auto",
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Make everything again; drop finished work.")
     ] = False,
@@ -116,7 +119,7 @@ def plan(
 
 @app.command(epilog="Example: `synthkit verify releases/digits-lt-augcond`")
 def verify(
-    release: Annotated[Path, typer.Argument(help="The release folder.", show_default=False)],
+    release: ReleaseArgument,
     deep: Annotated[bool, typer.Option("--deep", help="Decode every image as well.")] = False,
 ) -> None:
     """Check every byte of a release, and that images, labels, records and manifest agree."""
@@ -145,6 +148,56 @@ def verify(
 
 
 @app.command(
+    epilog="Examples: `synthkit replay releases/digits-lt-augcond 000000003` · "
+    "`synthkit replay releases/digits-lt-augcond --sample 32` · "
+    "`synthkit replay RELEASE 7 --set source.root=/data/flowers --out again`"
+)
+def replay(
+    release: ReleaseArgument,
+    keys: Annotated[list[str] | None, typer.Argument(help="Keys of images.", show_default=False)] = None,
+    sample: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="N images at random.", show_default=False)
+    ] = None,
+    override: SetOption = None,
+    device: DeviceOption = "auto",
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the images there.", show_default=False)
+    ] = None,
+) -> None:
+    """Make images of a release again and compare them, bit for bit.
+
+    It takes the release, the real images that the records name, and the model. Exits 1 if an image
+    is not identical.
+    """
+    with _user_errors():
+        import random
+
+        from synthkit.errors import ReleaseError
+        from synthkit.manifest import read_manifest
+        from synthkit.progress import progress
+        from synthkit.records import key_of
+        from synthkit.replay import Replay
+        from synthkit.trace import read_recipe, trace
+
+        manifest = read_manifest(release)
+        wanted = list(keys or [])
+        if sample is not None:
+            drawn = random.sample(range(manifest.images), min(sample, manifest.images))
+            wanted += [key_of(index) for index in sorted(drawn)]
+        if not wanted:
+            raise ReleaseError("name keys, or give --sample N")
+        traced = [trace(release, manifest, key) for key in wanted]
+        run = Replay(manifest, read_recipe(release, override or ()), traced, device)
+        with progress("replaying", len(traced)) as advance:
+            done = list(run.run(advance))
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            for image in done:
+                (out / f"{image.key}.{manifest.extension}").write_bytes(image.image)
+        _print_replayed(done, run.differences)
+
+
+@app.command(
     epilog="Examples: `synthkit init my-flowers` (asks) · "
     "`synthkit init my-flowers --set source.root=data/flowers --set target_per_class=500`"
 )
@@ -162,9 +215,10 @@ def init(
     On a terminal it asks for whatever no flag gives; elsewhere the template's values stay.
     """
     with _user_errors():
-        from synthkit.init import write_recipe
+        from synthkit.init import check_name, write_recipe
 
         path = Path(f"{name}.yaml")
+        check_name(path, name)
         write_recipe(path, [f"name={name}", *_answers(override or [], kind)])
         print(f"{path}: written. Next:")
         for command in ("doctor", "plan", "build"):
@@ -177,7 +231,11 @@ def _answers(given: list[str], kind: str) -> list[str]:
     from synthkit.source_config import SOURCES
 
     answered = dict(item.partition("=")[::2] for item in given)
+    if kind and answered.get("source.kind", kind) != kind:
+        raise RecipeError(f"--kind {kind} and --set source.kind={answered['source.kind']}: give one of them")
     kind = kind or answered.get("source.kind", "")
+    if "synthetic_per_class" in answered:
+        answered["target_per_class"] = ""
     ask = sys.stdin.isatty()
     if ask and not kind:
         kind = typer.prompt(f"Where are the real images? ({', '.join(SOURCES)})", default="folder")
@@ -254,6 +312,25 @@ def _print_outcome(outcome: Outcome) -> None:
             f"This is a preview: {images:,} of {facts.planned:,} images; a release is built without --limit."
         )
     print(f"Look at {outcome.release / 'samples.png'}; check it with: synthkit verify {outcome.release}")
+
+
+def _print_replayed(done: list[Replayed], differences: list[str]) -> None:
+    for image in done:
+        if image.identical:
+            print(f"{image.key}: identical")
+        elif image.largest == 0:
+            print(f"{image.key}: the same pixels in another file")
+        else:
+            print(
+                f"{image.key}: differs: PSNR {image.psnr:.1f} dB, {100 * image.share:.2g} % of values, "
+                f"by at most {image.largest} grey levels"
+            )
+    count = sum(image.identical for image in done)
+    print(f"{count:,} of {len(done):,} identical")
+    if differences:
+        print(f"this platform is another one: {', '.join(differences)}")
+    if count < len(done):
+        raise typer.Exit(1)
 
 
 def _print_table(table: object) -> None:

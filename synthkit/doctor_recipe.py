@@ -107,22 +107,14 @@ def _leaks(source: Source, config: SourceConfig, work_root: Path) -> Check:
     try:
         scoring = open_source(held_out(config))
         with open_contents(known) if known.exists() else nullcontext(Contents()) as contents:
-            pool, held = (
-                read_all(part, on_error="skip", contents=contents, advance=lambda count: None)
-                for part in (source, scoring)
-            )
+            pool = read_all(source, on_error="skip", contents=contents, advance=lambda count: None)
     except SourceError as error:
         return Check("  held out", str(error), "note")
-    found = leaks(pool, held)
+    found = leaks(pool, scoring, lambda count: None)
     if not found:
-        return Check("  held out", f"{len(held.listing):,} images to score with, none of them in the pool")
-    first = found[0]
-    return Check(
-        "  held out",
-        f"{len(found)} of {len(held.listing):,} images to score with are in the pool: {first.held_out} "
-        f"has the {first.by} of {first.pool}; leave one out with source.exclude",
-        "stop",
-    )
+        return Check("  held out", f"{len(scoring.listing):,} images to score with, none of them in the pool")
+    many = f"{len(found)} of {len(scoring.listing):,} images to score with are in the pool"
+    return Check("  held out", f"{many}: {found[0].told()}", "stop")
 
 
 def _space(recipe: Recipe, images: int, out: Path, work_root: Path) -> Check:

@@ -43,14 +43,26 @@ def embed(
     kept = _read(path)
     if kept is not None and kept.shape == shape:
         return kept
-    embeddings = np.zeros(shape, dtype=np.float32)
+    embeddings = compute(real, positions, generator, batch_size, advance)
+    buffer = io.BytesIO()
+    np.save(buffer, embeddings, allow_pickle=False)
+    write_atomically(path, buffer.getvalue())
+    return embeddings
+
+
+def compute(
+    real: RealImages,
+    positions: NDArray[np.int32],
+    generator: Generator,
+    batch_size: int,
+    advance: Callable[[int], None],
+) -> NDArray[np.float32]:
+    """(N, D) float32: the embeddings of the real images at some positions, zeros elsewhere."""
+    embeddings = np.zeros((len(real.listing), generator.embedding_size), dtype=np.float32)
     for start in range(0, len(positions), batch_size):
         batch = positions[start : start + batch_size]
         embeddings[batch] = generator.embed_images([real.load(int(position)) for position in batch])
         advance(len(batch))
-    buffer = io.BytesIO()
-    np.save(buffer, embeddings, allow_pickle=False)
-    write_atomically(path, buffer.getvalue())
     return embeddings
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -51,10 +52,8 @@ def questions(kind: str) -> list[Question]:
 def write_recipe(path: Path, answers: Sequence[str]) -> None:
     """Write the template with some fields (`section.field=value`) filled in; nothing if one is wrong.
 
-    Raises RecipeError for a field that is unknown, wrong or missing, or if there is such a file.
+    Raises RecipeError for a field that is unknown, wrong or missing.
     """
-    if path.exists():
-        raise RecipeError(f"{path}: is there already; choose another name, or remove it")
     answers = [*_implied(answers), *answers]
     fields = [answer.partition("=")[0].strip() for answer in answers]
     kind = next((answer.partition("=")[2] for answer in answers if answer.startswith("source.kind=")), _KIND)
@@ -69,11 +68,21 @@ def write_recipe(path: Path, answers: Sequence[str]) -> None:
         stream.write(text)
 
 
+def check_name(path: Path, name: str) -> None:
+    """Before anything is asked: raises RecipeError if the name does not fit or the file is there."""
+    if os.path.lexists(path):
+        raise RecipeError(f"{path}: is there already; choose another name, or remove it")
+    load(TEMPLATE, [f"name={name}"])
+
+
 def _implied(answers: Sequence[str]) -> list[str]:
-    """The built-in model is for trying things out, on any machine."""
-    return (
-        ["model.dtype=float32"] if any(answer.startswith("model.id=builtin:") for answer in answers) else []
-    )
+    """What follows from other answers: the built-in model runs anywhere, there is one way to count."""
+    implied = []
+    if any(answer.startswith("model.id=builtin:") for answer in answers):
+        implied.append("model.dtype=float32")
+    if any(answer.startswith("synthetic_per_class=") for answer in answers):
+        implied.append("target_per_class=null")
+    return implied
 
 
 def _filled(fields: Sequence[str], recipe: dict[str, Any]) -> str:
@@ -94,7 +103,10 @@ def _filled(fields: Sequence[str], recipe: dict[str, Any]) -> str:
         value, place = recipe, document
         for section in sections:
             value, place = value[section], place.setdefault(section, {})
-        place[key] = value.get(key)
+        if value.get(key) is None:
+            place.pop(key, None)
+        else:
+            place[key] = value[key]
     last = [key for key, value in source.items() if not isinstance(value, (dict, list))][-1]
     source[last] = source.pop(last)
     source.ca.items[last] = after

@@ -12,14 +12,16 @@ import numpy as np
 from synthkit.contents import FILE, open_contents
 from synthkit.embeddings import embed, needed
 from synthkit.environment import choose_device, describe
+from synthkit.errors import SourceError
 from synthkit.generators import load
 from synthkit.generators.checkpoint import locate
 from synthkit.image_maker import ImageMaker
+from synthkit.leaks import leaks
 from synthkit.plan import make_plan
 from synthkit.progress import progress
 from synthkit.real_images import read_all
 from synthkit.release import Facts, check_replaceable, is_current, restore, write_release
-from synthkit.sources import open_source
+from synthkit.sources import held_out, open_source
 from synthkit.work import WORK_FOLDER, Workspace, locked, rate_key
 
 if TYPE_CHECKING:
@@ -111,6 +113,7 @@ def _make(facts: Facts, options: Options, target: Path) -> Generated | None:
         return None
     if not options.overwrite:
         check_replaceable(target, facts)
+    _check_leaks(facts)
     workspace = Workspace(options.work_root, facts.recipe.name, facts.digest, limit=options.limit)
     workspace.open(fresh=options.fresh)
     generated = _generate_missing(facts, workspace, options.device)
@@ -131,6 +134,20 @@ def _read(recipe: Recipe, options: Options) -> Facts:
     whole = make_plan(recipe, real.listing)
     plan = whole if options.limit is None else whole.first(options.limit)
     return Facts(recipe, digest, plan, len(whole), real, checkpoint, preview=options.limit is not None)
+
+
+def _check_leaks(facts: Facts) -> None:
+    """A few-shot pool holds no image that scores, as far as those that score are on this machine."""
+    if facts.recipe.source.shots is None:
+        return
+    try:
+        scoring = open_source(held_out(facts.recipe.source))
+    except SourceError:
+        return
+    with progress("reading held-out images", len(scoring.listing)) as advance:
+        found = leaks(facts.real, scoring, advance)
+    if found:
+        raise SourceError(f"source.shots: {len(found)} held-out images are in the pool: {found[0].told()}")
 
 
 def _generate_missing(facts: Facts, workspace: Workspace, wanted_device: str) -> Generated:

@@ -7,7 +7,9 @@ import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
+
+import numpy as np
 
 from synthkit.errors import SourceError, UnreadableImage
 from synthkit.records import Listing, Skipped, SourceImage
@@ -27,6 +29,20 @@ _CHUNK = 256
 
 
 @dataclass(frozen=True, slots=True)
+class _NoSource:
+    listing: Listing
+
+    def stamp(self, index: int) -> str:
+        raise IndexError(index)
+
+    def read(self, index: int) -> bytes:
+        raise IndexError(index)
+
+    def decode(self, index: int, content: bytes) -> Image.Image:
+        raise IndexError(index)
+
+
+@dataclass(frozen=True, slots=True)
 class RealImages:
     """The readable images of a source. Positions are those of `listing`."""
 
@@ -36,6 +52,12 @@ class RealImages:
     skipped: tuple[Skipped, ...]
     _positions: tuple[int, ...]
     _stamps: tuple[str, ...]
+
+    @classmethod
+    def none(cls, classes: tuple[str, ...]) -> Self:
+        """No real image of some classes, for what is made from prompts alone."""
+        listing = Listing(classes, (), np.zeros(0, dtype=np.int32))
+        return cls(_NoSource(listing), listing, (), (), (), ())
 
     def load(self, position: int) -> Image.Image:
         """The image (RGB) at a position. Raises SourceError if it changed since it was hashed."""

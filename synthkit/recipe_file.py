@@ -30,6 +30,8 @@ _TYPE_NAMES = {
     "model_type": "a section with keys of its own",
     "model_attributes_type": "a section with keys of its own",
     "finite_number": "a finite number",
+    "list_type": "a list",
+    "dict_type": "a mapping",
 }
 _BOUNDS = {
     "greater_than_equal": ("at least", "ge"),
@@ -54,7 +56,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """
     document = _read(path, ())
     # Another kind of source empties its section, so that it must come before the section's fields.
-    for override in sorted(overrides, key=lambda text: ".kind=" not in text):
+    for override in sorted(overrides, key=lambda text: not text.startswith("source.kind=")):
         _apply(document, override)
     try:
         return Recipe.model_validate(document.data)
@@ -150,7 +152,7 @@ def _locate(node: yaml.Node, at: KeyPath, file: str, places: dict[KeyPath, str],
             place = f"{file}: line {key_node.start_mark.line + 1}"
             key = key_node.value
             if not isinstance(key_node, yaml.ScalarNode) or key_node.tag != "tag:yaml.org,2002:str":
-                raise RecipeError(f"{place}: a key must be plain text")
+                raise RecipeError(f"{place}: a key must be plain text; put it in quotes")
             if (*at, key) in places:
                 raise RecipeError(f"{place}: {_dotted((*at, key))}: is given twice; keep one of them")
             places[(*at, key)] = place
@@ -181,41 +183,49 @@ def _apply(document: _Document, override: str) -> None:
         raise RecipeError(f"{place}: extends cannot be set; write it in the file")
     if not equals or not all(keys):
         raise RecipeError(f"{place}: write it as section.field=value, e.g. conditioning.method=dropout")
-    value = _override_value(keys, text, place)
+    value = _override_value(keys, text, place, document)
     section = document.data
     for key in keys[:-1]:
         section = section.setdefault(key, {})
         if not isinstance(section, dict):
             raise RecipeError(f"{place}: {key} is not a section")
-    if keys[-1] == "kind" and value != section.get("kind"):
+    if keys == ["source", "kind"] and value != section.get("kind"):
         section.clear()
     section[keys[-1]] = value
     document.places[tuple(keys)] = place
 
 
-def _override_value(keys: list[str], text: str, place: str) -> Any:
+def _override_value(keys: list[str], text: str, place: str, document: _Document) -> Any:
     """The value of an override: YAML, but what is meant for a text field is text without quotes too."""
     try:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        if _is_text_field(keys):
+        if _is_text_field(keys, document):
             return text
         problem = _yaml_problem(error) if isinstance(error, yaml.MarkedYAMLError) else str(error)
         raise RecipeError(f"{place}: the value is not plain YAML: {problem[:200]}") from None
-    return text if _is_text_field(keys) and not isinstance(value, (str, type(None))) else value
+    return text if _is_text_field(keys, document) and not isinstance(value, (str, type(None))) else value
 
 
-def _is_text_field(keys: list[str]) -> bool:
+def _is_text_field(keys: list[str], document: _Document) -> bool:
     model: type[BaseModel] | None = Recipe
+    if keys[0] == "source":
+        kind = document.data.get("source")
+        model, keys = (
+            SOURCES.get(kind["kind"]) if isinstance(kind, dict) and "kind" in kind else None,
+            keys[1:],
+        )
     for key in keys[:-1]:
         model = _section(model, key) if model else None
-    field = model.model_fields.get(keys[-1]) if model else None
+    field = model.model_fields.get(keys[-1]) if model and keys else None
     return field is not None and field.annotation in (str, str | None)
 
 
 def _describe(detail: ErrorDetails, document: _Document) -> tuple[str, str]:
     """Where a problem is, and what it is."""
-    path, parent = _resolve(detail["loc"], document.data)
+    path, parent = _resolve(detail["loc"])
+    if detail["type"] == "union_tag_invalid":
+        path = (*path, "kind")
     message = _message(detail, path, parent)
     return _place(path, document), f"{_dotted(path)}: {message}" if path else message
 
@@ -251,12 +261,14 @@ def _message(detail: ErrorDetails, path: KeyPath, parent: type[BaseModel]) -> st
         return f"must be {_TYPE_NAMES[kind]}, is {_shown(value)}{_type_hint(kind, value, parent, path)}"
     if kind == "string_pattern_mismatch":
         return f"{_shown(value)} does not fit. {_description(parent, path)}"
+    if kind in ("string_too_short", "too_short"):
+        return "must not be empty"
     if kind == "value_error":
         return str(context["error"])
     return detail["msg"]
 
 
-def _resolve(loc: Iterable[str | int], data: dict[str, Any]) -> tuple[KeyPath, type[BaseModel]]:
+def _resolve(loc: Iterable[str | int]) -> tuple[KeyPath, type[BaseModel]]:
     """The path in the YAML (pydantic adds a union's tag to it) and the model that holds its last key."""
     path: list[str | int] = []
     holder: type[BaseModel] = Recipe
@@ -268,15 +280,17 @@ def _resolve(loc: Iterable[str | int], data: dict[str, Any]) -> tuple[KeyPath, t
         holder = model or holder
         path.append(step)
         model = _section(holder, str(step))
-    if path == ["source"] and isinstance(data.get("source"), dict) and "kind" in data["source"]:
-        path.append("kind")
     return tuple(path), holder
 
 
 def _section(model: type[BaseModel], key: str) -> type[BaseModel] | None:
     field = model.model_fields.get(key)
     annotation = field.annotation if field else None
-    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+    # A section that may be left out is a union with None.
+    for kind in (annotation, *get_args(annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None
 
 
 def _names(model: type[BaseModel]) -> list[str]:

@@ -117,6 +117,13 @@ class SourceBase(Section):
             raise ValueError("must be a list of class names or numbers, at least one") from None
 
     @model_validator(mode="after")
+    def _paths_are_paths(self) -> Self:
+        for name in self.PATHS:
+            if "\0" in str(getattr(self, name)):
+                raise ValueError(f"{name} holds a NUL character, which no path has")
+        return self
+
+    @model_validator(mode="after")
     def _one_count_per_class(self) -> Self:
         if self.shots is None and self.trial:
             raise ValueError("trial says which shots to take: give shots too, or remove trial")
@@ -183,6 +190,8 @@ class ListingSourceConfig(SourceBase):
     @classmethod
     def _file_or_names(cls, value: object, handler: ValidatorFunctionWrapHandler) -> object:
         try:
+            if value in ("", []):
+                raise ValueError("is empty")
             return handler(value)
         except ValidationError:
             raise ValueError(

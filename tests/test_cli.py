@@ -182,6 +182,15 @@ def test_doctor_says_what_is_missing_and_where_to_get_it(cli: Cli) -> None:
     )
 
 
+def test_doctor_does_not_stop_at_what_a_build_would_skip(cli: Cli) -> None:
+    root = miniatures.caltech101(cli.folder / "caltech", per_class=3)
+    (root / "Faces/image_0002.jpg").write_bytes(b"GIF89a")
+    changes = ("source.kind=folder", f"source.root={root}", "source.on_error=skip")
+    code, found = examined(cli, cli.recipe(), *(word for change in changes for word in ("--set", change)))
+    assert code == 0
+    assert found["decoded"].startswith("!1 of 15 cannot be: ")
+
+
 def test_doctor_says_how_large_a_download_is(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
     from huggingface_hub.hf_api import ModelInfo

@@ -142,6 +142,7 @@ def test_a_large_photograph_is_read_without_a_warning() -> None:
         (encoded(Image.effect_noise((60, 60), 50), "JPEG")[:900], "truncated"),
         (encoded(Image.effect_noise((60, 60), 50), "PNG")[:900], "truncated"),
         (encoded(Image.fromarray(np.ones((9, 9), np.float32)), "TIFF"), "floating-point"),
+        (encoded(Image.fromarray(np.full((9, 9), 200, np.int32)), "TIFF"), "32-bit numbers"),
     ],
 )
 def test_what_is_no_whole_image_is_refused_by_name(raw: bytes, reason: str) -> None:

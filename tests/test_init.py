@@ -77,6 +77,7 @@ def test_the_built_in_model_gets_arithmetic_that_runs_anywhere(cli: Cli) -> None
         (("mine", "--set", "source.rot=x"), "source.rot: unknown key (did you mean root?)"),
         (("mine", "--set", "target_per_class=0"), "target_per_class: must be at least 1, is 0"),
         (("mine", "--kind", "coco"), "source.root: is missing: The folder that holds train2017/"),
+        (("mine", "--kind", "coco", "--set", "source.kind=voc"), "give one of them"),
         (("mine", "--kind", "voc2012"), "source.kind: must be one of digits, folder, "),
     ],
 )
@@ -86,6 +87,12 @@ def test_nothing_is_written_for_a_wrong_answer(cli: Cli, arguments: tuple[str, .
     assert told in result.output
     assert len(result.output.splitlines()) == 1
     assert list(cli.folder.iterdir()) == []
+
+
+def test_the_other_way_to_count(cli: Cli) -> None:
+    assert cli("init", "mine", "--set", "synthetic_per_class=16").exit_code == 0
+    recipe = load(cli.folder / "mine.yaml")
+    assert (recipe.synthetic_per_class, recipe.target_per_class) == (16, None)
 
 
 def test_answers_are_taken_as_they_are(cli: Cli) -> None:

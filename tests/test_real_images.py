@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sqlite3
 import time
 from pathlib import Path
@@ -143,11 +144,14 @@ def test_an_image_that_changes_during_a_build_is_told(images: Path) -> None:
 
 def test_leaks_are_found_by_id_and_by_content(images: Path, tmp_path: Path) -> None:
     pool = read(images)
-    assert leaks(pool, pool) == [Leak(name, name, "id") for name in pool.listing.ids]
+    assert leaks(pool, pool.source, lambda count: None) == [
+        Leak(name, name, "id") for name in pool.listing.ids
+    ]
     other = tmp_path / "other"
     miniatures.photo(other / "class 0" / "copy.png", 4)
     miniatures.photo(other / "class 0" / "new.png", 77)
-    assert leaks(pool, read(other)) == [Leak("class 0/4.png", "class 0/copy.png", "content")]
+    scoring = read(other).source
+    assert leaks(pool, scoring, lambda count: None) == [Leak("class 0/4.png", "class 0/copy.png", "content")]
 
 
 def test_missing_images_are_told_first_with_five_names_and_the_count(cli: Cli) -> None:
@@ -168,6 +172,28 @@ def test_missing_images_are_told_first_with_five_names_and_the_count(cli: Cli) -
     skipping = cli("build", cli.recipe(), *flags, "--set", "source.on_error=skip")
     assert skipping.exit_code == 1
     assert "every image of class a was skipped" in skipping.output
+
+
+def test_a_pipe_is_no_image_and_is_not_waited_for(images: Path) -> None:
+    source = read(images).source
+    (images / "class 0/2.png").unlink()
+    os.mkfifo(images / "class 0/2.png")
+    with pytest.raises(SourceError, match=r"class 0/2.png: cannot be read: it is not a file"):
+        source.read(1)
+
+
+def test_a_build_refuses_a_pool_that_holds_an_image_that_scores(cli: Cli) -> None:
+    root = miniatures.caltech101(cli.folder / "caltech", per_class=4)
+    changes = ("source.kind=folder", f"source.root={root}", "source.halve={seed: 0}", "source.shots=2")
+    flags = [word for change in changes for word in ("--set", change)]
+    assert cli("build", cli.recipe(), *flags, "--limit", "4").exit_code == 0
+    for number in (2, 3, 4):
+        shutil.copy(root / "Faces/image_0001.jpg", root / f"Faces/image_{number:04d}.jpg")
+    result = cli("build", cli.recipe(), *flags)
+    assert result.exit_code == 1
+    assert "error: source.shots: 2 held-out images are in the pool: Faces/image_" in result.output
+    assert "leave one out with source.exclude" in result.output
+    assert not (cli.folder / "releases/small").exists()
 
 
 def test_shots_are_exact_and_cannot_be_skipped(cli: Cli) -> None:

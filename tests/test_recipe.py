@@ -125,6 +125,13 @@ sede: 3
             "source.kind: must be one of digits, folder, listing, flowers102, coco, voc, hub; "
             "is 'digit' (did you mean digits?)",
         ),
+        ("source.halve={part: test}", "source.halve.part: must be one of training, validation; is 'test'"),
+        ("source.halve={prt: 1}", "source.halve.prt: unknown key (did you mean part?)"),
+        ("source.exclude=x", "source.exclude: must be a list, is 'x'"),
+        ("source.classes=[]", "source.classes: is empty: leave it out, or name a class"),
+        ("source.classes={1: x}", "source.classes: must be a list of class names, or a mapping"),
+        ("source.subset=[]", "source.subset: must be a list of class names or numbers, at least one"),
+        ("source.long_tail={}", "source.long_tail.imbalance_factor: is missing: Images of the first class"),
         ("source.prat=test", "source.prat: unknown key (did you mean part?)"),
         ("source.groups.many=3", "source.groups.many: unknown key (did you mean many_above?)"),
         ("conditioning.dropout=1", "conditioning.dropout: must be less than 1"),
@@ -255,6 +262,19 @@ def test_odd_sources(write: Any) -> None:
 
 def leaves(model: type[BaseModel], prefix: str = "") -> set[str]:
     return {f"{prefix}{name}" for name in model.model_fields}
+
+
+def test_text_of_a_source_needs_no_quotes(write: Any) -> None:
+    for root in ("2012", "a: b", "no"):
+        recipe = load(write(MINIMAL), ["source.kind=folder", f"source.root={root}"])
+        assert recipe.source.places() == {"root": root}
+
+
+def test_a_kind_elsewhere_clears_nothing(write: Any) -> None:
+    recipe = load(
+        write(MINIMAL), ["source.classes={three: drei}", "source.classes.kind=art", "source.classes.two=zwei"]
+    )
+    assert recipe.source.classes == {"three": "drei", "kind": "art", "two": "zwei"}
 
 
 def test_every_field_is_classified_for_the_digest() -> None:

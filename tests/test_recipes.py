@@ -116,7 +116,7 @@ def test_a_few_shot_pool_is_k_images_a_class_and_none_that_scores(
     assert scoring.listing.classes == pool.listing.classes
     assert not set(pool.listing.ids) & set(scoring.listing.ids)
     assert not set(pool.sha256) & set(scoring.sha256)
-    assert leaks(pool, scoring) == []
+    assert leaks(pool, scoring.source, lambda count: None) == []
 
 
 def test_the_pool_is_in_the_manifest_by_id_and_hash_and_nothing_else_is_used(

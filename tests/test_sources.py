@@ -90,8 +90,16 @@ def test_a_class_that_is_not_there_is_told_with_the_nearest(caltech: str) -> Non
         opened(kind="folder", root=caltech, subset=["car"])
     with refused("source.subset: there is no class 5; the source has 5, from 0"):
         opened(kind="folder", root=caltech, subset=[5])
-    # What a copy of the data set lacks need not be renamed.
-    assert len(by_class(opened(kind="folder", root=caltech, classes={"platypus": "duck"}))) == 5
+    # What a copy of the data set lacks need not be renamed, but something must be.
+    assert (
+        len(by_class(opened(kind="folder", root=caltech, classes={"platypus": "duck", "Faces": "face"}))) == 5
+    )
+    with refused("source.classes: none of its classes is here; there are BACKGROUND_Google, Faces, "):
+        opened(kind="folder", root=caltech, classes={"platypus": "duck"})
+    with refused("class 1 is called 'a\\x1b[2Jb': a name must be there and printable"):
+        opened(kind="folder", root=caltech, classes={"Faces": "a\x1b[2Jb"})
+    with refused("class 1 is called ''"):
+        opened(kind="folder", root=caltech, classes={"Faces": ""})
 
 
 def test_a_deeper_folder_is_a_class_where_classes_names_it(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 # Photographs and drawings. Pillow knows more, and runs Ghostscript for some of them.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+_WIDE = {"F": "floating-point", "I": "32-bit"}
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 
 
@@ -26,7 +27,7 @@ def decode(raw: bytes, name: str) -> Image.Image:
     """
     try:
         with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
-            return _rgb(_eight_bits(ImageOps.exif_transpose(image)))
+            return _rgb(_eight_bits(ImageOps.exif_transpose(image), image.format))
     except MemoryError:
         raise
     except Exception as error:
@@ -34,10 +35,10 @@ def decode(raw: bytes, name: str) -> Image.Image:
         raise UnreadableImage(name, _reason(error)) from error
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
+def _eight_bits(image: Image.Image, form: str | None) -> Image.Image:
     """Sixteen-bit grey scaled down; Pillow would clip it to white."""
-    if image.mode == "F":
-        raise ValueError("its pixels are floating-point numbers, whose range nobody states")
+    if image.mode == "F" or (image.mode == "I" and form == "TIFF"):
+        raise ValueError(f"its pixels are {_WIDE[image.mode]} numbers, whose range nobody states")
     if not image.mode.startswith("I"):
         return image
     return Image.fromarray((np.clip(np.asarray(image), 0, 0xFFFF) >> 8).astype(np.uint8))

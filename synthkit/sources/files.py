@@ -44,6 +44,7 @@ class ImageFiles:
 
     def read(self, index: int) -> bytes:
         """The file."""
+        self.stamp(index)  # A pipe that is called x.jpg would be waited for.
         path = self.path(index)
         try:
             return Path(path).read_bytes()

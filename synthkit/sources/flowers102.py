@@ -61,7 +61,8 @@ def _numbers(root: Path, name: str, key: str, available_from: str) -> NDArray[np
     try:
         with path.open("rb") as stream:
             values: Any = loadmat(stream)[key]
-        return np.asarray(values).ravel().astype(np.int64)
+        with np.errstate(invalid="ignore"):
+            return np.asarray(values).ravel().astype(np.int64)
     except FileNotFoundError:
         raise SourceError(f"source.root: there is no {path}{get_it(available_from)}") from None
     except KeyError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,8 +89,7 @@ def _roots(config: HubSourceConfig) -> list[Path]:
 def _load(config: HubSourceConfig) -> Any:
     import datasets
 
-    if not sys.stderr.isatty():
-        datasets.disable_progress_bars()
+    _quieten()
     local = expanded(config.id)
     try:
         if local.exists():
@@ -101,6 +101,17 @@ def _load(config: HubSourceConfig) -> Any:
         # The loader, its builders and the Hub's client fail in ways of their own; the cause is kept.
         reason = " ".join(str(error).split())[:300].rstrip(".")
         raise SourceError(f"source.id: {config.id}: {reason}{_advice(reason, config)}") from error
+
+
+def _quieten() -> None:
+    """Libraries' warnings off, for what matters is in the error; bars only where someone looks."""
+    import datasets
+    import huggingface_hub
+
+    datasets.logging.set_verbosity(logging.CRITICAL)
+    huggingface_hub.logging.set_verbosity(logging.CRITICAL)
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
 
 
 def _advice(reason: str, config: HubSourceConfig) -> str:

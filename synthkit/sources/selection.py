@@ -67,6 +67,7 @@ def select(source: Source, config: SourceBase) -> Source:
         pool = _only(pool, in_shots(pool.listing, config.shots, config.trial))
     if config.limit_per_class is not None:
         pool = _only(pool, ranks(pool.listing, "limit/0") < config.limit_per_class)
+    _check_names(pool.listing.classes)
     return source if pool.listing is source.listing else pool
 
 
@@ -141,6 +142,14 @@ def _in_long_tail(listing: Listing, config: LongTail) -> NDArray[np.bool_]:
     if short:
         raise SourceError(f"source.long_tail: too few images: {_some(short)}; lower max_per_class")
     return ranks(listing, "long_tail/0") < wanted[listing.labels]
+
+
+def _check_names(names: Sequence[str]) -> None:
+    for label, name in enumerate(names):
+        if not name.strip() or not name.isprintable():
+            raise SourceError(
+                f"class {label} is called {name!r}: a name must be there and printable; rename it"
+            )
 
 
 def _not_empty(pool: Selected, field: str) -> Selected:
@@ -234,6 +243,11 @@ def _check_spelling(renames: dict[str, str | None], names: Collection[str]) -> N
         nearest = [] if name in names else difflib.get_close_matches(name, others, n=1, cutoff=0.8)
         if nearest:
             raise SourceError(f"source.classes: there is no class {name!r} (did you mean {nearest[0]}?)")
+    if not any(name in names for name in renames):
+        raise SourceError(
+            f"source.classes: none of its classes is here; there are {_some(sorted(names))}; "
+            "check source.root"
+        )
 
 
 def _check_known(wanted: Iterable[str], names: Collection[str], field: str) -> None:

@@ -1,0 +1,144 @@
+"""Images made again from a release alone: its recipe and records, the real images and the model.
+
+Nothing of the plan is needed: a record says everything that decides its image.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from synthkit.contents import Contents
+from synthkit.embeddings import compute, needed
+from synthkit.environment import changed, choose_device, describe
+from synthkit.errors import SourceError
+from synthkit.generators import load
+from synthkit.generators.checkpoint import locate
+from synthkit.image_maker import Draw, ImageMaker
+from synthkit.real_images import RealImages, read_all
+from synthkit.records import Listing, PlannedImage
+from synthkit.sources import open_source
+from synthkit.sources.selection import Selected
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from synthkit.manifest import Manifest
+    from synthkit.recipe import Recipe
+    from synthkit.records import Provenance
+    from synthkit.trace import Traced
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """An image made again: the file, and how far it is from the release's.
+
+    `psnr` is in dB over all channels, infinite for equal pixels; `largest` in grey levels; `share` of
+    values that differ, 0 to 1. `identical` says that the files are the same byte by byte.
+    """
+
+    key: str
+    image: bytes
+    identical: bool
+    psnr: float
+    largest: int
+    share: float
+
+
+class Replay:
+    """Everything that making images of a release again takes, on a device of this machine.
+
+    Raises SourceError if a real image is missing or has another content than its record says, and
+    GeneratorError if the model is another one.
+    """
+
+    def __init__(self, manifest: Manifest, recipe: Recipe, traced: Sequence[Traced], device: str) -> None:
+        self._traced = traced
+        device = choose_device(device)
+        self.differences = changed(manifest.environment, describe(device))
+        real = sources_of(manifest, recipe, [item.record for item in traced])
+        self._positions = {name: position for position, name in enumerate(real.listing.ids)}
+        checkpoint = locate(recipe.model)
+        generator = load(checkpoint, dtype=recipe.model.dtype, sampler=recipe.sampler, device=device)
+        embeddings = None
+        if needed(recipe):
+            every = np.arange(len(real.listing), dtype=np.int32)
+            embeddings = compute(real, every, generator, recipe.sampler.batch_size, lambda count: None)
+        # A folder may have another name here; its content is pinned.
+        named = replace(checkpoint, name=manifest.generator.name)
+        self._maker = ImageMaker(recipe, manifest.recipe_digest, real, named, generator, embeddings)
+        self._batch_size = recipe.sampler.batch_size
+
+    def run(self, advance: Callable[[int], None]) -> Iterator[Replayed]:
+        """Make the images, batch by batch, in the order that they were asked for."""
+        for start in range(0, len(self._traced), self._batch_size):
+            batch = self._traced[start : start + self._batch_size]
+            draws = [self._draw(item.record) for item in batch]
+            mixed = [self._maker.mix(draw) for draw in draws]
+            images = self._maker.generate(draws, mixed)
+            for item, draw, how, pixels in zip(batch, draws, mixed, images, strict=True):
+                yield compare(item, self._maker.finish(draw, how.mixing, pixels)[1])
+            advance(len(batch))
+
+    def _draw(self, record: Provenance) -> Draw:
+        sources = tuple(self._positions[source.id] for source in record.sources)
+        row = PlannedImage(int(record.key), record.label, sources, record.seed)
+        return Draw(row, record.attempt, record.rejected)
+
+
+def sources_of(manifest: Manifest, recipe: Recipe, records: Sequence[Provenance]) -> RealImages:
+    """The real images that some records name, each checked against its SHA-256.
+
+    Raises SourceError for one that is not there or has another content.
+    """
+    wanted = {source.id: source.sha256 for record in records for source in record.sources}
+    classes = tuple(item.name for item in manifest.classes)
+    if not wanted:
+        return RealImages.none(classes)
+    source = open_source(recipe.source)
+    known = {name: position for position, name in enumerate(source.listing.ids)}
+    missing = [name for name in wanted if name not in known]
+    if missing:
+        raise SourceError(
+            f"{len(missing)} real images of the release are not here, {missing[0]} for one; "
+            "point --set source.… to the data set of its recipe"
+        )
+    positions = np.array([known[name] for name in wanted])
+    listing = Listing(classes, tuple(wanted), source.listing.labels[positions])
+    real = read_all(
+        Selected(source, listing, positions), on_error="stop", contents=Contents(), advance=lambda count: None
+    )
+    for name, sha256 in zip(real.listing.ids, real.sha256, strict=True):
+        if wanted[name] != sha256:
+            raise SourceError(
+                f"{name} has sha256 {sha256[:16]}… here, {wanted[name][:16]}… when the release was made: "
+                "this is another image; get the original data set"
+            )
+    return real
+
+
+def compare(traced: Traced, image: bytes) -> Replayed:
+    """How far an image made again is from the release's."""
+    key = traced.record.key
+    if image == traced.image:
+        return Replayed(key, image, identical=True, psnr=float("inf"), largest=0, share=0.0)
+    before, now = (
+        np.asarray(Image.open(io.BytesIO(raw)).convert("RGB"), float) for raw in (traced.image, image)
+    )
+    if before.shape != now.shape:
+        return Replayed(key, image, identical=False, psnr=0.0, largest=255, share=1.0)
+    difference = np.abs(before - now)
+    error = float(np.mean(difference**2))
+    psnr = float("inf") if error == 0 else 10 * float(np.log10(255**2 / error))
+    share = float(np.mean(difference > 0))
+    return Replayed(key, image, identical=False, psnr=psnr, largest=int(difference.max()), share=share)
+
+
+def _pixels(image: bytes) -> NDArray[np.float64]:
+    return np.asarray(Image.open(io.BytesIO(image)).convert("RGB"), dtype=np.float64)
