@@ -22,7 +22,9 @@ _COLUMN = _SMALL + _GAP + _TILE + 18
 _LEFT = 150
 _TOP = 74
 _ROW = _TILE + 14
-_INK, _SOFT, _SYNTHETIC = (24, 28, 36), (110, 118, 130), (214, 92, 46)
+INK, SOFT, SYNTHETIC = (24, 28, 36), (110, 118, 130), (214, 92, 46)
+# Of the first and the second source, where a picture tells them apart.
+FIRST, SECOND = (46, 110, 190), (240, 170, 50)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,8 @@ def contact_sheet(title: str, subtitle: str, rows: Sequence[SampleRow]) -> bytes
     width = max(_LEFT + columns * _COLUMN + 12, 640)
     sheet = Image.new("RGB", (width, _TOP + len(rows) * _ROW + 10), "white")
     draw = ImageDraw.Draw(sheet)
-    draw.text((16, 14), title, fill=_INK, font=_font(22))
-    draw.text((16, 44), subtitle, fill=_SOFT, font=_font(14))
+    draw.text((16, 14), title, fill=INK, font=font(22))
+    draw.text((16, 44), subtitle, fill=SOFT, font=font(14))
     for number, row in enumerate(rows):
         _draw_row(sheet, draw, row, _TOP + number * _ROW)
     buffer = io.BytesIO()
@@ -65,19 +67,19 @@ def contact_sheet(title: str, subtitle: str, rows: Sequence[SampleRow]) -> bytes
 
 
 def _draw_row(sheet: Image.Image, draw: ImageDraw.ImageDraw, row: SampleRow, top: int) -> None:
-    draw.text((16, top + 26), drawable(row.name), fill=_INK, font=_font(17))
-    draw.text((16, top + 50), row.note, fill=_SOFT, font=_font(13))
+    draw.text((16, top + 26), drawable(row.name), fill=INK, font=font(17))
+    draw.text((16, top + 50), row.note, fill=SOFT, font=font(13))
     for column, example in enumerate(row.examples):
         left = _LEFT + column * _COLUMN
         offset = 0 if len(example.sources) > 1 else (_TILE - _SMALL) // 2
         for place, source in enumerate(example.sources):
-            sheet.paste(_fit(source, _SMALL), (left, top + offset + place * (_SMALL + _GAP)))
+            sheet.paste(fit(source, _SMALL), (left, top + offset + place * (_SMALL + _GAP)))
         at = left + _SMALL + _GAP
-        sheet.paste(_fit(example.image, _TILE), (at, top))
-        draw.rectangle((at - 2, top - 2, at + _TILE + 1, top + _TILE + 1), outline=_SYNTHETIC, width=2)
+        sheet.paste(fit(example.image, _TILE), (at, top))
+        draw.rectangle((at - 2, top - 2, at + _TILE + 1, top + _TILE + 1), outline=SYNTHETIC, width=2)
 
 
-def _fit(image: Image.Image, edge: int) -> Image.Image:
+def fit(image: Image.Image, edge: int) -> Image.Image:
     """The image in a square; small ones are enlarged smoothly, so that digits look like digits."""
     square = Image.new("RGB", (edge, edge), (236, 238, 241))
     scale = edge / max(image.size)
@@ -87,13 +89,14 @@ def _fit(image: Image.Image, edge: int) -> Image.Image:
     return square
 
 
-def drawable(name: str) -> str:
+def drawable(name: str, letters: int = 15) -> str:
     """The name as the built-in font can draw it: short, accents left out, other scripts as `?`."""
     plain = unicodedata.normalize("NFKD", name)
-    letters = "".join(c for c in plain if not unicodedata.combining(c))
-    drawable = letters.encode("ascii", "replace").decode()
-    return drawable if len(drawable) <= 15 else drawable[:13] + "..."
+    kept = "".join(c for c in plain if not unicodedata.combining(c))
+    text = kept.encode("ascii", "replace").decode()
+    return text if len(text) <= letters else f"{text[: letters - 2]}..."
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """The font that ships with Pillow: the same on every machine."""
     return ImageFont.load_default(size)

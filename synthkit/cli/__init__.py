@@ -1,0 +1,22 @@
+"""The command line: parse, call, print."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from synthkit import __version__
+from synthkit.cli import recipes, releases
+from synthkit.cli.shared import app
+
+__all__ = ["app", "recipes", "releases"]
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    if version:
+        print(f"synthkit {__version__}")
+        raise typer.Exit

@@ -1,0 +1,203 @@
+"""Commands that start from a recipe: build, plan, init, doctor, schema."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from synthkit.cli.shared import (
+    DeviceOption,
+    OutOption,
+    RecipeArgument,
+    SetOption,
+    app,
+    printable,
+    user_errors,
+)
+from synthkit.errors import RecipeError
+
+if TYPE_CHECKING:
+    from synthkit.make import Outcome
+    from synthkit.recipe import Recipe
+
+
+@app.command(
+    epilog="Examples: `synthkit build recipes/digits_lt_ecd.yaml` · "
+    "`synthkit build my.yaml --limit 64` (a preview) · "
+    "`synthkit build my.yaml --set sampler.guidance_scale=2.0 --out /data/releases`"
+)
+def build(
+    recipe: RecipeArgument,
+    override: SetOption = None,
+    out: OutOption = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="A preview of the first N images, in NAME-preview.", show_default=False
+        ),
+    ] = None,
+    device: DeviceOption = "auto",
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Make everything again; drop finished work.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a folder that this recipe did not make.")
+    ] = False,
+) -> None:
+    """Make a release from a recipe.
+
+    Stop it at any time (Ctrl-C): the same command goes on from the last finished shard. If the
+    release is there already and nothing changed, nothing is done.
+    """
+    with user_errors():
+        from synthkit.make import Options, make_release
+
+        options = Options(out=out, device=device, limit=limit, fresh=fresh, overwrite=overwrite)
+        _print_outcome(make_release(_load(recipe, override), options))
+
+
+@app.command(epilog="Examples: `synthkit plan recipes/digits_lt_ecd.yaml` · `synthkit plan my.yaml --json`")
+def plan(
+    recipe: RecipeArgument,
+    override: SetOption = None,
+    out: OutOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Show what a build would make, per class, without loading the model."""
+    with user_errors():
+        from synthkit.make import work_root
+        from synthkit.plan_report import as_table, summarise
+
+        summary = summarise(_load(recipe, override), work_root(out))
+        if as_json:
+            print(json.dumps(summary.to_json(), indent=2))
+        else:
+            _print_table(as_table(summary))
+
+
+@app.command(
+    epilog="Examples: `synthkit init my-flowers` (asks) · "
+    "`synthkit init my-flowers --set source.root=data/flowers --set target_per_class=500`"
+)
+def init(
+    name: Annotated[
+        str, typer.Argument(help="Name of the release; NAME.yaml is written.", show_default=False)
+    ],
+    override: SetOption = None,
+    kind: Annotated[
+        str, typer.Option(help="folder, listing, hub, coco, voc, flowers102 or digits.", show_default=False)
+    ] = "",
+) -> None:
+    """Begin a recipe: the template, commented, with your answers filled in.
+
+    On a terminal it asks for whatever no flag gives; elsewhere the template's values stay.
+    """
+    with user_errors():
+        from synthkit.init import check_name, write_recipe
+
+        path = Path(f"{name}.yaml")
+        check_name(path, name)
+        write_recipe(path, [f"name={name}", *_answers(override or [], kind)])
+        print(f"{path}: written. Next:")
+        for command in ("doctor", "plan", "build"):
+            print(f"  synthkit {command} {path}" + (" --limit 64" if command == "build" else ""))
+
+
+def _answers(given: list[str], kind: str) -> list[str]:
+    """The flags' answers, and on a terminal those to the questions that no flag answers."""
+    from synthkit.init import questions
+    from synthkit.source_config import SOURCES
+
+    answered = dict(item.partition("=")[::2] for item in given)
+    if kind and answered.get("source.kind", kind) != kind:
+        raise RecipeError(f"--kind {kind} and --set source.kind={answered['source.kind']}: give one of them")
+    kind = kind or answered.get("source.kind", "")
+    if "synthetic_per_class" in answered:
+        answered["target_per_class"] = ""
+    ask = sys.stdin.isatty()
+    if ask and not kind:
+        kind = typer.prompt(f"Where are the real images? ({', '.join(SOURCES)})", default="folder")
+    kind = kind or "folder"
+    asked = [
+        f"{question.field}={typer.prompt(question.meaning, default=question.default)}"
+        for question in (questions(kind) if ask else ())
+        if question.field not in answered
+    ]
+    others = [item for item in given if not item.startswith("source.kind=")]
+    return [f"source.kind={kind}", *asked, *others]
+
+
+@app.command(epilog="Example: `synthkit schema > recipes/recipe.schema.json`")
+def schema() -> None:
+    """Print the JSON Schema of recipes, which editors complete and check with."""
+    with user_errors():
+        from synthkit.recipe import json_schema
+
+        print(json.dumps(json_schema(), indent=2))
+
+
+@app.command(epilog="Examples: `synthkit doctor` · `synthkit doctor recipes/caltech101.yaml`")
+def doctor(
+    recipe: Annotated[
+        Path | None, typer.Argument(help="A recipe to examine as well.", show_default=False)
+    ] = None,
+    override: SetOption = None,
+    out: OutOption = None,
+) -> None:
+    """Show what this machine offers a build, and what would stop one.
+
+    With a recipe: whether its real images are there and can be read, whether its model is here or how
+    large its download is, and where to get what is missing.
+    """
+    with user_errors():
+        from synthkit.doctor import examine
+        from synthkit.doctor_recipe import examine_recipe
+        from synthkit.make import RELEASES, work_root
+
+        checks = list(examine(out or RELEASES))
+        if recipe is not None:
+            checks += examine_recipe(_load(recipe, override), out or RELEASES, work_root(out))
+        width = max(len(check.what) for check in checks)
+        marks = {"ok": "  ", "note": "! ", "stop": "x "}
+        for check in checks:
+            print(printable(f"{marks[check.verdict]}{check.what:<{width}}  {check.found}"))
+        if any(check.verdict == "stop" for check in checks):
+            print("A build would stop: see the lines marked x.", file=sys.stderr)
+            raise typer.Exit(1)
+
+
+def _load(path: Path, overrides: list[str] | None) -> Recipe:
+    from synthkit.recipe_file import load
+
+    return load(path, overrides or ())
+
+
+def _print_outcome(outcome: Outcome) -> None:
+    from synthkit.progress import duration
+
+    facts, images = outcome.facts, len(outcome.facts.plan)
+    if outcome.generated is None:
+        print(f"{outcome.release}: up to date, {images:,} images; nothing to do")
+        return
+    made = outcome.generated.images
+    rate = f", generating at {outcome.generated.rate:.1f} images/s" if made else ""
+    print(
+        f"{outcome.release}: {images:,} images in {facts.plan.shards} shard(s), "
+        f"{made:,} of them made now; {duration(outcome.seconds)} in all{rate}"
+    )
+    if facts.preview:
+        print(
+            f"This is a preview: {images:,} of {facts.planned:,} images; a release is built without --limit."
+        )
+    print(f"Look at {outcome.release / 'samples.png'}; check it with: synthkit verify {outcome.release}")
+
+
+def _print_table(table: object) -> None:
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else 120
+    Console(width=width, highlight=False).print(table)

@@ -1,0 +1,173 @@
+"""Commands that start from a release: verify, show, diff, replay."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path  # noqa: TC003 (typer reads the annotations)
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from synthkit.cli.shared import DeviceOption, ReleaseArgument, SetOption, app, printable, user_errors
+
+if TYPE_CHECKING:
+    from synthkit.replay import Replayed
+
+
+@app.command(epilog="Example: `synthkit verify releases/digits-lt-augcond`")
+def verify(
+    release: ReleaseArgument,
+    deep: Annotated[bool, typer.Option("--deep", help="Decode every image as well.")] = False,
+) -> None:
+    """Check every byte of a release, and that images, labels, records and manifest agree."""
+    with user_errors():
+        from synthkit.manifest import read_manifest
+        from synthkit.progress import progress
+        from synthkit.verify import verify_release
+
+        manifest = read_manifest(release)
+        total = sum(file.bytes for file in manifest.files)
+        with progress("verifying", total / 1e3, unit="kB") as advance:
+            faults = verify_release(release, manifest, lambda count: advance(count / 1e3), deep=deep)
+        for fault in faults:
+            print(printable(f"{release / fault.path}: {fault.reason}"), file=sys.stderr)
+        if faults:
+            print(
+                f"{release}: {len(faults)} fault(s); get it again, or build it with --fresh",
+                file=sys.stderr,
+            )
+            raise typer.Exit(1)
+        partial = f" (a preview of {manifest.partial.of:,})" if manifest.partial else ""
+        print(
+            f"{release}: {manifest.name} {manifest.version} is intact: {manifest.images:,} images{partial} "
+            f"in {len(manifest.shards)} shard(s), {len(manifest.files)} files, {total / 1e6:,.1f} MB"
+        )
+
+
+@app.command(
+    epilog="Examples: `synthkit show releases/digits-lt-augcond` · "
+    "`synthkit show releases/digits-lt-augcond 000000003 --picture history.png`"
+)
+def show(
+    release: ReleaseArgument,
+    key: Annotated[str | None, typer.Argument(help="The key of an image.", show_default=False)] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Draw the image's sources, its conditioning and itself side by side.",
+            show_default=False,
+        ),
+    ] = None,
+    override: SetOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Show what a release is, or where one of its images comes from."""
+    with user_errors():
+        from synthkit.errors import ReleaseError
+        from synthkit.manifest import read_manifest
+        from synthkit.show import as_text, history, summary
+        from synthkit.trace import read_recipe, trace
+
+        manifest = read_manifest(release)
+        recipe = read_recipe(release, override or ())
+        if key is None:
+            if picture is not None:
+                raise ReleaseError("--picture shows one image: name its key")
+            told = manifest.to_json().decode() if as_json else as_text(summary(manifest, recipe))
+            print(told if as_json else printable(told))
+            return
+        traced = trace(release, manifest, key)
+        if picture is not None:
+            from synthkit.history_picture import history_picture
+
+            picture.write_bytes(history_picture(manifest, recipe, traced))
+        told = traced.record.to_json().decode() if as_json else as_text(history(manifest, traced))
+        print(told if as_json else printable(told))
+
+
+@app.command(epilog="Example: `synthkit diff releases/digits-lt-augcond old/digits-lt-augcond --json`")
+def diff(
+    old: Annotated[Path, typer.Argument(help="The older release.", show_default=False)],
+    new: Annotated[Path, typer.Argument(help="The newer release.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Show what changed between two releases: recipe, versions, counts, images."""
+    with user_errors():
+        from synthkit.diff import as_text, difference
+        from synthkit.manifest import read_manifest
+        from synthkit.trace import read_recipe
+
+        before, after = ((path, read_manifest(path), read_recipe(path)) for path in (old, new))
+        found = difference(before, after)
+        print(json.dumps(found.to_json(), indent=2) if as_json else printable(as_text(found)))
+
+
+@app.command(
+    epilog="Examples: `synthkit replay releases/digits-lt-augcond 000000003` · "
+    "`synthkit replay releases/digits-lt-augcond --sample 32` · "
+    "`synthkit replay RELEASE 7 --set source.root=/data/flowers --out again`"
+)
+def replay(
+    release: ReleaseArgument,
+    keys: Annotated[list[str] | None, typer.Argument(help="Keys of images.", show_default=False)] = None,
+    sample: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="N images at random.", show_default=False)
+    ] = None,
+    override: SetOption = None,
+    device: DeviceOption = "auto",
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the images there.", show_default=False)
+    ] = None,
+) -> None:
+    """Make images of a release again and compare them, bit for bit.
+
+    It takes the release, the real images that the records name, and the model. Exits 1 if an image
+    is not identical.
+    """
+    with user_errors():
+        import random
+
+        from synthkit.errors import ReleaseError
+        from synthkit.manifest import read_manifest
+        from synthkit.progress import progress
+        from synthkit.records import key_of
+        from synthkit.replay import Replay
+        from synthkit.trace import read_recipe, trace
+
+        manifest = read_manifest(release)
+        wanted = list(keys or [])
+        if sample is not None:
+            drawn = random.sample(range(manifest.images), min(sample, manifest.images))
+            wanted += [key_of(index) for index in sorted(drawn)]
+        if not wanted:
+            raise ReleaseError("name keys, or give --sample N")
+        traced = [trace(release, manifest, key) for key in wanted]
+        run = Replay(manifest, read_recipe(release, override or ()), traced, device)
+        with progress("replaying", len(traced)) as advance:
+            done = list(run.run(advance))
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            for image in done:
+                (out / f"{image.key}.{manifest.extension}").write_bytes(image.image)
+        _print_replayed(done, run.differences)
+
+
+def _print_replayed(done: list[Replayed], differences: list[str]) -> None:
+    for image in done:
+        if image.identical:
+            print(f"{image.key}: identical")
+        elif image.largest == 0:
+            print(f"{image.key}: the same pixels in another file")
+        else:
+            print(
+                f"{image.key}: differs: PSNR {image.psnr:.1f} dB, {100 * image.share:.2g} % of values, "
+                f"by at most {image.largest} grey levels"
+            )
+    count = sum(image.identical for image in done)
+    print(f"{count:,} of {len(done):,} identical")
+    if differences:
+        print(f"this platform is another one: {', '.join(differences)}")
+    if count < len(done):
+        raise typer.Exit(1)

@@ -1,0 +1,82 @@
+"""What all commands share: the application, options, and how errors become one line and exit code 1."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from synthkit.errors import SynthkitError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+app = typer.Typer(
+    name="synthkit",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Turn a small, unbalanced set of real images into a synthetic training set in which every image "
+    "can be traced and made again.",
+    epilog="Start with: `synthkit build recipes/digits_lt_ecd.yaml`",
+)
+
+RecipeArgument = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show_default=False)]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="FIELD=VALUE", help="Override a field, e.g. conditioning.method=dropout. Repeatable."
+    ),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        help="Put the release in DIR/NAME and the work in DIR/.synthkit. Default: releases and .synthkit.",
+        show_default=False,
+    ),
+]
+ReleaseArgument = Annotated[Path, typer.Argument(help="The release folder.", show_default=False)]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+DEBUG = "SYNTHKIT_DEBUG"
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """One line for whatever goes wrong by the user's or the machine's doing."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
+    except (SynthkitError, OSError) as error:
+        if os.environ.get(DEBUG) == "1":
+            raise
+        print(f"error: {printable(_one_line(error))}", file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
+def printable(text: str) -> str:
+    """Text from files that may be hostile, without anything that a terminal obeys."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
+def _one_line(error: Exception) -> str:
+    if not isinstance(error, OSError):
+        return str(error)
+    what = f"{error.filename}: " if error.filename else ""
+    reason = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"{what}{reason}; finished shards are kept: make room and run the same command again"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{what}{reason}; choose a folder you may write to with --out"
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return f"{what}is not a folder; choose another --out"
+    return f"{what}{reason}"

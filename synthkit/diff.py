@@ -1,0 +1,157 @@
+"""What changed between two releases: recipe, environment, counts, images."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from synthkit.environment import changed
+from synthkit.errors import ReleaseError
+from synthkit.verify import RECORDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from synthkit.manifest import Manifest
+    from synthkit.recipe import Recipe
+
+_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Everything that differs; keys of images are those of the newer release, or of the older if removed.
+
+    An image is the same if its file is; `changed` has the same key and another file.
+    """
+
+    versions: tuple[str, str]
+    recipe: dict[str, tuple[Any, Any]]
+    environment: list[str]
+    classes: dict[str, tuple[int, int]]
+    same: int
+    added: list[str]
+    removed: list[str]
+    changed: list[str]
+    changed_fields: dict[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """For machines."""
+        return asdict(self)
+
+    @property
+    def nothing(self) -> bool:
+        """Whether the releases are the same in all that is compared."""
+        return not (
+            self.recipe or self.environment or self.classes or self.added or self.removed or self.changed
+        )
+
+
+def difference(old: tuple[Path, Manifest, Recipe], new: tuple[Path, Manifest, Recipe]) -> Difference:
+    """Compare two releases by their manifests, recipes and records. Raises ReleaseError if unreadable."""
+    recipes = [dict(_flat(item[2].model_dump(mode="json"))) for item in (old, new)]
+    fields = sorted(recipes[0].keys() | recipes[1].keys())
+    counts = [{item.name: item.synthetic for item in release[1].classes} for release in (old, new)]
+    before, after = _table(old[0]), _table(new[0])
+    images = _images(before, after)
+    return Difference(
+        versions=(f"{old[1].name} {old[1].version}", f"{new[1].name} {new[1].version}"),
+        recipe={
+            field: (recipes[0].get(field), recipes[1].get(field))
+            for field in fields
+            if recipes[0].get(field) != recipes[1].get(field)
+        },
+        environment=changed(old[1].environment, new[1].environment),
+        classes={
+            name: (counts[0].get(name, 0), counts[1].get(name, 0))
+            for name in sorted(counts[0].keys() | counts[1].keys())
+            if counts[0].get(name, 0) != counts[1].get(name, 0)
+        },
+        changed_fields=_changed_fields(before, after, images["changed"]),
+        same=len(images["same"]),
+        added=images["added"],
+        removed=images["removed"],
+        changed=images["changed"],
+    )
+
+
+def as_text(found: Difference) -> str:
+    """For people: one line for everything that differs."""
+    lines = [f"{found.versions[0]} -> {found.versions[1]}"]
+    lines += [f"  recipe {name}: {_said(a)} -> {_said(b)}" for name, (a, b) in found.recipe.items()]
+    lines += [f"  made with {text}" for text in found.environment]
+    lines += [f"  class {name}: {a:,} -> {b:,} images" for name, (a, b) in _some(found.classes)]
+    total = found.same + len(found.changed)
+    lines.append(
+        f"  images: {found.same:,} the same, {len(found.changed):,} changed, {len(found.added):,} added, "
+        f"{len(found.removed):,} removed (of {total + len(found.removed):,} before)"
+    )
+    for what in ("added", "removed", "changed"):
+        keys = getattr(found, what)
+        if keys:
+            lines.append(f"    {what}: {', '.join(keys[:_SHOWN])}{' …' if len(keys) > _SHOWN else ''}")
+    if found.changed_fields:
+        counted = ", ".join(f"{name} ({count:,})" for name, count in found.changed_fields.items())
+        lines.append(f"    changed in: {counted}")
+    return "\n".join(lines)
+
+
+def _said(value: Any) -> str:
+    return "nothing" if value is None else str(value)
+
+
+def _some(classes: dict[str, tuple[int, int]]) -> Iterator[tuple[str, tuple[int, int]]]:
+    shown = list(classes.items())
+    yield from shown[: 2 * _SHOWN]
+    if len(shown) > 2 * _SHOWN:
+        rest = shown[2 * _SHOWN :]
+        yield f"… and {len(rest)} more", (sum(a for _, (a, _) in rest), sum(b for _, (_, b) in rest))
+
+
+def _flat(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in data.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        elif value is not None:
+            yield f"{prefix}{key}", value
+
+
+def _table(release: Path) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(release / RECORDS)
+    except (OSError, pa.ArrowException) as error:
+        raise ReleaseError(f"{release / RECORDS}: cannot be read: {' '.join(str(error).split())}") from None
+
+
+def _images(before: pa.Table, after: pa.Table) -> dict[str, list[str]]:
+    old, new = (
+        dict(zip(table["key"].to_pylist(), table["image_sha256"].to_pylist(), strict=True))
+        for table in (before, after)
+    )
+    return {
+        "same": [key for key in new if old.get(key) == new[key]],
+        "added": [key for key in new if key not in old],
+        "removed": [key for key in old if key not in new],
+        "changed": [key for key in new if key in old and old[key] != new[key]],
+    }
+
+
+def _changed_fields(before: pa.Table, after: pa.Table, keys: list[str]) -> dict[str, int]:
+    """Of the images that changed, how many differ in which field of their record."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    wanted = pa.array(keys, pa.string())
+    old, new = (table.filter(pc.is_in(table["key"], wanted)).sort_by("key") for table in (before, after))
+    counts = {
+        name: sum(a != b for a, b in zip(old[name].to_pylist(), new[name].to_pylist(), strict=True))
+        for name in after.column_names
+        if name in before.column_names
+    }
+    return {name: count for name, count in counts.items() if count and name != "image_sha256"}
