@@ -15,6 +15,7 @@ import yaml
 from PIL import Image
 
 from synthkit.card import render_card
+from synthkit.croissant import CROISSANT, render_croissant
 from synthkit.errors import BuildError, ReleaseError
 from synthkit.manifest import (
     MANIFEST,
@@ -163,8 +164,11 @@ def _write_into(folder: Path, facts: Facts, workspace: Workspace) -> None:
     manifest = _manifest(facts, workspace.environment(), files, example)
     (folder / SAMPLES).write_bytes(_sheet(folder, facts, manifest))
     (folder / CARD).write_bytes(render_card(manifest, example).encode())
-    others = [file_facts(folder, path) for path in (parquet, *(folder / n for n in (RECIPE, SAMPLES, CARD)))]
-    every = sorted([*files, *others], key=lambda file: file.path)
+    data = sorted([*files, file_facts(folder, parquet)], key=lambda file: file.path)
+    described = manifest.model_copy(update={"files": data})
+    (folder / CROISSANT).write_bytes(render_croissant(described))
+    others = [file_facts(folder, folder / name) for name in (RECIPE, SAMPLES, CARD, CROISSANT)]
+    every = sorted([*data, *others], key=lambda file: file.path)
     (folder / MANIFEST).write_bytes(manifest.model_copy(update={"files": every}).sealed().to_json())
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from synthkit.manifest import FileFacts, Manifest
 
 RECORDS = f"provenance/{SPLIT}.parquet"
-_REQUIRED = ("README.md", RECORDS, "recipe.yaml", "samples.png")
+_REQUIRED = ("README.md", "croissant.json", RECORDS, "recipe.yaml", "samples.png")
 # What git, DVC and the Hub's client keep beside the files of a copy.
 _THEIRS = frozenset({".git", ".gitattributes", ".gitignore", ".cache", ".dvc", ".huggingface"})
 _CHUNK = 1 << 20
