@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 
 def needed(recipe: Recipe) -> bool:
-    """Whether a recipe's method conditions on embeddings of whole real images."""
+    """Whether a recipe's method conditions on embeddings of whole real images, or a gate compares them."""
     method = METHODS[recipe.conditioning.method]
-    return method.sources > 0 and method.pixels is None
+    conditions = method.sources > 0 and method.pixels is None
+    return conditions or (recipe.filters is not None and recipe.filters.compare)
 
 
 def embed(

@@ -74,7 +74,7 @@ class ImageMaker:
             first, second = (self.real.load(position) for position in sources)
             pixels, mixing = method.pixels(first, second, alpha=alpha, rng=rng)
             return Mixed(Image.fromarray(pixels), None, mixing)
-        if self.embeddings is None:
+        if self.embeddings is None or not sources:
             return Mixed(None, np.zeros(self.generator.embedding_size, np.float32), Mixing())
         if method.embeddings is not None:
             first_e, second_e = self.embeddings[list(sources)]

@@ -13,6 +13,7 @@ from synthkit.contents import FILE, open_contents
 from synthkit.embeddings import embed, needed
 from synthkit.environment import choose_device, describe
 from synthkit.errors import SourceError
+from synthkit.filters import make_judge
 from synthkit.generators import load
 from synthkit.generators.checkpoint import locate
 from synthkit.image_maker import ImageMaker
@@ -181,13 +182,20 @@ def _builder(facts: Facts, workspace: Workspace, device: str) -> ShardBuilder:
     generator.embed_prompts([recipe.prompt_for(name) for name in names])
     embeddings = None
     if needed(recipe):
-        positions = np.unique(plan.pairs[:, : plan.sources])
+        # A gate may compare with any real image.
+        gated = recipe.filters is not None and recipe.filters.compare
+        positions = (
+            np.arange(len(real.listing), dtype=np.int32)
+            if gated
+            else np.unique(plan.pairs[:, : plan.sources])
+        )
         with progress("embedding real images", len(positions)) as advance:
             embeddings = embed(
                 real, positions, generator, workspace.embeddings, recipe.sampler.batch_size, advance
             )
     maker = ImageMaker(recipe, facts.digest, real, facts.checkpoint, generator, embeddings)
-    return ShardBuilder(plan, maker, workspace.shards)
+    judge = make_judge(recipe.filters, real.listing, generator, embeddings) if recipe.filters else None
+    return ShardBuilder(plan, maker, judge, workspace.shards)
 
 
 def _log_entry(facts: Facts, workspace: Workspace, generated: Generated) -> dict[str, Any]:

@@ -95,6 +95,31 @@ class SkippedFacts(_Facts):
     reason: str
 
 
+class FilterFacts(_Facts):
+    """What the quality gates did: images drawn more than once, draws rejected by which gate.
+
+    `kept_although_rejected` images failed every draw that the recipe allows.
+    """
+
+    redrawn: int
+    rejected_draws: int
+    kept_although_rejected: int
+    reasons: dict[str, int]
+
+
+class AuditFacts(_Facts):
+    """What `synthkit audit` found: images suspected to copy a real one; audit.json has the pairs."""
+
+    images: int
+    pool: int
+    held_out: int
+    similarity: float
+    distance: int
+    suspected: int
+    suspected_of_held_out: int
+    exact: int
+
+
 class Partial(_Facts):
     """A preview: the first images of a release that has more."""
 
@@ -127,6 +152,8 @@ class Manifest(_Facts):
     extension: Literal["png", "jpg", "webp"]
     classes: list[ClassFacts]
     skipped: list[SkippedFacts]
+    filters: FilterFacts | None = None
+    audit: AuditFacts | None = None
     environment: dict[str, str]
     files: list[FileFacts]
     seal: str = Field("", description="SHA-256 of the manifest with this field empty.")

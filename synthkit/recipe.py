@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from synthkit.conditioning import METHODS
+from synthkit.filter_config import Filters
 from synthkit.records import FORMAT_VERSION
 from synthkit.source_config import Section, SourceConfig
 
@@ -23,7 +24,7 @@ IN_DIGEST = ("name", "prompt", "target_per_class", "conditioning", "model.dtype"
 BY_CONTENT = ("source", "model.id", "model.revision")
 NOT_DATA = ("version", "summary", "license", "hub")
 # Fields that came later enter the digest only where they are used: older recipes keep theirs.
-IN_DIGEST_IF_SET = ("synthetic_per_class",)
+IN_DIGEST_IF_SET = ("synthetic_per_class", "filters")
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,95}$"
 SEMVER = r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$"
@@ -157,6 +158,9 @@ class Recipe(Section):
     conditioning: Conditioning = Field(Conditioning(), description="How the conditioning is augmented.")
     model: Model = Field(description="The image generator.")
     sampler: Sampler = Field(Sampler(), description="How the generator is sampled.")
+    filters: Filters | None = Field(
+        None, description="Quality gates: which draws are rejected and drawn again."
+    )
     seed: int = Field(0, ge=0, lt=2**63, description="The seed that every image's own seed is derived from.")
     output: Output = Field(Output(), description="How the images are written.")
     hub: Hub = Field(Hub(), description="The Hub repository that the release is meant for.")

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from synthkit.manifest import (
     MANIFEST,
     ClassFacts,
     FileFacts,
+    FilterFacts,
     GeneratorFacts,
     Manifest,
     Partial,
@@ -127,10 +129,37 @@ def check_replaceable(target: Path, facts: Facts) -> None:
 
 def write_release(target: Path, facts: Facts, workspace: Workspace) -> None:
     """Write a release beside its place, then put it there in one step."""
-    new, old, trash = (_beside(target, what) for what in ("new", "old", "trash"))
-    for leftover in (new, trash):
-        shutil.rmtree(leftover, ignore_errors=True)
+    new = _begin(target)
     _write_into(new, facts, workspace)
+    _put(new, target)
+
+
+def amend(target: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
+    """Add files to a release, or replace some, and seal it again; in one step, or not at all."""
+    new = _begin(target)
+    kept = [file for file in manifest.files if file.path not in files]
+    for file in kept:
+        place = new / file.path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _link(target / file.path, place)
+    for name, content in files.items():
+        (new / name).write_bytes(content)
+    every = sorted([*kept, *(file_facts(new, new / name) for name in files)], key=lambda file: file.path)
+    (new / MANIFEST).write_bytes(manifest.model_copy(update={"files": every}).sealed().to_json())
+    _put(new, target)
+
+
+def _begin(target: Path) -> Path:
+    """An empty folder beside a release, what was left of an earlier attempt removed."""
+    new = _beside(target, "new")
+    for leftover in (new, _beside(target, "trash")):
+        shutil.rmtree(leftover, ignore_errors=True)
+    new.mkdir(parents=True)
+    return new
+
+
+def _put(new: Path, target: Path) -> None:
+    old, trash = _beside(target, "old"), _beside(target, "trash")
     if target.is_symlink() or target.is_file():
         target.unlink()
     if target.exists():
@@ -151,7 +180,7 @@ def restore(target: Path) -> None:
 
 
 def _write_into(folder: Path, facts: Facts, workspace: Workspace) -> None:
-    (folder / "data").mkdir(parents=True)
+    (folder / "data").mkdir()
     (folder / "provenance").mkdir()
     finished = workspace.finished(facts.plan.shards)
     shards = [finished[shard] for shard in range(facts.plan.shards)]
@@ -162,6 +191,8 @@ def _write_into(folder: Path, facts: Facts, workspace: Workspace) -> None:
     (folder / RECIPE).write_bytes(facts.recipe_yaml)
     example = _first_record(folder, facts)
     manifest = _manifest(facts, workspace.environment(), files, example)
+    if facts.recipe.filters is not None:
+        manifest = manifest.model_copy(update={"filters": _filter_facts(parquet)})
     (folder / SAMPLES).write_bytes(_sheet(folder, facts, manifest))
     (folder / CARD).write_bytes(render_card(manifest, example).encode())
     data = sorted([*files, file_facts(folder, parquet)], key=lambda file: file.path)
@@ -173,14 +204,18 @@ def _write_into(folder: Path, facts: Facts, workspace: Workspace) -> None:
 
 
 def _place_shard(folder: Path, shards_folder: Path, shard: ShardFacts) -> FileFacts:
-    source, target = shards_folder / shard.name, folder / "data" / shard.name
+    _link(shards_folder / shard.name, folder / "data" / shard.name)
+    return FileFacts(path=f"data/{shard.name}", bytes=shard.bytes, sha256=shard.sha256, images=shard.images)
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same file under another name, or a copy where there can be none."""
     try:
         os.link(source, target)
     except OSError as error:
         if error.errno not in (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK):
             raise
         shutil.copyfile(source, target)
-    return FileFacts(path=f"data/{shard.name}", bytes=shard.bytes, sha256=shard.sha256, images=shard.images)
 
 
 def _collect_records(target: Path, tars: Sequence[Path]) -> None:
@@ -221,6 +256,21 @@ def _manifest(
         skipped=[SkippedFacts(id=item.id, reason=item.reason) for item in real.skipped],
         environment=environment,
         files=files,
+    )
+
+
+def _filter_facts(parquet: Path) -> FilterFacts:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(parquet, columns=["attempt", "rejected"])
+    attempts, rejected = table["attempt"].to_pylist(), table["rejected"].to_pylist()
+    # One draw can fail several gates: "blank: …; near-copy: …".
+    reasons = Counter(reason.split(":")[0] for row in rejected for draw in row for reason in draw.split("; "))
+    return FilterFacts(
+        redrawn=sum(attempt > 0 for attempt in attempts),
+        rejected_draws=sum(map(len, rejected)),
+        kept_although_rejected=sum(len(row) > n for row, n in zip(rejected, attempts, strict=True)),
+        reasons=dict(sorted(reasons.items())),
     )
 
 

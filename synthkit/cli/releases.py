@@ -12,6 +12,7 @@ import typer
 from synthkit.cli.shared import DeviceOption, ReleaseArgument, SetOption, app, printable, user_errors
 
 if TYPE_CHECKING:
+    from synthkit.audit import Audit
     from synthkit.replay import Replayed
 
 
@@ -152,6 +153,52 @@ def replay(
             for image in done:
                 (out / f"{image.key}.{manifest.extension}").write_bytes(image.image)
         _print_replayed(done, run.differences)
+
+
+@app.command(
+    epilog="Examples: `synthkit audit releases/digits-lt-augcond` · "
+    "`synthkit audit RELEASE --similarity 0.95 --set source.root=/data/flowers`"
+)
+def audit(
+    release: ReleaseArgument,
+    similarity: Annotated[
+        float, typer.Option(min=0, max=1, help="Cosine similarity from which on a pair is suspected.")
+    ] = 0.98,
+    distance: Annotated[
+        int, typer.Option(min=0, max=64, help="Bits in which the perceptual hashes of a pair may differ.")
+    ] = 2,
+    override: SetOption = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Look for copies of real images in a release, and put the result in its card.
+
+    Compares every synthetic image with the real ones that it was made from and those held out, by the
+    model's embeddings, perceptual and exact hashes. Adds audit.json and audit.png to the release.
+    """
+    with user_errors():
+        from synthkit.audit import Limits
+        from synthkit.audit_release import audit_release
+        from synthkit.manifest import read_manifest
+
+        manifest = read_manifest(release)
+        found = audit_release(release, manifest, override or (), device, Limits(similarity, distance))
+        _print_audit(release, found)
+
+
+def _print_audit(release: Path, found: Audit) -> None:
+    print("similarity  bits  suspected  synthetic  real")
+    for pair in found.pairs[:10]:
+        suspected = "exact" if pair.exact else "yes" if pair.suspected else "no"
+        source = ", its source" if pair.source else ""
+        line = f"{pair.similarity:10.3f}  {pair.distance:4}  {suspected:9}  {pair.key}  {pair.real}"
+        print(printable(f"{line} ({pair.part}{source})"))
+    median, real = found.synthetic_to_real.get("0.5"), found.real_to_real.get("0.5")
+    print(f"median similarity to the nearest real image: {median}; of real images to each other: {real}")
+    print(
+        f"{release}: {found.suspected:,} of {found.images:,} suspected copies, {found.exact:,} exact, "
+        f"{found.suspected_of_held_out:,} nearest to a held-out image; "
+        f"look at {release / 'audit.png'}"
+    )
 
 
 def _print_replayed(done: list[Replayed], differences: list[str]) -> None:
