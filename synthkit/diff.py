@@ -100,7 +100,7 @@ def as_text(found: Difference) -> str:
 
 
 def _said(value: Any) -> str:
-    return "nothing" if value is None else str(value)
+    return "nothing" if value in (None, "") else str(value)
 
 
 def _some(classes: dict[str, tuple[int, int]]) -> Iterator[tuple[str, tuple[int, int]]]:
@@ -124,7 +124,13 @@ def _table(release: Path) -> pa.Table:
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(release / RECORDS)
+        table = pq.read_table(release / RECORDS)
+        missing = {"key", "image_sha256"} - set(table.column_names)
+        if missing:
+            raise pa.ArrowInvalid(f"it has no column {missing.pop()}")
+        if len(table["key"].unique()) != len(table):
+            raise pa.ArrowInvalid("it names an image twice")
+        return table
     except (OSError, pa.ArrowException) as error:
         raise ReleaseError(f"{release / RECORDS}: cannot be read: {' '.join(str(error).split())}") from None
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path, PurePath
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from synthkit.errors import RecipeError
+from synthkit.hashing import sha256_of
 from synthkit.source_config import Section
 
 
@@ -26,12 +30,54 @@ class NearCopy(Section):
     )
 
 
+class ClassifierConfig(Section):
+    """A timm network that was trained on the same classes, in the same order."""
+
+    network: str = Field(min_length=1, description="The network, by timm's name: resnet18 …")
+    checkpoint: str = Field(min_length=1, description="Its weights, a safetensors file.")
+    sha256: str | None = Field(
+        None,
+        pattern="^[0-9a-f]{64}$",
+        description="The SHA-256 that the file must have; a release states it.",
+    )
+
+    @property
+    def path(self) -> Path:
+        """Where the weights are."""
+        return Path(os.path.expanduser(self.checkpoint))  # noqa: PTH111
+
+    def content(self) -> str:
+        """The SHA-256 of the weights. Raises RecipeError if there is no such file."""
+        try:
+            return sha256_of(self.path)
+        except OSError as error:
+            reason = error.strerror or "cannot be read"
+            raise RecipeError(
+                f"filters.label_agreement.classifier.checkpoint: {self.checkpoint}: {reason}"
+            ) from None
+
+
 class LabelAgreement(Section):
-    """Rejects images that look like another class: nearest class means of f(x) over the real images."""
+    """Rejects images that look like another class.
+
+    To whom: the nearest class means of f(x) over the real images, or a classifier.
+    """
 
     max_rank: int = Field(
         1, ge=1, description="The class must be among this many nearest; 1: it must be the nearest."
     )
+    classifier: ClassifierConfig | None = Field(
+        None, description="Ask this classifier instead of the class means of the model's embeddings."
+    )
+    min_probability: float = Field(
+        0.0, ge=0, lt=1, description="Least probability that the classifier gives to the class."
+    )
+
+    @model_validator(mode="after")
+    def _probabilities_are_a_classifiers(self) -> Self:
+        if self.min_probability and self.classifier is None:
+            raise ValueError("min_probability is a classifier's: name one, or remove it")
+        return self
 
 
 class Filters(Section):
@@ -55,4 +101,19 @@ class Filters(Section):
     @property
     def compare(self) -> bool:
         """Whether a filter looks at embeddings."""
-        return self.near_copy is not None or self.label_agreement is not None
+        by_means = self.label_agreement is not None and self.label_agreement.classifier is None
+        return self.near_copy is not None or by_means
+
+    @property
+    def classifier(self) -> ClassifierConfig | None:
+        """The classifier that judges labels, if one does."""
+        return self.label_agreement.classifier if self.label_agreement else None
+
+    def pinned(self) -> Self:
+        """The same with the classifier named by its content, and no folder of this machine."""
+        if self.label_agreement is None or self.classifier is None:
+            return self
+        sha256 = self.classifier.sha256 or self.classifier.content()
+        named = {"sha256": sha256, "checkpoint": PurePath(self.classifier.checkpoint).name}
+        agreement = {"classifier": self.classifier.model_copy(update=named)}
+        return self.model_copy(update={"label_agreement": self.label_agreement.model_copy(update=agreement)})

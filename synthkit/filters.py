@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from synthkit.filter_config import Filters
+    from synthkit.classifier import Classifier
+    from synthkit.filter_config import Filters, LabelAgreement, NearCopy
     from synthkit.generators import Generator
     from synthkit.image_maker import Draw
     from synthkit.records import Listing
@@ -32,55 +33,69 @@ class Judge:
     generator: Generator
     real: NDArray[np.float32]
     means: NDArray[np.float32]
+    classifier: Classifier | None = None
 
     def reasons(self, draws: Sequence[Draw], images: NDArray[np.uint8]) -> list[str]:
         """Of each image, (N, H, W, 3) uint8, why it is rejected; empty if it is not."""
-        embeddings = None
-        if self.filters.compare:
-            embeddings = unit(self.generator.embed_images([Image.fromarray(image) for image in images]))
-        reasons = []
-        for place, (draw, image) in enumerate(zip(draws, images, strict=True)):
-            embedding = None if embeddings is None else embeddings[place]
-            reasons.append("; ".join(self._reasons(draw, image, embedding)))
-        return reasons
+        pictures = [Image.fromarray(image) for image in images]
+        nothing = [None] * len(pictures)
+        embeddings = unit(self.generator.embed_images(pictures)) if self.filters.compare else nothing
+        scores = self.classifier.probabilities(pictures) if self.classifier else nothing
+        rows = zip(draws, images, embeddings, scores, strict=True)
+        return ["; ".join(self._reasons(*row)) for row in rows]
 
     def _reasons(
-        self, draw: Draw, image: NDArray[np.uint8], embedding: NDArray[np.float32] | None
+        self,
+        draw: Draw,
+        image: NDArray[np.uint8],
+        embedding: NDArray[np.float32] | None,
+        scores: NDArray[np.float32] | None,
     ) -> Iterator[str]:
-        filters = self.filters
-        if filters.blank is not None:
-            deviation = grey_deviation(image)
-            if deviation < filters.blank.min_deviation:
-                yield f"blank: deviation {deviation:.2f}"
-        if embedding is None:
+        blank = self.filters.blank
+        if blank is not None and (deviation := grey_deviation(image)) < blank.min_deviation:
+            yield f"blank: deviation {deviation:.2f}"
+        if embedding is not None and self.filters.near_copy is not None:
+            yield from self._copied(draw, embedding, self.filters.near_copy)
+        if self.filters.label_agreement is None:
             return
-        if filters.near_copy is not None:
-            among = list(draw.row.sources) if filters.near_copy.among == "sources" else range(len(self.real))
-            if len(among):
-                similarities = self.real[among] @ embedding
-                nearest = int(np.argmax(similarities))
-                if similarities[nearest] > filters.near_copy.max_similarity:
-                    name = self.listing.ids[among[nearest]]
-                    yield f"near-copy: similarity {similarities[nearest]:.3f} to {name}"
-        if filters.label_agreement is not None:
-            agreement = self.means @ embedding
-            rank = 1 + int((agreement > agreement[draw.row.label]).sum())
-            if rank > filters.label_agreement.max_rank:
-                nearest_class = self.listing.classes[int(agreement.argmax())]
-                yield f"label-agreement: rank {rank}, nearest is {nearest_class}"
+        if scores is None and embedding is not None:
+            scores = self.means @ embedding
+        if scores is not None:
+            yield from self._mistaken(draw, scores, self.filters.label_agreement)
+
+    def _copied(self, draw: Draw, embedding: NDArray[np.float32], gate: NearCopy) -> Iterator[str]:
+        among = np.array(draw.row.sources) if gate.among == "sources" else np.arange(len(self.real))
+        if not len(among):
+            return
+        similarities = self.real[among] @ embedding
+        nearest = int(np.argmax(similarities))
+        if similarities[nearest] > gate.max_similarity:
+            yield f"near-copy: similarity {similarities[nearest]:.3f} to {self.listing.ids[among[nearest]]}"
+
+    def _mistaken(self, draw: Draw, scores: NDArray[np.float32], gate: LabelAgreement) -> Iterator[str]:
+        label = draw.row.label
+        rank = 1 + int((scores > scores[label]).sum())
+        if rank > gate.max_rank:
+            yield f"label-agreement: rank {rank}, nearest is {self.listing.classes[int(scores.argmax())]}"
+        elif scores[label] < gate.min_probability:
+            yield f"label-agreement: probability {scores[label]:.3f}"
 
 
 def make_judge(
-    filters: Filters, listing: Listing, generator: Generator, embeddings: NDArray[np.float32] | None
+    filters: Filters,
+    listing: Listing,
+    generator: Generator,
+    embeddings: NDArray[np.float32] | None,
+    classifier: Classifier | None,
 ) -> Judge:
     """The judge over a pool whose (N, D) embeddings are known, where a gate compares with them."""
-    if embeddings is None:
+    if embeddings is None or not filters.compare:
         nothing = np.zeros((0, generator.embedding_size), dtype=np.float32)
-        return Judge(filters, listing, generator, nothing, nothing)
+        return Judge(filters, listing, generator, nothing, nothing, classifier)
     real = unit(embeddings)
     sums = np.zeros((len(listing.classes), real.shape[1]), dtype=np.float64)
     np.add.at(sums, listing.labels, real)
-    return Judge(filters, listing, generator, real, unit(sums.astype(np.float32)))
+    return Judge(filters, listing, generator, real, unit(sums.astype(np.float32)), classifier)
 
 
 def unit(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:

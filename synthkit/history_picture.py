@@ -17,6 +17,7 @@ from synthkit.conditioning import METHODS, Stream, attempt_seed, drop, stream
 from synthkit.generators.checkpoint import find_local
 from synthkit.replay import sources_of
 from synthkit.samples import FIRST, INK, SECOND, SOFT, SYNTHETIC, drawable, fit, font
+from synthkit.sources.decoding import decode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,11 +40,14 @@ class _Panel(NamedTuple):
 
 
 def history_picture(manifest: Manifest, recipe: Recipe, traced: Traced) -> bytes:
-    """The picture as a PNG file. Raises SourceError if a real source is not here as it was."""
+    """The picture as a PNG file.
+
+    Raises SourceError if a real source is not here as it was, or the synthetic image is no image.
+    """
     record = traced.record
     real = sources_of(manifest, recipe, [record])
     panels = [*_sources(record, real), *_conditioning(recipe, record, real)]
-    result = Image.open(io.BytesIO(traced.image))
+    result = decode(traced.image, record.key)
     panels.append(_Panel("synthetic", f"{record.class_name}, seed {record.seed}", result, SYNTHETIC))
     width = _GAP + len(panels) * (_TILE + _GAP)
     sheet = Image.new("RGB", (max(width, 560), _TOP + _TILE + 60), "white")

@@ -26,7 +26,11 @@ from synthkit.sources import held_out, open_source
 from synthkit.work import WORK_FOLDER, Workspace, locked, rate_key
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from synthkit.build import ShardBuilder
+    from synthkit.filters import Judge
+    from synthkit.generators import Generator
     from synthkit.recipe import Recipe
 
 RELEASES = Path("releases")
@@ -194,8 +198,23 @@ def _builder(facts: Facts, workspace: Workspace, device: str) -> ShardBuilder:
                 real, positions, generator, workspace.embeddings, recipe.sampler.batch_size, advance
             )
     maker = ImageMaker(recipe, facts.digest, real, facts.checkpoint, generator, embeddings)
-    judge = make_judge(recipe.filters, real.listing, generator, embeddings) if recipe.filters else None
+    judge = _judge(facts, generator, embeddings, device)
     return ShardBuilder(plan, maker, judge, workspace.shards)
+
+
+def _judge(
+    facts: Facts, generator: Generator, embeddings: NDArray[np.float32] | None, device: str
+) -> Judge | None:
+    filters, listing = facts.recipe.filters, facts.real.listing
+    if filters is None:
+        return None
+    classifier = None
+    if filters.classifier is not None:
+        from synthkit.classifier import Classifier
+
+        batch_size = facts.recipe.sampler.batch_size
+        classifier = Classifier(filters.classifier, len(listing.classes), batch_size, device)
+    return make_judge(filters, listing, generator, embeddings, classifier)
 
 
 def _log_entry(facts: Facts, workspace: Workspace, generated: Generated) -> dict[str, Any]:

@@ -6,6 +6,7 @@ ISO 16684-1 (XMP). Written into PNG (iTXt), JPEG (APP1) and WebP (XMP chunk) by 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-_QUOTES = {'"': "&quot;"}
+# A reader of XML takes the end of a line in an attribute for a space.
+_QUOTES = {'"': "&quot;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _PACKET = """\
 <?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
@@ -37,9 +40,9 @@ class Mark:
     revision: str
 
     def packet(self) -> bytes:
-        """The XMP packet, in UTF-8."""
+        """The XMP packet, in UTF-8; what XML cannot hold of a folder's name is U+FFFD in it."""
         values = {"release": self.release, "key": self.key, "model": self.model, "revision": self.revision}
-        quoted = {name: escape(value, _QUOTES) for name, value in values.items()}
+        quoted = {name: escape(_NOT_XML.sub("\ufffd", value), _QUOTES) for name, value in values.items()}
         return _PACKET.format(source_type=SOURCE_TYPE, **quoted).encode()
 
 

@@ -198,6 +198,8 @@ class Recipe(Section):
     def digest(self, *, listing_digest: str, model: str, revision: str) -> str:
         """SHA-256 of all that changes data: IN_DIGEST, the source's content, the model, the format."""
         data = self.model_dump(mode="json")
+        if self.filters is not None:
+            data["filters"] = self._filters_by_content(self.filters.pinned())
         facts = {
             "format": FORMAT_VERSION,
             "recipe": {path: _pick(data, path) for path in IN_DIGEST}
@@ -207,12 +209,22 @@ class Recipe(Section):
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
+    @staticmethod
+    def _filters_by_content(filters: Filters) -> dict[str, Any]:
+        """A classifier is its network and the hash of its weights, wherever they lie."""
+        data = filters.model_dump(mode="json")
+        if filters.classifier is not None:
+            del data["label_agreement"]["classifier"]["checkpoint"]
+        return data
+
     def portable(self, *, revision: str) -> dict[str, Any]:
         """The recipe as published: complete, its model pinned, and no path of this machine in it."""
         data = self.model_dump(mode="json", exclude_none=True)
         pinned = self.model.model_copy(update={"id": portable_path(self.model.id), "revision": revision})
         data["model"] = pinned.model_dump(mode="json")
         data["source"] = self._portable_source(data["source"])
+        if self.filters is not None:
+            data["filters"] = self.filters.pinned().model_dump(mode="json", exclude_none=True)
         return data
 
     def _portable_source(self, data: dict[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 KeyPath = tuple[str | int, ...]
 
 _MAX_BYTES = 1_000_000
+_MAX_BITS = 1024
 _TYPE_NAMES = {
     "int_type": "a whole number",
     "float_type": "a number",
@@ -92,13 +93,14 @@ def _read(path: Path, via: tuple[Path, ...]) -> _Document:
 
 def _parse(path: Path) -> _Document:
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as stream:
+            raw = stream.read(_MAX_BYTES + 1)
     except FileNotFoundError:
         raise RecipeError(f"{path}: there is no such recipe{_nearest_file(path)}") from None
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read: {error.strerror}") from None
     if len(raw) > _MAX_BYTES:
-        raise RecipeError(f"{path}: is {len(raw):,} bytes long; that is not a recipe")
+        raise RecipeError(f"{path}: is more than {_MAX_BYTES:,} bytes long; that is not a recipe")
     try:
         return _compose(path, raw.decode("utf-8"))
     except UnicodeDecodeError:
@@ -126,7 +128,7 @@ def _nearest_file(path: Path) -> str:
 
 
 def _compose(path: Path, text: str) -> _Document:
-    loader = yaml.SafeLoader(text)
+    loader = _Loader(text)
     try:
         node = loader.get_single_node()
         if not isinstance(node, yaml.MappingNode):
@@ -136,6 +138,19 @@ def _compose(path: Path, text: str) -> _Document:
         return _Document(loader.construct_document(node), places)
     finally:
         loader.dispose()
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain data, without numbers that are too long to be told in a message."""
+
+    def whole_number(self, node: yaml.ScalarNode) -> int:
+        number: int = self.construct_yaml_int(node)
+        if number.bit_length() > _MAX_BITS:
+            raise ValueError(f"the number {node.value[:20]}… is too large")
+        return number
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.whole_number)
 
 
 def _locate(node: yaml.Node, at: KeyPath, file: str, places: dict[KeyPath, str], seen: set[int]) -> None:
@@ -198,7 +213,7 @@ def _apply(document: _Document, override: str) -> None:
 def _override_value(keys: list[str], text: str, place: str, document: _Document) -> Any:
     """The value of an override: YAML, but what is meant for a text field is text without quotes too."""
     try:
-        value = yaml.safe_load(text)
+        value = _plain(text, place)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         if _is_text_field(keys, document):
             return text
@@ -207,14 +222,25 @@ def _override_value(keys: list[str], text: str, place: str, document: _Document)
     return text if _is_text_field(keys, document) and not isinstance(value, (str, type(None))) else value
 
 
+def _plain(text: str, place: str) -> Any:
+    """The value of YAML under the rules of a recipe: no anchors, no key twice."""
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _locate(node, (), place, {}, set())
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
 def _is_text_field(keys: list[str], document: _Document) -> bool:
     model: type[BaseModel] | None = Recipe
     if keys[0] == "source":
-        kind = document.data.get("source")
-        model, keys = (
-            SOURCES.get(kind["kind"]) if isinstance(kind, dict) and "kind" in kind else None,
-            keys[1:],
-        )
+        source = document.data.get("source")
+        kind = source.get("kind") if isinstance(source, dict) else None
+        model, keys = SOURCES.get(kind) if isinstance(kind, str) else None, keys[1:]
     for key in keys[:-1]:
         model = _section(model, key) if model else None
     field = model.model_fields.get(keys[-1]) if model and keys else None

@@ -5,12 +5,10 @@ Nothing of the plan is needed: a record says everything that decides its image.
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from synthkit.contents import Contents
 from synthkit.embeddings import compute, needed
@@ -22,12 +20,11 @@ from synthkit.image_maker import Draw, ImageMaker
 from synthkit.real_images import RealImages, read_all
 from synthkit.records import Listing, PlannedImage
 from synthkit.sources import open_source
+from synthkit.sources.decoding import decode
 from synthkit.sources.selection import Selected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-
-    from numpy.typing import NDArray
 
     from synthkit.manifest import Manifest
     from synthkit.recipe import Recipe
@@ -105,8 +102,9 @@ def sources_of(manifest: Manifest, recipe: Recipe, records: Sequence[Provenance]
     known = {name: position for position, name in enumerate(source.listing.ids)}
     missing = [name for name in wanted if name not in known]
     if missing:
+        what = f"{len(missing):,} real images" if len(missing) > 1 else "a real image"
         raise SourceError(
-            f"{len(missing)} real images of the release are not here, {missing[0]} for one; "
+            f"the release was made from {what} not here: {missing[0]}{' …' if len(missing) > 1 else ''}; "
             "point --set source.… to the data set of its recipe"
         )
     positions = np.array([known[name] for name in wanted])
@@ -124,13 +122,11 @@ def sources_of(manifest: Manifest, recipe: Recipe, records: Sequence[Provenance]
 
 
 def compare(traced: Traced, image: bytes) -> Replayed:
-    """How far an image made again is from the release's."""
+    """How far an image made again is from the release's. Raises UnreadableImage if that is no image."""
     key = traced.record.key
     if image == traced.image:
         return Replayed(key, image, identical=True, psnr=float("inf"), largest=0, share=0.0)
-    before, now = (
-        np.asarray(Image.open(io.BytesIO(raw)).convert("RGB"), float) for raw in (traced.image, image)
-    )
+    before, now = (np.asarray(decode(raw, key), dtype=np.float64) for raw in (traced.image, image))
     if before.shape != now.shape:
         return Replayed(key, image, identical=False, psnr=0.0, largest=255, share=1.0)
     difference = np.abs(before - now)
@@ -138,7 +134,3 @@ def compare(traced: Traced, image: bytes) -> Replayed:
     psnr = float("inf") if error == 0 else 10 * float(np.log10(255**2 / error))
     share = float(np.mean(difference > 0))
     return Replayed(key, image, identical=False, psnr=psnr, largest=int(difference.max()), share=share)
-
-
-def _pixels(image: bytes) -> NDArray[np.float64]:
-    return np.asarray(Image.open(io.BytesIO(image)).convert("RGB"), dtype=np.float64)

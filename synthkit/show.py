@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from synthkit.conditioning import METHODS
+from synthkit.errors import ReleaseError
+from synthkit.manifest import MANIFEST
 from synthkit.plan import GROUPS
 from synthkit.progress import data_size
 
@@ -20,7 +22,9 @@ Line = tuple[str, str]
 
 
 def summary(manifest: Manifest, recipe: Recipe) -> list[Line]:
-    """What a release is: name and text of each line."""
+    """What a release is: name and text of each line. Raises ReleaseError if its method is none."""
+    if manifest.method not in METHODS:
+        raise ReleaseError(f"{MANIFEST}: has method {manifest.method:.64}, which this synthkit does not know")
     size = sum(file.bytes for file in manifest.files)
     partial = f", a preview of {manifest.partial.of:,}" if manifest.partial else ""
     return [

@@ -11,6 +11,7 @@ from synthkit.errors import RecipeError, ReleaseError
 from synthkit.recipe_file import load
 from synthkit.records import key_of, read_record
 from synthkit.shards import read_member
+from synthkit.verify_shard import against_release
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,8 +71,12 @@ def _read(release: Path, manifest: Manifest, shard: str, key: str) -> Traced:
         record = read_record(read_member(tar, f"{key}.json"))
         image = read_member(tar, f"{key}.{manifest.extension}")
     except (OSError, KeyError, ValueError, tarfile.TarError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = " ".join(told.split())
         raise ReleaseError(f"{tar}: {key} cannot be read: {reason}; run synthkit verify {release}") from None
     if hashlib.sha256(image).hexdigest() != record.image_sha256 or record.key != key:
         raise ReleaseError(f"{tar}: {key} is not the image of its record; run synthkit verify {release}")
+    fault = next(against_release(record, key, manifest), None)
+    if fault is not None:
+        raise ReleaseError(f"{tar}: {key}: {fault}; run synthkit verify {release}")
     return Traced(record, image, shard)

@@ -60,7 +60,7 @@ def verify_release(
 
     def check(file: FileFacts) -> tuple[list[Fault], ShardReport | None]:
         found = list(_check_file(release, file, advance))
-        if file.images is None or not (release / file.path).is_file():
+        if file.images is None or not _is_file(release / file.path):
             return found, None
         number, first = firsts[file.path]
         report = check_shard(release / file.path, first, manifest, deep=deep)
@@ -86,6 +86,11 @@ def _manifest(release: Path, manifest: Manifest) -> Iterator[Fault]:
     wanted = {*_REQUIRED, *(f"data/{shard_name(shard, shards)}" for shard in range(shards))}
     for name in sorted(wanted - named):
         yield Fault(MANIFEST, f"does not name {name}")
+    for name, times in Counter(file.path for file in manifest.files).items():
+        if times > 1:
+            yield Fault(MANIFEST, f"names {name} {times} times")
+    if [item.label for item in manifest.classes] != list(range(len(manifest.classes))):
+        yield Fault(MANIFEST, "does not number its classes 0, 1, 2 …")
     if [shard.path for shard in manifest.shards] != sorted(shard.path for shard in manifest.shards):
         yield Fault(MANIFEST, "names shards out of order")
     in_shards = sum(shard.images or 0 for shard in manifest.shards)
@@ -134,20 +139,37 @@ def _first_indices(manifest: Manifest) -> dict[str, tuple[int, int]]:
 
 def _check_file(release: Path, file: FileFacts, advance: Callable[[int], None]) -> Iterator[Fault]:
     path = release / file.path
-    if path.is_symlink() or not path.is_file():
+    if not _is_file(path):
         yield Fault(file.path, "is missing")
         return
     size = path.stat().st_size
     if size != file.bytes:
         yield Fault(file.path, f"has {size:,} bytes, the manifest says {file.bytes:,}")
         return
+    try:
+        digest = _sha256(path, advance)
+    except OSError as error:
+        yield Fault(file.path, f"cannot be read: {error.strerror}")
+        return
+    if digest != file.sha256:
+        yield Fault(file.path, f"has sha256 {digest}, the manifest says {file.sha256}")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        # A name that is too long for any file, say.
+        return False
+
+
+def _sha256(path: Path, advance: Callable[[int], None]) -> str:
     digest = hashlib.sha256()
     with path.open("rb", buffering=0) as stream:
         while chunk := stream.read(_CHUNK):
             digest.update(chunk)
             advance(len(chunk))
-    if digest.hexdigest() != file.sha256:
-        yield Fault(file.path, f"has sha256 {digest.hexdigest()}, the manifest says {file.sha256}")
+    return digest.hexdigest()
 
 
 def _complete(report: ShardReport, file: FileFacts) -> Iterator[str]:

@@ -14,6 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, NamedTuple
 
+from synthkit.conditioning import METHODS
 from synthkit.errors import UnreadableImage
 from synthkit.marks import Mark
 from synthkit.records import Provenance, key_of, read_record
@@ -128,13 +129,13 @@ def _check_sample(
         return
     report.records[-1] = record
     report.labels[record.label] += 1
-    faults = [*_against_release(record, key, manifest), *_against_parts(record, parts, manifest)]
+    faults = [*against_release(record, key, manifest), *_against_parts(record, parts, manifest)]
     if deep:
         faults += _decoded(record, parts[manifest.extension], manifest.extension)
     report.faults += [f"{key}: {fault}" for fault in faults]
 
 
-def _against_release(record: Provenance, key: str, manifest: Manifest) -> Iterator[str]:
+def against_release(record: Provenance, key: str, manifest: Manifest) -> Iterator[str]:
     """What a record says of its release."""
     known = manifest.classes[record.label].name if record.label < len(manifest.classes) else None
     pairs = (
@@ -150,6 +151,20 @@ def _against_release(record: Provenance, key: str, manifest: Manifest) -> Iterat
     for name, said, wanted in pairs:
         if said != wanted:
             yield f"its record's {name} is {said!s:.64}, the release's is {wanted!s:.64}"
+    yield from _against_method(record)
+
+
+def _against_method(record: Provenance) -> Iterator[str]:
+    """Whether a record names as many real images as its method takes, and a crop of each or none."""
+    method = METHODS.get(record.method)
+    if method is None:
+        yield f"its record's method {record.method:.64} is none"
+        return
+    count = len(record.sources)
+    if count != method.sources:
+        yield f"its record names {count} real image(s), {record.method} takes {method.sources}"
+    if len(record.crops) not in (0, count) or any(len(crop) != 4 for crop in record.crops):
+        yield "its record's crops are not an [x, y, width, height] for each real image"
 
 
 def _against_parts(record: Provenance, parts: dict[str, bytes], manifest: Manifest) -> Iterator[str]:

@@ -53,7 +53,7 @@ def test_every_field_of_a_recipe_is_in_the_docs() -> None:
 
 
 def test_every_field_of_a_record_is_in_the_docs() -> None:
-    text = (ROOT / "docs/releases.md").read_text()
+    text = (ROOT / "docs/provenance.md").read_text()
     for name in Provenance.__struct_fields__:
         assert f"`{name}`" in text, name
 

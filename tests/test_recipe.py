@@ -129,7 +129,7 @@ sede: 3
         ("source.halve={prt: 1}", "source.halve.prt: unknown key (did you mean part?)"),
         ("source.exclude=x", "source.exclude: must be a list, is 'x'"),
         ("source.classes=[]", "source.classes: is empty: leave it out, or name a class"),
-        ("source.classes={1: x}", "source.classes: must be a list of class names, or a mapping"),
+        ("source.classes={1: x}", "line 1: a key must be plain text; put it in quotes"),
         ("source.subset=[]", "source.subset: must be a list of class names or numbers, at least one"),
         ("source.long_tail={}", "source.long_tail.imbalance_factor: is missing: Images of the first class"),
         ("source.prat=test", "source.prat: unknown key (did you mean part?)"),

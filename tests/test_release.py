@@ -25,6 +25,7 @@ NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 def test_the_folder_is_as_documented(small_release: Path) -> None:
     assert sorted(digests(small_release)) == [
         "README.md",
+        "croissant.json",
         "data/train-00000-of-00004.tar",
         "data/train-00001-of-00004.tar",
         "data/train-00002-of-00004.tar",

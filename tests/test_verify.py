@@ -55,7 +55,7 @@ def rewrite(release: Path, change: Callable[[list[tuple[tarfile.TarInfo, bytes]]
 def test_a_whole_release(cli: Cli, copy: Path) -> None:
     result = cli("verify", copy)
     assert result.exit_code == 0
-    assert "small 1.2.3 is intact: 76 images in 4 shard(s), 8 files" in result.output
+    assert "small 1.2.3 is intact: 76 images in 4 shard(s), 9 files" in result.output
 
 
 def test_one_flipped_bit(cli: Cli, copy: Path) -> None:
@@ -196,6 +196,30 @@ def test_a_record_that_would_fill_the_memory_is_not_read(cli: Cli, copy: Path) -
         archive.addfile(sparse, io.BytesIO(b"x"))
     seal(copy, SHARD)
     assert f"{SHARD}: is not whole: after 0 samples come " in faults(cli, copy)
+
+
+def test_a_release_on_the_hub_that_was_downloaded(
+    cli: Cli, small_release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub.constants
+
+    cache = cli.folder / "hub" / "datasets--me--small"
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    shutil.copytree(small_release, cache / "snapshots" / commit)
+    (cache / "refs").mkdir()
+    (cache / "refs" / "v1.2.3").write_text(commit)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cli.folder / "hub"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    result = cli("verify", "me/small@v1.2.3")
+    assert result.exit_code == 0, result.output
+    assert "small 1.2.3 is intact" in result.output
+    gone = cli("verify", "me/small@v9.9.9")
+    assert gone.exit_code == 1
+    assert "error: me/small@v9.9.9: " in gone.output
+
+
+def test_a_release_that_is_nowhere(cli: Cli) -> None:
+    assert "small: there is no such folder; name a release folder" in faults(cli, Path("small"))
 
 
 def test_numbers_beyond_all_bounds(cli: Cli, copy: Path) -> None:

@@ -131,13 +131,19 @@ def _answers(given: list[str], kind: str) -> list[str]:
     return [f"source.kind={kind}", *asked, *others]
 
 
-@app.command(epilog="Example: `synthkit schema > recipes/recipe.schema.json`")
-def schema() -> None:
-    """Print the JSON Schema of recipes, which editors complete and check with."""
+@app.command(epilog="Examples: `synthkit schema > recipes/recipe.schema.json` · `synthkit schema provenance`")
+def schema(
+    what: Annotated[str, typer.Argument(help="recipe or provenance.")] = "recipe",
+) -> None:
+    """Print the JSON Schema of recipes, which editors complete and check with, or of provenance records."""
     with user_errors():
         from synthkit.recipe import json_schema
+        from synthkit.records import record_schema
 
-        print(json.dumps(json_schema(), indent=2))
+        schemas = {"recipe": json_schema, "provenance": record_schema}
+        if what not in schemas:
+            raise RecipeError(f"{what}: there is no such schema; there are {', '.join(schemas)}")
+        print(json.dumps(schemas[what](), indent=2))
 
 
 @app.command(epilog="Examples: `synthkit doctor` · `synthkit doctor recipes/caltech101.yaml`")

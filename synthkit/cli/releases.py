@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from synthkit.cli.shared import DeviceOption, ReleaseArgument, SetOption, app, printable, user_errors
+from synthkit.cli.shared import (
+    DeviceOption,
+    FolderArgument,
+    ReleaseArgument,
+    SetOption,
+    app,
+    printable,
+    user_errors,
+)
 
 if TYPE_CHECKING:
     from synthkit.audit import Audit
@@ -18,15 +26,17 @@ if TYPE_CHECKING:
 
 @app.command(epilog="Example: `synthkit verify releases/digits-lt-augcond`")
 def verify(
-    release: ReleaseArgument,
+    reference: ReleaseArgument,
     deep: Annotated[bool, typer.Option("--deep", help="Decode every image as well.")] = False,
 ) -> None:
     """Check every byte of a release, and that images, labels, records and manifest agree."""
     with user_errors():
+        from synthkit.hub import find_release
         from synthkit.manifest import read_manifest
         from synthkit.progress import progress
         from synthkit.verify import verify_release
 
+        release = find_release(reference)
         manifest = read_manifest(release)
         total = sum(file.bytes for file in manifest.files)
         with progress("verifying", total / 1e3, unit="kB") as advance:
@@ -51,7 +61,7 @@ def verify(
     "`synthkit show releases/digits-lt-augcond 000000003 --picture history.png`"
 )
 def show(
-    release: ReleaseArgument,
+    reference: ReleaseArgument,
     key: Annotated[str | None, typer.Argument(help="The key of an image.", show_default=False)] = None,
     picture: Annotated[
         Path | None,
@@ -67,10 +77,12 @@ def show(
     """Show what a release is, or where one of its images comes from."""
     with user_errors():
         from synthkit.errors import ReleaseError
+        from synthkit.hub import find_release
         from synthkit.manifest import read_manifest
         from synthkit.show import as_text, history, summary
         from synthkit.trace import read_recipe, trace
 
+        release = find_release(reference)
         manifest = read_manifest(release)
         recipe = read_recipe(release, override or ())
         if key is None:
@@ -90,17 +102,20 @@ def show(
 
 @app.command(epilog="Example: `synthkit diff releases/digits-lt-augcond old/digits-lt-augcond --json`")
 def diff(
-    old: Annotated[Path, typer.Argument(help="The older release.", show_default=False)],
-    new: Annotated[Path, typer.Argument(help="The newer release.", show_default=False)],
+    old: ReleaseArgument,
+    new: ReleaseArgument,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """Show what changed between two releases: recipe, versions, counts, images."""
     with user_errors():
         from synthkit.diff import as_text, difference
+        from synthkit.hub import find_release
         from synthkit.manifest import read_manifest
         from synthkit.trace import read_recipe
 
-        before, after = ((path, read_manifest(path), read_recipe(path)) for path in (old, new))
+        before, after = (
+            (path, read_manifest(path), read_recipe(path)) for path in map(find_release, (old, new))
+        )
         found = difference(before, after)
         print(json.dumps(found.to_json(), indent=2) if as_json else printable(as_text(found)))
 
@@ -111,7 +126,7 @@ def diff(
     "`synthkit replay RELEASE 7 --set source.root=/data/flowers --out again`"
 )
 def replay(
-    release: ReleaseArgument,
+    reference: ReleaseArgument,
     keys: Annotated[list[str] | None, typer.Argument(help="Keys of images.", show_default=False)] = None,
     sample: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="N images at random.", show_default=False)
@@ -131,12 +146,14 @@ def replay(
         import random
 
         from synthkit.errors import ReleaseError
+        from synthkit.hub import find_release
         from synthkit.manifest import read_manifest
         from synthkit.progress import progress
         from synthkit.records import key_of
         from synthkit.replay import Replay
         from synthkit.trace import read_recipe, trace
 
+        release = find_release(reference)
         manifest = read_manifest(release)
         wanted = list(keys or [])
         if sample is not None:
@@ -160,7 +177,7 @@ def replay(
     "`synthkit audit RELEASE --similarity 0.95 --set source.root=/data/flowers`"
 )
 def audit(
-    release: ReleaseArgument,
+    release: FolderArgument,
     similarity: Annotated[
         float, typer.Option(min=0, max=1, help="Cosine similarity from which on a pair is suspected.")
     ] = 0.98,
@@ -209,7 +226,7 @@ def _print_replayed(done: list[Replayed], differences: list[str]) -> None:
             print(f"{image.key}: the same pixels in another file")
         else:
             print(
-                f"{image.key}: differs: PSNR {image.psnr:.1f} dB, {100 * image.share:.2g} % of values, "
+                f"{image.key}: differs: PSNR {image.psnr:.1f} dB, {100 * image.share:.3g} % of values, "
                 f"by at most {image.largest} grey levels"
             )
     count = sum(image.identical for image in done)

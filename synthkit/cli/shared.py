@@ -43,7 +43,15 @@ OutOption = Annotated[
         show_default=False,
     ),
 ]
-ReleaseArgument = Annotated[Path, typer.Argument(help="The release folder.", show_default=False)]
+FolderArgument = Annotated[Path, typer.Argument(help="The release folder.", show_default=False)]
+ReleaseArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RELEASE",
+        help="A release folder, or organisation/name@v1.0.0 on the Hub.",
+        show_default=False,
+    ),
+]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 DEBUG = "SYNTHKIT_DEBUG"
 

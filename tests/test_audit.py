@@ -1,0 +1,91 @@
+"""`synthkit audit`: copies of real images are found, shown, and counted in the card."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import tarfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from synthkit.manifest import Manifest
+from synthkit.marks import Mark
+from synthkit.sources.digits import DigitsSource
+from synthkit.sources.protocol import load_image
+from tests.conftest import Cli
+from tests.test_faults import forge
+
+
+@pytest.fixture
+def copy(small_release: Path, cli: Cli) -> Path:
+    shutil.copytree(small_release, cli.folder / "small")
+    return cli.folder / "small"
+
+
+def test_an_audited_release_says_so_and_is_intact(cli: Cli, copy: Path) -> None:
+    result = cli("audit", copy)
+    assert result.exit_code == 0, result.output
+    audit = json.loads((copy / "audit.json").read_text())
+    assert (audit["images"], audit["pool"], audit["held_out"], audit["exact"]) == (76, 44, 300, 0)
+    assert len(audit["pairs"]) == 76
+    assert audit["pairs"] == sorted(
+        audit["pairs"], key=lambda pair: (pair["suspected"], pair["similarity"]), reverse=True
+    )
+    assert 0 < audit["real_to_real"]["0.5"] < 1
+    card = (copy / "README.md").read_text()
+    assert f"Leak audit: {audit['suspected']} of 76 images are suspected copies" in card
+    assert f"{audit['suspected']} of 76 suspected copies, 0 exact" in result.output
+    assert Image.open(copy / "audit.png").size[0] > 800
+    assert cli("verify", copy).exit_code == 0
+    again = cli("audit", copy)
+    assert again.exit_code == 0
+    assert json.loads((copy / "audit.json").read_text()) == audit
+
+
+def test_a_copy_that_was_smuggled_in_is_found_first(cli: Cli, copy: Path) -> None:
+    """A real test digit in place of a synthetic one, its record and manifest made to fit."""
+    test = DigitsSource("test")
+    smuggle(copy, load_image(test, 123))
+    result = cli("audit", copy)
+    assert result.exit_code == 0, result.output
+    first = json.loads((copy / "audit.json").read_text())["pairs"][0]
+    assert (first["key"], first["real"], first["part"]) == ("000000000", test.listing.ids[123], "held out")
+    assert (first["exact"], first["suspected"], first["distance"]) == (True, True, 0)
+    assert first["similarity"] > 0.999
+    assert ", 1 exact, " in result.output
+    assert ", 1 of them exact" in (copy / "README.md").read_text()
+
+
+def smuggle(release: Path, image: Image.Image) -> None:
+    import hashlib
+
+    path = release / "data/train-00000-of-00004.tar"
+    with tarfile.open(path) as archive:
+        members = [(member, archive.extractfile(member).read()) for member in archive]  # type: ignore[union-attr]
+    manifest = Manifest.model_validate_json((release / "manifest.json").read_bytes())
+    mark = Mark(manifest.name, "000000000", manifest.generator.name, manifest.generator.revision)
+    from synthkit.marks import save_options
+
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", **save_options("png", mark.packet()))
+    record = json.loads(members[1][1])
+    record["image_sha256"] = hashlib.sha256(buffer.getvalue()).hexdigest()
+    members[1] = (members[1][0], json.dumps(record, separators=(",", ":")).encode())
+    members[2] = (members[2][0], buffer.getvalue())
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
+        for member, content in members:
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    forge(release, "data/train-00000-of-00004.tar")
+
+
+def test_real_images_that_are_not_here(cli: Cli, copy: Path) -> None:
+    before = sorted(path.name for path in copy.iterdir())
+    result = cli("audit", copy, "--set", "source.kind=folder", "--set", "source.root=gone")
+    assert result.exit_code == 1
+    assert "error: source.root: there is no folder gone" in result.output
+    assert sorted(path.name for path in copy.iterdir()) == before
+    assert cli("verify", copy).exit_code == 0
