@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections import Counter
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from synthkit.environment import changed
@@ -19,13 +20,26 @@ if TYPE_CHECKING:
     from synthkit.recipe import Recipe
 
 _SHOWN = 10
+# Where an image stands in its release, which its file bears as well.
+_PLACE = ("key", "image_sha256")
+
+
+@dataclass(slots=True)
+class _Images:
+    same: int = 0
+    added: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    moved: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    fields: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
     """Everything that differs; keys of images are those of the newer release, or of the older if removed.
 
-    An image is the same if its file is; `changed` has the same key and another file.
+    An image is known by its class and seed, wherever it stands. It is the same if its file is, `moved` if
+    it has another key (which its file bears) and else the same record, and `changed` otherwise.
     """
 
     versions: tuple[str, str]
@@ -35,6 +49,7 @@ class Difference:
     same: int
     added: list[str]
     removed: list[str]
+    moved: list[str]
     changed: list[str]
     changed_fields: dict[str, int]
 
@@ -46,7 +61,13 @@ class Difference:
     def nothing(self) -> bool:
         """Whether the releases are the same in all that is compared."""
         return not (
-            self.recipe or self.environment or self.classes or self.added or self.removed or self.changed
+            self.recipe
+            or self.environment
+            or self.classes
+            or self.added
+            or self.removed
+            or self.moved
+            or self.changed
         )
 
 
@@ -70,11 +91,12 @@ def difference(old: tuple[Path, Manifest, Recipe], new: tuple[Path, Manifest, Re
             for name in sorted(counts[0].keys() | counts[1].keys())
             if counts[0].get(name, 0) != counts[1].get(name, 0)
         },
-        changed_fields=_changed_fields(before, after, images["changed"]),
-        same=len(images["same"]),
-        added=images["added"],
-        removed=images["removed"],
-        changed=images["changed"],
+        same=images.same,
+        added=images.added,
+        removed=images.removed,
+        moved=images.moved,
+        changed=images.changed,
+        changed_fields=dict(images.fields),
     )
 
 
@@ -84,12 +106,12 @@ def as_text(found: Difference) -> str:
     lines += [f"  recipe {name}: {_said(a)} -> {_said(b)}" for name, (a, b) in found.recipe.items()]
     lines += [f"  made with {text}" for text in found.environment]
     lines += [f"  class {name}: {a:,} -> {b:,} images" for name, (a, b) in _some(found.classes)]
-    total = found.same + len(found.changed)
+    total = found.same + len(found.moved) + len(found.changed) + len(found.removed)
     lines.append(
-        f"  images: {found.same:,} the same, {len(found.changed):,} changed, {len(found.added):,} added, "
-        f"{len(found.removed):,} removed (of {total + len(found.removed):,} before)"
+        f"  images: {found.same:,} the same, {len(found.moved):,} moved, {len(found.changed):,} changed, "
+        f"{len(found.added):,} added, {len(found.removed):,} removed (of {total:,} before)"
     )
-    for what in ("added", "removed", "changed"):
+    for what in ("added", "removed", "moved", "changed"):
         keys = getattr(found, what)
         if keys:
             lines.append(f"    {what}: {', '.join(keys[:_SHOWN])}{' …' if len(keys) > _SHOWN else ''}")
@@ -125,7 +147,7 @@ def _table(release: Path) -> pa.Table:
 
     try:
         table = pq.read_table(release / RECORDS)
-        missing = {"key", "image_sha256"} - set(table.column_names)
+        missing = {"key", "class_name", "seed", "image_sha256"} - set(table.column_names)
         if missing:
             raise pa.ArrowInvalid(f"it has no column {missing.pop()}")
         if len(table["key"].unique()) != len(table):
@@ -135,29 +157,31 @@ def _table(release: Path) -> pa.Table:
         raise ReleaseError(f"{release / RECORDS}: cannot be read: {' '.join(str(error).split())}") from None
 
 
-def _images(before: pa.Table, after: pa.Table) -> dict[str, list[str]]:
-    old, new = (
-        dict(zip(table["key"].to_pylist(), table["image_sha256"].to_pylist(), strict=True))
-        for table in (before, after)
-    )
-    return {
-        "same": [key for key in new if old.get(key) == new[key]],
-        "added": [key for key in new if key not in old],
-        "removed": [key for key in old if key not in new],
-        "changed": [key for key in new if key in old and old[key] != new[key]],
-    }
+def _images(before: pa.Table, after: pa.Table) -> _Images:
+    """What became of each image; keys of the newer release, or of the older for those removed."""
+    old, new = _by_identity(before), _by_identity(after)
+    names = [name for name in after.column_names if name in before.column_names and name not in _PLACE]
+    found = _Images()
+    for identity, row in new.items():
+        key = after["key"][row].as_py()
+        if identity not in old:
+            found.added.append(key)
+            continue
+        place = old[identity]
+        if before["image_sha256"][place] == after["image_sha256"][row]:
+            found.same += 1
+            continue
+        fields = [name for name in names if before[name][place] != after[name][row]]
+        if set(fields) <= {"recipe_digest"} and before["key"][place] != after["key"][row]:
+            found.moved.append(key)
+        else:
+            found.changed.append(key)
+            found.fields.update(fields)
+    found.removed.extend(before["key"][row].as_py() for identity, row in old.items() if identity not in new)
+    return found
 
 
-def _changed_fields(before: pa.Table, after: pa.Table, keys: list[str]) -> dict[str, int]:
-    """Of the images that changed, how many differ in which field of their record."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    wanted = pa.array(keys, pa.string())
-    old, new = (table.filter(pc.is_in(table["key"], wanted)).sort_by("key") for table in (before, after))
-    counts = {
-        name: sum(a != b for a, b in zip(old[name].to_pylist(), new[name].to_pylist(), strict=True))
-        for name in after.column_names
-        if name in before.column_names
-    }
-    return {name: count for name, count in counts.items() if count and name != "image_sha256"}
+def _by_identity(table: pa.Table) -> dict[tuple[str, int], int]:
+    """The row of every image by its class and seed, in the order of the keys."""
+    pairs = zip(table["class_name"].to_pylist(), table["seed"].to_pylist(), strict=True)
+    return {pair: row for row, pair in enumerate(pairs)}

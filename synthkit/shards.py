@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 SPLIT = "train"
+_MAX_MEMBER = 1 << 28
 
 
 @dataclass(frozen=True, slots=True)

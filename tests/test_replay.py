@@ -1,0 +1,223 @@
+"""`synthkit replay`: an image of a release is made again, bit for bit, from the release alone."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from synthkit.conditioning import METHODS
+from synthkit.generators.checkpoint import BUILTIN
+from tests import miniatures
+from tests.conftest import Cli
+from tests.test_marks import forge, images
+from tests.test_show_diff import built, refused, told
+
+QUICK = ("--set", "sampler.steps=1", "--set", "sampler.batch_size=2")
+FOLDER_RECIPE = """\
+name: small
+source: {kind: folder, root: images}
+target_per_class: 4
+conditioning: {method: mixup-dropout}
+output: {format: webp, shard_size: 2}
+model: {id: builtin:tiny-unclip-digits}
+"""
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A preview of three images."""
+    cli = Cli(tmp_path_factory.mktemp("digits"))
+    built(cli, cli.recipe(), *QUICK, "--limit", "3")
+    return cli.folder / "releases" / "small-preview"
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `images`, three of each of two classes, and a release of one more of each."""
+    cli = Cli(tmp_path_factory.mktemp("photos"))
+    for number in range(6):
+        miniatures.photo(cli.folder / "images" / f"class {number % 2}" / f"{number}.jpg", number)
+    (cli.folder / "recipe.yaml").write_text(FOLDER_RECIPE)
+    built(cli, cli.folder / "recipe.yaml", *QUICK)
+    return cli.folder
+
+
+def identical(*keys: str) -> str:
+    lines = [f"{key}: identical\n" for key in keys]
+    return "".join(lines) + f"{len(keys)} of {len(keys)} identical\n"
+
+
+def said(cli: Cli, *arguments: str | Path) -> str:
+    """What is told of images that are all identical."""
+    result = cli("replay", *arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_images_of_every_method_are_made_again_from_the_release_alone(cli: Cli, method: str) -> None:
+    settings = ("--set", f"conditioning.method={method}", "--out", "made")
+    built(cli, cli.recipe(), *QUICK, "--limit", "3", *settings)
+    elsewhere = cli.folder / "else where"
+    (cli.folder / "made" / "small-preview").rename(elsewhere)
+    shutil.rmtree(cli.folder / "made")
+    (cli.folder / "recipe.yaml").unlink()
+    assert said(cli, elsewhere, "2", "000000000") == identical("000000002", "000000000")
+    everything = identical("000000000", "000000001", "000000002")
+    assert said(cli, elsewhere, "--sample", "9") == everything
+
+
+def test_a_sample_is_of_different_images_in_order(cli: Cli, small_release: Path) -> None:
+    *lines, last = said(cli, small_release, "--sample", "5").splitlines()
+    keys = [line.removesuffix(": identical") for line in lines]
+    assert last == "5 of 5 identical"
+    assert len(set(keys)) == 5
+    assert keys == sorted(keys)
+    assert all(key.isdecimal() and int(key) < 76 for key in keys)
+
+
+def test_a_key_twice_is_made_twice(cli: Cli, digits: Path) -> None:
+    assert said(cli, digits, "1", "0001") == identical("000000001", "000000001")
+
+
+def test_out_holds_the_very_files(cli: Cli, digits: Path) -> None:
+    said(cli, digits, "0", "2", "--out", "again/here")
+    found = {path.name: path.read_bytes() for path in (cli.folder / "again/here").iterdir()}
+    release = images(digits)
+    assert found == {name: release[name] for name in ("000000000.png", "000000002.png")}
+
+
+def test_real_images_that_were_moved(cli: Cli, photos: Path) -> None:
+    shutil.copytree(photos / "images", cli.folder / "moved")
+    settings = ("--set", "source.root=moved", "--out", "again")
+    assert said(cli, photos / "releases/small", "0", "1", *settings) == identical("000000000", "000000001")
+    assert sorted(path.name for path in (cli.folder / "again").iterdir()) == [
+        "000000000.webp",
+        "000000001.webp",
+    ]
+
+
+def test_only_the_real_images_that_are_needed_have_to_be_there(cli: Cli, photos: Path) -> None:
+    shutil.copytree(photos / "images", cli.folder / "images")
+    record = told(cli, "show", photos / "releases/small", "0", "--json")
+    for path in (cli.folder / "images").rglob("*.jpg"):
+        if path.relative_to(cli.folder / "images").as_posix() not in record:
+            path.unlink()
+            break
+    assert said(cli, photos / "releases/small", "0") == identical("000000000")
+
+
+def test_a_model_that_was_moved_or_is_another_one(cli: Cli, digits: Path) -> None:
+    shutil.copytree(BUILTIN["tiny-unclip-digits"], cli.folder / "copied model")
+    settings = ("--set", "model.id=copied model")
+    assert said(cli, digits, "0", *settings) == identical("000000000")
+    with (cli.folder / "copied model" / "unet" / "config.json").open("a") as stream:
+        stream.write("\n")
+    line = refused(cli, "replay", digits, "0", *settings, "--out", "again")
+    assert line.startswith("error: model.revision: copied model is ")
+    assert line.endswith("these are other weights; get those the recipe names, or drop model.revision")
+    line = refused(cli, "replay", digits, "0", "--set", f"model.revision={'0' * 64}")
+    assert f", not {'0' * 64}: these are other weights" in line
+    assert "there is no folder nowhere" in refused(cli, "replay", digits, "0", "--set", "model.id=nowhere")
+
+
+def test_real_images_that_are_missing_or_changed(cli: Cli, photos: Path) -> None:
+    command = ("replay", photos / "releases/small", "--sample", "2", "--out", "again")
+    assert refused(cli, *command).startswith("error: source.root: there is no folder images; set it to ")
+    shutil.copytree(photos / "images", cli.folder / "images")
+    for number in range(6):
+        miniatures.photo(cli.folder / "images" / f"class {number % 2}" / f"{number}.jpg", number + 90)
+    line = refused(cli, *command)
+    assert line.startswith("error: class ")
+    assert " has sha256 " in line
+    assert line.endswith(" when the release was made: this is another image; get the original data set")
+    for path in (cli.folder / "images").rglob("*.jpg"):
+        path.rename(path.with_name(f"x{path.name}"))
+    line = refused(cli, *command)
+    assert line.startswith("error: the release was made from ")
+    assert " not here: class " in line
+    assert line.endswith("point --set source.… to the data set of its recipe")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ((), "error: name keys, or give --sample N"),
+        (("3",), "error: small has no image 3; its keys are 000000000 to 000000002"),
+        (("0", "x"), "error: small has no image x; its keys are 000000000 to 000000002"),
+        (("0", "--device", "abacus"), "error: --device abacus: there is no such device here"),
+        (("0", "--set", "sampler.steps=0"), "error: "),
+    ],
+)
+def test_what_cannot_be_replayed(cli: Cli, digits: Path, arguments: tuple[str, ...], reason: str) -> None:
+    assert refused(cli, "replay", digits, *arguments).startswith(reason)
+
+
+# --- images that differ -----------------------------------------------------------------------------
+
+
+def repainted(change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]) -> Callable[[bytes], bytes]:
+    def repaint(image: bytes) -> bytes:
+        pixels = change(np.array(Image.open(io.BytesIO(image))))
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    return repaint
+
+
+def one_value(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    pixels[3, 5, 1] ^= 128
+    return pixels
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        # A mean squared error of 1, and of 128² / 3072.
+        (lambda pixels: pixels ^ 1, "differs: PSNR 48.1 dB, 100 % of values, by at most 1 grey levels"),
+        (one_value, "differs: PSNR 40.9 dB, 0.0326 % of values, by at most 128 grey levels"),
+        (lambda pixels: pixels, "the same pixels in another file"),
+        (lambda pixels: pixels[:-1], "differs: PSNR 0.0 dB, 100 % of values, by at most 255 grey levels"),
+    ],
+)
+def test_an_image_that_is_not_the_same_is_told_how_far_it_is(
+    cli: Cli, digits: Path, change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]], line: str
+) -> None:
+    copy = cli.folder / "copy"
+    shutil.copytree(digits, copy)
+    forge(copy, "000000001", repainted(change))
+    result = cli("replay", copy, "--sample", "3", "--out", "again")
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == [
+        "000000000: identical",
+        f"000000001: {line}",
+        "000000002: identical",
+        "2 of 3 identical",
+    ]
+    assert (cli.folder / "again/000000001.png").read_bytes() == images(digits)["000000001.png"]
+
+
+def test_an_image_that_cannot_be_opened_is_told_in_a_line(cli: Cli, digits: Path) -> None:
+    copy = cli.folder / "copy"
+    shutil.copytree(digits, copy)
+    forge(copy, "000000001", lambda image: b"no image")
+    line = refused(cli, "replay", copy, "1")
+    assert line == "error: 000000001: cannot be read: it is not an image of a known format"
+    assert refused(cli, "show", copy, "1", "--picture", "history.png") == line
+
+
+def test_another_platform_is_named(cli: Cli, digits: Path) -> None:
+    copy = cli.folder / "copy"
+    shutil.copytree(digits, copy)
+    manifest = (copy / "manifest.json").read_text()
+    (copy / "manifest.json").write_text(manifest.replace('"torch": "', '"torch": "0.'))
+    line = said(cli, copy, "0").splitlines()[-1]
+    assert line.startswith("this platform is another one: torch 0.")
