@@ -135,7 +135,7 @@ class _Version(BaseModel):
 class Manifest(_Facts):
     """The facts of a release; the card and the contact sheet are made from the same."""
 
-    format_version: int = FORMAT_VERSION
+    format_version: int = Field(FORMAT_VERSION, ge=1)
     name: str = Field(pattern=NAME)
     version: str = Field(pattern=SEMVER)
     summary: str
