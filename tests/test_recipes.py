@@ -54,6 +54,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
             "source.long_tail.imbalance_factor=5.0",
         ],
         "digits_lt_ecd": [],
+        "digits_lt_ecd_filtered": [],
         "template": [f"source.root={root / 'caltech-101' / '101_ObjectCategories'}"],
     }
 
