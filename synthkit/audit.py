@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
-from synthkit.errors import SourceError
+from synthkit.errors import ReleaseError, SourceError
 from synthkit.filters import unit
 from synthkit.sources import held_out, open_source
 from synthkit.sources.protocol import load_image
@@ -172,7 +172,7 @@ def synthetic_images(release: Path, manifest: Manifest, batch_size: int) -> Iter
 
     urls = [str(release / shard.path) for shard in manifest.shards]
     batch: list[Synthetic] = []
-    for sample in webdataset.WebDataset(urls, shardshuffle=False).decode("pil"):
+    for sample in _samples(release, webdataset.WebDataset(urls, shardshuffle=False).decode("pil")):
         record = sample["json"]
         ids = frozenset(source["id"] for source in record["sources"])
         batch.append(Synthetic(record["key"], record["class_name"], ids, sample[manifest.extension]))
@@ -181,6 +181,15 @@ def synthetic_images(release: Path, manifest: Manifest, batch_size: int) -> Iter
             batch = []
     if batch:
         yield batch
+
+
+def _samples(release: Path, dataset: Any) -> Iterator[dict[str, Any]]:
+    try:
+        yield from dataset
+    except Exception as error:
+        # A damaged shard makes the reader raise anything at all.
+        reason = " ".join(str(error).split())[:200]
+        raise ReleaseError(f"{release}: cannot be read: {reason}; run synthkit verify {release}") from error
 
 
 def count_real(config: SourceConfig) -> int:

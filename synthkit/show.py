@@ -37,6 +37,7 @@ def summary(manifest: Manifest, recipe: Recipe) -> list[Line]:
         ("sampler", _sampler(recipe)),
         ("model", f"{manifest.generator.name} at {manifest.generator.revision}, {manifest.generator.dtype}"),
         *_sources(manifest),
+        *_judged(manifest),
         ("recipe", f"recipe.yaml, digest {manifest.recipe_digest}"),
         ("made with", ", ".join(f"{key} {value}" for key, value in manifest.environment.items())),
         ("licence", manifest.license),
@@ -101,6 +102,24 @@ def _sources(manifest: Manifest) -> Iterator[Line]:
         yield "  from", source.available_from
     if manifest.skipped:
         yield "  skipped", f"{len(manifest.skipped):,} that could not be read; manifest.json names them"
+
+
+def _judged(manifest: Manifest) -> Iterator[Line]:
+    """What quality gates and a leak audit found, where there were any."""
+    gates, audit = manifest.filters, manifest.audit
+    if gates is not None:
+        reasons = ", ".join(f"{name} {count:,}" for name, count in gates.reasons.items()) or "none"
+        yield (
+            "gates",
+            f"{gates.rejected_draws:,} draws rejected ({reasons}); {gates.redrawn:,} images drawn again, "
+            f"{gates.kept_although_rejected:,} kept although no draw passed",
+        )
+    if audit is not None:
+        yield (
+            "audit",
+            f"{audit.suspected:,} of {audit.images:,} images suspected to copy a real one, "
+            f"{audit.exact:,} exactly; {audit.suspected_of_held_out:,} of them one held out",
+        )
 
 
 def _conditioned_on(record: Provenance) -> Iterator[Line]:

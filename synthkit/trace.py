@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from synthkit.records import Provenance
 
 
+# What a user of a release may set of its recipe: where the real images and the model are.
+_PLACES = ("source.", "model.id=")
+
+
 @dataclass(frozen=True, slots=True)
 class Traced:
     """One image as a release holds it; `shard` is the path of its tar inside the release."""
@@ -57,10 +61,19 @@ def index_of(manifest: Manifest, key: str) -> int:
 def read_recipe(release: Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe that a release was made from, with this machine's places set.
 
-    Raises ReleaseError if the release has none that can be read.
+    Raises ReleaseError if the release has none that can be read, or if more than a place is set.
     """
+    for override in overrides:
+        if not override.startswith(_PLACES):
+            raise ReleaseError(
+                f"--set {override}: a release's recipe stays as it is; "
+                "only source.… and model.id can be set, to say where things are on this machine"
+            )
+    path = release / "recipe.yaml"
+    if not path.is_file():
+        raise ReleaseError(f"{path}: is missing; run synthkit verify {release}")
     try:
-        return load(release / "recipe.yaml", overrides)
+        return load(path, overrides)
     except RecipeError as error:
         raise ReleaseError(str(error)) from None
 

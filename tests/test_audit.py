@@ -89,3 +89,29 @@ def test_real_images_that_are_not_here(cli: Cli, copy: Path) -> None:
     assert "error: source.root: there is no folder gone" in result.output
     assert sorted(path.name for path in copy.iterdir()) == before
     assert cli("verify", copy).exit_code == 0
+
+
+def test_a_damaged_release_is_told_in_a_line(cli: Cli, copy: Path) -> None:
+    shard = copy / "data/train-00001-of-00004.tar"
+    shard.write_bytes(shard.read_bytes()[:5000])
+    result = cli("audit", copy)
+    assert result.exit_code == 1
+    (line,) = [line for line in result.output.splitlines() if line.startswith("error: ")]
+    assert f"error: {copy}: cannot be read: " in line
+    assert line.endswith(f"run synthkit verify {copy}")
+    assert not (copy / "audit.json").exists()
+
+
+def test_show_tells_of_an_audit(cli: Cli, copy: Path) -> None:
+    assert cli("audit", copy).exit_code == 0
+    assert " of 76 images suspected to copy a real one, 0 exactly; " in cli("show", copy).output
+
+
+def test_only_places_can_be_set_of_a_releases_recipe(cli: Cli, copy: Path) -> None:
+    for command in (("replay", copy, "3"), ("show", copy, "3"), ("audit", copy)):
+        result = cli(*command, "--set", "seed=5")
+        assert result.exit_code == 1
+        assert "error: --set seed=5: a release's recipe stays as it is" in result.output
+    (copy / "recipe.yaml").unlink()
+    told = cli("replay", copy, "3").output
+    assert f"recipe.yaml: is missing; run synthkit verify {copy}" in told

@@ -23,7 +23,7 @@ from PIL import Image
 from synthkit.verify import RECORDS
 from tests.conftest import Cli
 from tests.test_marks import images
-from tests.test_show_diff import built
+from tests.test_show import built
 
 atexit.register(shutil.rmtree, os.environ["CROISSANT_CACHE"], ignore_errors=True)
 

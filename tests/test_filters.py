@@ -49,6 +49,10 @@ def test_what_disagrees_with_its_label_is_drawn_again(cli: Cli) -> None:
     assert facts["reasons"] == {"label-agreement": facts["rejected_draws"]}
     card = (release / "README.md").read_text()
     assert f"Quality gates rejected {facts['rejected_draws']} draw(s) (label-agreement" in card
+    assert (
+        f"gates        {facts['rejected_draws']:,} draws rejected (label-agreement"
+        in cli("show", release).output
+    )
     keys = [row["key"] for row in again[:3]]
     replayed = cli("replay", release, *keys)
     assert replayed.exit_code == 0, replayed.output

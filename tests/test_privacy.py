@@ -18,7 +18,7 @@ from PIL import Image
 from synthkit.generators.checkpoint import BUILTIN
 from tests import miniatures
 from tests.conftest import Cli
-from tests.test_show_diff import built, told
+from tests.test_show import built, told
 
 QUICK = ("sampler.steps=1", "sampler.batch_size=2", "output.shard_size=2")
 

@@ -17,7 +17,7 @@ from synthkit.generators.checkpoint import BUILTIN
 from tests import miniatures
 from tests.conftest import Cli
 from tests.test_marks import forge, images
-from tests.test_show_diff import built, refused, told
+from tests.test_show import built, refused, told
 
 QUICK = ("--set", "sampler.steps=1", "--set", "sampler.batch_size=2")
 FOLDER_RECIPE = """\
