@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 # What a user of a release may set of its recipe: where the real images and the model are.
-_PLACES = ("source.", "model.id=")
+_PLACES = ("source.", "model.id=", "model.revision=")
 
 
 @dataclass(frozen=True, slots=True)
