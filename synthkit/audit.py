@@ -100,11 +100,12 @@ class _Views:
 
 @dataclass(frozen=True, slots=True)
 class Real:
-    """The real images of a release: those of the pool first, then those held out."""
+    """The real images of a release, those of the pool first; `places` finds one by its pixels' SHA-256."""
 
     names: list[str]
     parts: list[Part]
     views: _Views
+    places: dict[str, int]
 
     @property
     def pool(self) -> int:
@@ -130,7 +131,7 @@ def read_real(recipe: Recipe, generator: Generator, batch_size: int, advance: Ca
         np.concatenate([view.hashes for view in images]),
         [pixels for view in images for pixels in view.pixels],
     )
-    return Real(names, parts, views)
+    return Real(names, parts, views, {pixels: place for place, pixels in enumerate(views.pixels)})
 
 
 def audit(
@@ -220,9 +221,8 @@ def _compare(batch: Sequence[Synthetic], views: _Views, real: Real, limits: Limi
     """Of each synthetic image, the pair that is most suspicious."""
     similarities = views.embeddings @ real.views.embeddings.T
     distances = np.bitwise_count(views.hashes[:, None] ^ real.views.hashes[None, :])
-    exact = {pixels: place for place, pixels in enumerate(real.views.pixels)}
     for row, item in enumerate(batch):
-        place = exact.get(views.pixels[row], int(similarities[row].argmax()))
+        place = real.places.get(views.pixels[row], int(similarities[row].argmax()))
         same_hash = int(distances[row].argmin())
         if similarities[row, place] < limits.similarity and distances[row, same_hash] <= limits.distance:
             place = same_hash

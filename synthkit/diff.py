@@ -57,19 +57,6 @@ class Difference:
         """For machines."""
         return asdict(self)
 
-    @property
-    def nothing(self) -> bool:
-        """Whether the releases are the same in all that is compared."""
-        return not (
-            self.recipe
-            or self.environment
-            or self.classes
-            or self.added
-            or self.removed
-            or self.moved
-            or self.changed
-        )
-
 
 def difference(old: tuple[Path, Manifest, Recipe], new: tuple[Path, Manifest, Recipe]) -> Difference:
     """Compare two releases by their manifests, recipes and records. Raises ReleaseError if unreadable."""

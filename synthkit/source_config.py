@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -54,6 +54,15 @@ class LongTail(Section):
     )
 
 
+def _available_from(where: str) -> Any:
+    """The field that says where a data set comes from, with what is known of a family."""
+    return Field(
+        where,
+        max_length=500,
+        description="Where to get the images; told when they are missing, and in the card.",
+    )
+
+
 class SourceBase(Section):
     """What every family has: which classes and which of their images make the pool.
 
@@ -85,11 +94,7 @@ class SourceBase(Section):
         "stop",
         description="An unreadable image stops the build, or is skipped and listed in the manifest.",
     )
-    available_from: str = Field(
-        "",
-        max_length=500,
-        description="Where to get the images; told when they are missing, and in the card.",
-    )
+    available_from: str = _available_from("")
 
     def places(self) -> dict[str, str]:
         """The files and folders of this machine that the source names, by field."""
@@ -209,10 +214,8 @@ class Flowers102SourceConfig(SourceBase):
     split: Literal["all", "train", "valid", "test"] = Field(
         "all", description="Which images: all, or a part of setid.mat."
     )
-    available_from: str = Field(
-        "102flowers.tgz, imagelabels.mat and setid.mat: https://www.robots.ox.ac.uk/~vgg/data/flowers/102/",
-        max_length=500,
-        description="Where to get the images; told when they are missing, and in the card.",
+    available_from: str = _available_from(
+        "102flowers.tgz, imagelabels.mat and setid.mat: https://www.robots.ox.ac.uk/~vgg/data/flowers/102/"
     )
 
 
@@ -232,10 +235,8 @@ class CocoSourceConfig(SourceBase):
     annotations: str | None = Field(
         None, min_length=1, description="The instances file; default: ROOT/annotations/instances_*2017.json."
     )
-    available_from: str = Field(
-        "train2017.zip, val2017.zip and annotations_trainval2017.zip: https://cocodataset.org/#download",
-        max_length=500,
-        description="Where to get the images; told when they are missing, and in the card.",
+    available_from: str = _available_from(
+        "train2017.zip, val2017.zip and annotations_trainval2017.zip: https://cocodataset.org/#download"
     )
 
     @model_validator(mode="after")
@@ -255,10 +256,8 @@ class VocSourceConfig(SourceBase):
     split: Literal["train", "val", "trainval"] = Field(
         "train", description="Which list of ImageSets/Segmentation."
     )
-    available_from: str = Field(
-        "VOCtrainval_11-May-2012.tar: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/",
-        max_length=500,
-        description="Where to get the images; told when they are missing, and in the card.",
+    available_from: str = _available_from(
+        "VOCtrainval_11-May-2012.tar: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/"
     )
 
 
