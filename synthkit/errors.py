@@ -32,3 +32,15 @@ class BuildError(SynthkitError):
 
 class ReleaseError(SynthkitError):
     """A release folder is not what its manifest says."""
+
+
+class PipelineError(SynthkitError):
+    """params.yaml, DVC or the git repository is not in a state to record a release."""
+
+
+class HubError(SynthkitError):
+    """The Hub cannot be reached, refuses, or holds something else."""
+
+
+class HubConflict(HubError):
+    """Someone else changed the repository between two requests: look again."""

@@ -98,7 +98,7 @@ def make_release(recipe: Recipe, options: Options) -> Outcome:
     target = options.releases / f"{recipe.name}{preview}"
     started = time.monotonic()
     try:
-        facts = _read(recipe, options)
+        facts = identify(recipe, options)
         generated = None
         if options.fresh or not is_current(target, facts):
             with locked(target):
@@ -126,8 +126,11 @@ def _make(facts: Facts, options: Options, target: Path) -> Generated | None:
     return generated
 
 
-def _read(recipe: Recipe, options: Options) -> Facts:
-    """Read the real images and plan."""
+def identify(recipe: Recipe, options: Options) -> Facts:
+    """Read the real images and plan: all that decides a release, before any is made.
+
+    Raises SourceError or GeneratorError if the real images or the model are not here.
+    """
     source = open_source(recipe.source)
     checkpoint = locate(recipe.model)
     with (

@@ -27,6 +27,8 @@ NOT_DATA = ("version", "summary", "license", "hub")
 IN_DIGEST_IF_SET = ("synthetic_per_class", "filters")
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,95}$"
+# The Hub's own word for a licence that nobody stated.
+NO_LICENSE = "unknown"
 SEMVER = r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$"
 
 
@@ -133,9 +135,10 @@ class Recipe(Section):
     )
     summary: str = Field("", max_length=300, description="One sentence for the card.")
     license: str = Field(
-        "other",
+        NO_LICENSE,
         pattern=r"^[a-z0-9][a-z0-9.-]{1,63}$",
-        description="Licence of the release, as the Hub spells it: cc-by-4.0, apache-2.0, other …",
+        description="Licence of the release, as the Hub spells it: cc-by-4.0, apache-2.0, other … "
+        "Without one it cannot be published.",
         examples=["cc-by-4.0"],
     )
     source: SourceConfig = Field(description="The real images.")

@@ -82,6 +82,18 @@ class Facts:
         header = _RECIPE_HEADER.format(options="".join(places))
         return (header + yaml.safe_dump(data, sort_keys=False, allow_unicode=True)).encode()
 
+    def to_json(self) -> dict[str, Any]:
+        """All that decides the release's bytes on one platform; contents by their digests."""
+        return {
+            "name": self.recipe.name,
+            "version": self.recipe.version,
+            "digest": self.digest,
+            "images": len(self.plan),
+            "real_images": {"images": len(self.real.listing), "digest": self.real.digest},
+            "model": {"id": self.checkpoint.name, "revision": self.checkpoint.revision},
+            "recipe": self.recipe.portable(revision=self.checkpoint.revision),
+        }
+
 
 def is_current(target: Path, facts: Facts) -> bool:
     """Whether a folder already holds this very release: same digest, same card facts, sizes as stated."""

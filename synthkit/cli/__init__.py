@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from synthkit import __version__
-from synthkit.cli import recipes, releases
+from synthkit.cli import publishing, recipes, releases
 from synthkit.cli.shared import app
 
-__all__ = ["app", "recipes", "releases"]
+__all__ = ["app", "publishing", "recipes", "releases"]
 
 
 @app.callback(invoke_without_command=True)

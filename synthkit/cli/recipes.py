@@ -13,10 +13,12 @@ from synthkit.cli.shared import (
     DeviceOption,
     OutOption,
     RecipeArgument,
+    ReportOption,
     SetOption,
     app,
     printable,
     user_errors,
+    write_report,
 )
 from synthkit.errors import RecipeError
 
@@ -77,6 +79,23 @@ def plan(
             print(json.dumps(summary.to_json(), indent=2))
         else:
             _print_table(as_table(summary))
+
+
+@app.command(epilog="Example: `synthkit digest recipes/digits_lt_ecd.yaml`")
+def digest(
+    recipe: RecipeArgument,
+    override: SetOption = None,
+    out: OutOption = None,
+    report: ReportOption = None,
+) -> None:
+    """Print what decides every byte of a release, as JSON: the recipe, the real images and the model.
+
+    The same output means the same release (on the same platform). Reads the real images, makes nothing.
+    """
+    with user_errors():
+        from synthkit.make import Options, identify
+
+        write_report(identify(_load(recipe, override), Options(out=out)).to_json(), report)
 
 
 @app.command(

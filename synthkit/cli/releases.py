@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path  # noqa: TC003 (typer reads the annotations)
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,14 +13,17 @@ from synthkit.cli.shared import (
     DeviceOption,
     FolderArgument,
     ReleaseArgument,
+    ReportOption,
     SetOption,
     app,
     printable,
     user_errors,
+    write_report,
 )
 
 if TYPE_CHECKING:
     from synthkit.audit import Audit
+    from synthkit.manifest import Manifest
     from synthkit.replay import Replayed
 
 
@@ -28,12 +31,13 @@ if TYPE_CHECKING:
 def verify(
     reference: ReleaseArgument,
     deep: Annotated[bool, typer.Option("--deep", help="Decode every image as well.")] = False,
+    report: ReportOption = None,
 ) -> None:
     """Check every byte of a release, and that images, labels, records and manifest agree."""
     with user_errors():
-        from synthkit.hub import find_release
         from synthkit.manifest import read_manifest
         from synthkit.progress import progress
+        from synthkit.pull import find_release
         from synthkit.verify import verify_release
 
         release = find_release(reference)
@@ -49,6 +53,8 @@ def verify(
                 file=sys.stderr,
             )
             raise typer.Exit(1)
+        if report is not None:
+            write_report(_verified(manifest), report)
         partial = f" (a preview of {manifest.partial.of:,})" if manifest.partial else ""
         print(
             f"{release}: {manifest.name} {manifest.version} is intact: {manifest.images:,} images{partial} "
@@ -77,8 +83,8 @@ def show(
     """Show what a release is, or where one of its images comes from."""
     with user_errors():
         from synthkit.errors import ReleaseError
-        from synthkit.hub import find_release
         from synthkit.manifest import read_manifest
+        from synthkit.pull import find_release
         from synthkit.show import as_text, history, summary
         from synthkit.trace import read_recipe, trace
 
@@ -109,8 +115,8 @@ def diff(
     """Show what changed between two releases: recipe, versions, counts, images."""
     with user_errors():
         from synthkit.diff import as_text, difference
-        from synthkit.hub import find_release
         from synthkit.manifest import read_manifest
+        from synthkit.pull import find_release
         from synthkit.trace import read_recipe
 
         before, after = (
@@ -146,9 +152,9 @@ def replay(
         import random
 
         from synthkit.errors import ReleaseError
-        from synthkit.hub import find_release
         from synthkit.manifest import read_manifest
         from synthkit.progress import progress
+        from synthkit.pull import find_release
         from synthkit.records import key_of
         from synthkit.replay import Replay
         from synthkit.trace import read_recipe, trace
@@ -235,3 +241,15 @@ def _print_replayed(done: list[Replayed], differences: list[str]) -> None:
         print(f"this platform is another one: {', '.join(differences)}")
     if count < len(done):
         raise typer.Exit(1)
+
+
+def _verified(manifest: Manifest) -> dict[str, Any]:
+    """What was found intact: numbers that `dvc metrics` shows, and the seal that stands for every byte."""
+    return {
+        "version": manifest.version,
+        "images": manifest.images,
+        "classes": len(manifest.classes),
+        "shards": len(manifest.shards),
+        "bytes": sum(file.bytes for file in manifest.files),
+        "seal": manifest.seal,
+    }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -53,6 +54,10 @@ ReleaseArgument = Annotated[
     ),
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+ReportOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write JSON there instead; its folder is made.", show_default=False),
+]
 DEBUG = "SYNTHKIT_DEBUG"
 
 
@@ -69,6 +74,18 @@ def user_errors() -> Iterator[None]:
             raise
         print(f"error: {printable(_one_line(error))}", file=sys.stderr)
         raise typer.Exit(1) from None
+
+
+def write_report(facts: dict[str, Any], path: Path | None) -> None:
+    """Facts as JSON: in a file, whole or not at all, or printed."""
+    from synthkit.shards import write_atomically
+
+    text = json.dumps(facts, indent=2, ensure_ascii=False)
+    if path is None:
+        print(printable(text))
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, f"{text}\n".encode())
 
 
 def printable(text: str) -> str:

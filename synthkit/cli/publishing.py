@@ -1,0 +1,188 @@
+"""Commands that give a release a version and an audience: release, publish, pull."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path  # noqa: TC003 (typer reads the annotations)
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from synthkit.cli.shared import FolderArgument, app, printable, user_errors
+from synthkit.errors import SynthkitError
+
+if TYPE_CHECKING:
+    from synthkit.address import Outgoing
+    from synthkit.hub import Repository
+    from synthkit.publish import Publication
+
+
+@app.command(
+    epilog="Examples: `synthkit release digits-lt-augcond` · `synthkit release digits-lt-augcond --tag`"
+)
+def release(
+    name: Annotated[str, typer.Argument(help="A release that params.yaml lists.", show_default=False)],
+    tag: Annotated[
+        bool, typer.Option("--tag", help="Run the two git commands, too: commit and tag.")
+    ] = False,
+) -> None:
+    """Make a release by the pipeline, verify it and record it in git and DVC, ready to tag.
+
+    The tree must be clean and the version new. What is recorded: dvc.lock, the reports, and
+    changelog/NAME.yaml with what changed since the version before.
+    """
+    with user_errors():
+        from synthkit import pipeline
+        from synthkit.versions import write_changelog
+
+        listed = pipeline.find(name)
+        pipeline.check_clean(listed)
+        before = pipeline.check_version(listed)
+        pipeline.reproduce(listed)
+        write_changelog(listed, before)
+        commands = pipeline.stage_and_commands(listed)
+        print(
+            f"{listed.folder}: {name} {listed.entry.version} is made and verified; "
+            f"{listed.changelog} says what changed"
+        )
+        if tag:
+            for command in commands:
+                pipeline.run(command)
+            print(f"Committed and tagged {listed.tag}. Then: git push --follow-tags && dvc push")
+        else:
+            print("Make it a version with:")
+            for command in commands:
+                print(f"  {shlex.join(command)}")
+        print(f"Publish it: synthkit publish {listed.folder} ORGANISATION/NAME")
+
+
+@app.command(
+    epilog="Examples: `synthkit publish releases/digits-lt-augcond my-lab/digits --dry-run` · "
+    "`synthkit publish releases/digits-lt-augcond my-lab/digits`"
+)
+def publish(
+    release: FolderArgument,
+    repo_id: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[ORG/NAME]",
+            help="The repository; default: hub.repo_id of the recipe.",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything and list what would be sent; send nothing.")
+    ] = False,
+    public: Annotated[
+        bool | None,
+        typer.Option(
+            "--public/--private",
+            help="Who may see a new repository. Default: hub.private of the recipe, else private.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Put a release on the Hugging Face Hub, whole, and name the version v1.0.0.
+
+    The tag is set when all files are there with the right SHA-256, and never moves. Stop it at any
+    time: the same command sends only the rest.
+    """
+    with user_errors():
+        from synthkit.address import addressed
+        from synthkit.hub import Repository
+        from synthkit.manifest import read_manifest
+        from synthkit.publish import prepare, target
+        from synthkit.publish import publish as carry_out
+        from synthkit.trace import read_recipe
+
+        manifest = read_manifest(release)
+        repository = Repository(target(release, manifest, repo_id))
+        outgoing = addressed(release, manifest, repository.repo_id)
+        private = read_recipe(release).hub.private if public is None else not public
+        try:
+            publication = prepare(release, repository, outgoing, private=private)
+        except SynthkitError:
+            if dry_run:
+                _print_list(repository, outgoing, None)
+            raise
+        if publication.done:
+            print(f"{repository.url}: {outgoing.tag} is published already, and whole; nothing to do")
+        elif dry_run:
+            _print_list(repository, outgoing, publication)
+            print("Nothing was sent; publish it with the same command without --dry-run")
+        else:
+            carry_out(publication)
+            _print_published(publication)
+
+
+@app.command(
+    epilog="Examples: `synthkit pull my-lab/digits@v1.0.0` · `synthkit pull my-lab/digits@v1.0.0 --out data`"
+)
+def pull(
+    reference: Annotated[
+        str,
+        typer.Argument(
+            metavar="ORG/NAME@VERSION",
+            help="A release on the Hub, e.g. my-lab/digits@v1.0.0.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Put it in DIR/NAME. Default: releases.", show_default=False),
+    ] = None,
+) -> None:
+    """Download a release from the Hub and verify every byte; then replay it, audit it, train on it.
+
+    Stop it at any time: the same command fetches only the rest.
+    """
+    with user_errors():
+        from synthkit.make import RELEASES
+        from synthkit.pull import pull as fetch
+
+        target, manifest = fetch(reference, out or RELEASES)
+        size = sum(file.bytes for file in manifest.files) / 1e6
+        print(
+            f"{target}: {manifest.name} {manifest.version} is here and intact: {manifest.images:,} images in "
+            f"{len(manifest.shards)} shard(s), {size:,.1f} MB"
+        )
+        print(
+            f"Look at {target / 'samples.png'}; make images again with: synthkit replay {target} --sample 8"
+        )
+
+
+def _print_list(repository: Repository, outgoing: Outgoing, publication: Publication | None) -> None:
+    from synthkit.progress import data_size
+
+    manifest = outgoing.manifest
+    print(f"{manifest.name} {manifest.version} -> {repository.url}, tag {outgoing.tag}")
+    width = max(map(len, outgoing.facts))
+    for path, facts in sorted(outgoing.facts.items()):
+        fate = "" if publication is None else "  send" if path in publication.send else "  there already"
+        print(printable(f"  {path:<{width}}  {data_size(facts.bytes):>8}{fate}"))
+    total = sum(facts.bytes for facts in outgoing.facts.values())
+    print(f"{len(outgoing.facts)} files, {data_size(total)}", end="")
+    if publication is None:
+        print()
+        return
+    print(f"; {len(publication.send)} to send, {data_size(publication.bytes_to_send)}")
+    for path in publication.delete:
+        print(printable(f"  {path}: of an earlier release, whose tag keeps it; goes from the newest commit"))
+    kind = "private" if publication.private else "public"
+    print(f"Repository: {'to be made, ' if publication.head is None else ''}{kind}. The card is in order.")
+
+
+def _print_published(publication: Publication) -> None:
+    from synthkit.progress import data_size
+
+    outgoing, repository = publication.outgoing, publication.repository
+    print(
+        f"{repository.url}/tree/{outgoing.tag}: {outgoing.manifest.name} {outgoing.manifest.version} is "
+        f"published: {len(outgoing.facts)} files, {len(publication.send)} of them new or changed "
+        f"({data_size(publication.bytes_to_send)})"
+    )
+    print(
+        f'Load it: load_dataset("{repository.repo_id}", revision="{outgoing.tag}", split="train", '
+        "streaming=True)"
+    )
+    print(f"Check a copy: synthkit verify {repository.repo_id}@{outgoing.tag}")

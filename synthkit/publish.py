@@ -1,0 +1,245 @@
+"""Publishing: check, send, compare what arrived with the manifest, and only then name the version."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import semver
+from pydantic import ValidationError
+
+from synthkit.errors import HubConflict, HubError, ReleaseError
+from synthkit.manifest import MANIFEST, Manifest, read_manifest
+from synthkit.progress import progress
+from synthkit.recipe import NO_LICENSE
+from synthkit.verify import verify_release
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from synthkit.address import Outgoing
+    from synthkit.hub import RemoteFile, Repository, RepositoryState
+    from synthkit.manifest import FileFacts
+
+# The Hub's own: which files are large ones.
+_THEIRS = frozenset({".gitattributes"})
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What publishing a release takes: paths to send and to delete, upon which commit.
+
+    `head` is None where there is no repository yet; `done` if this version is there already, whole.
+    """
+
+    repository: Repository
+    outgoing: Outgoing
+    head: str | None
+    private: bool
+    send: list[str] = field(default_factory=list)
+    delete: list[str] = field(default_factory=list)
+    done: bool = False
+
+    @property
+    def bytes_to_send(self) -> int:
+        """The sizes of the files to send; the Hub may have got some of them without showing them."""
+        return sum(self.outgoing.facts[path].bytes for path in self.send)
+
+
+def prepare(release: Path, repository: Repository, outgoing: Outgoing, *, private: bool) -> Publication:
+    """Check a release and the repository, changing nothing.
+
+    Raises HubError or ReleaseError for whatever would keep the release from being published.
+    """
+    _check_facts(release, outgoing.manifest)
+    repository.check_account()
+    publication = _compare(repository, outgoing, private=private)
+    if not publication.done:
+        repository.check_card(outgoing.card)
+        _check_intact(release, read_manifest(release))
+    return publication
+
+
+def publish(publication: Publication) -> None:
+    """Send what is missing, compare what arrived with the manifest, and tag it.
+
+    Stopped at any moment, another call goes on; the tag exists only when all of the release does.
+    Raises HubError if the repository holds something else, ReleaseError if a file changed meanwhile.
+    """
+    if publication.head is None:
+        publication.repository.create(private=publication.private)
+        publication = _again(publication)
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            _carry_out(publication)
+        except HubConflict:
+            publication = _again(publication)
+        else:
+            return
+    _carry_out(publication)
+
+
+def target(release: Path, manifest: Manifest, repo_id: str | None) -> str:
+    """The repository to publish to: the one named, or the recipe's. Raises HubError if there is none."""
+    named = repo_id or manifest.repo_id
+    if named is None:
+        raise HubError(
+            f"{release}: names no repository; say where: synthkit publish {release} ORGANISATION/NAME "
+            "(or set hub.repo_id in the recipe)"
+        )
+    return named
+
+
+def _check_facts(release: Path, manifest: Manifest) -> None:
+    if manifest.partial is not None:
+        raise ReleaseError(f"{release}: is a preview, not a release: build it without --limit")
+    if manifest.license == NO_LICENSE:
+        raise ReleaseError(
+            f"{release}: its card names no licence: set license in the recipe (cc-by-4.0, other …) "
+            "and build again; no image is made anew"
+        )
+
+
+def _check_intact(release: Path, manifest: Manifest) -> None:
+    total = sum(file.bytes for file in manifest.files)
+    with progress("verifying", total / 1e3, unit="kB") as advance:
+        faults = verify_release(release, manifest, lambda count: advance(count / 1e3))
+    if faults:
+        raise ReleaseError(
+            f"{release}: {faults[0].path}: {faults[0].reason} ({len(faults)} fault(s) in all, "
+            f"`synthkit verify {release}` tells them); build it again before publishing"
+        )
+
+
+def _compare(repository: Repository, outgoing: Outgoing, *, private: bool) -> Publication:
+    """What the repository lacks. Raises HubError if this version cannot go there."""
+    state = repository.state()
+    if state is None:
+        _check_unused(repository)
+        return Publication(repository, outgoing, None, private, list(outgoing.facts))
+    if outgoing.tag in state.tags:
+        _check_same(repository, outgoing, state.tags[outgoing.tag])
+        return Publication(repository, outgoing, state.head, state.private, done=True)
+    _check_newer(repository.repo_id, outgoing, state)
+    delete = sorted(state.files.keys() - outgoing.facts.keys() - _THEIRS)
+    if delete:
+        _check_released(repository, state, delete)
+    send = [
+        path for path, facts in outgoing.facts.items() if not _holds(state.files.get(path), outgoing, facts)
+    ]
+    return Publication(repository, outgoing, state.head, state.private, send, delete)
+
+
+def _again(publication: Publication) -> Publication:
+    return _compare(publication.repository, publication.outgoing, private=publication.private)
+
+
+def _check_unused(repository: Repository) -> None:
+    for kind in repository.other_kinds():
+        raise HubError(f"{repository.repo_id}: is a {kind} on the Hub, not a data set; choose another name")
+
+
+def _check_same(repository: Repository, outgoing: Outgoing, commit: str) -> None:
+    version, where = outgoing.tag, repository.repo_id
+    theirs = repository.files(commit).get(MANIFEST)
+    if theirs is None or repository.read(MANIFEST, commit) != outgoing.manifest.to_json():
+        raise HubError(
+            f"{where}: {version} is published already, with other content; a version never changes: "
+            "raise `version` in the recipe and build again"
+        )
+    for fault in _differences(repository, outgoing, commit):
+        raise HubError(f"{where}: {version} on the Hub is not what its manifest says: {fault}")
+
+
+def _check_newer(where: str, outgoing: Outgoing, state: RepositoryState) -> None:
+    """Versions only rise: whoever asks for the latest gets the latest."""
+    published = [tag for tag in state.tags if tag.startswith("v") and semver.Version.is_valid(tag[1:])]
+    latest = max(published, key=lambda tag: semver.Version.parse(tag[1:]), default=None)
+    if latest is not None and semver.Version.parse(outgoing.manifest.version) <= latest[1:]:
+        raise HubError(
+            f"{where}: {outgoing.tag} is not higher than {latest}, which is published; "
+            "raise `version` in the recipe and build again"
+        )
+
+
+def _check_released(repository: Repository, state: RepositoryState, delete: list[str]) -> None:
+    """What goes from the newest commit must have come with an earlier release, whose tag keeps it."""
+    earlier: set[str] = set()
+    if MANIFEST in state.files:
+        try:
+            manifest = Manifest.model_validate_json(repository.read(MANIFEST, state.head))
+            earlier = {file.path for file in manifest.files} | {MANIFEST}
+        except ValidationError:
+            pass
+    foreign = [path for path in delete if path not in earlier]
+    if foreign:
+        raise HubError(
+            f"{repository.repo_id}: holds files that no release brought ({', '.join(foreign[:3])}); "
+            "delete them there, or publish to another repository"
+        )
+
+
+def _holds(remote: RemoteFile | None, outgoing: Outgoing, facts: FileFacts) -> bool:
+    """Whether a file of the repository is this one, by SHA-256, or by git's own hash where it is small."""
+    if remote is None or remote.bytes != facts.bytes:
+        return False
+    if remote.sha256 is not None:
+        return remote.sha256 == facts.sha256
+    content = outgoing.contents[facts.path]
+    data = content if isinstance(content, bytes) else content.read_bytes()
+    return remote.git_oid == hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()  # noqa: S324 (git's)
+
+
+def _carry_out(publication: Publication) -> None:
+    repository, outgoing = publication.repository, publication.outgoing
+    if publication.done:
+        return
+    if publication.head is None:
+        raise HubError(f"{repository.repo_id}: was made, but cannot be seen; run the same command again")
+    commit = _commit(publication, publication.head)
+    for fault in _differences(repository, outgoing, commit):
+        raise HubError(
+            f"{repository.repo_id}: what arrived is not the release: {fault}; {outgoing.tag} was not set: "
+            "run the same command again"
+        )
+    repository.tag(outgoing.tag, commit, f"{outgoing.manifest.name} {outgoing.manifest.version}")
+
+
+def _commit(publication: Publication, head: str) -> str:
+    """Send files and put them in one commit, which is returned; nothing to change gives the newest."""
+    repository, outgoing = publication.repository, publication.outgoing
+    if not publication.send and not publication.delete:
+        return head
+    with progress("uploading", publication.bytes_to_send / 1e3, unit="kB") as advance:
+        upload = repository.upload(
+            {path: outgoing.contents[path] for path in publication.send}, lambda count: advance(count / 1e3)
+        )
+    for path, sha256 in upload.sha256.items():
+        if sha256 != outgoing.facts[path].sha256:
+            raise ReleaseError(
+                f"{path}: changed since it was verified; nothing was published: build the release again"
+            )
+    message = f"{outgoing.manifest.name} {outgoing.manifest.version}"
+    return repository.commit(upload, publication.delete, message, head)
+
+
+def _differences(repository: Repository, outgoing: Outgoing, revision: str) -> Iterator[str]:
+    """How a revision differs from the release: paths, sizes, and the SHA-256 of every file."""
+    remote = repository.files(revision)
+    for path in sorted(remote.keys() - outgoing.facts.keys() - _THEIRS):
+        yield f"{path} is there too"
+    for path, facts in outgoing.facts.items():
+        item = remote.get(path)
+        if item is None:
+            yield f"{path} is missing"
+        elif item.bytes != facts.bytes:
+            yield f"{path} has {item.bytes:,} bytes, not {facts.bytes:,}"
+        elif (item.sha256 or _sha256(repository, path, revision)) != facts.sha256:
+            yield f"{path} has another SHA-256"
+
+
+def _sha256(repository: Repository, path: str, revision: str) -> str:
+    return hashlib.sha256(repository.read(path, revision)).hexdigest()

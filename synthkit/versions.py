@@ -1,0 +1,104 @@
+"""changelog/NAME.yaml: what every version of a release is, and what changed since the one before."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from synthkit.diff import difference
+from synthkit.errors import PipelineError, SynthkitError
+from synthkit.hashing import sha256_of
+from synthkit.manifest import MANIFEST, read_manifest
+from synthkit.shards import write_atomically
+from synthkit.trace import read_recipe
+from synthkit.verify import RECORDS
+
+if TYPE_CHECKING:
+    from synthkit.manifest import Manifest
+    from synthkit.pipeline import Listed
+    from synthkit.recipe import Recipe
+
+_HEADER = "# Versions of {name}, newest first; written by `synthkit release {name}`.\n"
+_NEEDED = (MANIFEST, "recipe.yaml", RECORDS)
+
+
+def write_changelog(listed: Listed, before: str | None) -> dict[str, Any]:
+    """Put the release's version on top of its changelog; returns the entry.
+
+    `before` is the version to compare with. Raises PipelineError if the changelog is not one.
+    """
+    entry = _facts(listed.folder)
+    if before is not None:
+        entry["since"] = before
+        entry["changes"] = _changes(listed, before)
+    earlier = [item for item in _read(listed.changelog) if item.get("version") != entry["version"]]
+    text = yaml.safe_dump([entry, *earlier], sort_keys=False, allow_unicode=True)
+    listed.changelog.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(listed.changelog, (_HEADER.format(name=listed.name) + text).encode())
+    return entry
+
+
+def _facts(release: Path) -> dict[str, Any]:
+    manifest = read_manifest(release)
+    return {
+        "version": manifest.version,
+        "images": manifest.images,
+        "bytes": sum(file.bytes for file in manifest.files),
+        "recipe_digest": manifest.recipe_digest,
+        "manifest_sha256": sha256_of(release / MANIFEST),
+    }
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        found = None
+    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+        raise PipelineError(f"{path}: is not a changelog: a list of versions; restore it with git checkout")
+    return found
+
+
+def _changes(listed: Listed, before: str) -> dict[str, Any] | str:
+    """What `synthkit diff` finds; the earlier release comes from DVC's cache or remote."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            old = _fetch(listed, before, Path(folder))
+            found = difference(_read_release(old), _read_release(listed.folder))
+        except SynthkitError as error:
+            return f"not known: {error}"
+    counts = {kind: len(getattr(found, kind)) for kind in ("changed", "added", "removed", "moved")}
+    return {
+        "recipe": {field: list(values) for field, values in found.recipe.items()},
+        "made_with": found.environment,
+        "classes": {name: list(counts) for name, counts in found.classes.items()},
+        "images": {"same": found.same, **counts},
+        "changed_in": found.changed_fields,
+    }
+
+
+def _fetch(listed: Listed, version: str, folder: Path) -> Path:
+    from dvc.api import DVCFileSystem
+
+    for name in _NEEDED:
+        place = folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            files = DVCFileSystem(".", rev=f"{listed.name}@v{version}")
+            files.get_file((listed.folder / name).as_posix(), str(place))
+        except Exception as error:
+            # DVC, its remotes and git fail in ways of their own.
+            reason = " ".join(str(error).split())[:200]
+            raise PipelineError(
+                f"{listed.name} {version}: {name} is in no DVC cache here ({reason})"
+            ) from None
+    return folder
+
+
+def _read_release(folder: Path) -> tuple[Path, Manifest, Recipe]:
+    return folder, read_manifest(folder), read_recipe(folder)
