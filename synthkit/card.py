@@ -10,6 +10,7 @@ import yaml
 from synthkit.conditioning import METHODS
 from synthkit.records import arrow_schema
 from synthkit.shards import SPLIT
+from synthkit.source_config import SOURCES
 
 if TYPE_CHECKING:
     from synthkit.manifest import Manifest
@@ -38,6 +39,8 @@ def render_card(manifest: Manifest, example: dict[str, Any]) -> str:
         address=address,
         local=not published,
         revision_argument=f'revision="v{manifest.version}", ' if published else "",
+        reference=f"{address}@v{manifest.version}" if published else address,
+        places=_places(manifest),
         shard_pattern=_shard_pattern(len(manifest.shards)),
         formula=METHODS[manifest.method].formula,
     )
@@ -85,6 +88,12 @@ def _dataset_info(manifest: Manifest) -> dict[str, Any]:
         "download_size": size,
         "dataset_size": size,
     }
+
+
+def _places(manifest: Manifest) -> str:
+    """What `synthkit.real` must be told: where this kind of source lies on a machine."""
+    source = SOURCES.get(manifest.source.kind)
+    return "" if source is None else "".join(f', {place}="…"' for place in source.PATHS)
 
 
 def _unique(manifest: Manifest) -> list[str]:

@@ -287,11 +287,15 @@ def _may_pass(error: Exception, *, reached: bool) -> bool:
     response = _response(error)
     if response is not None:
         return response.status_code in _PASSING or _expired(response)
-    names = {type(cause).__name__ for cause in _causes(error)}
-    modules = {type(cause).__module__.split(".")[0] for cause in _causes(error)}
+    kinds = {type(cause) for cause in _causes(error)}
+    names = {kind.__name__ for kind in kinds}
     if "ConnectError" in names:
         return reached
-    return bool(modules & {"httpx2", "hf_xet"}) and not names & {"UnsupportedProtocol", "InvalidURL"}
+    if names & {"UnsupportedProtocol", "InvalidURL"}:
+        return False
+    # hf_xet raises Python's own.
+    by_xet = kinds & {ConnectionError, TimeoutError, RuntimeError}
+    return bool(by_xet) or "httpx2" in {kind.__module__.split(".")[0] for kind in kinds}
 
 
 def _expired(response: Any) -> bool:

@@ -14,13 +14,19 @@ os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 # A home of its own: `datasets` would serve a release of an earlier run from its cache.
 os.environ["HF_HOME"] = tempfile.mkdtemp()
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 from typer.testing import CliRunner, Result
 
 from synthkit.cli import app
+
+if TYPE_CHECKING:
+    from tests.hub_client import Client
+    from tests.hub_server import HubServer
 
 atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
 
@@ -90,6 +96,53 @@ def small_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = cli("build", cli.recipe())
     assert result.exit_code == 0, result.output
     return cli.folder / "releases" / "small"
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[HubServer]:
+    from tests.hub_server import HubServer
+
+    with HubServer() as started:
+        yield started
+
+
+@pytest.fixture
+def hub(server: HubServer) -> HubServer:
+    """A Hub without repositories."""
+    server.reset()
+    return server
+
+
+@pytest.fixture(scope="session")
+def synthkit(server: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """`synthkit` commands in a process that knows the Hub of `hub`, with a token that may write to lab."""
+    from tests.hub_client import Client
+
+    home = tmp_path_factory.mktemp("home")
+    with Client(server.environment(home, server.WRITE_TOKEN), home) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A release of a few images, to be published. Read it, do not change it."""
+    from tests.publishing import build
+
+    return build(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def next_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its next version, with other images and one shard more."""
+    from tests.publishing import build
+
+    return build(tmp_path_factory.mktemp("next"), "version=1.1.0", "seed=1", "target_per_class=8")
+
+
+@pytest.fixture
+def copy(release: Path, tmp_path: Path) -> Path:
+    """The release to be published, to be changed."""
+    return Path(shutil.copytree(release, tmp_path / "small"))
 
 
 def digests(folder: Path) -> dict[str, str]:
