@@ -43,12 +43,12 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True)
 class RepositoryState:
-    """What a repository holds now: the newest commit, its files by path, every tag with its commit."""
+    """What a repository holds now: the newest commit, its files by path, and the names of its tags."""
 
     head: str
     private: bool
     files: dict[str, RemoteFile]
-    tags: dict[str, str]
+    tags: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class Repository:
                 return None
             raise
         refs = self._ask(lambda: self._api.list_repo_refs(self.repo_id, repo_type=KIND))
-        tags = {tag.name: tag.target_commit for tag in refs.tags}
+        tags = frozenset(tag.name for tag in refs.tags)
         return RepositoryState(str(info.sha), bool(info.private), self.files(str(info.sha)), tags)
 
     def files(self, revision: str) -> dict[str, RemoteFile]:
@@ -208,12 +208,14 @@ class Repository:
         return str(made.oid)
 
     def tag(self, name: str, commit: str, message: str) -> None:
-        """Name a commit, for good. Raises HubConflict if there is such a tag."""
+        """Name a commit, for good, and see that it is named. Raises HubConflict if there is such a tag."""
         self._ask(
             lambda: self._api.create_tag(
                 self.repo_id, tag=name, tag_message=message, revision=commit, repo_type=KIND
             )
         )
+        if self.commit_of(name) != commit:
+            raise HubError(f"{self.repo_id}: {name} was not set; run the same command again")
 
     def _ask(self, call: Callable[[], T], *, reached: bool = True) -> T:
         """A call's answer; with `reached` a server that cannot be reached is tried again, too."""

@@ -121,7 +121,7 @@ def _compare(repository: Repository, outgoing: Outgoing, *, private: bool) -> Pu
         _check_unused(repository)
         return Publication(repository, outgoing, None, private, list(outgoing.facts))
     if outgoing.tag in state.tags:
-        _check_same(repository, outgoing, state.tags[outgoing.tag])
+        _check_same(repository, outgoing)
         return Publication(repository, outgoing, state.head, state.private, done=True)
     _check_newer(repository.repo_id, outgoing, state)
     delete = sorted(state.files.keys() - outgoing.facts.keys() - _THEIRS)
@@ -142,15 +142,15 @@ def _check_unused(repository: Repository) -> None:
         raise HubError(f"{repository.repo_id}: is a {kind} on the Hub, not a data set; choose another name")
 
 
-def _check_same(repository: Repository, outgoing: Outgoing, commit: str) -> None:
+def _check_same(repository: Repository, outgoing: Outgoing) -> None:
     version, where = outgoing.tag, repository.repo_id
-    theirs = repository.files(commit).get(MANIFEST)
-    if theirs is None or repository.read(MANIFEST, commit) != outgoing.manifest.to_json():
+    theirs = repository.files(version).get(MANIFEST)
+    if theirs is None or repository.read(MANIFEST, version) != outgoing.manifest.to_json():
         raise HubError(
             f"{where}: {version} is published already, with other content; a version never changes: "
             "raise `version` in the recipe and build again"
         )
-    for fault in _differences(repository, outgoing, commit):
+    for fault in _differences(repository, outgoing, version):
         raise HubError(f"{where}: {version} on the Hub is not what its manifest says: {fault}")
 
 

@@ -62,7 +62,7 @@ def mix(
     seed: int = 0,
     **loader: Any,
 ) -> DataLoader[Any]:
-    """Batches of (images, labels), each half real and half synthetic, in this order.
+    """Batches of (images, labels): half real, then half synthetic, or in turns if `synthetic` is a stream.
 
     `real` is a map-style data set, `synthetic` one too or a stream; rows are (image, label) pairs or, as
     `datasets` gives them, dictionaries (png, jpg, webp or image; cls or label). An epoch is one pass over

@@ -152,7 +152,7 @@ def test_killed_and_published_again_sends_only_the_rest(
     verified = 0
 
     def kill(request: Request) -> None:
-        """Without Xet when two large files have arrived; with Xet, which sends them in one go, when all have."""
+        """When two large files have arrived; with Xet, which sends them in one go, when all have."""
         nonlocal verified
         verified += "/lfs/verify" in request.path
         if verified == 3 or "/commit/" in request.path:

@@ -167,14 +167,15 @@ def test_the_cards_snippets_run_as_printed(
 ) -> None:
     body = (small_release / "README.md").read_text()
     snippets = [part.split("```")[0] for part in body.split("```python\n")[1:]]
-    assert len(snippets) == 3
+    assert len(snippets) == 4
     monkeypatch.chdir(small_release.parents[1])
     names: dict[str, Any] = {}
-    for snippet in snippets[:2]:
+    for snippet in snippets[:3]:
         exec(snippet, names)
     assert len(names["provenance"]) == 76
-    exec(snippets[2], names)
     assert names["label"] in range(10)
+    exec(snippets[3], names)
+    assert names["images"].shape == (64, 3, 224, 224)
 
 
 def test_names_that_the_font_cannot_draw_are_still_told_apart() -> None:

@@ -1,0 +1,173 @@
+"""Half real, half synthetic: what a training loop gets of `synthkit.mix` and `synthkit.real`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import webdataset
+from datasets import load_dataset
+from PIL import Image
+from torch.utils.data import IterableDataset
+from torchvision.transforms.functional import to_tensor
+
+import synthkit
+from synthkit.errors import ReleaseError, SourceError
+
+Pairs = list[tuple[torch.Tensor, int]]
+
+
+def numbered(count: int, first: int) -> Pairs:
+    """Images that hold their own number; the label is it, too."""
+    return [(torch.full((1,), float(number)), number) for number in range(first, first + count)]
+
+
+REAL, SYNTHETIC = numbered(10, 0), numbered(103, 1000)
+
+
+class Stream(IterableDataset[Any]):
+    """A data set that can only be read from its beginning, as a stream from the Hub."""
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, int]]:
+        yield from SYNTHETIC
+
+
+def labels(loader: Any) -> list[list[int]]:
+    return [batch.tolist() for _, batch in loader]
+
+
+def test_every_batch_is_half_real_and_half_synthetic() -> None:
+    batches = labels(synthkit.mix(REAL, SYNTHETIC, batch_size=32))
+    assert [len(batch) for batch in batches] == [32] * 6 + [14]
+    for batch in batches:
+        half = len(batch) // 2
+        assert all(label < 10 for label in batch[:half])
+        assert all(label >= 1000 for label in batch[half:])
+
+
+def test_images_come_with_their_labels() -> None:
+    for images, numbers in synthkit.mix(REAL, SYNTHETIC, batch_size=32):
+        assert images[:, 0].tolist() == numbers.tolist()
+
+
+def test_an_epoch_is_one_pass_over_the_synthetic_images_in_a_new_order() -> None:
+    loader = synthkit.mix(REAL, SYNTHETIC, batch_size=32)
+    epochs = [[label for batch in labels(loader) for label in batch if label >= 1000] for _ in range(2)]
+    assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(1000, 1103))
+    assert epochs[0] != epochs[1]
+    assert len(loader) == 7
+
+
+def test_real_images_are_drawn_with_replacement() -> None:
+    drawn = [label for batch in labels(synthkit.mix(REAL, SYNTHETIC, batch_size=32)) for label in batch]
+    counts = np.bincount([label for label in drawn if label < 10], minlength=10)
+    assert counts.sum() == 103
+    assert counts.min() > 0 and counts.max() > counts.min()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_same_seed_gives_the_same_batches(workers: int) -> None:
+    def two_epochs(seed: int) -> list[list[list[int]]]:
+        loader = synthkit.mix(REAL, SYNTHETIC, batch_size=32, seed=seed, num_workers=workers)
+        return [labels(loader), labels(loader)]
+
+    assert two_epochs(3) == two_epochs(3)
+    assert two_epochs(3) != two_epochs(4)
+    if workers:
+        alone = synthkit.mix(REAL, SYNTHETIC, batch_size=32, seed=3)
+        assert two_epochs(3)[0] == labels(alone)
+
+
+def test_a_stream_is_half_of_every_batch_too() -> None:
+    loader = synthkit.mix(REAL, Stream(), batch_size=32)
+    batches = labels(loader)
+    assert all(sum(label < 10 for label in batch) == len(batch) // 2 for batch in batches)
+    assert [label for batch in batches for label in batch if label >= 1000] == list(range(1000, 1103))
+    assert labels(loader) != batches  # other real images in the next epoch
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_release_with_its_real_images(small_release: Path, tmp_path: Path, streaming: bool) -> None:
+    real = synthkit.real(str(small_release))
+    synthetic: Any = load_dataset(
+        str(small_release), split="train", streaming=streaming, cache_dir=str(tmp_path)
+    )
+    loader = synthkit.mix(real, synthetic, batch_size=16, transform=to_tensor)
+    seen = [(images.shape, numbers) for images, numbers in loader]
+    assert seen[0][0] == (16, 3, 32, 32)
+    assert sum(len(numbers) for _, numbers in seen) == 2 * 76
+    image, label = real[0]
+    assert image.size == (32, 32)
+    assert real.classes[label] == "zero"
+
+
+def test_shards_read_by_webdataset(small_release: Path) -> None:
+    shards = sorted(map(str, (small_release / "data").iterdir()))
+    synthetic = webdataset.WebDataset(shards, shardshuffle=False).decode("pil").to_tuple("png", "cls")
+    real = [(Image.new("RGB", (32, 32)), 0)]
+    images, _ = next(iter(synthkit.mix(real, synthetic, batch_size=8, transform=to_tensor)))
+    assert images.shape == (8, 3, 32, 32)
+    assert images[0::2].max() == 0 and images[1::2].max() > 0
+
+
+def test_importing_the_package_does_not_load_torch() -> None:
+    code = "import sys, synthkit; sys.exit('torch' in sys.modules or 'mix' not in synthkit.__all__)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+class Named(list[Any]):
+    """A data set that names its classes, as torchvision's do."""
+
+    def __init__(self, rows: Pairs, classes: list[str]) -> None:
+        super().__init__(rows)
+        self.classes = classes
+
+
+@pytest.mark.parametrize(
+    ("real", "synthetic", "batch_size", "words"),
+    [
+        (REAL, SYNTHETIC, 31, "must be even"),
+        (REAL, SYNTHETIC, 0, "must be even"),
+        ([], SYNTHETIC, 32, "real: holds no image"),
+        (REAL, [], 32, "synthetic: holds no image"),
+        (Named(REAL, ["a", "b"]), Named(SYNTHETIC, ["b", "a"]), 32, "label 0 is 'a' in real and 'b'"),
+        (Named(REAL, ["a", "b"]), Named(SYNTHETIC, ["a"]), 32, "real has 2 classes, synthetic 1"),
+    ],
+)
+def test_what_cannot_be_mixed(real: Any, synthetic: Any, batch_size: int, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        synthkit.mix(real, synthetic, batch_size=batch_size)
+
+
+def test_two_classes_of_one_name_are_numbered_in_the_card() -> None:
+    real = Named(REAL, ["crane", "heron", "crane"])
+    assert synthkit.mix(real, Named(SYNTHETIC, ["crane", "heron", "crane (2)"]), batch_size=4)
+
+
+def test_rows_that_hold_no_image_or_label() -> None:
+    with pytest.raises(ValueError, match="a row has picture, number: it needs one of png"):
+        next(iter(synthkit.mix([{"picture": 1, "number": 2}], SYNTHETIC, batch_size=2)))
+
+
+def test_images_without_a_transform() -> None:
+    with pytest.raises(ValueError, match="transform: is needed"):
+        next(iter(synthkit.mix([(Image.new("L", (8, 8)), 0)], SYNTHETIC, batch_size=2)))
+
+
+def test_grey_images_become_rgb() -> None:
+    grey = [(Image.new("L", (8, 8), 128), 0)]
+    images, _ = next(iter(synthkit.mix(grey, grey, batch_size=2, transform=to_tensor)))
+    assert images.shape == (2, 3, 8, 8)
+
+
+def test_real_images_that_are_not_here(tmp_path: Path, small_release: Path) -> None:
+    with pytest.raises(ReleaseError, match="there is no such folder"):
+        synthkit.real(str(tmp_path / "none"))
+    with pytest.raises((SourceError, ReleaseError)):
+        synthkit.real(str(small_release), root="nowhere")
