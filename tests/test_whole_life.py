@@ -2,94 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 import yaml
 
 from tests.conftest import digests
 from tests.hub_server import HubServer
-from tests.publishing import REPO, TINY, published, whole
-
-ROOT = Path(__file__).parents[1]
-RECIPE = "recipes/small.yaml"
+from tests.project import RECIPE, Project
+from tests.publishing import REPO, published, whole
 
 
-class Project:
-    """A clone of the pipeline that ships, with the small recipe, in a git repository of its own."""
+def test_from_a_recipe_to_those_who_train_on_it(hub: HubServer, tmp_path: Path) -> None:
+    project = Project(tmp_path / "project", hub.environment(tmp_path / "home", hub.WRITE_TOKEN))
+    project.start()
 
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self.folder = folder
-        scripts = str(Path(sys.executable).parent)
-        self._environment = environment | {
-            "PATH": os.pathsep.join([scripts, environment["PATH"]]),
-            "DVC_SITE_CACHE_DIR": str(folder.parent / "site"),
-            "DVC_NO_ANALYTICS": "1",
-            "HOME": str(folder.parent),
-            "GIT_CONFIG_GLOBAL": "/dev/null",
-            "USE_TORCH": "1",
-        }
-
-    def start(self) -> None:
-        for name in (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml"):
-            place = self.folder / name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            text = (ROOT / name).read_text()
-            text = text.replace("digits-lt-augcond", "small").replace("recipes/digits_lt_ecd.yaml", RECIPE)
-            place.write_text(text)
-        self.edit(RECIPE, "", TINY)
-        store = self.folder.parent / "store"
-        self.edit(".dvc/config", "", f"[core]\n    remote = store\n['remote \"store\"']\n    url = {store}\n")
-        self("git", "init", "-q")
-        self("git", "config", "user.name", "tests")
-        self("git", "config", "user.email", "tests@example.org")
-        self.commit("Start")
-
-    def __call__(self, *command: str | Path, fails: bool = False) -> str:
-        """What a command prints; it must succeed, or must not."""
-        ran = subprocess.run(
-            [str(word) for word in command],
-            cwd=self.folder,
-            env=self._environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        assert (ran.returncode != 0) is fails, f"{command}: {ran.stdout}"
-        return ran.stdout
-
-    def edit(self, name: str, old: str, new: str) -> None:
-        place = self.folder / name
-        place.parent.mkdir(exist_ok=True)
-        text = place.read_text() if place.exists() else ""
-        assert old in text
-        place.write_text(text.replace(old, new) if old else new)
-
-    def commit(self, message: str) -> None:
-        self("git", "add", "-A")
-        self("git", "commit", "-q", "-m", message)
-
-    def made(self) -> dict[str, int]:
-        """Which files of the release there are, and when they were written."""
-        folder = self.folder / "releases" / "small"
-        return {path.name: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
-
-
-@pytest.fixture
-def project(hub: HubServer, tmp_path: Path) -> Iterator[Project]:
-    folder = tmp_path / "project"
-    folder.mkdir()
-    started = Project(folder, hub.environment(tmp_path / "home", hub.WRITE_TOKEN))
-    started.start()
-    yield started
-
-
-def test_from_a_recipe_to_those_who_train_on_it(hub: HubServer, project: Project, tmp_path: Path) -> None:
     # The first version: made, verified, recorded, and nothing to do after that.
     told = project("synthkit", "release", "small", "--tag")
     assert "Committed and tagged small@v1.0.0" in told
@@ -141,7 +68,7 @@ def test_from_a_recipe_to_those_who_train_on_it(hub: HubServer, project: Project
     # DVC's way: its remote gives the same bytes, by name and version too.
     project("dvc", "push", "--all-tags")
     project("git", "clone", "-q", project.folder, tmp_path / "clone")
-    clone = Project(tmp_path / "clone", project._environment)
+    clone = Project(tmp_path / "clone", project.environment)
     clone("dvc", "pull")
     assert digests(clone.folder / "releases" / "small") == digests(project.folder / "releases" / "small")
     clone("dvc", "artifacts", "get", ".", "small", "--rev", "v1.0.0", "-o", tmp_path / "got")

@@ -1,0 +1,177 @@
+"""Releases by DVC: what is made again, what is recorded, and what keeps a version from being one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.conftest import Cli, digests
+from tests.project import RECIPE, Project
+
+OTHER = """\
+name: other
+license: cc-by-4.0
+source: {kind: folder, root: images}
+target_per_class: 40
+model: {id: "builtin:tiny-unclip-digits"}
+sampler: {steps: 25, guidance_scale: 2.0, batch_size: 8}
+output: {shard_size: 8}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    started = Project(tmp_path / "project", dict(os.environ))
+    started.start()
+    for name in ("HOME", "GIT_CONFIG_GLOBAL"):
+        monkeypatch.setenv(name, started.environment[name])
+    return started
+
+
+def refused(project: Project, *words: str, name: str = "small") -> None:
+    """`synthkit release` fails in one line that says these words, and leaves everything as it was."""
+    before = project("git", "status", "--porcelain"), project("git", "rev-parse", "HEAD")
+    result = Cli(project.folder)("release", name)
+    assert result.exit_code == 1, result.output
+    assert result.output.startswith("error: ") and result.output.count("\n") == 1, result.output
+    for word in words:
+        assert word in result.output
+    assert (project("git", "status", "--porcelain"), project("git", "rev-parse", "HEAD")) == before
+
+
+def test_a_release_that_is_not_listed(project: Project) -> None:
+    refused(project, "params.yaml: lists no release smal; it lists small", name="smal")
+
+
+def test_a_tree_with_changes(project: Project) -> None:
+    project.edit(RECIPE, "steps: 2", "steps: 3")
+    (project.folder / "note.txt").write_text("stray")
+    refused(project, "note.txt", RECIPE, "not committed", "commit or stash first")
+
+
+def test_what_a_release_records_does_not_make_the_tree_dirty(project: Project) -> None:
+    project("git", "tag", "small@v1.0.0")
+    for name in ("dvc.lock", "reports/small/verify.json", "changelog/small.yaml"):
+        project.edit(name, "", "{}\n")
+    refused(project, "small@v1.0.0: is tagged already")
+
+
+def test_a_version_that_is_taken_or_lower(project: Project) -> None:
+    project("git", "tag", "small@v1.0.0")
+    refused(project, "small@v1.0.0: is tagged already", "raise releases.small.version in params.yaml")
+    project("git", "tag", "small@v1.10.0")
+    project.edit("params.yaml", "version: 1.0.0", "version: 1.9.0")
+    project.commit("1.9.0")
+    refused(project, "small@v1.9.0: is not higher than 1.10.0")
+
+
+def test_a_version_that_is_none(project: Project) -> None:
+    project.edit("params.yaml", "version: 1.0.0", "version: 1.0")
+    refused(project, "params.yaml: releases.small.version")
+
+
+def test_a_misspelt_key(project: Project) -> None:
+    project.edit("params.yaml", "recipe:", "recipee:")
+    refused(project, "params.yaml: releases.small.recipe: Field required")
+
+
+def test_a_key_that_is_not_the_recipes_name(project: Project) -> None:
+    project.edit(RECIPE, "name: small", "name: smaller")
+    refused(project, "releases.small", "makes smaller; use that name")
+
+
+def test_a_recipe_that_is_not_there(project: Project) -> None:
+    (project.folder / RECIPE).unlink()
+    refused(project, f"{RECIPE}: there is no such recipe")
+
+
+def test_an_artifact_that_is_not_declared(project: Project) -> None:
+    project.edit("dvc.yaml", "path: releases/small", "path: releases/smaller")
+    refused(project, "dvc.yaml: artifacts: lacks small; add: small: {path: releases/small, type: dataset}")
+
+
+def test_outside_of_a_project(tmp_path: Path) -> None:
+    result = Cli(tmp_path)("release", "small")
+    assert result.exit_code == 1
+    assert "params.yaml: is not here; run this in the folder with params.yaml and dvc.yaml" in result.output
+
+
+def test_outside_of_git(project: Project) -> None:
+    shutil.rmtree(project.folder / ".git")
+    result = Cli(project.folder)("release", "small")
+    assert result.exit_code == 1
+    assert "not a git repository" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_what_decides_a_release_is_told_as_json(cli: Cli) -> None:
+    import json
+
+    recipe = cli.recipe()
+    told = cli("digest", recipe)
+    facts = json.loads(told.stdout)
+    assert (facts["name"], facts["version"], facts["images"]) == ("small", "1.2.3", 76)
+    assert cli("digest", recipe, "--report", "reports/small/inputs.json").exit_code == 0
+    assert json.loads((cli.folder / "reports" / "small" / "inputs.json").read_text()) == facts
+    changed = json.loads(cli("digest", recipe, "--set", "seed=8").stdout)
+    assert changed["digest"] != facts["digest"]
+    assert str(cli.folder) not in told.stdout
+
+
+def test_a_report_of_what_was_verified(cli: Cli, small_release: Path) -> None:
+    import json
+
+    assert cli("verify", small_release, "--report", "verify.json").exit_code == 0
+    report = json.loads((cli.folder / "verify.json").read_text())
+    assert (report["images"], report["shards"], report["version"]) == (76, 4, "1.2.3")
+    broken = Path(shutil.copytree(small_release, cli.folder / "broken"))
+    (broken / "samples.png").write_bytes(b"")
+    assert cli("verify", broken, "--report", "broken.json").exit_code == 1
+    assert not (cli.folder / "broken.json").exists()
+
+
+@pytest.mark.slow
+def test_only_what_changed_is_made_again_and_what_was_stopped_goes_on(project: Project) -> None:
+    for number in range(6):
+        place = project.folder / "images" / f"class{number % 2}" / f"{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40), (40 * number, 99, 9)).save(place)
+    project.edit("recipes/other.yaml", "", OTHER)
+    listed = "  other:\n    recipe: recipes/other.yaml\n    version: 0.1.0\n"
+    project.edit("params.yaml", "releases:\n", f"releases:\n{listed}")
+    command = ["dvc", "repro"]
+
+    # Stopped like by Ctrl-C, in the middle of a build; then to the end.
+    stopped = subprocess.Popen(command, cwd=project.folder, env=project.environment, start_new_session=True)
+    shards = project.folder / ".synthkit"
+    while not len(list(shards.glob("other-*/shards/*.tar"))) >= 2:
+        time.sleep(0.05)
+    os.killpg(stopped.pid, signal.SIGINT)
+    assert stopped.wait() != 0
+    kept = {path: path.stat().st_mtime_ns for path in shards.glob("other-*/shards/*.tar")}
+    told = project(*command)
+    assert f"{74 - 8 * len(kept)} of them made now" in told
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    data = project.folder / "releases" / "other" / "data"
+    other, small = digests(data.parent), project.made()
+
+    # A real image changes: its release alone is made again.
+    Image.new("RGB", (40, 40), (1, 2, 3)).save(project.folder / "images" / "class0" / "0.png")
+    told = project(*command)
+    assert "Running stage 'build@other'" in told
+    assert "Stage 'build@small' didn't change, skipping" in told
+    assert digests(data.parent) != other
+    assert project.made() == small
+
+    # A new summary: a new card, and no image made.
+    project.edit(RECIPE, "license:", "summary: Ones and zeros.\nlicense:")
+    told = project(*command)
+    assert "0 of them made now" in told
+    assert "Stage 'build@other' didn't change, skipping" in told
