@@ -312,7 +312,12 @@ def _retry_after(error: Exception) -> float | None:
 
 def _explained(error: Exception, where: str) -> HubError:
     from huggingface_hub import constants
-    from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RevisionNotFoundError
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        OfflineModeIsEnabled,
+        RevisionNotFoundError,
+    )
 
     if isinstance(error, OfflineModeIsEnabled):
         return HubError(f"{where}: HF_HUB_OFFLINE is set; unset it to reach the Hub")
@@ -331,6 +336,8 @@ def _explained(error: Exception, where: str) -> HubError:
         return HubError(f"{where}: is gated: accept its terms on the Hub, and {LOG_IN}")
     if isinstance(error, RevisionNotFoundError):
         return HubError(f"{where}: the repository has no such version")
+    if isinstance(error, EntryNotFoundError):
+        return HubError(f"{where}: lacks a file that every release has: it is no release, or not a whole one")
     hints = {
         401: f"the Hub does not accept the token, or there is none, or no such repository; {LOG_IN}",
         403: f"the token may not do this; {LOG_IN} to one with write access",

@@ -181,24 +181,25 @@ def read_manifest(release: Path) -> Manifest:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise ReleaseError(f"{path}: is too large to be a manifest")
-        return _parse(path, path.read_bytes())
+        return parse_manifest(str(path), path.read_bytes())
     except OSError as error:
         raise ReleaseError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _parse(path: Path, raw: bytes) -> Manifest:
+def parse_manifest(where: str, raw: bytes) -> Manifest:
+    """The manifest in a file's bytes. Raises ReleaseError, told of `where`, if it is none."""
     try:
         version = _Version.model_validate_json(raw).format_version
         if version > FORMAT_VERSION:
             raise ReleaseError(
-                f"{path}: has format {version}; this synthkit reads up to {FORMAT_VERSION}: upgrade it"
+                f"{where}: has format {version}; this synthkit reads up to {FORMAT_VERSION}: upgrade it"
             )
         return Manifest.model_validate_json(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        where = [".".join(str(part) for part in first["loc"])] if first["loc"] else []
-        what = [*where, first["msg"].removeprefix("Value error, ")]
-        raise ReleaseError(f"{path}: is not a manifest: {': '.join(what)}") from None
+        field = [".".join(str(part) for part in first["loc"])] if first["loc"] else []
+        what = [*field, first["msg"].removeprefix("Value error, ")]
+        raise ReleaseError(f"{where}: is not a manifest: {': '.join(what)}") from None
 
 
 def unlisted(release: Path, manifest: Manifest) -> Iterator[str]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import semver
-from pydantic import ValidationError
 
 from synthkit.errors import HubConflict, HubError, ReleaseError
-from synthkit.manifest import MANIFEST, Manifest, read_manifest
+from synthkit.manifest import MANIFEST, parse_manifest, read_manifest
 from synthkit.progress import progress
 from synthkit.recipe import NO_LICENSE
 from synthkit.verify import verify_release
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from synthkit.address import Outgoing
     from synthkit.hub import RemoteFile, Repository, RepositoryState
-    from synthkit.manifest import FileFacts
+    from synthkit.manifest import FileFacts, Manifest
 
 # The Hub's own: which files are large ones.
 _THEIRS = frozenset({".gitattributes"})
@@ -169,11 +169,9 @@ def _check_released(repository: Repository, state: RepositoryState, delete: list
     """What goes from the newest commit must have come with an earlier release, whose tag keeps it."""
     earlier: set[str] = set()
     if MANIFEST in state.files:
-        try:
-            manifest = Manifest.model_validate_json(repository.read(MANIFEST, state.head))
+        with suppress(ReleaseError):
+            manifest = parse_manifest(MANIFEST, repository.read(MANIFEST, state.head))
             earlier = {file.path for file in manifest.files} | {MANIFEST}
-        except ValidationError:
-            pass
     foreign = [path for path in delete if path not in earlier]
     if foreign:
         raise HubError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from synthkit.errors import HubError, ReleaseError
 from synthkit.hub import KIND, Repository, ask, quieten
-from synthkit.manifest import MANIFEST, Manifest, read_manifest
+from synthkit.manifest import MANIFEST, Manifest, parse_manifest, read_manifest
 from synthkit.progress import progress
 from synthkit.verify import verify_release
 
@@ -51,17 +51,17 @@ def pull(reference: str, releases: Path) -> tuple[Path, Manifest]:
     repo_id, name, revision = found.groups()
     repository = Repository(repo_id)
     commit = repository.commit_of(revision)
+    content = repository.read(MANIFEST, commit)
+    manifest = parse_manifest(f"{reference}: {MANIFEST}", content)
     target = releases / name
-    arriving = releases / f".{name}.{commit[:12]}.arriving"
-    arriving.mkdir(parents=True, exist_ok=True)
-    repository.download(MANIFEST, commit, arriving)
-    manifest = read_manifest(arriving)
     if target.exists():
-        shutil.rmtree(arriving)
         _check_same(target, manifest)
         _check_intact(target, manifest)
         return target, manifest
+    arriving = releases / f".{name}.{commit[:12]}.arriving"
+    arriving.mkdir(parents=True, exist_ok=True)
     _download(repository, commit, arriving, manifest)
+    (arriving / MANIFEST).write_bytes(content)
     shutil.rmtree(arriving / ".cache", ignore_errors=True)
     _check_intact(arriving, manifest)
     arriving.rename(target)

@@ -181,12 +181,22 @@ def contents(hub: HubServer) -> dict[str, int]:
     return {hashlib.sha256(content).hexdigest(): len(content) for content in files}
 
 
-def test_xet_carries_the_same_bytes(hub: HubServer, release: Path, tmp_path: Path) -> None:
+def test_xet_carries_the_same_bytes_over_a_network_that_fails(
+    hub: HubServer, release: Path, tmp_path: Path
+) -> None:
+    hub.faults += [
+        Fault("429", path="/xet-write-token/"),
+        Fault("503", path="/xorb-grants/"),
+        Fault("drop-mid", path="^/xorbs/"),
+        Fault("drop-after", path="/xorb-commits/"),
+        Fault("500", path="/shards"),
+    ]
     environment = hub.environment(tmp_path, hub.WRITE_TOKEN, xet=True)
     ran = finished(command("publish", release, REPO), environment)
     assert ran.returncode == 0, ran.stderr
     assert whole(hub, "v1.0.0")
     assert hub.received_xorbs and not hub.received.total()
+    assert not any(fault.times for fault in hub.faults)
 
 
 def test_the_token_is_nowhere_to_be_seen(hub: HubServer, release: Path, tmp_path: Path) -> None:

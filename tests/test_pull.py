@@ -1,0 +1,138 @@
+"""Releases from a Hub: whole and verified, or not there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import digests
+from tests.hub_client import Client, Ran
+from tests.hub_server import Fault, HubServer
+from tests.publishing import REPO, published
+
+REFERENCE = f"{REPO}@v1.0.0"
+
+
+@pytest.fixture
+def published_hub(hub: HubServer, synthkit: Client, release: Path) -> HubServer:
+    assert synthkit("publish", release, REPO).exit_code == 0
+    hub.requests.clear()
+    return hub
+
+
+def refused(ran: Ran, *words: str) -> None:
+    assert ran.exit_code == 1, ran.output
+    message = ran.output.splitlines()[-1]
+    assert message.startswith("error: "), ran.output
+    for word in words:
+        assert word in message
+
+
+def test_a_release_is_here_whole(published_hub: HubServer, synthkit: Client, tmp_path: Path) -> None:
+    ran = synthkit("pull", REFERENCE, "--out", tmp_path)
+    assert ran.exit_code == 0, ran.output
+    assert f"{tmp_path / 'digits'}: small 1.0.0 is here and intact" in ran.output
+    assert digests(tmp_path / "digits") == published(published_hub)
+    assert [path.name for path in tmp_path.iterdir()] == ["digits"]
+    # Files of one's own, not links into a cache.
+    assert not any(path.is_symlink() for path in (tmp_path / "digits").rglob("*"))
+
+
+def test_pulling_again_verifies_and_fetches_nothing_large(
+    published_hub: HubServer, synthkit: Client, tmp_path: Path
+) -> None:
+    synthkit("pull", REFERENCE, "--out", tmp_path)
+    published_hub.requests.clear()
+    assert synthkit("pull", REFERENCE, "--out", tmp_path).exit_code == 0
+    assert not any(".tar" in request.path for request in published_hub.requests)
+    shard = next((tmp_path / "digits" / "data").iterdir())
+    shard.write_bytes(shard.read_bytes()[:-1])
+    refused(synthkit("pull", REFERENCE, "--out", tmp_path), shard.name, "pull again")
+
+
+def test_what_failed_goes_on(published_hub: HubServer, synthkit: Client, tmp_path: Path) -> None:
+    path = "data/train-00001"
+    published_hub.faults.append(Fault("drop", path=path, times=100))
+    refused(synthkit("pull", REFERENCE, "--out", tmp_path), "run the same command again")
+    assert not (tmp_path / "digits").exists()
+    published_hub.faults.clear()
+    published_hub.requests.clear()
+    assert synthkit("pull", REFERENCE, "--out", tmp_path).exit_code == 0
+    fetched = [request.path for request in published_hub.requests if request.method == "GET"]
+    assert any(path in name for name in fetched)
+    assert not any("data/train-00000" in name for name in fetched)
+    assert digests(tmp_path / "digits") == published(published_hub)
+
+
+@pytest.mark.parametrize("kind", ["429", "503", "drop", "drop-after", "truncate"])
+def test_what_passes_is_waited_for(
+    published_hub: HubServer, synthkit: Client, tmp_path: Path, kind: str
+) -> None:
+    published_hub.faults += [Fault(kind, path=path) for path in ("/revision/", "/resolve/", "/lfs/")]
+    ran = synthkit("pull", REFERENCE, "--out", tmp_path)
+    assert ran.exit_code == 0, ran.output
+    assert digests(tmp_path / "digits") == published(published_hub)
+
+
+def test_something_else_is_there(
+    published_hub: HubServer, synthkit: Client, next_release: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(next_release, tmp_path / "digits")
+    before = digests(tmp_path)
+    refused(synthkit("pull", REFERENCE, "--out", tmp_path), "holds small 1.1.0, not this release", "--out")
+    shutil.rmtree(tmp_path / "digits")
+    (tmp_path / "digits").mkdir()
+    (tmp_path / "digits" / "thesis.txt").write_text("mine")
+    refused(synthkit("pull", REFERENCE, "--out", tmp_path), "it has no manifest.json", "--out")
+    assert (tmp_path / "digits" / "thesis.txt").read_text() == "mine"
+    assert before
+
+
+def test_the_wrong_bytes_under_a_tag(published_hub: HubServer, synthkit: Client, tmp_path: Path) -> None:
+    commit = published_hub.commit(REPO, {"data/train-00000-of-00002.tar": b"other bytes"})
+    published_hub.store.get("dataset", REPO).tags["v1.0.0"] = commit
+    refused(
+        synthkit("pull", REFERENCE, "--out", tmp_path),
+        "data/train-00000-of-00002.tar",
+        "not what its manifest",
+    )
+    assert not (tmp_path / "digits").exists()
+
+
+@pytest.mark.parametrize("path", ["../../escaped.txt", "/tmp/escaped.txt", "data/../../escaped.txt"])
+def test_a_manifest_that_points_outside(
+    published_hub: HubServer, synthkit: Client, tmp_path: Path, path: str
+) -> None:
+    manifest = json.loads(published_hub.files(REPO)["manifest.json"])
+    manifest["files"].append({"path": path, "bytes": 1, "sha256": hashlib.sha256(b"x").hexdigest()})
+    published_hub.commit(REPO, {"manifest.json": json.dumps(manifest).encode()})
+    refused(synthkit("pull", f"{REPO}@main", "--out", tmp_path / "in"), "is not a path inside a release")
+    assert not list(tmp_path.rglob("escaped*"))
+
+
+def test_what_a_repository_holds_beside_the_release_is_left_there(
+    published_hub: HubServer, synthkit: Client, tmp_path: Path
+) -> None:
+    published_hub.commit(REPO, {"run_me.py": b"print('no')"})
+    assert synthkit("pull", f"{REPO}@main", "--out", tmp_path).exit_code == 0
+    assert not (tmp_path / "digits" / "run_me.py").exists()
+
+
+def test_names_that_lead_nowhere(published_hub: HubServer, synthkit: Client, tmp_path: Path) -> None:
+    refused(synthkit("pull", f"{REPO}@v9.9.9", "--out", tmp_path), "has no such version")
+    refused(synthkit("pull", "lab/none@v1.0.0", "--out", tmp_path), "is not on the Hub, or private")
+    for odd in (REPO, "digits@v1.0.0", "../x@v1", "lab/..@v1.0.0", "lab/digits@../v1"):
+        refused(synthkit("pull", odd, "--out", tmp_path / "in"))
+    published_hub.add_repo("lab/plain", files={"README.md": b"# Photos"})
+    refused(synthkit("pull", "lab/plain@main", "--out", tmp_path), "lab/plain: lacks a file", "no release")
+    assert not list(tmp_path.iterdir())
+
+
+def test_private_releases_need_a_token(published_hub: HubServer, synthkit: Client, tmp_path: Path) -> None:
+    ran = synthkit("pull", REFERENCE, "--out", tmp_path, HF_TOKEN=published_hub.STRANGER_TOKEN)
+    refused(ran, "is not on the Hub, or private", "hf auth login")
+    assert not list(tmp_path.iterdir())
