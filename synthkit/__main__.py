@@ -28,7 +28,7 @@ def main() -> None:
 
 def _stop(number: int, _frame: FrameType | None) -> None:
     cursor = _SHOW_CURSOR if sys.stderr.isatty() else ""
-    os.write(2, f"{cursor}\nstopped; finished shards are kept and the same command goes on\n".encode())
+    os.write(2, f"{cursor}\nstopped; what is finished is kept, and the same command goes on\n".encode())
     os._exit(128 + number)
 
 

@@ -11,9 +11,9 @@ import yaml
 
 from synthkit.card import render_card
 from synthkit.croissant import CROISSANT, render_croissant
-from synthkit.manifest import MANIFEST, FileFacts
+from synthkit.manifest import MANIFEST, RECIPE, FileFacts
 from synthkit.records import key_of
-from synthkit.release import CARD, RECIPE
+from synthkit.release import CARD
 from synthkit.trace import trace
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Outgoing:
 def addressed(release: Path, manifest: Manifest, repo_id: str) -> Outgoing:
     """The release as a build with `hub.repo_id` set to this repository writes it, to the byte.
 
-    The folder stays as it is. Raises ReleaseError if the release is damaged.
+    The folder, which must be intact, stays as it is.
     """
     changed = {} if manifest.repo_id == repo_id else _readdressed(release, manifest, repo_id)
     if changed:
@@ -75,7 +75,8 @@ def _readdressed(release: Path, manifest: Manifest, repo_id: str) -> Mapping[str
 def _recipe(text: str, repo_id: str) -> bytes:
     header = takewhile(lambda line: line.startswith("#"), text.splitlines(keepends=True))
     recipe = yaml.safe_load(text)
-    recipe["hub"] = {"repo_id": repo_id} | {k: v for k, v in recipe["hub"].items() if k != "repo_id"}
+    hub = {field: value for field, value in (recipe.get("hub") or {}).items() if field != "repo_id"}
+    recipe["hub"] = {"repo_id": repo_id, **hub}
     return ("".join(header) + yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)).encode()
 
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 import tempfile
-import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from synthkit import __version__
-from synthkit.errors import HubConflict, HubError, SynthkitError
-from synthkit.progress import duration
+from synthkit.errors import HubError
+from synthkit.hub_errors import LOG_IN, ask, endpoint, no_hub, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,13 +21,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 KIND = "dataset"
-LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 # Files sent at a time, by as many threads.
 _GROUP = 5
-# Seconds between attempts, where the Hub does not say when to come again.
-_PAUSES = (1.0, 2.0, 4.0, 8.0)
-_LONGEST_PAUSE = 300.0
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +36,13 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True)
 class RepositoryState:
-    """What a repository holds now: the newest commit, its files by path, and the names of its tags."""
+    """What a repository holds now: the newest commit, its files by path, the names of tags and branches."""
 
     head: str
     private: bool
     files: dict[str, RemoteFile]
     tags: frozenset[str]
+    branches: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +70,23 @@ class Repository:
     @property
     def url(self) -> str:
         """The repository's page."""
-        return f"{self._api.endpoint}/datasets/{self.repo_id}"
+        return f"{endpoint()}/datasets/{self.repo_id}"
 
     def check_account(self) -> None:
         """Raise HubError if there is no token, or none that may write to this namespace."""
         from huggingface_hub import get_token
 
-        if get_token() is None:
+        token = get_token()
+        if token is None:
             raise HubError(f"{self.repo_id}: no token: {LOG_IN} to a token with write access")
+        if not (token.isascii() and token.isprintable()):
+            raise HubError(f"{self.repo_id}: the token has characters that no token has; {LOG_IN} anew")
         account = self._ask(self._api.whoami, reached=False)
         try:
             role = account.get("auth", {}).get("accessToken", {}).get("role")
             names = [account["name"], *(org["name"] for org in account.get("orgs", []))]
         except (AttributeError, KeyError, TypeError):
-            raise HubError(_no_hub(self._api.endpoint)) from None
+            raise HubError(no_hub()) from None
         if role == "read":
             raise HubError(f"{self.repo_id}: the token may only read; {LOG_IN} to one with write access")
         namespace = self.repo_id.split("/")[0]
@@ -109,9 +106,16 @@ class Repository:
             if isinstance(error.__cause__, RepositoryNotFoundError):
                 return None
             raise
+        if info.id != self.repo_id:
+            raise HubError(f"{self.repo_id}: is called {info.id} now; publish to that")
         refs = self._ask(lambda: self._api.list_repo_refs(self.repo_id, repo_type=KIND))
-        tags = frozenset(tag.name for tag in refs.tags)
-        return RepositoryState(str(info.sha), bool(info.private), self.files(str(info.sha)), tags)
+        return RepositoryState(
+            str(info.sha),
+            bool(info.private),
+            self.files(str(info.sha)),
+            frozenset(tag.name for tag in refs.tags),
+            frozenset(branch.name for branch in refs.branches),
+        )
 
     def files(self, revision: str) -> dict[str, RemoteFile]:
         """The files of a revision, by path."""
@@ -130,9 +134,17 @@ class Repository:
 
     def commit_of(self, revision: str) -> str:
         """The commit that a branch, tag or commit names now."""
-        return str(
-            self._ask(lambda: self._api.dataset_info(self.repo_id, revision=revision), reached=False).sha
-        )
+        from huggingface_hub.errors import RevisionNotFoundError
+
+        try:
+            info = self._ask(lambda: self._api.dataset_info(self.repo_id, revision=revision), reached=False)
+        except HubError as error:
+            if not isinstance(error.__cause__, RevisionNotFoundError):
+                raise
+            refs = self._ask(lambda: self._api.list_repo_refs(self.repo_id, repo_type=KIND))
+            there = ", ".join(sorted(tag.name for tag in refs.tags)) or "none"
+            raise HubError(f"{self.repo_id}: has no version {revision}; it has {there}") from None
+        return str(info.sha)
 
     def download(self, path: str, revision: str, folder: Path) -> Path:
         """Fetch one file of a revision into a folder, unless it is there; returns where it lies."""
@@ -222,26 +234,6 @@ class Repository:
         return ask(self.repo_id, call, reached=reached)
 
 
-def ask(where: str, call: Callable[[], T], *, reached: bool = True) -> T:
-    """What a call to the Hub returns, tried again while the reason for its failure may pass.
-
-    Raises HubError, told of `where`.
-    """
-    for pause in (*_PAUSES, None):
-        try:
-            return call()
-        except SynthkitError:
-            raise
-        except Exception as error:
-            # The client lets its HTTP library's and hf_xet's own errors through.
-            if pause is None or not _may_pass(error, reached=reached):
-                raise _explained(error, where) from (None if _leaks(error) else error)
-            seconds = min(_retry_after(error) or pause, _LONGEST_PAUSE)
-            print(f"{where}: {_reason(error)}; trying again in {duration(seconds)}", file=sys.stderr)
-            time.sleep(seconds)
-    raise AssertionError("the last attempt returns or raises")
-
-
 def check_name(repo_id: str) -> None:
     """Raise HubError for what cannot be a repository's name."""
     from huggingface_hub.errors import HFValidationError
@@ -250,12 +242,10 @@ def check_name(repo_id: str) -> None:
     try:
         validate_repo_id(repo_id)
         named = repo_id.count("/") == 1
-    except HFValidationError:
-        named = False
+    except HFValidationError as error:
+        raise HubError(f"{repo_id}: is no repository's name: {one_line(str(error))}") from None
     if not named:
-        raise HubError(
-            f"{repo_id}: is no repository's name: it is organisation/name, of letters, digits, -, _ and ."
-        )
+        raise HubError(f"{repo_id}: is no repository's name: write organisation/name")
 
 
 def quieten() -> None:
@@ -273,107 +263,9 @@ def _groups(additions: Sequence[CommitOperationAdd]) -> Iterator[list[CommitOper
         yield list(additions[first : first + _GROUP])
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _response(error: Exception) -> Any:
-    """The Hub's answer that an error is about, if there was one."""
-    answers = (getattr(cause, "response", None) for cause in _causes(error))
-    return next((answer for answer in answers if answer is not None), None)
-
-
-def _may_pass(error: Exception, *, reached: bool) -> bool:
-    response = _response(error)
-    if response is not None:
-        return response.status_code in _PASSING or _expired(response)
-    kinds = {type(cause) for cause in _causes(error)}
-    names = {kind.__name__ for kind in kinds}
-    if "ConnectError" in names:
-        return reached
-    if names & {"UnsupportedProtocol", "InvalidURL"}:
-        return False
-    # hf_xet raises Python's own.
-    by_xet = kinds & {ConnectionError, TimeoutError, RuntimeError}
-    return bool(by_xet) or "httpx2" in {kind.__module__.split(".")[0] for kind in kinds}
-
-
-def _expired(response: Any) -> bool:
-    """An upload's address is good for some hours; the next attempt asks for a new one."""
-    return response.status_code == 403 and "expired" in response.text.lower()
-
-
-def _retry_after(error: Exception) -> float | None:
-    value = getattr(_response(error), "headers", {}).get("Retry-After", "")
-    return float(value) if value.isdecimal() else None
-
-
-def _explained(error: Exception, where: str) -> HubError:
-    from huggingface_hub import constants
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        GatedRepoError,
-        OfflineModeIsEnabled,
-        RevisionNotFoundError,
-    )
-
-    if isinstance(error, OfflineModeIsEnabled):
-        return HubError(f"{where}: HF_HUB_OFFLINE is set; unset it to reach the Hub")
-    response = _response(error)
-    if response is None:
-        if isinstance(error, (ValueError, KeyError, TypeError, AttributeError)):
-            return HubError(_no_hub(constants.ENDPOINT))
-        return HubError(
-            f"{where}: {constants.ENDPOINT} cannot be reached ({_reason(error)}); "
-            "check the network and HF_ENDPOINT, and run the same command again"
-        )
-    status = response.status_code
-    if status in (409, 412):
-        return HubConflict(f"{where}: was changed by someone else meanwhile; run the same command again")
-    if isinstance(error, GatedRepoError):
-        return HubError(f"{where}: is gated: accept its terms on the Hub, and {LOG_IN}")
-    if isinstance(error, RevisionNotFoundError):
-        return HubError(f"{where}: the repository has no such version")
-    if isinstance(error, EntryNotFoundError):
-        return HubError(f"{where}: lacks a file that every release has: it is no release, or not a whole one")
-    hints = {
-        401: f"the Hub does not accept the token, or there is none, or no such repository; {LOG_IN}",
-        403: f"the token may not do this; {LOG_IN} to one with write access",
-        404: f"is not on the Hub, or private; {LOG_IN}",
-    }
-    hint = hints.get(status, f"{_reason(error)}; run the same command again, it goes on where this stopped")
-    return HubError(f"{where}: {hint}")
-
-
-def _no_hub(endpoint: str) -> str:
-    return f"{endpoint}: does not answer as a Hub does; check HF_ENDPOINT"
-
-
-def _reason(error: Exception) -> str:
-    response = _response(error)
-    if response is not None:
-        return f"the Hub answers {response.status_code} ({response.reason_phrase})"
-    root = list(_causes(error))[-1] if not str(error) else error
-    return "the connection failed" if _leaks(error) else f"{type(root).__name__}: {_line(str(root))}"
-
-
-def _leaks(error: Exception) -> bool:
-    """Whether the text of an error holds the token: some HTTP libraries quote headers they refuse."""
-    from huggingface_hub import get_token
-
-    token = get_token()
-    return token is not None and any(token in str(cause) for cause in _causes(error))
-
-
 def _card_faults(error: ValueError) -> str:
     try:
         found = [str(item["message"]) for item in json.loads(str(error))["errors"]]
     except (ValueError, KeyError, TypeError):
         found = [str(error)]
-    return _line("; ".join(found))
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())[:200]
+    return one_line("; ".join(found))

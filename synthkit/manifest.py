@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MANIFEST = "manifest.json"
-_MAX_BYTES = 1 << 28
+RECIPE = "recipe.yaml"
+MAX_BYTES = 1 << 28
 
 
 class _Facts(BaseModel):
@@ -36,7 +37,8 @@ class FileFacts(_Facts):
     @classmethod
     def _stays_inside(cls, path: str) -> str:
         parts = PurePosixPath(path).parts
-        if not parts or path.startswith("/") or ".." in parts or "\\" in path or not path.isprintable():
+        hidden = any(part.startswith(".") for part in parts)
+        if not parts or path.startswith("/") or hidden or "\\" in path or not path.isprintable():
             raise ValueError(f"{path!r} is not a path inside a release")
         return path
 
@@ -163,6 +165,11 @@ class Manifest(_Facts):
         """The tars, in order."""
         return [file for file in self.files if file.path.endswith(".tar")]
 
+    @property
+    def size(self) -> int:
+        """Bytes of all files, without the manifest's own."""
+        return sum(file.bytes for file in self.files)
+
     def sealed(self) -> Self:
         """The manifest with its seal, which any edit breaks."""
         unsealed = self.model_copy(update={"seal": ""})
@@ -176,10 +183,13 @@ class Manifest(_Facts):
 def read_manifest(release: Path) -> Manifest:
     """The manifest of a release folder. Raises ReleaseError if there is none, or it is not one."""
     path = release / MANIFEST
+    if not release.exists():
+        hint = f"; synthkit pull {release} brings it from the Hub" if "@" in release.name else ""
+        raise ReleaseError(f"{release}: there is no such folder{hint}")
     if not path.is_file():
         raise ReleaseError(f"{release}: is not a release: it has no {MANIFEST}")
     try:
-        if path.stat().st_size > _MAX_BYTES:
+        if path.stat().st_size > MAX_BYTES:
             raise ReleaseError(f"{path}: is too large to be a manifest")
         return parse_manifest(str(path), path.read_bytes())
     except OSError as error:

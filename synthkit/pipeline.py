@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 PARAMS, PIPELINE, LOCK = "params.yaml", "dvc.yaml", "dvc.lock"
 REPORTS, CHANGELOG = "reports", "changelog"
+# What releases record: this one, and others that were made but not recorded yet.
+_RECORDED = re.compile(rf"{re.escape(LOCK)}|{REPORTS}/[^/]+/[^/]+\.json|{CHANGELOG}/[^/]+\.yaml")
 
 
 class Entry(BaseModel):
@@ -82,7 +85,9 @@ def find(name: str) -> Listed:
 
 
 def _params() -> _Params:
-    data = _read_yaml(Path(PARAMS))
+    data = read_yaml(Path(PARAMS))
+    if not isinstance(data, dict) or not isinstance(data.get("releases"), dict):
+        raise PipelineError(f"{PARAMS}: lists no releases: write releases: NAME: {{recipe: …, version: …}}")
     try:
         return _Params.model_validate(data)
     except ValidationError as error:
@@ -93,7 +98,7 @@ def _params() -> _Params:
 
 def _check_artifact(name: str) -> None:
     """`dvc artifacts get NAME` finds a release by its entry in dvc.yaml, which no template can make."""
-    data = _read_yaml(Path(PIPELINE))
+    data = read_yaml(Path(PIPELINE))
     artifacts = data.get("artifacts") if isinstance(data, dict) else None
     artifact = artifacts.get(name) if isinstance(artifacts, dict) else None
     if not isinstance(artifact, dict) or artifact.get("path") != f"releases/{name}":
@@ -102,30 +107,32 @@ def _check_artifact(name: str) -> None:
         )
 
 
-def _read_yaml(path: Path) -> Any:
+def read_yaml(path: Path) -> Any:
+    """A YAML file's data. Raises PipelineError if it is missing, or not plain YAML."""
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise PipelineError(
             f"{path}: is not here; run this in the folder with {PARAMS} and {PIPELINE}"
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PipelineError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # A date that is none, a tag that does not fit, nesting without end.
+        raise PipelineError(f"{path}: is not plain YAML: {' '.join(str(error).split())}") from None
 
 
 def check_clean(listed: Listed) -> None:
-    """Raise PipelineError if anything but what a release records is not committed."""
-    _git("rev-parse", "--show-toplevel")
-    status = _git("status", "--porcelain", "--untracked-files=all")
-    changed = [line[3:].strip('"') for line in status.splitlines()]
-    prefix = _git("rev-parse", "--show-prefix").strip()
-    ours = tuple(f"{prefix}{path}" for path in (LOCK, f"{REPORTS}/", f"{CHANGELOG}/"))
-    others = [path for path in changed if not path.startswith(ours)]
+    """Raise PipelineError if anything but what releases record is not committed, the recipe above all."""
+    prefix = show_prefix()
+    status = _git("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all")
+    changed = [entry[3:].removeprefix(prefix) for entry in status.split("\0") if entry]
+    others = [path for path in changed if not _RECORDED.fullmatch(path)]
+    if not others and not _git("ls-files", "--", listed.entry.recipe):
+        others = [listed.entry.recipe]
     if others:
         more = " …" if len(others) > 3 else ""
         raise PipelineError(
             f"{listed.name}: {', '.join(others[:3])}{more}: not committed; a release is recorded with the "
-            "recipe and the code that made it: commit or stash first"
+            "recipe and the code that made it: commit, stash, or name in .gitignore what has no part in it"
         )
 
 
@@ -145,30 +152,51 @@ def check_version(listed: Listed) -> str | None:
     return known[-1] if known else None
 
 
+def keep_audit(listed: Listed) -> None:
+    """Tell DVC of an audit in the release folder, which it would make anew otherwise.
+
+    Raises PipelineError if it was never made by the pipeline.
+    """
+    if (listed.folder / "audit.json").is_file() and _dvc("commit", "--force", f"build@{listed.name}"):
+        raise PipelineError(
+            f"{listed.folder}: holds an audit, but was not made by the pipeline: "
+            f"run dvc repro build@{listed.name}, audit, and then this again"
+        )
+
+
 def reproduce(listed: Listed) -> None:
     """Have DVC make and verify the release, unless nothing changed. Raises PipelineError if it fails."""
     target = f"verify@{listed.name}"
-    # The stages call `synthkit`: this one, also where its environment is not activated.
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    command = [sys.executable, "-m", "dvc", "repro", target]
-    done = subprocess.run(command, env={**os.environ, "PATH": path}, check=False)  # noqa: S603
-    if done.returncode:
+    if _dvc("repro", target):
         raise PipelineError(f"dvc repro {target}: failed, see above; finished shards are kept")
 
 
-def stage_and_commands(listed: Listed) -> list[list[str]]:
-    """Stage what is recorded; returns the two git commands that make it a version."""
-    _git("add", "--", *listed.recorded)
+def _dvc(*arguments: str) -> int:
+    """Run DVC; its stages call `synthkit`: this one, also where its environment is not activated."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    command = [sys.executable, "-m", "dvc", *arguments]
+    return subprocess.run(command, env={**os.environ, "PATH": path}, check=False).returncode  # noqa: S603
+
+
+def commands(listed: Listed) -> list[list[str]]:
+    """The git commands that record this version; without the commit where that is made already."""
     message = f"Release {listed.name} {listed.entry.version}"
-    return [
+    commit = [
+        ["git", "add", "--", *listed.recorded],
         ["git", "commit", "-m", message, "--", *listed.recorded],
-        ["git", "tag", "-a", listed.tag, "-m", message],
     ]
+    changed = _git("status", "--porcelain", "--untracked-files=all", "--", *listed.recorded)
+    return [*(commit if changed else []), ["git", "tag", "-a", listed.tag, "-m", message]]
 
 
 def run(command: Sequence[str]) -> None:
     """Run one of these commands. Raises PipelineError if it fails."""
     _git(*command[1:])
+
+
+def show_prefix() -> str:
+    """Where the project lies in its git repository: empty, or `folder/`."""
+    return _git("rev-parse", "--show-prefix").strip()
 
 
 def _git(*arguments: str) -> str:

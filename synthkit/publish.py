@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import semver
 
 from synthkit.errors import HubConflict, HubError, ReleaseError
-from synthkit.manifest import MANIFEST, parse_manifest, read_manifest
+from synthkit.manifest import MANIFEST, MAX_BYTES, parse_manifest
 from synthkit.progress import progress
 from synthkit.recipe import NO_LICENSE
-from synthkit.verify import verify_release
+from synthkit.verify import verified
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,14 +33,16 @@ class Publication:
     """What publishing a release takes: paths to send and to delete, upon which commit.
 
     `head` is None where there is no repository yet; `done` if this version is there already, whole.
+    `notes` say what a user should know before it happens.
     """
 
     repository: Repository
     outgoing: Outgoing
     head: str | None
     private: bool
-    send: list[str] = field(default_factory=list)
-    delete: list[str] = field(default_factory=list)
+    send: tuple[str, ...] = ()
+    delete: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     done: bool = False
 
     @property
@@ -49,17 +51,32 @@ class Publication:
         return sum(self.outgoing.facts[path].bytes for path in self.send)
 
 
-def prepare(release: Path, repository: Repository, outgoing: Outgoing, *, private: bool) -> Publication:
-    """Check a release and the repository, changing nothing.
+def check_release(release: Path, manifest: Manifest) -> None:
+    """Raise ReleaseError if a release is a preview, names no licence, or is not what its manifest says."""
+    if manifest.partial is not None:
+        raise ReleaseError(f"{release}: is a preview, not a release: build it without --limit")
+    if manifest.license == NO_LICENSE:
+        raise ReleaseError(
+            f"{release}: its card names no licence: set license in the recipe (cc-by-4.0, other …) "
+            "and build again; no image is made anew"
+        )
+    faults = verified(release, manifest)
+    if faults:
+        raise ReleaseError(
+            f"{release}: {faults[0].path}: {faults[0].reason} ({len(faults)} fault(s) in all, "
+            f"`synthkit verify {release}` tells them); build it again before publishing"
+        )
 
-    Raises HubError or ReleaseError for whatever would keep the release from being published.
+
+def prepare(repository: Repository, outgoing: Outgoing, *, private: bool) -> Publication:
+    """Look at the repository, changing nothing.
+
+    Raises HubError for whatever keeps the release from being published there.
     """
-    _check_facts(release, outgoing.manifest)
     repository.check_account()
     publication = _compare(repository, outgoing, private=private)
     if not publication.done:
         repository.check_card(outgoing.card)
-        _check_intact(release, read_manifest(release))
     return publication
 
 
@@ -93,44 +110,29 @@ def target(release: Path, manifest: Manifest, repo_id: str | None) -> str:
     return named
 
 
-def _check_facts(release: Path, manifest: Manifest) -> None:
-    if manifest.partial is not None:
-        raise ReleaseError(f"{release}: is a preview, not a release: build it without --limit")
-    if manifest.license == NO_LICENSE:
-        raise ReleaseError(
-            f"{release}: its card names no licence: set license in the recipe (cc-by-4.0, other …) "
-            "and build again; no image is made anew"
-        )
-
-
-def _check_intact(release: Path, manifest: Manifest) -> None:
-    total = sum(file.bytes for file in manifest.files)
-    with progress("verifying", total / 1e3, unit="kB") as advance:
-        faults = verify_release(release, manifest, lambda count: advance(count / 1e3))
-    if faults:
-        raise ReleaseError(
-            f"{release}: {faults[0].path}: {faults[0].reason} ({len(faults)} fault(s) in all, "
-            f"`synthkit verify {release}` tells them); build it again before publishing"
-        )
-
-
 def _compare(repository: Repository, outgoing: Outgoing, *, private: bool) -> Publication:
     """What the repository lacks. Raises HubError if this version cannot go there."""
     state = repository.state()
     if state is None:
         _check_unused(repository)
-        return Publication(repository, outgoing, None, private, list(outgoing.facts))
+        return Publication(repository, outgoing, None, private, tuple(outgoing.facts))
+    if outgoing.tag in state.branches:
+        raise HubError(
+            f"{repository.repo_id}: has a branch called {outgoing.tag}, so that a tag could be taken for it; "
+            "rename the branch"
+        )
     if outgoing.tag in state.tags:
         _check_same(repository, outgoing)
         return Publication(repository, outgoing, state.head, state.private, done=True)
     _check_newer(repository.repo_id, outgoing, state)
     delete = sorted(state.files.keys() - outgoing.facts.keys() - _THEIRS)
-    if delete:
-        _check_released(repository, state, delete)
     send = [
         path for path, facts in outgoing.facts.items() if not _holds(state.files.get(path), outgoing, facts)
     ]
-    return Publication(repository, outgoing, state.head, state.private, send, delete)
+    notes = _notes(_last_release(repository, state), repository, state, send, delete)
+    return Publication(
+        repository, outgoing, state.head, state.private, tuple(send), tuple(delete), tuple(notes)
+    )
 
 
 def _again(publication: Publication) -> Publication:
@@ -144,8 +146,8 @@ def _check_unused(repository: Repository) -> None:
 
 def _check_same(repository: Repository, outgoing: Outgoing) -> None:
     version, where = outgoing.tag, repository.repo_id
-    theirs = repository.files(version).get(MANIFEST)
-    if theirs is None or repository.read(MANIFEST, version) != outgoing.manifest.to_json():
+    theirs, ours = repository.files(version).get(MANIFEST), outgoing.manifest.to_json()
+    if theirs is None or theirs.bytes != len(ours) or repository.read(MANIFEST, version) != ours:
         raise HubError(
             f"{where}: {version} is published already, with other content; a version never changes: "
             "raise `version` in the recipe and build again"
@@ -165,19 +167,41 @@ def _check_newer(where: str, outgoing: Outgoing, state: RepositoryState) -> None
         )
 
 
-def _check_released(repository: Repository, state: RepositoryState, delete: list[str]) -> None:
-    """What goes from the newest commit must have come with an earlier release, whose tag keeps it."""
-    earlier: set[str] = set()
-    if MANIFEST in state.files:
-        with suppress(ReleaseError):
-            manifest = parse_manifest(MANIFEST, repository.read(MANIFEST, state.head))
-            earlier = {file.path for file in manifest.files} | {MANIFEST}
-    foreign = [path for path in delete if path not in earlier]
+def _last_release(repository: Repository, state: RepositoryState) -> Manifest | None:
+    """The release that the newest commit holds, tagged or not."""
+    manifest = state.files.get(MANIFEST)
+    if manifest is None or manifest.bytes > MAX_BYTES:
+        return None
+    with suppress(ReleaseError):
+        return parse_manifest(MANIFEST, repository.read(MANIFEST, state.head))
+    return None
+
+
+def _notes(
+    last: Manifest | None, repository: Repository, state: RepositoryState, send: list[str], delete: list[str]
+) -> Iterator[str]:
+    """What goes or is replaced and is kept by no version.
+
+    Raises HubError for files to be deleted that came with no release.
+    """
+    released = {file.path: file for file in last.files} if last else {}
+    foreign = [path for path in delete if path not in released]
     if foreign:
         raise HubError(
             f"{repository.repo_id}: holds files that no release brought ({', '.join(foreign[:3])}); "
             "delete them there, or publish to another repository"
         )
+    if last is not None and f"v{last.version}" not in state.tags:
+        yield f"replaces {last.name} {last.version}, which was sent but never tagged"
+    for path in sorted({*send} & state.files.keys() - {MANIFEST}):
+        if not _is_released(repository, state, path, released.get(path)):
+            yield f"replaces {path}, which no release brought; the repository's history keeps it"
+
+
+def _is_released(repository: Repository, state: RepositoryState, path: str, facts: FileFacts | None) -> bool:
+    if facts is None or state.files[path].bytes != facts.bytes:
+        return False
+    return (state.files[path].sha256 or _sha256(repository, path, state.head)) == facts.sha256
 
 
 def _holds(remote: RemoteFile | None, outgoing: Outgoing, facts: FileFacts) -> bool:

@@ -9,21 +9,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthkit.errors import HubError, ReleaseError
-from synthkit.hub import KIND, Repository, ask, quieten
-from synthkit.manifest import MANIFEST, Manifest, parse_manifest, read_manifest
+from synthkit.hub import KIND, Repository, check_name, quieten
+from synthkit.hub_errors import ask
+from synthkit.manifest import MANIFEST, MAX_BYTES, Manifest, parse_manifest, read_manifest
 from synthkit.progress import progress
-from synthkit.verify import verify_release
+from synthkit.verify import named_files, verified
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from synthkit.manifest import FileFacts
 
 _REFERENCE = re.compile(r"([\w.-]{1,96}/([\w.-]{1,96}))@([\w./+-]{1,100})")
 _AT_A_TIME = 8
 
 
-def find_release(reference: str) -> Path:
+def find_release(reference: str, only: Sequence[str] = ()) -> Path:
     """The folder of a release: a path, or `organisation/name@v1.0.0`, which is downloaded.
 
+    Of one on the Hub, `only` these files are fetched, beside the manifest; by default all that it names.
     The copy lies in the Hub client's cache. Raises ReleaseError or HubError if there is no such release.
     """
     path = Path(reference)
@@ -35,7 +39,13 @@ def find_release(reference: str) -> Path:
             f"{reference}: there is no such folder; name a release folder, or one on the Hub as "
             "organisation/name@v1.0.0"
         )
-    return _cached(found[1], found[3])
+    repo_id, _, revision = found.groups()
+    folder = _cached(repo_id, revision, [MANIFEST])
+    if not (folder / MANIFEST).is_file():
+        raise HubError(f"{reference}: is no release: it has no {MANIFEST}")
+    manifest = read_manifest(folder)
+    _check_names(reference, manifest)
+    return _cached(repo_id, revision, [MANIFEST, *(only or (file.path for file in manifest.files))])
 
 
 def pull(reference: str, releases: Path) -> tuple[Path, Manifest]:
@@ -48,17 +58,17 @@ def pull(reference: str, releases: Path) -> tuple[Path, Manifest]:
     found = _REFERENCE.fullmatch(reference)
     if found is None:
         raise HubError(f"{reference}: is no release on the Hub: write organisation/name@v1.0.0")
-    repo_id, name, revision = found.groups()
-    repository = Repository(repo_id)
-    commit = repository.commit_of(revision)
-    content = repository.read(MANIFEST, commit)
+    repository = Repository(found[1])
+    commit = repository.commit_of(found[3])
+    content = _read_manifest(reference, repository, commit)
     manifest = parse_manifest(f"{reference}: {MANIFEST}", content)
-    target = releases / name
+    target = releases / found[2]
     if target.exists():
         _check_same(target, manifest)
         _check_intact(target, manifest)
         return target, manifest
-    arriving = releases / f".{name}.{commit[:12]}.arriving"
+    _check_names(reference, manifest)
+    arriving = releases / f".{found[2]}.{commit[:12]}.arriving"
     arriving.mkdir(parents=True, exist_ok=True)
     _download(repository, commit, arriving, manifest)
     (arriving / MANIFEST).write_bytes(content)
@@ -68,15 +78,39 @@ def pull(reference: str, releases: Path) -> tuple[Path, Manifest]:
     return target, manifest
 
 
-def _cached(repo_id: str, revision: str) -> Path:
+def _read_manifest(reference: str, repository: Repository, commit: str) -> bytes:
+    """The manifest's bytes, when every file that it names is there in the size that it states."""
+    files = repository.files(commit)
+    if MANIFEST not in files:
+        raise HubError(f"{reference}: is no release: it has no {MANIFEST}")
+    if files[MANIFEST].bytes > MAX_BYTES:
+        raise HubError(f"{reference}: {MANIFEST} is too large to be one")
+    content = repository.read(MANIFEST, commit)
+    for file in parse_manifest(f"{reference}: {MANIFEST}", content).files:
+        there = files.get(file.path)
+        if there is None or there.bytes != file.bytes or there.sha256 not in (None, file.sha256):
+            raise HubError(f"{reference}: {file.path} is not what the manifest says; nothing was fetched")
+    return content
+
+
+def _check_names(reference: str, manifest: Manifest) -> None:
+    """Whatever a manifest names, no file but a release's own is brought here."""
+    fault = next(named_files(manifest), None)
+    if fault is not None:
+        raise ReleaseError(f"{reference}: {fault.path} {fault.reason}; nothing was fetched")
+
+
+def _cached(repo_id: str, revision: str, paths: Sequence[str]) -> Path:
     import huggingface_hub
 
     quieten()
-    where = f"{repo_id}@{revision}"
+    check_name(repo_id)
     return Path(
         ask(
-            where,
-            lambda: huggingface_hub.snapshot_download(repo_id, repo_type=KIND, revision=revision),
+            f"{repo_id}@{revision}",
+            lambda: huggingface_hub.snapshot_download(
+                repo_id, repo_type=KIND, revision=revision, allow_patterns=list(paths)
+            ),
             reached=False,
         )
     )
@@ -85,7 +119,7 @@ def _cached(repo_id: str, revision: str) -> Path:
 def _download(repository: Repository, commit: str, folder: Path, manifest: Manifest) -> None:
     """Every file that the manifest names, several at a time; those that are here are not fetched again."""
     with (
-        progress("downloading", sum(file.bytes for file in manifest.files) / 1e3, unit="kB") as advance,
+        progress("downloading", manifest.size / 1e3, unit="kB") as advance,
         ThreadPoolExecutor(_AT_A_TIME) as pool,
     ):
 
@@ -107,16 +141,13 @@ def _check_same(target: Path, manifest: Manifest) -> None:
     except ReleaseError as error:
         raise ReleaseError(f"{error}; move it away, or choose another --out") from None
     if theirs != manifest:
-        raise ReleaseError(
-            f"{target}: holds {theirs.name} {theirs.version}, not this release; move it away, or choose "
-            "another --out"
-        )
+        same = (theirs.recipe_digest, theirs.version) == (manifest.recipe_digest, manifest.version)
+        what = "the same images with another card" if same else f"{theirs.name} {theirs.version}"
+        raise ReleaseError(f"{target}: holds {what}, not this release; move it away, or choose another --out")
 
 
 def _check_intact(release: Path, manifest: Manifest) -> None:
-    total = sum(file.bytes for file in manifest.files)
-    with progress("verifying", total / 1e3, unit="kB") as advance:
-        faults = verify_release(release, manifest, lambda count: advance(count / 1e3))
+    faults = verified(release, manifest)
     if faults:
         raise ReleaseError(
             f"{release}: {faults[0].path}: {faults[0].reason} ({len(faults)} fault(s) in all); "

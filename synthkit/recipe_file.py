@@ -65,6 +65,13 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError(_report(path, error.errors(include_url=False), document)) from None
 
 
+def load_complete(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """A release's own recipe: as `load`, but it stands alone, and no other file is read."""
+    if "extends" in _parse(path).data:
+        raise RecipeError(f"{path}: extends: a release's recipe stands alone")
+    return load(path, overrides)
+
+
 def _report(path: Path, details: Sequence[ErrorDetails], document: _Document) -> str:
     """Every problem on a line of its own, in the order of the file."""
     order = {place: number for number, place in enumerate(document.places.values())}

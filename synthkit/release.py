@@ -20,6 +20,7 @@ from synthkit.croissant import CROISSANT, render_croissant
 from synthkit.errors import BuildError, ReleaseError
 from synthkit.manifest import (
     MANIFEST,
+    RECIPE,
     ClassFacts,
     FileFacts,
     FilterFacts,
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
     from synthkit.shards import ShardFacts
     from synthkit.work import Workspace
 
-RECIPE = "recipe.yaml"
 SAMPLES = "samples.png"
 CARD = "README.md"
 _RECIPE_HEADER = """\

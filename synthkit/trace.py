@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from synthkit.errors import RecipeError, ReleaseError
-from synthkit.recipe_file import load
+from synthkit.manifest import RECIPE
+from synthkit.recipe_file import load_complete
 from synthkit.records import key_of, read_record
 from synthkit.shards import read_member
 from synthkit.verify_shard import against_release
@@ -69,11 +70,11 @@ def read_recipe(release: Path, overrides: Sequence[str] = ()) -> Recipe:
                 f"--set {override}: a release's recipe stays as it is; "
                 "only source.… and model.id can be set, to say where things are on this machine"
             )
-    path = release / "recipe.yaml"
+    path = release / RECIPE
     if not path.is_file():
         raise ReleaseError(f"{path}: is missing; run synthkit verify {release}")
     try:
-        return load(path, overrides)
+        return load_complete(path, overrides)
     except RecipeError as error:
         raise ReleaseError(str(error)) from None
 

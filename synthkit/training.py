@@ -6,8 +6,10 @@ the synthetic images (which is an epoch), and half real, drawn with replacement.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +17,7 @@ import torch  # noqa: TID253 (`import synthkit` does not load this module; `synt
 from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info  # noqa: TID253
 
+from synthkit.manifest import RECIPE
 from synthkit.pull import find_release
 from synthkit.sources import open_source
 from synthkit.sources.protocol import load_image
@@ -49,8 +52,8 @@ def real(release: str, **places: str) -> RealImages:
     `places` say where they are on this machine, as fields of the recipe's source: `root="data/flowers"`.
     Raises a SynthkitError if the release or its real images are not here.
     """
-    overrides = [f"source.{field}={place}" for field, place in places.items()]
-    return RealImages(open_source(read_recipe(find_release(release), overrides).source))
+    overrides = [f"source.{field}={json.dumps(place)}" for field, place in places.items()]
+    return RealImages(open_source(read_recipe(find_release(release, [RECIPE]), overrides).source))
 
 
 def mix(
@@ -60,6 +63,7 @@ def mix(
     batch_size: int,
     transform: Callable[[Any], Any] | None = None,
     seed: int = 0,
+    drop_last: bool = False,
     **loader: Any,
 ) -> DataLoader[Any]:
     """Batches of (images, labels): half real, then half synthetic, or in turns if `synthetic` is a stream.
@@ -73,19 +77,15 @@ def mix(
     Raises ValueError if the batch size is odd, a data set is empty, or the two number their classes
     differently, as far as they name them.
     """
-    if batch_size < 2 or batch_size % 2:
-        raise ValueError(f"batch_size: is {batch_size}; half of it is real, so it must be even")
-    if not len(real):
-        raise ValueError("real: holds no image")
-    _check_classes(real, synthetic)
+    _check_arguments(real, synthetic, batch_size, loader)
+    classes = _check_classes(real, synthetic)
     generator = torch.Generator().manual_seed(seed)
-    if isinstance(synthetic, IterableDataset) or not hasattr(synthetic, "__getitem__"):
-        stream = _Alternating(real, synthetic, transform, seed)
-        return DataLoader(stream, batch_size=batch_size, generator=generator, **loader)
-    if not len(synthetic):
-        raise ValueError("synthetic: holds no image")
-    batches = HalfAndHalf(len(real), len(synthetic), batch_size, seed)
-    both = _Both(real, synthetic, transform)
+    pair = _Pair(transform, classes)
+    if _is_stream(synthetic):
+        stream = _Alternating(real, synthetic, pair, seed)
+        return DataLoader(stream, batch_size=batch_size, drop_last=drop_last, generator=generator, **loader)
+    batches = HalfAndHalf(len(real), len(synthetic), batch_size, seed, drop_last=drop_last)
+    both = _Both(real, synthetic, pair)
     return DataLoader(both, batch_sampler=batches, generator=generator, **loader)  # type: ignore[arg-type]
 
 
@@ -93,21 +93,24 @@ class HalfAndHalf:
     """The indices of each batch: real ones drawn with replacement, then as many synthetic ones.
 
     Synthetic images are numbered after the real ones. The last batch of an epoch may be smaller, and is
-    half and half as well.
+    half and half as well; `drop_last` leaves it out.
     """
 
-    def __init__(self, real: int, synthetic: int, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, real: int, synthetic: int, batch_size: int, seed: int, *, drop_last: bool = False
+    ) -> None:
         self._real, self._synthetic, self._half, self._seed = real, synthetic, batch_size // 2, seed
+        self._used = synthetic - synthetic % self._half if drop_last else synthetic
         self._epoch = 0
 
     def __len__(self) -> int:
-        return math.ceil(self._synthetic / self._half)
+        return math.ceil(self._used / self._half)
 
     def __iter__(self) -> Iterator[list[int]]:
         rng = np.random.Generator(np.random.Philox(key=[self._seed, self._epoch]))
         self._epoch += 1
-        order = rng.permutation(self._synthetic)
-        for start in range(0, self._synthetic, self._half):
+        order = rng.permutation(self._synthetic)[: self._used]
+        for start in range(0, self._used, self._half):
             part = order[start : start + self._half]
             drawn = rng.integers(self._real, size=len(part))
             yield [*drawn.tolist(), *(self._real + part).tolist()]
@@ -116,25 +119,22 @@ class HalfAndHalf:
 class _Both:
     """Two data sets as one, the real one first."""
 
-    def __init__(self, real: Any, synthetic: Any, transform: Callable[[Any], Any] | None) -> None:
-        self._real, self._synthetic, self._transform = real, synthetic, transform
+    def __init__(self, real: Any, synthetic: Any, pair: _Pair) -> None:
+        self._real, self._synthetic, self._pair = real, synthetic, pair
 
     def __len__(self) -> int:
         return len(self._real) + len(self._synthetic)
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
         first = len(self._real)
-        row = self._real[index] if index < first else self._synthetic[index - first]
-        return _pair(row, self._transform)
+        return self._pair(self._real[index] if index < first else self._synthetic[index - first])
 
 
 class _Alternating(IterableDataset[Any]):
-    """A real image before each of a stream of synthetic ones; workers share the stream as it says itself."""
+    """A real image before each of a stream of synthetic ones."""
 
-    def __init__(
-        self, real: Any, synthetic: Iterable[Any], transform: Callable[[Any], Any] | None, seed: int
-    ) -> None:
-        self._real, self._synthetic, self._transform = real, synthetic, transform
+    def __init__(self, real: Any, synthetic: Iterable[Any], pair: _Pair, seed: int) -> None:
+        self._real, self._synthetic, self._pair = real, synthetic, pair
         self._seed, self._epoch = seed, 0
 
     def __iter__(self) -> Iterator[tuple[Any, int]]:
@@ -142,18 +142,51 @@ class _Alternating(IterableDataset[Any]):
         key = [self._seed, self._epoch] if worker is None else [self._seed, worker.seed]
         self._epoch += 1
         rng = np.random.Generator(np.random.Philox(key=key))
-        for row in self._synthetic:
-            yield _pair(self._real[int(rng.integers(len(self._real)))], self._transform)
-            yield _pair(row, self._transform)
+        empty = True
+        for row in self._share():
+            empty = False
+            yield self._pair(self._real[int(rng.integers(len(self._real)))])
+            yield self._pair(row)
+        if empty and worker is None:
+            raise ValueError("synthetic: the stream holds no image (any more)")
+
+    def _share(self) -> Iterable[Any]:
+        """What this worker reads: `datasets` and `webdataset` share a stream themselves."""
+        worker = get_worker_info()
+        shared = type(self._synthetic).__module__.startswith(("datasets.", "webdataset."))
+        if worker is None or shared:
+            return self._synthetic
+        return islice(self._synthetic, worker.id, None, worker.num_workers)
 
 
-def _pair(row: Any, transform: Callable[[Any], Any] | None) -> tuple[Any, int]:
-    image, label = _columns(row) if isinstance(row, Mapping) else row[:2]
-    if isinstance(image, Image.Image):
-        if transform is None:
-            raise ValueError("transform: is needed to make tensors of images, e.g. torchvision's")
-        image = image.convert("RGB")
-    return (image if transform is None else transform(image)), int(label)
+class _Pair:
+    """A row as (tensor, label)."""
+
+    def __init__(self, transform: Callable[[Any], Any] | None, classes: int | None) -> None:
+        self._transform, self._classes = transform, classes
+
+    def __call__(self, row: Any) -> tuple[Any, int]:
+        image, label = _columns(row) if isinstance(row, Mapping) else row[:2]
+        if self._classes is not None and not 0 <= int(label) < self._classes:
+            raise ValueError(f"a row has label {int(label)}; there are {self._classes} classes, from 0 on")
+        if isinstance(image, Image.Image):
+            if self._transform is None:
+                raise ValueError("transform: is needed to make tensors of images, e.g. torchvision's")
+            image = image.convert("RGB")
+        return self._tensor(image), int(label)
+
+    def _tensor(self, image: Any) -> Any:
+        if isinstance(image, bytes):
+            raise ValueError('images are still encoded: decode them, in webdataset by .decode("pil")')
+        if self._transform is None:
+            return image
+        try:
+            return self._transform(image)
+        except TypeError as error:
+            raise ValueError(
+                f"transform: does not take a {type(image).__name__} ({error}); "
+                "the data sets should give PIL images, without a transform of their own"
+            ) from error
 
 
 def _columns(row: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -166,19 +199,43 @@ def _columns(row: Mapping[str, Any]) -> tuple[Any, Any]:
     return image, label
 
 
-def _check_classes(real: Any, synthetic: Any) -> None:
-    """A label must mean the same class in both."""
+def _is_stream(dataset: Any) -> bool:
+    return isinstance(dataset, IterableDataset) or not hasattr(dataset, "__getitem__")
+
+
+def _check_arguments(real: Any, synthetic: Any, batch_size: int, loader: Mapping[str, Any]) -> None:
+    for name, dataset in (("real", real), ("synthetic", synthetic)):
+        if isinstance(dataset, str):
+            raise ValueError(
+                f"{name}: is a name, not a data set: give synthkit.real({dataset!r}) or load_dataset(…)"
+            )
+    if batch_size < 2 or batch_size % 2:
+        raise ValueError(f"batch_size: is {batch_size}; half of it is real, so it must be even")
+    decided = sorted(loader.keys() & {"shuffle", "sampler", "batch_sampler"})
+    if decided:
+        raise ValueError(f"{decided[0]}: is decided by mix: synthetic images are shuffled, real ones drawn")
+    if _is_stream(real):
+        raise ValueError("real: is a stream, of which no image can be drawn; load it without streaming")
+    if not len(real):
+        raise ValueError("real: holds no image")
+    if not _is_stream(synthetic) and not len(synthetic):
+        raise ValueError("synthetic: holds no image")
+
+
+def _check_classes(real: Any, synthetic: Any) -> int | None:
+    """The number of classes, if a data set names them; a label must mean the same class in both."""
     ours, theirs = _class_names(real), _class_names(synthetic)
     if ours is None or theirs is None:
-        return
+        known = ours or theirs
+        return None if known is None else len(known)
     # `datasets` wants no two names alike, so a card numbers the second crane of ImageNet.
     theirs = [name.removesuffix(f" ({label})") for label, name in enumerate(theirs)]
-    if ours == theirs:
-        return
     if len(ours) != len(theirs):
         raise ValueError(f"real has {len(ours)} classes, synthetic {len(theirs)}")
-    label = next(n for n, (a, b) in enumerate(zip(ours, theirs, strict=True)) if a != b)
-    raise ValueError(f"label {label} is {ours[label]!r} in real and {theirs[label]!r} in synthetic")
+    for label, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+        if a != b:
+            raise ValueError(f"label {label} is {a!r} in real and {b!r} in synthetic")
+    return len(ours)
 
 
 def _class_names(dataset: Any) -> list[str] | None:

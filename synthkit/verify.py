@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from synthkit.errors import RecipeError
-from synthkit.manifest import MANIFEST, unlisted
-from synthkit.recipe_file import load
+from synthkit.manifest import MANIFEST, RECIPE, unlisted
+from synthkit.progress import progress
+from synthkit.recipe_file import load_complete
 from synthkit.records import Provenance
 from synthkit.shards import SPLIT, shard_name
 from synthkit.verify_shard import ShardReport, check_shard
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
     from synthkit.manifest import FileFacts, Manifest
 
 RECORDS = f"provenance/{SPLIT}.parquet"
-_REQUIRED = ("README.md", "croissant.json", RECORDS, "recipe.yaml", "samples.png")
+_AUDIT = ("audit.json", "audit.png")
+# Of the environment that a manifest states, what the card tells.
+_STATED = frozenset({"device", "synthkit", "torch", "diffusers"})
+_REQUIRED = ("README.md", "croissant.json", RECORDS, RECIPE, "samples.png")
 # What git, DVC and the Hub's client keep beside the files of a copy.
 _THEIRS = frozenset({".git", ".gitattributes", ".gitignore", ".cache", ".dvc", ".huggingface"})
 _CHUNK = 1 << 20
@@ -81,11 +85,9 @@ def _manifest(release: Path, manifest: Manifest) -> Iterator[Fault]:
         yield Fault(MANIFEST, "was edited: it is not written as manifests are")
     elif manifest.seal != manifest.sealed().seal:
         yield Fault(MANIFEST, "was edited: its seal does not fit")
-    named = {file.path for file in manifest.files}
-    shards = len(manifest.shards)
-    wanted = {*_REQUIRED, *(f"data/{shard_name(shard, shards)}" for shard in range(shards))}
-    for name in sorted(wanted - named):
-        yield Fault(MANIFEST, f"does not name {name}")
+    yield from named_files(manifest)
+    for name in sorted(_STATED - manifest.environment.keys()):
+        yield Fault(MANIFEST, f"does not say with which {name} it was made")
     for name, times in Counter(file.path for file in manifest.files).items():
         if times > 1:
             yield Fault(MANIFEST, f"names {name} {times} times")
@@ -102,6 +104,23 @@ def _manifest(release: Path, manifest: Manifest) -> Iterator[Fault]:
         )
 
 
+def named_files(manifest: Manifest) -> Iterator[Fault]:
+    """Files that a manifest lacks, and those that no release has: nothing else is ever fetched or trusted."""
+    named = {file.path for file in manifest.files}
+    shards = len(manifest.shards)
+    wanted = {*_REQUIRED, *(f"data/{shard_name(shard, shards)}" for shard in range(shards))}
+    for name in sorted(wanted - named):
+        yield Fault(MANIFEST, f"does not name {name}")
+    for name in sorted(named - wanted - {*_AUDIT}):
+        yield Fault(MANIFEST, f"names {name}, which no release has")
+
+
+def verified(release: Path, manifest: Manifest, *, deep: bool = False) -> list[Fault]:
+    """`verify_release` with its progress shown."""
+    with progress("verifying", manifest.size / 1e3, unit="kB") as advance:
+        return verify_release(release, manifest, lambda count: advance(count / 1e3), deep=deep)
+
+
 def _strays(release: Path, manifest: Manifest) -> Iterator[Fault]:
     for name in unlisted(release, manifest):
         if name.split("/")[0] not in _THEIRS:
@@ -110,21 +129,21 @@ def _strays(release: Path, manifest: Manifest) -> Iterator[Fault]:
 
 def _recipe(release: Path, manifest: Manifest) -> Iterator[Fault]:
     """The recipe must be the one that the manifest and every record name by its digest."""
-    path = release / "recipe.yaml"
+    path = release / RECIPE
     if not path.is_file():
         return
     try:
-        recipe = load(path)
+        recipe = load_complete(path)
     except RecipeError as error:
-        yield Fault("recipe.yaml", " ".join(str(error).split()))
+        yield Fault(RECIPE, " ".join(str(error).split()))
         return
     source, generator = manifest.source, manifest.generator
     digest = recipe.digest(listing_digest=source.digest, model=generator.name, revision=generator.revision)
     if digest != manifest.recipe_digest:
-        yield Fault("recipe.yaml", f"has digest {digest[:16]}, the manifest {manifest.recipe_digest[:16]}")
+        yield Fault(RECIPE, f"has digest {digest[:16]}, the manifest {manifest.recipe_digest[:16]}")
     for name in ("name", "version", "summary", "license"):
         if getattr(recipe, name) != getattr(manifest, name):
-            yield Fault("recipe.yaml", f"{name} is {getattr(recipe, name)!r:.64}, not the manifest's")
+            yield Fault(RECIPE, f"{name} is {getattr(recipe, name)!r:.64}, not the manifest's")
 
 
 def _first_indices(manifest: Manifest) -> dict[str, tuple[int, int]]:

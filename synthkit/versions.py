@@ -11,7 +11,8 @@ import yaml
 from synthkit.diff import difference
 from synthkit.errors import PipelineError, SynthkitError
 from synthkit.hashing import sha256_of
-from synthkit.manifest import MANIFEST, read_manifest
+from synthkit.manifest import MANIFEST, RECIPE, read_manifest
+from synthkit.pipeline import read_yaml, show_prefix
 from synthkit.shards import write_atomically
 from synthkit.trace import read_recipe
 from synthkit.verify import RECORDS
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from synthkit.recipe import Recipe
 
 _HEADER = "# Versions of {name}, newest first; written by `synthkit release {name}`.\n"
-_NEEDED = (MANIFEST, "recipe.yaml", RECORDS)
+_NEEDED = (MANIFEST, RECIPE, RECORDS)
 
 
 def write_changelog(listed: Listed, before: str | None) -> dict[str, Any]:
@@ -46,19 +47,14 @@ def _facts(release: Path) -> dict[str, Any]:
     return {
         "version": manifest.version,
         "images": manifest.images,
-        "bytes": sum(file.bytes for file in manifest.files),
+        "bytes": manifest.size,
         "recipe_digest": manifest.recipe_digest,
         "manifest_sha256": sha256_of(release / MANIFEST),
     }
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        found = None
+    found = read_yaml(path) if path.exists() else []
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
         raise PipelineError(f"{path}: is not a changelog: a list of versions; restore it with git checkout")
     return found
@@ -89,14 +85,13 @@ def _fetch(listed: Listed, version: str, folder: Path) -> Path:
         place = folder / name
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
-            files = DVCFileSystem(".", rev=f"{listed.name}@v{version}")
-            files.get_file((listed.folder / name).as_posix(), str(place))
+            # Also where the project is a folder of a larger git repository.
+            files = DVCFileSystem(".", rev=f"{listed.name}@v{version}", subrepos=True)
+            files.get_file(f"{show_prefix()}{listed.folder.as_posix()}/{name}", str(place))
         except Exception as error:
             # DVC, its remotes and git fail in ways of their own.
             reason = " ".join(str(error).split())[:200]
-            raise PipelineError(
-                f"{listed.name} {version}: {name} is in no DVC cache here ({reason})"
-            ) from None
+            raise PipelineError(f"{name} of {version} is in no DVC cache or remote ({reason})") from None
     return folder
 
 

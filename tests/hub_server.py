@@ -52,7 +52,8 @@ class Fault:
     """What goes wrong, for the requests that it matches; used up after `times` of them.
 
     Kinds: a status ("429", "500", "502", "503", "504", "401", "403", "409", "412") answered without doing
-    anything, the 429 with `seconds` as its Retry-After; "drop" before the body is read, "drop-mid" in the
+    anything, the 429 with `seconds` as its Retry-After; "ratelimit", a 429 that tells them in the
+    Hub's own way; "drop" before the body is read, "drop-mid" in the
     middle of it, "drop-after" the request was carried out; "slow" by `seconds`; "expired" for signed URLs,
     as S3 says it; "html", the page of some proxy; "truncate", half of a GET's body.
     """
@@ -275,6 +276,8 @@ class HubServer:
         response = faulty(kind) or answer(self, _replayed(environ, body))
         if kind == "429" and fault:
             response.headers["Retry-After"] = str(int(fault.seconds))
+        if kind == "ratelimit" and fault:
+            response.headers["RateLimit"] = f'"api";r=0;t={int(fault.seconds)}'
         if kind == "drop-after":
             drop(environ)
         record.status = response.status_code
@@ -287,8 +290,9 @@ class HubServer:
         with self.lock:
             record = Request(len(self.requests), environ["REQUEST_METHOD"], path)
             self.requests.append(record)
-            if self.on_request:
-                self.on_request(record)
+        if self.on_request:
+            self.on_request(record)
+        with self.lock:
             fault = next((fault for fault in self.faults if fault.matches(record)), None)
             if fault:
                 fault.times -= 1
@@ -346,7 +350,7 @@ EXPIRED = (
     '<?xml version="1.0" encoding="UTF-8"?>\n'
     "<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"
 )
-_SAYS = {
+SAYS = {
     "401": "Invalid credentials in Authorization header",
     "403": "Forbidden",
     "409": "Another operation is in progress",
@@ -365,8 +369,9 @@ def faulty(kind: str) -> Response | None:
         return Response(EXPIRED, 403, mimetype="application/xml")
     if kind == "html":
         return Response("<!doctype html><title>Sign in to the network</title>", 200, mimetype="text/html")
-    if kind not in _SAYS:
+    status = "429" if kind == "ratelimit" else kind
+    if status not in SAYS:
         return None
-    response = Response(f'{{"error": "{_SAYS[kind]}"}}', int(kind), mimetype="application/json")
-    response.headers["X-Error-Message"] = _SAYS[kind]
+    response = Response(f'{{"error": "{SAYS[status]}"}}', int(status), mimetype="application/json")
+    response.headers["X-Error-Message"] = SAYS[status]
     return response

@@ -287,7 +287,7 @@ def test_a_disk_that_fills_up_keeps_what_is_finished(cli: Cli, small_release: Pa
     assert limited.returncode == 1, limited.stderr
     last = limited.stderr.splitlines()[-1]
     assert last.startswith("error: .synthkit")
-    assert "finished shards are kept: make room and run the same command again" in last
+    assert "what is finished is kept: make room and run the same command again" in last
     assert not (cli.folder / "releases/small").exists()
     assert not list(cli.folder.glob(".synthkit/*/shards/*.tar"))
     assert cli("build", recipe).exit_code == 0

@@ -75,7 +75,7 @@ def test_ctrl_c_exits_130_and_the_same_command_goes_on(cli: Cli, slow_release: d
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "stopped; finished shards are kept and the same command goes on" in error
+    assert "stopped; what is finished is kept, and the same command goes on" in error
     assert "Traceback" not in error
     result = cli("build", "recipe.yaml", *SLOW)
     made_now = int(result.output.split(" of them made now")[0].split()[-1])
@@ -280,7 +280,7 @@ def test_a_build_can_be_stopped_while_libraries_load(
     _, error = process.communicate(timeout=30)
     assert process.returncode == code, error
     assert "Traceback" not in error
-    assert "stopped; finished shards are kept" in error
+    assert "stopped; what is finished is kept" in error
 
 
 def test_the_locale_changes_no_byte(cli: Cli, small_release: Path) -> None:

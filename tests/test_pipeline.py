@@ -63,6 +63,50 @@ def test_what_a_release_records_does_not_make_the_tree_dirty(project: Project) -
     refused(project, "small@v1.0.0: is tagged already")
 
 
+def test_code_that_was_moved_is_a_change(project: Project) -> None:
+    project.edit("changelog/code.py", "", "print()\n")
+    project.commit("Code")
+    project("git", "mv", "changelog/code.py", "code.py")
+    refused(project, "code.py", "not committed")
+
+
+def test_a_recipe_that_git_does_not_know(project: Project) -> None:
+    project.edit(".gitignore", "/releases/", "/releases/\n/recipes/")
+    project("git", "rm", "-q", "--cached", RECIPE)
+    project.commit("Ignore recipes")
+    refused(project, f"{RECIPE}: not committed")
+
+
+def test_a_project_in_a_folder_of_a_repository(tmp_path: Path, project: Project) -> None:
+    shutil.rmtree(project.folder / ".git")
+    place = tmp_path / "all" / "späte daten"
+    shutil.copytree(project.folder, place)
+    inner = Project(place, project.environment)
+    inner("git", "init", "-q", "..")
+    for name in ("name", "email"):
+        inner("git", "config", f"user.{name}", "tests@example.org")
+    inner.commit("Start")
+    inner("git", "tag", "small@v1.0.0")
+    inner.edit("dvc.lock", "", "{}\n")
+    refused(inner, "small@v1.0.0: is tagged already")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "lists no releases"),
+        ("[1]", "lists no releases"),
+        ("releases: {small: {recipe: r, version: 2026-13-45}}", "params.yaml: is not plain YAML"),
+        ("releases: !!int x", "params.yaml: is not plain YAML"),
+        ("[" * 5000, "params.yaml: is not plain YAML"),
+        ("releases: {small: {recipe: r, version: 1.0}}", "releases.small.version"),
+    ],
+)
+def test_parameters_that_are_none(project: Project, text: str, words: str) -> None:
+    (project.folder / "params.yaml").write_text(text)
+    refused(project, words)
+
+
 def test_a_version_that_is_taken_or_lower(project: Project) -> None:
     project("git", "tag", "small@v1.0.0")
     refused(project, "small@v1.0.0: is tagged already", "raise releases.small.version in params.yaml")
@@ -169,6 +213,13 @@ def test_only_what_changed_is_made_again_and_what_was_stopped_goes_on(project: P
     assert "Stage 'build@small' didn't change, skipping" in told
     assert digests(data.parent) != other
     assert project.made() == small
+
+    # An audit is kept, and recorded with the release.
+    project.commit("Start")
+    project("synthkit", "audit", "releases/small")
+    project("synthkit", "release", "small", "--tag")
+    assert (project.folder / "releases" / "small" / "audit.json").exists()
+    assert project("git", "status", "--porcelain") == ""
 
     # A new summary: a new card, and no image made.
     project.edit(RECIPE, "license:", "summary: Ones and zeros.\nlicense:")

@@ -125,12 +125,61 @@ def test_files_that_no_release_brought(hub: HubServer, synthkit: Client, release
     assert hub.files(REPO)["thesis.txt"] == b"mine"
 
 
+def test_a_card_of_ones_own_is_replaced_and_told(hub: HubServer, synthkit: Client, release: Path) -> None:
+    hub.add_repo(REPO, files={"README.md": b"# Mine"})
+    told = "replaces README.md, which no release brought"
+    assert told in synthkit("publish", release, REPO, "--dry-run").output
+    assert told in synthkit("publish", release, REPO).output
+    assert whole(hub, "v1.0.0")
+
+
+def test_a_card_edited_between_two_versions(
+    hub: HubServer, synthkit: Client, release: Path, next_release: Path
+) -> None:
+    synthkit("publish", release, REPO)
+    ran = synthkit("publish", next_release, REPO, "--dry-run")
+    assert "replaces" not in ran.output
+    card = hub.files(REPO)["README.md"]
+    hub.commit(REPO, {"README.md": card.replace(b"synthetic", b"SYNTHETIC")})
+    assert "replaces README.md" in synthkit("publish", next_release, REPO, "--dry-run").output
+
+
+def test_a_publish_that_was_never_finished_gives_way(
+    hub: HubServer, synthkit: Client, release: Path, next_release: Path
+) -> None:
+    hub.faults.append(Fault("403", path="/tag/"))
+    assert synthkit("publish", release, REPO).exit_code == 1
+    ran = synthkit("publish", next_release, REPO)
+    assert ran.exit_code == 0
+    assert "replaces small 1.0.0, which was sent but never tagged" in ran.output
+    assert whole(hub, "v1.1.0")
+
+
+def test_a_branch_called_as_the_tag(hub: HubServer, synthkit: Client, release: Path) -> None:
+    hub.add_repo(REPO)
+    repository = hub.store.get("dataset", REPO)
+    repository.branches["v1.0.0"] = repository.branches["main"]
+    assert "has a branch called v1.0.0" in refused(hub, synthkit, release, REPO)
+
+
+def test_a_private_repository_stays_private_and_that_is_told(
+    hub: HubServer, synthkit: Client, release: Path
+) -> None:
+    hub.add_repo(REPO, private=True)
+    ran = synthkit("publish", release, REPO, "--public")
+    assert ran.exit_code == 0
+    assert "It stays private: change that at" in ran.output
+    assert hub.store.get("dataset", REPO).private
+
+
 def test_a_model_of_that_name(hub: HubServer, synthkit: Client, release: Path) -> None:
     hub.add_repo(REPO, repo_type="model")
     assert "is a model on the Hub" in refused(hub, synthkit, release, REPO)
 
 
-@pytest.mark.parametrize("name", ["digits", "lab/digits/more", "lab/di gits", "lab/-digits", "lab/dig..its"])
+@pytest.mark.parametrize(
+    "name", ["digits", "lab/digits/more", "lab/di gits", "lab/-digits", "lab/dig..its", "lab/" + 97 * "d"]
+)
 def test_names_that_are_none(hub: HubServer, synthkit: Client, release: Path, name: str) -> None:
     assert "is no repository's name" in refused(hub, synthkit, release, name)
     assert not hub.requests
@@ -159,6 +208,33 @@ def test_a_licence_that_the_hub_does_not_know(
     message = refused(hub, synthkit, build(tmp_path, "license=my-own", like=release), REPO)
     assert "the Hub refuses the card" in message and "license" in message
     assert not hub.store.repositories
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("recipe.yaml", b"a: ["),
+        ("recipe.yaml", b"[1, 2]"),
+        ("recipe.yaml", "summary: Stra\xdfe".encode("latin-1")),
+        ("recipe.yaml", b"extends: /etc/passwd"),
+        ("README.md", b"nothing"),
+        ("provenance/train.parquet", b"PAR1"),
+        ("manifest.json", b"{}"),
+    ],
+)
+def test_a_release_of_which_a_file_was_edited(
+    hub: HubServer, synthkit: Client, copy: Path, name: str, content: bytes
+) -> None:
+    (copy / name).write_bytes(content)
+    assert name in refused(hub, synthkit, copy, REPO)
+    assert not hub.store.repositories
+
+
+def test_a_manifest_sealed_anew(hub: HubServer, synthkit: Client, copy: Path) -> None:
+    manifest = read_manifest(copy)
+    for change in ({"environment": {}}, {"images": 0, "classes": []}):
+        (copy / "manifest.json").write_bytes(manifest.model_copy(update=change).sealed().to_json())
+        assert "manifest.json: " in refused(hub, synthkit, copy, REPO)
 
 
 def test_a_damaged_release(hub: HubServer, synthkit: Client, copy: Path) -> None:
@@ -207,7 +283,7 @@ def test_a_token_that_is_not_valid(hub: HubServer, synthkit: Client, release: Pa
 
 def test_a_token_for_another_repository(hub: HubServer, synthkit: Client, release: Path) -> None:
     message = refused(hub, synthkit, release, "lab/other", HF_TOKEN=hub.FINE_TOKEN)
-    assert "the token may not do this" in message
+    assert "the Hub does not let this token do it" in message
     assert synthkit("publish", release, REPO, HF_TOKEN=hub.FINE_TOKEN).exit_code == 0
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.hub_client import Client
-from tests.hub_server import Fault, HubServer, Request
-from tests.publishing import REPO, refused, whole
+from tests.hub_server import SAYS, Fault, HubServer, Request
+from tests.publishing import REPO, build, refused, whole
 
 FAULTS = (
     "429",
@@ -92,6 +92,20 @@ def test_the_hub_says_how_long_to_wait(hub: HubServer, synthkit: Client, release
     assert ran.waited >= 7
 
 
+def test_the_hubs_own_rate_limit_is_waited_for(hub: HubServer, synthkit: Client, release: Path) -> None:
+    hub.faults.append(Fault("ratelimit", path="/refs", seconds=55))
+    ran = synthkit("publish", release, REPO)
+    assert ran.exit_code == 0
+    assert "trying again in 56 s" in ran.output
+
+
+def test_what_the_hub_says_is_told(hub: HubServer, synthkit: Client, release: Path) -> None:
+    hub.faults.append(Fault("403", path="/commit/"))
+    message = refused(hub, synthkit, release, REPO)
+    assert SAYS["403"] in message
+    assert "run the same command again" not in message
+
+
 def test_someone_else_publishes_meanwhile(hub: HubServer, synthkit: Client, release: Path) -> None:
     hub.add_repo(REPO)
     others = {"README.md": b"---\nlicense: mit\n---\n"}
@@ -107,9 +121,7 @@ def test_someone_else_publishes_meanwhile(hub: HubServer, synthkit: Client, rele
     assert whole(hub, "v1.0.0")
 
 
-def test_the_same_version_is_published_twice_at_once(
-    hub: HubServer, synthkit: Client, release: Path, next_release: Path, tmp_path: Path
-) -> None:
+def test_the_same_release_is_published_twice_at_once(hub: HubServer, synthkit: Client, release: Path) -> None:
     def tag(request: Request) -> None:
         if "/tag/" in request.path:
             hub.on_request = None
@@ -119,6 +131,25 @@ def test_the_same_version_is_published_twice_at_once(
     ran = synthkit("publish", release, REPO)
     assert ran.exit_code == 0, ran.output
     assert whole(hub, "v1.0.0")
+
+
+def test_another_release_takes_the_version_at_the_last_moment(
+    hub: HubServer, synthkit: Client, release: Path, tmp_path: Path
+) -> None:
+    other = build(tmp_path, "summary=Another card.", like=release)
+    environment = hub.environment(tmp_path, hub.WRITE_TOKEN)
+
+    def overtake(request: Request) -> None:
+        if "/tag/" in request.path:
+            hub.on_request = None
+            assert finished(command("publish", other, REPO), environment).returncode == 0
+
+    hub.on_request = overtake
+    ran = synthkit("publish", release, REPO)
+    assert ran.exit_code == 1
+    assert "v1.0.0 is published already, with other content" in ran.output
+    assert len(hub.tag_log) == 1 and whole(hub, "v1.0.0")
+    assert b"Another card." in hub.files(REPO, "v1.0.0")["README.md"]
 
 
 def test_what_arrives_otherwise_is_not_tagged(hub: HubServer, synthkit: Client, release: Path) -> None:
@@ -231,8 +262,10 @@ def test_the_token_is_nowhere_to_be_seen(hub: HubServer, release: Path, tmp_path
     assert not any(token.encode() in content for content in hub.files(REPO, "v1.0.0").values())
 
 
-@pytest.mark.parametrize("token", ["hf_abc\x01def", "hf_zürich"])
+@pytest.mark.parametrize("token", ["hf_abc\x01def", "hf_zürich", "hf_" + 9 * "a" + "\n" + 9 * "b"])
 def test_a_token_that_no_header_can_hold_is_not_told(
     hub: HubServer, synthkit: Client, release: Path, token: str
 ) -> None:
-    assert token not in refused(hub, synthkit, release, REPO, HF_TOKEN=token)
+    message = refused(hub, synthkit, release, REPO, HF_TOKEN=token)
+    assert not any(form in message for form in (token, repr(token)[1:-1], ascii(token)[1:-1], "abc", "aaaa"))
+    assert "token" in message

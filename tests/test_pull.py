@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import resource
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,12 +87,12 @@ def test_something_else_is_there(
     shutil.copytree(next_release, tmp_path / "digits")
     before = digests(tmp_path)
     refused(synthkit("pull", REFERENCE, "--out", tmp_path), "holds small 1.1.0, not this release", "--out")
+    assert digests(tmp_path) == before
     shutil.rmtree(tmp_path / "digits")
     (tmp_path / "digits").mkdir()
     (tmp_path / "digits" / "thesis.txt").write_text("mine")
     refused(synthkit("pull", REFERENCE, "--out", tmp_path), "it has no manifest.json", "--out")
     assert (tmp_path / "digits" / "thesis.txt").read_text() == "mine"
-    assert before
 
 
 def test_the_wrong_bytes_under_a_tag(published_hub: HubServer, synthkit: Client, tmp_path: Path) -> None:
@@ -103,15 +106,54 @@ def test_the_wrong_bytes_under_a_tag(published_hub: HubServer, synthkit: Client,
     assert not (tmp_path / "digits").exists()
 
 
-@pytest.mark.parametrize("path", ["../../escaped.txt", "/tmp/escaped.txt", "data/../../escaped.txt"])
-def test_a_manifest_that_points_outside(
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../../escaped.txt",
+        "/tmp/escaped.txt",
+        "data/../../escaped.txt",
+        ".git/config",
+        "data/.envrc",
+        "run.py",
+    ],
+)
+def test_a_manifest_that_names_what_no_release_has(
     published_hub: HubServer, synthkit: Client, tmp_path: Path, path: str
 ) -> None:
     manifest = json.loads(published_hub.files(REPO)["manifest.json"])
     manifest["files"].append({"path": path, "bytes": 1, "sha256": hashlib.sha256(b"x").hexdigest()})
-    published_hub.commit(REPO, {"manifest.json": json.dumps(manifest).encode()})
-    refused(synthkit("pull", f"{REPO}@main", "--out", tmp_path / "in"), "is not a path inside a release")
-    assert not list(tmp_path.rglob("escaped*"))
+    published_hub.commit(
+        REPO, {path.strip("/."): b"x", path: b"x", "manifest.json": json.dumps(manifest).encode()}
+    )
+    ran = synthkit("pull", f"{REPO}@main", "--out", tmp_path / "in")
+    refused(ran, path)
+    assert not list(tmp_path.iterdir())
+    refused(synthkit("verify", f"{REPO}@main"), path)
+
+
+def test_files_that_are_larger_than_the_manifest_says_are_not_fetched(
+    published_hub: HubServer, synthkit: Client, tmp_path: Path
+) -> None:
+    path = "data/train-00000-of-00002.tar"
+    published_hub.commit(REPO, {path: bytes(10_000_000)})
+    refused(synthkit("pull", f"{REPO}@main", "--out", tmp_path), f"{path} is not what the manifest says")
+    assert not any("/lfs/" in request.path for request in published_hub.requests)
+    published_hub.commit(REPO, {"manifest.json": bytes((1 << 28) + 1)})
+    refused(synthkit("pull", f"{REPO}@main", "--out", tmp_path), "manifest.json is too large to be one")
+
+
+def test_a_full_disk_is_no_fault_of_the_network(published_hub: HubServer, tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "synthkit", "pull", REFERENCE, "--out", tmp_path / "in"],
+        env=published_hub.environment(tmp_path / "home", published_hub.WRITE_TOKEN),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 1, ran.stderr
+    assert "File too large; what is finished is kept: make room" in ran.stderr
+    assert "network" not in ran.stderr
 
 
 def test_what_a_repository_holds_beside_the_release_is_left_there(
@@ -123,12 +165,15 @@ def test_what_a_repository_holds_beside_the_release_is_left_there(
 
 
 def test_names_that_lead_nowhere(published_hub: HubServer, synthkit: Client, tmp_path: Path) -> None:
-    refused(synthkit("pull", f"{REPO}@v9.9.9", "--out", tmp_path), "has no such version")
+    refused(synthkit("pull", f"{REPO}@v9.9.9", "--out", tmp_path), "has no version v9.9.9; it has v1.0.0")
     refused(synthkit("pull", "lab/none@v1.0.0", "--out", tmp_path), "is not on the Hub, or private")
     for odd in (REPO, "digits@v1.0.0", "../x@v1", "lab/..@v1.0.0", "lab/digits@../v1"):
         refused(synthkit("pull", odd, "--out", tmp_path / "in"))
     published_hub.add_repo("lab/plain", files={"README.md": b"# Photos"})
-    refused(synthkit("pull", "lab/plain@main", "--out", tmp_path), "lab/plain: lacks a file", "no release")
+    refused(
+        synthkit("pull", "lab/plain@main", "--out", tmp_path),
+        "lab/plain@main: is no release: it has no manifest.json",
+    )
     assert not list(tmp_path.iterdir())
 
 

@@ -19,6 +19,7 @@ from torchvision.transforms.functional import to_tensor
 
 import synthkit
 from synthkit.errors import ReleaseError, SourceError
+from tests.conftest import Cli
 
 Pairs = list[tuple[torch.Tensor, int]]
 
@@ -84,6 +85,29 @@ def test_the_same_seed_gives_the_same_batches(workers: int) -> None:
         assert two_epochs(3)[0] == labels(alone)
 
 
+def test_the_last_smaller_batch_can_be_left_out() -> None:
+    loader = synthkit.mix(REAL, SYNTHETIC, batch_size=32, drop_last=True)
+    assert [len(batch) for batch in labels(loader)] == [32] * 6
+    assert len(loader) == 6
+
+
+@pytest.mark.parametrize("keyword", ["shuffle", "sampler", "batch_sampler"])
+def test_what_mix_decides_itself(keyword: str) -> None:
+    with pytest.raises(ValueError, match=f"{keyword}: is decided by mix"):
+        synthkit.mix(REAL, SYNTHETIC, batch_size=32, **{keyword: True})
+
+
+def test_workers_share_a_stream() -> None:
+    loader = synthkit.mix(REAL, Stream(), batch_size=8, num_workers=2)
+    seen = sorted(label for batch in labels(loader) for label in batch if label >= 1000)
+    assert seen == list(range(1000, 1103))
+
+
+def test_a_stream_that_is_over() -> None:
+    with pytest.raises(ValueError, match="the stream holds no image"):
+        labels(synthkit.mix(REAL, iter(()), batch_size=8))
+
+
 def test_a_stream_is_half_of_every_batch_too() -> None:
     loader = synthkit.mix(REAL, Stream(), batch_size=32)
     batches = labels(loader)
@@ -136,6 +160,8 @@ class Named(list[Any]):
         (REAL, SYNTHETIC, 0, "must be even"),
         ([], SYNTHETIC, 32, "real: holds no image"),
         (REAL, [], 32, "synthetic: holds no image"),
+        (REAL, "lab/digits@v1.0.0", 32, "synthetic: is a name, not a data set"),
+        (Stream(), SYNTHETIC, 32, "real: is a stream"),
         (Named(REAL, ["a", "b"]), Named(SYNTHETIC, ["b", "a"]), 32, "label 0 is 'a' in real and 'b'"),
         (Named(REAL, ["a", "b"]), Named(SYNTHETIC, ["a"]), 32, "real has 2 classes, synthetic 1"),
     ],
@@ -160,6 +186,19 @@ def test_images_without_a_transform() -> None:
         next(iter(synthkit.mix([(Image.new("L", (8, 8)), 0)], SYNTHETIC, batch_size=2)))
 
 
+def test_a_label_that_no_class_has() -> None:
+    with pytest.raises(ValueError, match=r"a row has label 1\d+; there are 2 classes"):
+        labels(synthkit.mix(REAL[:2], Named(SYNTHETIC, ["a", "b"]), batch_size=2))
+
+
+@pytest.mark.parametrize(
+    ("image", "words"), [(b"png", "still encoded"), (torch.zeros(3, 8, 8), "does not take a Tensor")]
+)
+def test_images_that_the_transform_cannot_take(image: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        labels(synthkit.mix([(image, 0)], [(image, 0)], batch_size=2, transform=to_tensor))
+
+
 def test_grey_images_become_rgb() -> None:
     grey = [(Image.new("L", (8, 8), 128), 0)]
     images, _ = next(iter(synthkit.mix(grey, grey, batch_size=2, transform=to_tensor)))
@@ -171,3 +210,17 @@ def test_real_images_that_are_not_here(tmp_path: Path, small_release: Path) -> N
         synthkit.real(str(tmp_path / "none"))
     with pytest.raises((SourceError, ReleaseError)):
         synthkit.real(str(small_release), root="nowhere")
+
+
+def test_real_images_of_a_folder_wherever_it_lies(cli: Cli) -> None:
+    folder = cli.folder / "a #1" / "null"
+    for name in ("one", "two"):
+        (folder / name).mkdir(parents=True)
+        Image.new("RGB", (40, 40), (9, 99, 9)).save(folder / name / "1.png")
+    text = "name: greens\nsource: {kind: folder, root: images}\ntarget_per_class: 2\n"
+    text += "model: {id: 'builtin:tiny-unclip-digits'}\nsampler: {steps: 1, batch_size: 2}\n"
+    (cli.folder / "greens.yaml").write_text(text)
+    assert cli("build", "greens.yaml", "--set", f'source.root="{folder}"').exit_code == 0
+    real = synthkit.real(str(cli.folder / "releases" / "greens"), root=str(folder))
+    assert real.classes == ["one", "two"]
+    assert real[1] == (Image.new("RGB", (40, 40), (9, 99, 9)), 1)

@@ -18,6 +18,10 @@ def test_from_a_recipe_to_those_who_train_on_it(hub: HubServer, tmp_path: Path) 
     project.start()
 
     # The first version: made, verified, recorded, and nothing to do after that.
+    told = project("synthkit", "release", "small")
+    commit, tag = (line.strip() for line in told.splitlines() if line.startswith("  git "))
+    assert tag.startswith("git tag -a small@v1.0.0")
+    project("bash", "-c", commit)
     told = project("synthkit", "release", "small", "--tag")
     assert "Committed and tagged small@v1.0.0" in told
     assert project("git", "status", "--porcelain") == ""

@@ -38,21 +38,23 @@ def release(
         listed = pipeline.find(name)
         pipeline.check_clean(listed)
         before = pipeline.check_version(listed)
+        pipeline.keep_audit(listed)
         pipeline.reproduce(listed)
         write_changelog(listed, before)
-        commands = pipeline.stage_and_commands(listed)
         print(
             f"{listed.folder}: {name} {listed.entry.version} is made and verified; "
             f"{listed.changelog} says what changed"
         )
+        commands = pipeline.commands(listed)
         if tag:
             for command in commands:
                 pipeline.run(command)
-            print(f"Committed and tagged {listed.tag}. Then: git push --follow-tags && dvc push")
+            print(f"Committed and tagged {listed.tag}. Then: git push --follow-tags; dvc push")
         else:
             print("Make it a version with:")
-            for command in commands:
-                print(f"  {shlex.join(command)}")
+            *commit, tagging = map(shlex.join, commands)
+            for line in filter(None, (" && ".join(commit), tagging)):
+                print(f"  {line}")
         print(f"Publish it: synthkit publish {listed.folder} ORGANISATION/NAME")
 
 
@@ -91,16 +93,17 @@ def publish(
         from synthkit.address import addressed
         from synthkit.hub import Repository
         from synthkit.manifest import read_manifest
-        from synthkit.publish import prepare, target
+        from synthkit.publish import check_release, prepare, target
         from synthkit.publish import publish as carry_out
         from synthkit.trace import read_recipe
 
         manifest = read_manifest(release)
         repository = Repository(target(release, manifest, repo_id))
+        check_release(release, manifest)
         outgoing = addressed(release, manifest, repository.repo_id)
         private = read_recipe(release).hub.private if public is None else not public
         try:
-            publication = prepare(release, repository, outgoing, private=private)
+            publication = prepare(repository, outgoing, private=private)
         except SynthkitError:
             if dry_run:
                 _print_list(repository, outgoing, None)
@@ -111,8 +114,12 @@ def publish(
             _print_list(repository, outgoing, publication)
             print("Nothing was sent; publish it with the same command without --dry-run")
         else:
+            for note in publication.notes:
+                print(printable(note))
             carry_out(publication)
             _print_published(publication)
+        if public is not None and publication.private is public:
+            print(f"It stays {_visibility(publication)}: change that at {repository.url}/settings")
 
 
 @app.command(
@@ -167,9 +174,15 @@ def _print_list(repository: Repository, outgoing: Outgoing, publication: Publica
         return
     print(f"; {len(publication.send)} to send, {data_size(publication.bytes_to_send)}")
     for path in publication.delete:
-        print(printable(f"  {path}: of an earlier release, whose tag keeps it; goes from the newest commit"))
-    kind = "private" if publication.private else "public"
-    print(f"Repository: {'to be made, ' if publication.head is None else ''}{kind}. The card is in order.")
+        print(printable(f"  {path}: not in this version; goes from the newest commit"))
+    for note in publication.notes:
+        print(printable(f"  {note}"))
+    new = "to be made, " if publication.head is None else ""
+    print(f"Repository: {new}{_visibility(publication)}. The card is in order.")
+
+
+def _visibility(publication: Publication) -> str:
+    return "private" if publication.private else "public"
 
 
 def _print_published(publication: Publication) -> None:

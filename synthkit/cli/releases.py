@@ -36,15 +36,12 @@ def verify(
     """Check every byte of a release, and that images, labels, records and manifest agree."""
     with user_errors():
         from synthkit.manifest import read_manifest
-        from synthkit.progress import progress
         from synthkit.pull import find_release
-        from synthkit.verify import verify_release
+        from synthkit.verify import verified
 
         release = find_release(reference)
         manifest = read_manifest(release)
-        total = sum(file.bytes for file in manifest.files)
-        with progress("verifying", total / 1e3, unit="kB") as advance:
-            faults = verify_release(release, manifest, lambda count: advance(count / 1e3), deep=deep)
+        faults = verified(release, manifest, deep=deep)
         for fault in faults:
             print(printable(f"{release / fault.path}: {fault.reason}"), file=sys.stderr)
         if faults:
@@ -58,7 +55,7 @@ def verify(
         partial = f" (a preview of {manifest.partial.of:,})" if manifest.partial else ""
         print(
             f"{release}: {manifest.name} {manifest.version} is intact: {manifest.images:,} images{partial} "
-            f"in {len(manifest.shards)} shard(s), {len(manifest.files)} files, {total / 1e6:,.1f} MB"
+            f"in {len(manifest.shards)} shard(s), {len(manifest.files)} files, {manifest.size / 1e6:,.1f} MB"
         )
 
 
@@ -83,12 +80,12 @@ def show(
     """Show what a release is, or where one of its images comes from."""
     with user_errors():
         from synthkit.errors import ReleaseError
-        from synthkit.manifest import read_manifest
+        from synthkit.manifest import RECIPE, read_manifest
         from synthkit.pull import find_release
         from synthkit.show import as_text, history, summary
         from synthkit.trace import read_recipe, trace
 
-        release = find_release(reference)
+        release = find_release(reference, [RECIPE] if key is None else ())
         manifest = read_manifest(release)
         recipe = read_recipe(release, override or ())
         if key is None:
@@ -115,12 +112,14 @@ def diff(
     """Show what changed between two releases: recipe, versions, counts, images."""
     with user_errors():
         from synthkit.diff import as_text, difference
-        from synthkit.manifest import read_manifest
+        from synthkit.manifest import RECIPE, read_manifest
         from synthkit.pull import find_release
         from synthkit.trace import read_recipe
+        from synthkit.verify import RECORDS
 
         before, after = (
-            (path, read_manifest(path), read_recipe(path)) for path in map(find_release, (old, new))
+            (path, read_manifest(path), read_recipe(path))
+            for path in (find_release(old, [RECIPE, RECORDS]), find_release(new, [RECIPE, RECORDS]))
         )
         found = difference(before, after)
         print(json.dumps(found.to_json(), indent=2) if as_json else printable(as_text(found)))
@@ -250,6 +249,6 @@ def _verified(manifest: Manifest) -> dict[str, Any]:
         "images": manifest.images,
         "classes": len(manifest.classes),
         "shards": len(manifest.shards),
-        "bytes": sum(file.bytes for file in manifest.files),
+        "bytes": manifest.size,
         "seal": manifest.seal,
     }

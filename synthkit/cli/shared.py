@@ -99,7 +99,7 @@ def _one_line(error: Exception) -> str:
     what = f"{error.filename}: " if error.filename else ""
     reason = error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return f"{what}{reason}; finished shards are kept: make room and run the same command again"
+        return f"{what}{reason}; what is finished is kept: make room and run the same command again"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{what}{reason}; choose a folder you may write to with --out"
     if error.errno in (errno.EEXIST, errno.ENOTDIR):
