@@ -27,6 +27,7 @@ from synthkit.cli import app
 if TYPE_CHECKING:
     from tests.hub_client import Client
     from tests.hub_server import HubServer
+    from tests.warm import Warm
 
 atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
 
@@ -56,6 +57,11 @@ output:
   shard_size: 24
 seed: 7
 """
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest test first, so that no worker is left with it at the end."""
+    items.sort(key=lambda item: "test_whole_life" not in item.nodeid)
 
 
 class Cli:
@@ -96,6 +102,15 @@ def small_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = cli("build", cli.recipe())
     assert result.exit_code == 0, result.output
     return cli.folder / "releases" / "small"
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    """Starts commands in processes that need not load libraries."""
+    from tests.warm import Warm
+
+    with Warm() as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

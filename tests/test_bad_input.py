@@ -5,10 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-import resource
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +14,7 @@ from PIL import Image
 
 from synthkit.shards import read_member
 from tests.conftest import Cli, digests
+from tests.warm import Warm
 
 
 @pytest.fixture
@@ -271,21 +269,13 @@ def test_no_place_to_write(cli: Cli) -> None:
     assert "choose a folder you may write to with --out" in told
 
 
-def test_a_disk_that_fills_up_keeps_what_is_finished(cli: Cli, small_release: Path) -> None:
+def test_a_disk_that_fills_up_keeps_what_is_finished(cli: Cli, warm: Warm, small_release: Path) -> None:
     """A limit on the size of files stands in for the disk: the second write to fail is real all the same."""
     recipe = cli.recipe()
-    script = "from synthkit.__main__ import main; main()"
-    limited = subprocess.run(
-        [sys.executable, "-c", script, "build", str(recipe)],
-        cwd=cli.folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000)),
-    )
-    assert limited.returncode == 1, limited.stderr
-    last = limited.stderr.splitlines()[-1]
+    limited = warm.start("build", str(recipe), cwd=cli.folder, file_size=60_000)
+    _, told = limited.communicate()
+    assert limited.returncode == 1, told
+    last = told.splitlines()[-1]
     assert last.startswith("error: .synthkit")
     assert "what is finished is kept: make room and run the same command again" in last
     assert not (cli.folder / "releases/small").exists()

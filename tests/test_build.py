@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Cli, digests
+from tests.warm import Warm, WarmProcess
 
 
-def start(cli: Cli, *arguments: str) -> subprocess.Popen[str]:
+def start_cold(cli: Cli, *arguments: str) -> subprocess.Popen[str]:
+    """A process that loads its libraries itself."""
     return subprocess.Popen(
         [sys.executable, "-m", "synthkit", *arguments],
         cwd=cli.folder,
@@ -26,7 +28,7 @@ def start(cli: Cli, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def wait_for(condition: object, process: subprocess.Popen[str], seconds: float = 90) -> None:
+def wait_for(condition: object, process: WarmProcess, seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
         assert process.poll() is None, process.communicate()
@@ -49,10 +51,10 @@ def slow_release(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return digests(cli.folder / "releases" / "small")
 
 
-def test_three_kills_change_no_byte(cli: Cli, slow_release: dict[str, str]) -> None:
+def test_three_kills_change_no_byte(cli: Cli, warm: Warm, slow_release: dict[str, str]) -> None:
     cli.recipe()
     for shards_before_the_kill in (0, 1, 2):
-        process = start(cli, "build", "recipe.yaml", *SLOW)
+        process = warm.start("build", "recipe.yaml", *SLOW, cwd=cli.folder)
         wait_for(
             lambda: (
                 finished_shards(cli) >= shards_before_the_kill  # noqa: B023
@@ -68,9 +70,11 @@ def test_three_kills_change_no_byte(cli: Cli, slow_release: dict[str, str]) -> N
     assert digests(cli.folder / "releases" / "small") == slow_release
 
 
-def test_ctrl_c_exits_130_and_the_same_command_goes_on(cli: Cli, slow_release: dict[str, str]) -> None:
+def test_ctrl_c_exits_130_and_the_same_command_goes_on(
+    cli: Cli, warm: Warm, slow_release: dict[str, str]
+) -> None:
     cli.recipe()
-    process = start(cli, "build", "recipe.yaml", *SLOW)
+    process = warm.start("build", "recipe.yaml", *SLOW, cwd=cli.folder)
     wait_for(lambda: finished_shards(cli) >= 1, process)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
@@ -83,9 +87,9 @@ def test_ctrl_c_exits_130_and_the_same_command_goes_on(cli: Cli, slow_release: d
     assert digests(cli.folder / "releases" / "small") == slow_release
 
 
-def test_a_second_build_at_the_same_time_stops_and_names_the_first(cli: Cli) -> None:
+def test_a_second_build_at_the_same_time_stops_and_names_the_first(cli: Cli, warm: Warm) -> None:
     cli.recipe()
-    process = start(cli, "build", "recipe.yaml", *SLOW)
+    process = warm.start("build", "recipe.yaml", *SLOW, cwd=cli.folder)
     wait_for(lambda: list(cli.folder.glob(".synthkit/*/shards")), process)
     # The same folder, however it is spelt.
     second = cli("build", "recipe.yaml", *SLOW, "--out", "releases")
@@ -274,7 +278,7 @@ def test_a_build_can_be_stopped_while_libraries_load(
     cli: Cli, seconds: float, number: int, code: int
 ) -> None:
     cli.recipe()
-    process = start(cli, "build", "recipe.yaml", "--set", "sampler.steps=400")
+    process = start_cold(cli, "build", "recipe.yaml", "--set", "sampler.steps=400")
     time.sleep(seconds)
     process.send_signal(number)
     _, error = process.communicate(timeout=30)

@@ -13,6 +13,7 @@ import pytest
 from synthkit import __version__
 from tests import miniatures
 from tests.conftest import SMALL, Cli
+from tests.warm import Warm
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = ("build", "plan", "verify", "init", "schema", "doctor")
@@ -207,14 +208,15 @@ def test_doctor_says_how_large_a_download_is(cli: Cli, monkeypatch: pytest.Monke
     assert found["model"] == "!me/tiny at 0123456789ab: not here; 3 GB to download from the Hub"
 
 
-def test_progress_is_plain_lines_off_a_terminal(tmp_path: Path) -> None:
+def test_progress_is_plain_lines_off_a_terminal(warm: Warm, tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text(SMALL)
-    done = run("build", "r.yaml", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "generating: 76 of 76 images, " in done.stderr
-    assert "images/s, 0 s left" in done.stderr
-    assert "\x1b" not in done.stderr
-    assert done.stdout.startswith("releases/small: 76 images in 4 shard(s), 76 of them made now; ")
+    done = warm.start("build", "r.yaml", cwd=tmp_path)
+    told, progress = done.communicate()
+    assert done.returncode == 0, progress
+    assert "generating: 76 of 76 images, " in progress
+    assert "images/s, 0 s left" in progress
+    assert "\x1b" not in progress
+    assert told.startswith("releases/small: 76 images in 4 shard(s), 76 of them made now; ")
 
 
 def test_a_users_mistake_is_one_line_without_a_traceback(tmp_path: Path) -> None:

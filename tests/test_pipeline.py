@@ -53,7 +53,7 @@ def test_a_release_that_is_not_listed(project: Project) -> None:
 def test_a_tree_with_changes(project: Project) -> None:
     project.edit(RECIPE, "steps: 2", "steps: 3")
     (project.folder / "note.txt").write_text("stray")
-    refused(project, "note.txt", RECIPE, "not committed", "commit or stash first")
+    refused(project, "note.txt", RECIPE, "not committed", "name in .gitignore")
 
 
 def test_what_a_release_records_does_not_make_the_tree_dirty(project: Project) -> None:

@@ -22,24 +22,19 @@ def test_from_a_recipe_to_those_who_train_on_it(hub: HubServer, tmp_path: Path) 
     commit, tag = (line.strip() for line in told.splitlines() if line.startswith("  git "))
     assert tag.startswith("git tag -a small@v1.0.0")
     project("bash", "-c", commit)
+    before = project.made()
     told = project("synthkit", "release", "small", "--tag")
     assert "Committed and tagged small@v1.0.0" in told
     assert project("git", "status", "--porcelain") == ""
-    before = project.made()
-    assert "Stage 'build@small' didn't change, skipping" in project("dvc", "repro")
     assert project.made() == before
-    assert project("git", "status", "--porcelain") == ""
+    assert "Stage 'build@small' didn't change, skipping" in told
     first = digests(project.folder / "releases" / "small")
-    assert "tagged already; raise releases.small.version" in project(
-        "synthkit", "release", "small", fails=True
-    )
     project("synthkit", "publish", "releases/small", REPO)
     assert whole(hub, "v1.0.0")
 
     # The second: another guidance.
     project.edit(RECIPE, "guidance_scale: 1.0", "guidance_scale: 2.0")
     project.edit("params.yaml", "version: 1.0.0", "version: 1.1.0")
-    assert "not committed" in project("synthkit", "release", "small", fails=True)
     project.commit("More guidance")
     project("synthkit", "release", "small", "--tag")
     project("synthkit", "publish", "releases/small", REPO)
@@ -68,8 +63,11 @@ def test_from_a_recipe_to_those_who_train_on_it(hub: HubServer, tmp_path: Path) 
     assert digests(tmp_path / "pulled" / "digits") == published(hub, "v1.0.0")
     told = project("synthkit", "replay", tmp_path / "pulled" / "digits", "--sample", "8")
     assert told.count("identical") >= images
+    check_dvc(project, first, tmp_path)
 
-    # DVC's way: its remote gives the same bytes, by name and version too.
+
+def check_dvc(project: Project, first: dict[str, str], tmp_path: Path) -> None:
+    """DVC's remote gives the same bytes, by name and version too."""
     project("dvc", "push", "--all-tags")
     project("git", "clone", "-q", project.folder, tmp_path / "clone")
     clone = Project(tmp_path / "clone", project.environment)

@@ -46,7 +46,7 @@ class Judge(nn.Module):
         return logits
 
 
-def train_judge(seed: int = 0) -> Judge:
+def train_judge(seed: int = 0, steps: int = STEPS) -> Judge:
     """A judge from scratch in about 15 seconds on two cores; the same seed gives the same judge."""
     images, labels = (torch.cat(pair) for pair in zip(pretraining_images(), training_pool(), strict=True))
     generator = torch.Generator().manual_seed(seed)
@@ -54,8 +54,8 @@ def train_judge(seed: int = 0) -> Judge:
         torch.manual_seed(seed)
         model = Judge().train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, weight_decay=0.02)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=STEPS)
-        for _ in range(STEPS):
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=steps)
+        for _ in range(steps):
             rows = torch.randint(len(images), (BATCH,), generator=generator)
             logits = model(affine(images[rows], generator))
             loss = F.cross_entropy(logits, labels[rows], label_smoothing=0.05)

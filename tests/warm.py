@@ -1,0 +1,134 @@
+"""Processes that run `synthkit` with its libraries loaded already: forks of one that loaded them.
+
+For tests that kill, stop or starve a build. A process of its own takes ten seconds to import what a fork has.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Self
+
+_ROOT = Path(__file__).parents[1]
+_LIBRARIES = (
+    "torch",
+    "diffusers.pipelines.stable_diffusion.pipeline_stable_unclip_img2img",
+    "diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer",
+    "transformers.models.clip.modeling_clip",
+    "pyarrow.parquet",
+    "sklearn.datasets",
+    "synthkit.make",
+    "synthkit.generators.unclip",
+)
+
+
+class WarmProcess:
+    """A running command; what it prints goes to files, so that nothing waits for a reader."""
+
+    def __init__(self, warm: Warm, pid: int, printed: Path) -> None:
+        self._warm, self.pid, self._printed = warm, pid, printed
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            self.returncode = self._warm.ask("poll", self.pid)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def communicate(self, timeout: float = 90) -> tuple[str, str]:
+        """Wait for the end; returns what was printed to standard output and error."""
+        deadline = time.monotonic() + timeout
+        while self.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        return (self._printed / "stdout").read_text(), (self._printed / "stderr").read_text()
+
+
+class Warm:
+    """`with Warm() as warm: warm.start("build", …)`"""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.warm"],
+            cwd=_ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def start(self, *arguments: str, cwd: Path, file_size: int | None = None) -> WarmProcess:
+        """A command in a folder; `file_size` is the number of bytes that no file may exceed."""
+        printed = cwd / f"printed-{time.monotonic_ns()}"
+        printed.mkdir()
+        return WarmProcess(self, self.ask("start", [arguments, str(cwd), str(printed), file_size]), printed)
+
+    def ask(self, what: str, detail: Any) -> Any:
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None and stdout is not None
+        stdin.write(json.dumps([what, detail]) + "\n")
+        stdin.flush()
+        return json.loads(stdout.readline())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+def _serve() -> None:
+    for name in _LIBRARIES:
+        importlib.import_module(name)
+    for line in sys.stdin:
+        what, detail = json.loads(line)
+        print(json.dumps(_start(*detail) if what == "start" else _poll(detail)), flush=True)
+
+
+def _start(arguments: list[str], cwd: str, printed: str, file_size: int | None) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        _become(cwd, printed, file_size)
+        from synthkit.__main__ import main
+
+        sys.argv = ["synthkit", *arguments]
+        main()
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _become(cwd: str, printed: str, file_size: int | None) -> None:
+    import resource
+
+    os.chdir(cwd)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(Path(printed) / name, os.O_WRONLY | os.O_CREAT), number)
+    if file_size is not None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
+
+
+def _poll(pid: int) -> int | None:
+    found, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if found else None
+
+
+if __name__ == "__main__":
+    _serve()
