@@ -272,7 +272,7 @@ def test_a_damaged_note_of_the_environment(cli: Cli) -> None:
     assert "environment.json: is damaged; start again with --fresh" in result.output
 
 
-@pytest.mark.parametrize("seconds", [1.0, 2.0, 4.0])
+@pytest.mark.parametrize("seconds", [1.0, 3.0])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_build_can_be_stopped_while_libraries_load(
     cli: Cli, seconds: float, number: int, code: int

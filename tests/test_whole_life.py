@@ -8,12 +8,13 @@ from pathlib import Path
 import yaml
 
 from tests.conftest import digests
+from tests.hub_client import Client
 from tests.hub_server import HubServer
 from tests.project import RECIPE, Project
 from tests.publishing import REPO, published, whole
 
 
-def test_from_a_recipe_to_those_who_train_on_it(hub: HubServer, tmp_path: Path) -> None:
+def test_from_a_recipe_to_those_who_train_on_it(hub: HubServer, synthkit: Client, tmp_path: Path) -> None:
     project = Project(tmp_path / "project", hub.environment(tmp_path / "home", hub.WRITE_TOKEN))
     project.start()
 
@@ -37,14 +38,14 @@ def test_from_a_recipe_to_those_who_train_on_it(hub: HubServer, tmp_path: Path) 
     project.edit("params.yaml", "version: 1.0.0", "version: 1.1.0")
     project.commit("More guidance")
     project("synthkit", "release", "small", "--tag")
-    project("synthkit", "publish", "releases/small", REPO)
+    assert synthkit("publish", project.folder / "releases" / "small", REPO).exit_code == 0
     assert whole(hub, "v1.1.0") and whole(hub, "v1.0.0")
     changes = yaml.safe_load((project.folder / "changelog" / "small.yaml").read_text())
     assert [item["version"] for item in changes] == ["1.1.0", "1.0.0"]
     assert changes[0]["changes"]["recipe"]["sampler.guidance_scale"] == [1.0, 2.0]
     images = changes[0]["images"]
     assert changes[0]["changes"]["images"]["changed"] == images
-    told = project("synthkit", "diff", f"{REPO}@v1.0.0", f"{REPO}@v1.1.0")
+    told = synthkit("diff", f"{REPO}@v1.0.0", f"{REPO}@v1.1.0").output
     assert "recipe sampler.guidance_scale: 1.0 -> 2.0" in told
     assert f"{images} changed" in told
 
@@ -58,7 +59,7 @@ def test_from_a_recipe_to_those_who_train_on_it(hub: HubServer, tmp_path: Path) 
     told = project(sys.executable, "-W", "ignore", "-c", script)
     assert told.splitlines()[-1] == f"{images} torch.Size([3, 224, 224])"
     assert told.count(f"{images} torch.Size") == 2
-    told = project("synthkit", "pull", f"{REPO}@v1.0.0", "--out", tmp_path / "pulled")
+    told = synthkit("pull", f"{REPO}@v1.0.0", "--out", tmp_path / "pulled").output
     assert "is here and intact" in told
     assert digests(tmp_path / "pulled" / "digits") == published(hub, "v1.0.0")
     told = project("synthkit", "replay", tmp_path / "pulled" / "digits", "--sample", "8")
