@@ -116,7 +116,7 @@ def _explained(error: Exception, where: str) -> HubError:
             f"{where}: is not on this machine, and HF_HUB_OFFLINE is set; unset it to reach the Hub"
         )
     if isinstance(error, (ValueError, KeyError, TypeError, AttributeError)):
-        return HubError(no_hub())
+        return HubError(f"{no_hub()} ({_reason(error)})")
     return HubError(
         f"{where}: {endpoint()} cannot be reached ({_reason(error)}); "
         "check the network and HF_ENDPOINT, and run the same command again"

@@ -150,7 +150,7 @@ def _check_same(repository: Repository, outgoing: Outgoing) -> None:
     if theirs is None or theirs.bytes != len(ours) or repository.read(MANIFEST, version) != ours:
         raise HubError(
             f"{where}: {version} is published already, with other content; a version never changes: "
-            "raise `version` in the recipe and build again"
+            "raise its version and build again"
         )
     for fault in _differences(repository, outgoing, version):
         raise HubError(f"{where}: {version} on the Hub is not what its manifest says: {fault}")
@@ -163,7 +163,7 @@ def _check_newer(where: str, outgoing: Outgoing, state: RepositoryState) -> None
     if latest is not None and semver.Version.parse(outgoing.manifest.version) <= latest[1:]:
         raise HubError(
             f"{where}: {outgoing.tag} is not higher than {latest}, which is published; "
-            "raise `version` in the recipe and build again"
+            "raise its version and build again"
         )
 
 

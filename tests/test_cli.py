@@ -237,3 +237,11 @@ def test_a_pipe_that_closes_early_is_no_error(tmp_path: Path) -> None:
     )
     assert done.stdout == "{\n"
     assert "Traceback" not in done.stderr
+
+
+def test_a_folder_called_synthkit_is_not_taken_for_the_package(tmp_path: Path) -> None:
+    (tmp_path / "synthkit").mkdir()  # as where the clone lies
+    command = [sys.executable, "-c", "import synthkit; print(synthkit.__version__)"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == f"{__version__}\n", done.stderr

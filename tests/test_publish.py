@@ -94,7 +94,7 @@ def test_a_version_never_changes(hub: HubServer, synthkit: Client, release: Path
     other = build(tmp_path, "summary=The same images under another card.", like=release)
     message = refused(hub, synthkit, other, REPO)
     assert "v1.0.0 is published already, with other content" in message
-    assert "raise `version`" in message
+    assert "raise its version and build again" in message
     assert published(hub) == before
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path  # noqa: TC003 (typer reads the annotations)
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -40,13 +40,15 @@ def verify(
         from synthkit.verify import verified
 
         release = find_release(reference)
+        # Of a release on the Hub the place in the client's cache says nothing.
+        where = release if Path(reference).exists() else Path(reference)
         manifest = read_manifest(release)
         faults = verified(release, manifest, deep=deep)
         for fault in faults:
-            print(printable(f"{release / fault.path}: {fault.reason}"), file=sys.stderr)
+            print(printable(f"{where / fault.path}: {fault.reason}"), file=sys.stderr)
         if faults:
             print(
-                f"{release}: {len(faults)} fault(s); get it again, or build it with --fresh",
+                f"{where}: {len(faults)} fault(s); get it again, or build it with --fresh",
                 file=sys.stderr,
             )
             raise typer.Exit(1)
@@ -54,7 +56,7 @@ def verify(
             write_report(_verified(manifest), report)
         partial = f" (a preview of {manifest.partial.of:,})" if manifest.partial else ""
         print(
-            f"{release}: {manifest.name} {manifest.version} is intact: {manifest.images:,} images{partial} "
+            f"{where}: {manifest.name} {manifest.version} is intact: {manifest.images:,} images{partial} "
             f"in {len(manifest.shards)} shard(s), {len(manifest.files)} files, {manifest.size / 1e6:,.1f} MB"
         )
 
