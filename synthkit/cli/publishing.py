@@ -67,7 +67,7 @@ def publish(
     repo_id: Annotated[
         str | None,
         typer.Argument(
-            metavar="[ORG/NAME]",
+            metavar="ORG/NAME",
             help="The repository; default: hub.repo_id of the recipe.",
             show_default=False,
         ),
@@ -84,7 +84,7 @@ def publish(
         ),
     ] = None,
 ) -> None:
-    """Put a release on the Hugging Face Hub, whole, and name the version v1.0.0.
+    """Put a release on the Hugging Face Hub, whole, under a tag such as v1.0.0.
 
     The tag is set when all files are there with the right SHA-256, and never moves. Stop it at any
     time: the same command sends only the rest.
