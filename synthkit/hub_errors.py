@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
@@ -18,6 +19,9 @@ LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 # Seconds between attempts, where the Hub does not say when to come again.
 _PAUSES = (1.0, 2.0, 4.0, 8.0)
 _LONGEST_PAUSE = 300.0
+# Seconds without a byte after which a connection counts as lost; the client itself would wait for ever.
+TIMEOUT = "SYNTHKIT_HUB_TIMEOUT"
+_TIMEOUT_S = 120.0
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -27,6 +31,7 @@ def ask(where: str, call: Callable[[], T], *, reached: bool = True) -> T:
     Raises HubError, told of `where`, and OSError where the fault is this machine's: a full disk.
     """
     for pause in (*_PAUSES, None):
+        _limit_waiting()
         try:
             return call()
         except SynthkitError:
@@ -42,6 +47,17 @@ def ask(where: str, call: Callable[[], T], *, reached: bool = True) -> T:
             print(f"{where}: {_reason(error)}; trying again in {duration(seconds)}", file=sys.stderr)
             time.sleep(seconds)
     raise AssertionError("the last attempt returns or raises")
+
+
+def _limit_waiting() -> None:
+    """Give the client's connections a timeout; it makes new ones, without, after some failures."""
+    from huggingface_hub import get_session
+
+    try:
+        seconds = float(os.environ.get(TIMEOUT, _TIMEOUT_S))
+    except ValueError:
+        raise HubError(f"{TIMEOUT}: must be a number of seconds") from None
+    get_session().timeout = seconds
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -99,6 +99,20 @@ def test_the_hubs_own_rate_limit_is_waited_for(hub: HubServer, synthkit: Client,
     assert "trying again in 56 s" in ran.output
 
 
+def test_a_hub_that_does_not_answer_is_not_waited_for_for_ever(
+    hub: HubServer, synthkit: Client, release: Path
+) -> None:
+    for path in ("/refs", "/commit/", "/tag/"):
+        hub.reset()
+        hub.faults.append(Fault("slow", path=path, seconds=1.5))
+        ran = synthkit("publish", release, REPO, SYNTHKIT_HUB_TIMEOUT="0.5")
+        assert ran.exit_code == 0, (path, ran.output)
+        assert "ReadTimeout: timed out; trying again" in ran.output
+        assert whole(hub, "v1.0.0") and len(hub.tag_log) == 1
+    message = refused(hub, synthkit, release, REPO, SYNTHKIT_HUB_TIMEOUT="soon")
+    assert "SYNTHKIT_HUB_TIMEOUT: must be a number of seconds" in message
+
+
 def test_what_the_hub_says_is_told(hub: HubServer, synthkit: Client, release: Path) -> None:
     hub.faults.append(Fault("403", path="/commit/"))
     message = refused(hub, synthkit, release, REPO)
