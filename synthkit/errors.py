@@ -2,7 +2,7 @@
 
 
 class SynthkitError(Exception):
-    """A user's mistake or a fault of the machine; `cli.py` prints it and exits 1."""
+    """A user's mistake or a fault of the machine; `cli/shared.py` prints it and exits 1."""
 
 
 class RecipeError(SynthkitError):

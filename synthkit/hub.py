@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from synthkit import __version__
-from synthkit.errors import HubError
-from synthkit.hub_errors import LOG_IN, ask, endpoint, no_hub, one_line
+from synthkit.errors import HubError, ReleaseError
+from synthkit.hub_errors import LOG_IN, ask, endpoint, limit_waiting, no_hub, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -62,7 +62,7 @@ class Repository:
     def __init__(self, repo_id: str) -> None:
         from huggingface_hub import HfApi
 
-        quieten()
+        prepare_client()
         check_name(repo_id)
         self.repo_id = repo_id
         self._api = HfApi(library_name="synthkit", library_version=__version__)
@@ -187,11 +187,14 @@ class Repository:
     def upload(self, files: Mapping[str, Path | bytes], advance: Callable[[int], None]) -> Upload:
         """Send the contents of large files, those that the Hub has not got; `advance` is told of bytes.
 
-        Nothing shows before `commit`.
+        Nothing shows before `commit`. Raises ReleaseError if a file is not there.
         """
         from huggingface_hub import CommitOperationAdd
 
-        additions = [CommitOperationAdd(path, content) for path, content in files.items()]
+        try:
+            additions = [CommitOperationAdd(path, content) for path, content in files.items()]
+        except ValueError as error:
+            raise ReleaseError(f"a file went since it was verified: {one_line(str(error))}") from None
         for group in _groups(additions):
             self._ask(
                 lambda group=group: self._api.preupload_lfs_files(self.repo_id, group, repo_type=KIND)  # type: ignore[misc]
@@ -248,14 +251,15 @@ def check_name(repo_id: str) -> None:
         raise HubError(f"{repo_id}: is no repository's name: write organisation/name")
 
 
-def quieten() -> None:
-    """The client's warnings and bars off: what matters is in our errors and our bar."""
+def prepare_client() -> None:
+    """The client's warnings and bars off: what matters is in our errors and our bar; no endless waiting."""
     import huggingface_hub
     from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 
     huggingface_hub.logging.set_verbosity(logging.CRITICAL)
     with warnings.catch_warnings(action="ignore"):
         disable_progress_bars()
+    limit_waiting()
 
 
 def _groups(additions: Sequence[CommitOperationAdd]) -> Iterator[list[CommitOperationAdd]]:

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from synthkit.errors import HubConflict, HubError, SynthkitError
@@ -31,7 +32,6 @@ def ask(where: str, call: Callable[[], T], *, reached: bool = True) -> T:
     Raises HubError, told of `where`, and OSError where the fault is this machine's: a full disk.
     """
     for pause in (*_PAUSES, None):
-        _limit_waiting()
         try:
             return call()
         except SynthkitError:
@@ -49,15 +49,24 @@ def ask(where: str, call: Callable[[], T], *, reached: bool = True) -> T:
     raise AssertionError("the last attempt returns or raises")
 
 
-def _limit_waiting() -> None:
-    """Give the client's connections a timeout; it makes new ones, without, after some failures."""
-    from huggingface_hub import get_session
-
+def limit_waiting() -> None:
+    """Give the client's connections a timeout. Raises HubError if it is set to what is none."""
     try:
         seconds = float(os.environ.get(TIMEOUT, _TIMEOUT_S))
     except ValueError:
-        raise HubError(f"{TIMEOUT}: must be a number of seconds") from None
-    get_session().timeout = seconds
+        seconds = 0.0
+    if not 0 < seconds < 1e6:
+        raise HubError(f"{TIMEOUT}: must be a number of seconds")
+    _set_timeout(seconds)
+
+
+@lru_cache(maxsize=1)  # not again before another value
+def _set_timeout(seconds: float) -> None:
+    from huggingface_hub import get_session, set_client_factory
+
+    session = get_session()
+    kind, hooks = type(session), session.event_hooks
+    set_client_factory(lambda: kind(event_hooks=hooks, follow_redirects=True, timeout=seconds))
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -126,7 +135,7 @@ def _explained(error: Exception, where: str) -> HubError:
     if response is not None:
         return _answered(error, response.status_code, where)
     if any(isinstance(cause, OfflineModeIsEnabled) for cause in _causes(error)) or (
-        isinstance(error, LocalEntryNotFoundError) and _offline()
+        isinstance(error, LocalEntryNotFoundError) and offline()
     ):
         return HubError(
             f"{where}: is not on this machine, and HF_HUB_OFFLINE is set; unset it to reach the Hub"
@@ -149,7 +158,8 @@ def _answered(error: Exception, status: int, where: str) -> HubError:
         return HubError(f"{where}: is gated: accept its terms on the Hub, and {LOG_IN}")
     if isinstance(error, RevisionNotFoundError):
         return HubError(f"{where}: the repository has no such version")
-    if isinstance(error, EntryNotFoundError):
+    # A file that cannot be had just now is an error of this kind, too.
+    if isinstance(error, EntryNotFoundError) and status == 404:
         return HubError(f"{where}: lacks a file that every release has: it is no release, or not a whole one")
     hints = {
         401: f"the Hub does not accept the token, or there is none, or no such repository; {LOG_IN}",
@@ -168,7 +178,8 @@ def _said(error: Exception) -> str:
     return f" ({one_line(str(said))})" if said and not _leaks(error) else ""
 
 
-def _offline() -> bool:
+def offline() -> bool:
+    """Whether the client is told to ask nobody."""
     from huggingface_hub import constants
 
     return bool(constants.HF_HUB_OFFLINE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -15,9 +16,10 @@ import semver
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from synthkit.errors import PipelineError
+from synthkit.errors import PipelineError, ReleaseError
+from synthkit.manifest import read_manifest
 from synthkit.recipe import SEMVER
-from synthkit.recipe_file import load
+from synthkit.recipe_file import YAML_ERRORS, files_of, load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,8 +117,7 @@ def read_yaml(path: Path) -> Any:
         raise PipelineError(
             f"{path}: is not here; run this in the folder with {PARAMS} and {PIPELINE}"
         ) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # A date that is none, a tag that does not fit, nesting without end.
+    except YAML_ERRORS as error:
         raise PipelineError(f"{path}: is not plain YAML: {' '.join(str(error).split())}") from None
 
 
@@ -126,8 +127,9 @@ def check_clean(listed: Listed) -> None:
     status = _git("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all")
     changed = [entry[3:].removeprefix(prefix) for entry in status.split("\0") if entry]
     others = [path for path in changed if not _RECORDED.fullmatch(path)]
-    if not others and not _git("ls-files", "--", listed.entry.recipe):
-        others = [listed.entry.recipe]
+    if not others:
+        recipes = [str(path) for path in files_of(Path(listed.entry.recipe))]
+        others = [recipe for recipe in recipes if not _git("ls-files", "--", recipe)]
     if others:
         more = " …" if len(others) > 3 else ""
         raise PipelineError(
@@ -155,27 +157,44 @@ def check_version(listed: Listed) -> str | None:
 def keep_audit(listed: Listed) -> None:
     """Tell DVC of an audit in the release folder, which it would make anew otherwise.
 
-    Raises PipelineError if it was never made by the pipeline.
+    Only where the folder is what the recipe makes now. Raises PipelineError if DVC refuses.
     """
-    if (listed.folder / "audit.json").is_file() and _dvc("commit", "--force", f"build@{listed.name}"):
-        raise PipelineError(
-            f"{listed.folder}: holds an audit, but was not made by the pipeline: "
-            f"run dvc repro build@{listed.name}, audit, and then this again"
-        )
+    if not (listed.folder / "audit.json").is_file():
+        return
+    _run_dvc("repro", f"inputs@{listed.name}")
+    if _is_made(listed):
+        _run_dvc("commit", "--force", f"build@{listed.name}")
 
 
 def reproduce(listed: Listed) -> None:
-    """Have DVC make and verify the release, unless nothing changed. Raises PipelineError if it fails."""
-    target = f"verify@{listed.name}"
-    if _dvc("repro", target):
-        raise PipelineError(f"dvc repro {target}: failed, see above; finished shards are kept")
+    """Have DVC make and verify the release, unless nothing changed.
+
+    Raises PipelineError if that fails, or if the folder is not what the recipe makes now all the same.
+    """
+    _run_dvc("repro", f"verify@{listed.name}")
+    if not _is_made(listed):
+        raise PipelineError(
+            f"{listed.folder}: is not what {listed.entry.recipe} makes now, though {LOCK} says so; "
+            f"run dvc repro --force build@{listed.name}, and this again"
+        )
 
 
-def _dvc(*arguments: str) -> int:
+def _is_made(listed: Listed) -> bool:
+    """Whether the folder holds what decides the release now, by version and digest."""
+    try:
+        inputs = json.loads((Path(REPORTS) / listed.name / "inputs.json").read_bytes())
+        manifest = read_manifest(listed.folder)
+    except (OSError, ValueError, ReleaseError):
+        return False
+    return (manifest.version, manifest.recipe_digest) == (inputs.get("version"), inputs.get("digest"))
+
+
+def _run_dvc(*arguments: str) -> None:
     """Run DVC; its stages call `synthkit`: this one, also where its environment is not activated."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     command = [sys.executable, "-m", "dvc", *arguments]
-    return subprocess.run(command, env={**os.environ, "PATH": path}, check=False).returncode  # noqa: S603
+    if subprocess.run(command, env={**os.environ, "PATH": path}, check=False).returncode:  # noqa: S603
+        raise PipelineError(f"dvc {' '.join(arguments)}: failed, see above; finished shards are kept")
 
 
 def commands(listed: Listed) -> list[list[str]]:
@@ -203,7 +222,10 @@ def _git(*arguments: str) -> str:
     git = shutil.which("git")
     if git is None:
         raise PipelineError("git: is not installed")
-    done = subprocess.run([git, *arguments], capture_output=True, text=True, check=False)  # noqa: S603
+    # File names need not be UTF-8.
+    done = subprocess.run(  # noqa: S603
+        [git, *arguments], capture_output=True, encoding="utf-8", errors="surrogateescape", check=False
+    )
     if done.returncode:
         reason = " ".join(done.stderr.split()) or " ".join(done.stdout.split())
         raise PipelineError(f"git {arguments[0]}: {reason.removeprefix('fatal: ')}")

@@ -80,8 +80,8 @@ def prepare(repository: Repository, outgoing: Outgoing, *, private: bool) -> Pub
     return publication
 
 
-def publish(publication: Publication) -> None:
-    """Send what is missing, compare what arrived with the manifest, and tag it.
+def publish(publication: Publication) -> Publication:
+    """Send what is missing, compare what arrived with the manifest, and tag it; returns what was done.
 
     Stopped at any moment, another call goes on; the tag exists only when all of the release does.
     Raises HubError if the repository holds something else, ReleaseError if a file changed meanwhile.
@@ -95,8 +95,9 @@ def publish(publication: Publication) -> None:
         except HubConflict:
             publication = _again(publication)
         else:
-            return
+            return publication
     _carry_out(publication)
+    return publication
 
 
 def target(release: Path, manifest: Manifest, repo_id: str | None) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthkit.errors import HubError, ReleaseError
-from synthkit.hub import KIND, Repository, check_name, quieten
-from synthkit.hub_errors import ask
+from synthkit.hub import KIND, Repository, check_name, prepare_client
+from synthkit.hub_errors import ask, offline
 from synthkit.manifest import MANIFEST, MAX_BYTES, Manifest, parse_manifest, read_manifest
 from synthkit.progress import progress
 from synthkit.verify import named_files, verified
@@ -40,12 +40,17 @@ def find_release(reference: str, only: Sequence[str] = ()) -> Path:
             "organisation/name@v1.0.0"
         )
     repo_id, _, revision = found.groups()
-    folder = _cached(repo_id, revision, [MANIFEST])
-    if not (folder / MANIFEST).is_file():
-        raise HubError(f"{reference}: is no release: it has no {MANIFEST}")
-    manifest = read_manifest(folder)
+    if offline():
+        return _cached(repo_id, revision, None)
+    repository = Repository(repo_id)
+    commit = repository.commit_of(revision)
+    manifest = parse_manifest(f"{reference}: {MANIFEST}", _read_manifest(reference, repository, commit))
     _check_names(reference, manifest)
-    return _cached(repo_id, revision, [MANIFEST, *(only or (file.path for file in manifest.files))])
+    wanted = only or [file.path for file in manifest.files]
+    folder = _cached(repo_id, revision, [MANIFEST, *wanted])
+    if folder.name != commit:
+        raise HubError(f"{reference}: was changed meanwhile; run the same command again")
+    return folder
 
 
 def pull(reference: str, releases: Path) -> tuple[Path, Manifest]:
@@ -100,16 +105,17 @@ def _check_names(reference: str, manifest: Manifest) -> None:
         raise ReleaseError(f"{reference}: {fault.path} {fault.reason}; nothing was fetched")
 
 
-def _cached(repo_id: str, revision: str, paths: Sequence[str]) -> Path:
+def _cached(repo_id: str, revision: str, paths: list[str] | None) -> Path:
+    """The client's copy of a revision, with these files fetched if they are not in it."""
     import huggingface_hub
 
-    quieten()
+    prepare_client()
     check_name(repo_id)
     return Path(
         ask(
             f"{repo_id}@{revision}",
             lambda: huggingface_hub.snapshot_download(
-                repo_id, repo_type=KIND, revision=revision, allow_patterns=list(paths)
+                repo_id, repo_type=KIND, revision=revision, allow_patterns=paths
             ),
             reached=False,
         )

@@ -50,6 +50,10 @@ class _Document:
     places: dict[KeyPath, str]
 
 
+# What PyYAML raises of text: a number in form but not in value, a tag that does not fit, endless nesting.
+YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+
+
 def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe in a file, with what it extends and the overrides (`section.field=value`) applied.
 
@@ -63,6 +67,12 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         return Recipe.model_validate(document.data)
     except ValidationError as error:
         raise RecipeError(_report(path, error.errors(include_url=False), document)) from None
+
+
+def files_of(path: Path) -> list[Path]:
+    """The file of a recipe and those that it extends, of a recipe that can be loaded."""
+    parent = _parse(path).data.get("extends")
+    return [path] if parent is None else [path, *files_of(path.parent / parent)]
 
 
 def load_complete(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -116,8 +126,7 @@ def _parse(path: Path) -> _Document:
         mark = error.problem_mark or error.context_mark
         line = f": line {mark.line + 1}" if mark else ""
         raise RecipeError(f"{path}{line}: is not plain YAML: {_yaml_problem(error)}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # ValueError: a date or number in form but not in value, such as 2024-13-45.
+    except YAML_ERRORS as error:
         raise RecipeError(f"{path}: is not plain YAML: {' '.join(str(error).split())[:200]}") from None
 
 
@@ -221,7 +230,7 @@ def _override_value(keys: list[str], text: str, place: str, document: _Document)
     """The value of an override: YAML, but what is meant for a text field is text without quotes too."""
     try:
         value = _plain(text, place)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except YAML_ERRORS as error:
         if _is_text_field(keys, document):
             return text
         problem = _yaml_problem(error) if isinstance(error, yaml.MarkedYAMLError) else str(error)

@@ -25,7 +25,7 @@ def summary(manifest: Manifest, recipe: Recipe) -> list[Line]:
     """What a release is: name and text of each line. Raises ReleaseError if its method is none."""
     if manifest.method not in METHODS:
         raise ReleaseError(f"{MANIFEST}: has method {manifest.method:.64}, which this synthkit does not know")
-    size = sum(file.bytes for file in manifest.files)
+    size = manifest.size
     partial = f", a preview of {manifest.partial.of:,}" if manifest.partial else ""
     return [
         ("release", f"{manifest.name} {manifest.version}{partial}"),

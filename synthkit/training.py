@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -46,14 +47,17 @@ class RealImages:
         return load_image(self._source, index), int(self._source.listing.labels[index])
 
 
-def real(release: str, **places: str) -> RealImages:
+def real(release: str | os.PathLike[str], **places: str | os.PathLike[str]) -> RealImages:
     """The real images of a release: a folder, or `organisation/name@v1.0.0` on the Hub.
 
     `places` say where they are on this machine, as fields of the recipe's source: `root="data/flowers"`.
     Raises a SynthkitError if the release or its real images are not here.
     """
-    overrides = [f"source.{field}={json.dumps(place)}" for field, place in places.items()]
-    return RealImages(open_source(read_recipe(find_release(release, [RECIPE]), overrides).source))
+    overrides = [
+        f"source.{field}={json.dumps(os.fspath(place), ensure_ascii=False)}"
+        for field, place in places.items()
+    ]
+    return RealImages(open_source(read_recipe(find_release(os.fspath(release), [RECIPE]), overrides).source))
 
 
 def mix(
@@ -139,9 +143,9 @@ class _Alternating(IterableDataset[Any]):
 
     def __iter__(self) -> Iterator[tuple[Any, int]]:
         worker = get_worker_info()
-        key = [self._seed, self._epoch] if worker is None else [self._seed, worker.seed]
+        key = [self._seed, self._epoch, 0 if worker is None else worker.seed]
         self._epoch += 1
-        rng = np.random.Generator(np.random.Philox(key=key))
+        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
         empty = True
         for row in self._share():
             empty = False

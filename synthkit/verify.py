@@ -135,7 +135,7 @@ def _recipe(release: Path, manifest: Manifest) -> Iterator[Fault]:
     try:
         recipe = load_complete(path)
     except RecipeError as error:
-        yield Fault(RECIPE, " ".join(str(error).split()))
+        yield Fault(RECIPE, " ".join(str(error).replace(f"{path}: ", "").split()))
         return
     source, generator = manifest.source, manifest.generator
     digest = recipe.digest(listing_digest=source.digest, model=generator.name, revision=generator.revision)

@@ -268,10 +268,14 @@ class HubServer:
         if environ["REQUEST_URI"] in _UNCOUNTED:
             return Response("{}", 404)(environ, start_response)
         record, fault = self._arrived(environ)
+        store = self.store
         kind = fault.kind if fault else ""
         time.sleep(self.latency + (fault.seconds if fault and kind == "slow" else 0))
         if kind == "drop":
             drop(environ)
+        if store is not self.store:  # reset while it slept
+            drop(environ)
+            return Response("", 503)(environ, start_response)
         body = self._received(environ, record, half=kind == "drop-mid")
         response = faulty(kind) or answer(self, _replayed(environ, body))
         if kind == "429" and fault:

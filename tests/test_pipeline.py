@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -77,6 +78,19 @@ def test_a_recipe_that_git_does_not_know(project: Project) -> None:
     refused(project, f"{RECIPE}: not committed")
 
 
+def test_a_base_that_git_does_not_know(project: Project) -> None:
+    project.edit("base.yaml", "", "prompt: a {name}\n")
+    project.edit(RECIPE, "name: small", "extends: ../base.yaml\nname: small")
+    project.edit(".gitignore", "/releases/", "/releases/\n/base.yaml")
+    project.commit("Extend")
+    refused(project, "base.yaml: not committed")
+
+
+def test_file_names_that_are_not_text(project: Project) -> None:
+    (project.folder / os.fsdecode(b"sp\xe4t.txt")).write_text("stray")
+    refused(project, "not committed")
+
+
 def test_a_project_in_a_folder_of_a_repository(tmp_path: Path, project: Project) -> None:
     shutil.rmtree(project.folder / ".git")
     place = tmp_path / "all" / "späte daten"
@@ -98,6 +112,9 @@ def test_a_project_in_a_folder_of_a_repository(tmp_path: Path, project: Project)
         ("[1]", "lists no releases"),
         ("releases: {small: {recipe: r, version: 2026-13-45}}", "params.yaml: is not plain YAML"),
         ("releases: !!int x", "params.yaml: is not plain YAML"),
+        ("releases: !!bool x", "params.yaml: is not plain YAML"),
+        ("releases: !!timestamp x", "params.yaml: is not plain YAML"),
+        ("releases: !!int ''", "params.yaml: is not plain YAML"),
         ("[" * 5000, "params.yaml: is not plain YAML"),
         ("releases: {small: {recipe: r, version: 1.0}}", "releases.small.version"),
     ],
@@ -156,8 +173,6 @@ def test_outside_of_git(project: Project) -> None:
 
 
 def test_what_decides_a_release_is_told_as_json(cli: Cli) -> None:
-    import json
-
     recipe = cli.recipe()
     told = cli("digest", recipe)
     facts = json.loads(told.stdout)
@@ -170,8 +185,6 @@ def test_what_decides_a_release_is_told_as_json(cli: Cli) -> None:
 
 
 def test_a_report_of_what_was_verified(cli: Cli, small_release: Path) -> None:
-    import json
-
     assert cli("verify", small_release, "--report", "verify.json").exit_code == 0
     report = json.loads((cli.folder / "verify.json").read_text())
     assert (report["images"], report["shards"], report["version"]) == (76, 4, "1.2.3")
@@ -220,6 +233,16 @@ def test_only_what_changed_is_made_again_and_what_was_stopped_goes_on(project: P
     project("synthkit", "release", "small", "--tag")
     assert (project.folder / "releases" / "small" / "audit.json").exists()
     assert project("git", "status", "--porcelain") == ""
+
+    # The audit of another release is not recorded as this one's.
+    project.edit(RECIPE, "steps: 2", "steps: 3")
+    project.edit("params.yaml", "version: 1.0.0", "version: 1.1.0")
+    project.commit("Another step")
+    project("dvc", "repro", "inputs@small")
+    project("synthkit", "release", "small", "--tag")
+    report = json.loads((project.folder / "reports" / "small" / "verify.json").read_text())
+    assert report["version"] == "1.1.0"
+    assert not (project.folder / "releases" / "small" / "audit.json").exists()
 
     # A new summary: a new card, and no image made.
     project.edit(RECIPE, "license:", "summary: Ones and zeros.\nlicense:")

@@ -9,7 +9,7 @@ import pytest
 from synthkit.manifest import read_manifest
 from tests.conftest import Cli, digests
 from tests.hub_client import Client
-from tests.hub_server import Fault, HubServer
+from tests.hub_server import Fault, HubServer, Request
 from tests.publishing import REPO, TINY, build, published, refused, whole
 
 
@@ -257,6 +257,15 @@ def test_a_release_changed_while_it_is_sent(hub: HubServer, synthkit: Client, co
     hub.on_request = lambda request: change() if request.path == "/api/repos/create" else None
     message = refused(hub, synthkit, copy, REPO)
     assert "changed since it was verified" in message and shard.name in message
+
+
+def test_a_file_that_goes_while_it_is_sent(hub: HubServer, synthkit: Client, copy: Path) -> None:
+    def remove(request: Request) -> None:
+        if "/repos/create" in request.path:
+            (copy / "data" / "train-00000-of-00002.tar").unlink()
+
+    hub.on_request = remove
+    assert "a file went since it was verified" in refused(hub, synthkit, copy, REPO)
 
 
 def test_a_folder_that_is_no_release(hub: HubServer, synthkit: Client, tmp_path: Path) -> None:

@@ -133,6 +133,39 @@ def test_files_that_are_larger_than_the_manifest_says_are_not_fetched(
     refused(synthkit("pull", f"{REPO}@main", "--out", tmp_path), "manifest.json is too large to be one")
 
 
+@pytest.mark.parametrize(
+    ("kind", "words"), [("503", "answers 503"), ("403", "does not let this token do it")]
+)
+def test_a_hub_that_refuses_is_not_told_as_no_release(
+    published_hub: HubServer, synthkit: Client, tmp_path: Path, kind: str, words: str
+) -> None:
+    published_hub.faults.append(Fault(kind, path="/resolve/", times=10**6))
+    refused(synthkit("pull", REFERENCE, "--out", tmp_path), words)
+    refused(synthkit("verify", REFERENCE), words)
+
+
+def test_nothing_larger_than_stated_is_fetched_to_be_looked_at(
+    published_hub: HubServer, synthkit: Client
+) -> None:
+    published_hub.commit(REPO, {"samples.png": bytes(5_000_000)})
+    for command in ("verify", "show"):
+        refused(synthkit(command, f"{REPO}@main"), "samples.png is not what the manifest says")
+    assert not any("/lfs/" in request.path for request in published_hub.requests)
+
+
+def test_a_hostile_recipe_is_told_in_a_line(published_hub: HubServer, synthkit: Client) -> None:
+    recipe = b"name: !!bool x\n"
+    manifest = json.loads(published_hub.files(REPO)["manifest.json"])
+    for file in manifest["files"]:
+        if file["path"] == "recipe.yaml":
+            file |= {"bytes": len(recipe), "sha256": hashlib.sha256(recipe).hexdigest()}
+    published_hub.commit(REPO, {"recipe.yaml": recipe, "manifest.json": json.dumps(manifest).encode()})
+    ran = synthkit("verify", f"{REPO}@main")
+    assert ran.exit_code == 1 and "recipe.yaml: is not plain YAML" in ran.output
+    assert "TRACEBACK" not in ran.output and "ask its publisher" in ran.output
+    refused(synthkit("show", f"{REPO}@main"), "is not plain YAML")
+
+
 def test_a_full_disk_is_no_fault_of_the_network(published_hub: HubServer, tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "synthkit", "pull", REFERENCE, "--out", tmp_path / "in"],

@@ -103,6 +103,11 @@ def test_workers_share_a_stream() -> None:
     assert seen == list(range(1000, 1103))
 
 
+def test_workers_that_stay_draw_other_real_images_in_the_next_epoch() -> None:
+    loader = synthkit.mix(REAL, Stream(), batch_size=32, num_workers=1, persistent_workers=True)
+    assert labels(loader) != labels(loader)
+
+
 def test_a_stream_that_is_over() -> None:
     with pytest.raises(ValueError, match="the stream holds no image"):
         labels(synthkit.mix(REAL, iter(()), batch_size=8))
@@ -213,7 +218,7 @@ def test_real_images_that_are_not_here(tmp_path: Path, small_release: Path) -> N
 
 
 def test_real_images_of_a_folder_wherever_it_lies(cli: Cli) -> None:
-    folder = cli.folder / "a #1" / "null"
+    folder = cli.folder / "a #1" / "null😀"
     for name in ("one", "two"):
         (folder / name).mkdir(parents=True)
         Image.new("RGB", (40, 40), (9, 99, 9)).save(folder / name / "1.png")
@@ -221,6 +226,6 @@ def test_real_images_of_a_folder_wherever_it_lies(cli: Cli) -> None:
     text += "model: {id: 'builtin:tiny-unclip-digits'}\nsampler: {steps: 1, batch_size: 2}\n"
     (cli.folder / "greens.yaml").write_text(text)
     assert cli("build", "greens.yaml", "--set", f'source.root="{folder}"').exit_code == 0
-    real = synthkit.real(str(cli.folder / "releases" / "greens"), root=str(folder))
+    real = synthkit.real(str(cli.folder / "releases" / "greens"), root=folder)
     assert real.classes == ["one", "two"]
     assert real[1] == (Image.new("RGB", (40, 40), (9, 99, 9)), 1)

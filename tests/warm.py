@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any, Self
 
@@ -56,6 +57,7 @@ class Warm:
     """`with Warm() as warm: warm.start("build", …)`"""
 
     def __init__(self) -> None:
+        self._started: list[WarmProcess] = []
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.warm"],
             cwd=_ROOT,
@@ -68,7 +70,9 @@ class Warm:
         """A command in a folder; `file_size` is the number of bytes that no file may exceed."""
         printed = cwd / f"printed-{time.monotonic_ns()}"
         printed.mkdir()
-        return WarmProcess(self, self.ask("start", [arguments, str(cwd), str(printed), file_size]), printed)
+        pid = self.ask("start", [arguments, str(cwd), str(printed), file_size])
+        self._started.append(WarmProcess(self, pid, printed))
+        return self._started[-1]
 
     def ask(self, what: str, detail: Any) -> Any:
         stdin, stdout = self._process.stdin, self._process.stdout
@@ -81,6 +85,9 @@ class Warm:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for process in self._started:
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
         self._process.kill()
         self._process.communicate()
 
@@ -107,6 +114,8 @@ def _start(arguments: list[str], cwd: str, printed: str, file_size: int | None) 
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    except BaseException:
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -114,9 +114,9 @@ def publish(
             _print_list(repository, outgoing, publication)
             print("Nothing was sent; publish it with the same command without --dry-run")
         else:
-            for note in publication.notes:
+            done = carry_out(publication)
+            for note in (*publication.notes, *(set(done.notes) - set(publication.notes))):
                 print(printable(note))
-            carry_out(publication)
             _print_published(publication)
         if public is not None and publication.private is public:
             print(f"It stays {_visibility(publication)}: change that at {repository.url}/settings")
@@ -148,7 +148,7 @@ def pull(
         from synthkit.pull import pull as fetch
 
         target, manifest = fetch(reference, out or RELEASES)
-        size = sum(file.bytes for file in manifest.files) / 1e6
+        size = manifest.size / 1e6
         print(
             f"{target}: {manifest.name} {manifest.version} is here and intact: {manifest.images:,} images in "
             f"{len(manifest.shards)} shard(s), {size:,.1f} MB"

@@ -48,7 +48,8 @@ def verify(
             print(printable(f"{where / fault.path}: {fault.reason}"), file=sys.stderr)
         if faults:
             print(
-                f"{where}: {len(faults)} fault(s); get it again, or build it with --fresh",
+                f"{where}: {len(faults)} fault(s); "
+                + ("get it again, or build it with --fresh" if where == release else "ask its publisher"),
                 file=sys.stderr,
             )
             raise typer.Exit(1)
