@@ -16,18 +16,6 @@ from tests.conftest import Cli, digests
 from tests.warm import Warm, WarmProcess
 
 
-def start_cold(cli: Cli, *arguments: str) -> subprocess.Popen[str]:
-    """A process that loads its libraries itself."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "synthkit", *arguments],
-        cwd=cli.folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-    )
-
-
 def wait_for(condition: object, process: WarmProcess, seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
@@ -278,7 +266,8 @@ def test_a_build_can_be_stopped_while_libraries_load(
     cli: Cli, seconds: float, number: int, code: int
 ) -> None:
     cli.recipe()
-    process = start_cold(cli, "build", "recipe.yaml", "--set", "sampler.steps=400")
+    command = [sys.executable, "-m", "synthkit", "build", "recipe.yaml", "--set", "sampler.steps=400"]
+    process = subprocess.Popen(command, cwd=cli.folder, stderr=subprocess.PIPE, text=True)
     time.sleep(seconds)
     process.send_signal(number)
     _, error = process.communicate(timeout=30)
