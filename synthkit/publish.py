@@ -16,7 +16,7 @@ from synthkit.recipe import NO_LICENSE
 from synthkit.verify import verified
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from synthkit.address import Outgoing
@@ -147,13 +147,14 @@ def _check_unused(repository: Repository) -> None:
 
 def _check_same(repository: Repository, outgoing: Outgoing) -> None:
     version, where = outgoing.tag, repository.repo_id
-    theirs, ours = repository.files(version).get(MANIFEST), outgoing.manifest.to_json()
+    files, ours = repository.files(version), outgoing.manifest.to_json()
+    theirs = files.get(MANIFEST)
     if theirs is None or theirs.bytes != len(ours) or repository.read(MANIFEST, version) != ours:
         raise HubError(
             f"{where}: {version} is published already, with other content; a version never changes: "
             "raise its version and build again"
         )
-    for fault in _differences(repository, outgoing, version):
+    for fault in _differences(repository, outgoing, version, files):
         raise HubError(f"{where}: {version} on the Hub is not what its manifest says: {fault}")
 
 
@@ -223,7 +224,7 @@ def _carry_out(publication: Publication) -> None:
     if publication.head is None:
         raise HubError(f"{repository.repo_id}: was made, but cannot be seen; run the same command again")
     commit = _commit(publication, publication.head)
-    for fault in _differences(repository, outgoing, commit):
+    for fault in _differences(repository, outgoing, commit, repository.files(commit)):
         raise HubError(
             f"{repository.repo_id}: what arrived is not the release: {fault}; {outgoing.tag} was not set: "
             "run the same command again"
@@ -249,9 +250,10 @@ def _commit(publication: Publication, head: str) -> str:
     return repository.commit(upload, publication.delete, message, head)
 
 
-def _differences(repository: Repository, outgoing: Outgoing, revision: str) -> Iterator[str]:
-    """How a revision differs from the release: paths, sizes, and the SHA-256 of every file."""
-    remote = repository.files(revision)
+def _differences(
+    repository: Repository, outgoing: Outgoing, revision: str, remote: Mapping[str, RemoteFile]
+) -> Iterator[str]:
+    """How the files of a revision differ from the release: paths, sizes, the SHA-256 of every one."""
     for path in sorted(remote.keys() - outgoing.facts.keys() - _THEIRS):
         yield f"{path} is there too"
     for path, facts in outgoing.facts.items():

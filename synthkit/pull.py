@@ -44,8 +44,7 @@ def find_release(reference: str, only: Sequence[str] = ()) -> Path:
         return _cached(repo_id, revision, None)
     repository = Repository(repo_id)
     commit = repository.commit_of(revision)
-    manifest = parse_manifest(f"{reference}: {MANIFEST}", _read_manifest(reference, repository, commit))
-    _check_names(reference, manifest)
+    manifest, _ = _read_manifest(reference, repository, commit)
     wanted = only or [file.path for file in manifest.files]
     folder = _cached(repo_id, revision, [MANIFEST, *wanted])
     if folder.name != commit:
@@ -65,14 +64,12 @@ def pull(reference: str, releases: Path) -> tuple[Path, Manifest]:
         raise HubError(f"{reference}: is no release on the Hub: write organisation/name@v1.0.0")
     repository = Repository(found[1])
     commit = repository.commit_of(found[3])
-    content = _read_manifest(reference, repository, commit)
-    manifest = parse_manifest(f"{reference}: {MANIFEST}", content)
+    manifest, content = _read_manifest(reference, repository, commit)
     target = releases / found[2]
     if target.exists():
         _check_same(target, manifest)
         _check_intact(target, manifest)
         return target, manifest
-    _check_names(reference, manifest)
     arriving = releases / f".{found[2]}.{commit[:12]}.arriving"
     arriving.mkdir(parents=True, exist_ok=True)
     _download(repository, commit, arriving, manifest)
@@ -83,26 +80,23 @@ def pull(reference: str, releases: Path) -> tuple[Path, Manifest]:
     return target, manifest
 
 
-def _read_manifest(reference: str, repository: Repository, commit: str) -> bytes:
-    """The manifest's bytes, when every file that it names is there in the size that it states."""
+def _read_manifest(reference: str, repository: Repository, commit: str) -> tuple[Manifest, bytes]:
+    """The manifest and its bytes, if it names a release's own files alone, and they are as it states."""
     files = repository.files(commit)
     if MANIFEST not in files:
         raise HubError(f"{reference}: is no release: it has no {MANIFEST}")
     if files[MANIFEST].bytes > MAX_BYTES:
         raise HubError(f"{reference}: {MANIFEST} is too large to be one")
     content = repository.read(MANIFEST, commit)
-    for file in parse_manifest(f"{reference}: {MANIFEST}", content).files:
-        there = files.get(file.path)
-        if there is None or there.bytes != file.bytes or there.sha256 not in (None, file.sha256):
-            raise HubError(f"{reference}: {file.path} is not what the manifest says; nothing was fetched")
-    return content
-
-
-def _check_names(reference: str, manifest: Manifest) -> None:
-    """Whatever a manifest names, no file but a release's own is brought here."""
+    manifest = parse_manifest(f"{reference}: {MANIFEST}", content)
     fault = next(named_files(manifest), None)
     if fault is not None:
         raise ReleaseError(f"{reference}: {fault.path} {fault.reason}; nothing was fetched")
+    for file in manifest.files:
+        there = files.get(file.path)
+        if there is None or there.bytes != file.bytes or there.sha256 not in (None, file.sha256):
+            raise HubError(f"{reference}: {file.path} is not what the manifest says; nothing was fetched")
+    return manifest, content
 
 
 def _cached(repo_id: str, revision: str, paths: list[str] | None) -> Path:

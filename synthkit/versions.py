@@ -26,8 +26,8 @@ _HEADER = "# Versions of {name}, newest first; written by `synthkit release {nam
 _NEEDED = (MANIFEST, RECIPE, RECORDS)
 
 
-def write_changelog(listed: Listed, before: str | None) -> dict[str, Any]:
-    """Put the release's version on top of its changelog; returns the entry.
+def write_changelog(listed: Listed, before: str | None) -> None:
+    """Put the release's version on top of its changelog.
 
     `before` is the version to compare with. Raises PipelineError if the changelog is not one.
     """
@@ -39,7 +39,6 @@ def write_changelog(listed: Listed, before: str | None) -> dict[str, Any]:
     text = yaml.safe_dump([entry, *earlier], sort_keys=False, allow_unicode=True)
     listed.changelog.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(listed.changelog, (_HEADER.format(name=listed.name) + text).encode())
-    return entry
 
 
 def _facts(release: Path) -> dict[str, Any]:
@@ -72,7 +71,7 @@ def _changes(listed: Listed, before: str) -> dict[str, Any] | str:
     return {
         "recipe": {field: list(values) for field, values in found.recipe.items()},
         "made_with": found.environment,
-        "classes": {name: list(counts) for name, counts in found.classes.items()},
+        "classes": {name: list(both) for name, both in found.classes.items()},
         "images": {"same": found.same, **counts},
         "changed_in": found.changed_fields,
     }
@@ -81,17 +80,18 @@ def _changes(listed: Listed, before: str) -> dict[str, Any] | str:
 def _fetch(listed: Listed, version: str, folder: Path) -> Path:
     from dvc.api import DVCFileSystem
 
-    for name in _NEEDED:
-        place = folder / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            # Also where the project is a folder of a larger git repository.
-            files = DVCFileSystem(".", rev=f"{listed.name}@v{version}", subrepos=True)
-            files.get_file(f"{show_prefix()}{listed.folder.as_posix()}/{name}", str(place))
-        except Exception as error:
-            # DVC, its remotes and git fail in ways of their own.
-            reason = " ".join(str(error).split())[:200]
-            raise PipelineError(f"{name} of {version} is in no DVC cache or remote ({reason})") from None
+    # Also where the project is a folder of a larger git repository.
+    release = f"{show_prefix()}{listed.folder.as_posix()}"
+    try:
+        files = DVCFileSystem(".", rev=f"{listed.name}@v{version}", subrepos=True)
+        for name in _NEEDED:
+            place = folder / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            files.get_file(f"{release}/{name}", str(place))
+    except Exception as error:
+        # DVC, its remotes and git fail in ways of their own.
+        reason = " ".join(str(error).split())[:200]
+        raise PipelineError(f"{version} is in no DVC cache or remote ({reason})") from None
     return folder
 
 

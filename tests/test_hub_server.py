@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tarfile
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,18 +33,6 @@ def status(call, *arguments, **more):
     except HfHubHTTPError as error:
         return error.response.status_code, type(error).__name__
 """
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[HubServer]:
-    with HubServer() as hub:
-        yield hub
-
-
-@pytest.fixture
-def hub(server: HubServer) -> HubServer:
-    server.reset()
-    return server
 
 
 def client(environment: dict[str, str], script: str) -> dict[str, Any]:

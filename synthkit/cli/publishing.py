@@ -115,7 +115,7 @@ def publish(
             print("Nothing was sent; publish it with the same command without --dry-run")
         else:
             done = carry_out(publication)
-            for note in (*publication.notes, *(set(done.notes) - set(publication.notes))):
+            for note in dict.fromkeys((*publication.notes, *done.notes)):
                 print(printable(note))
             _print_published(publication)
         if public is not None and publication.private is public:
@@ -148,10 +148,9 @@ def pull(
         from synthkit.pull import pull as fetch
 
         target, manifest = fetch(reference, out or RELEASES)
-        size = manifest.size / 1e6
         print(
             f"{target}: {manifest.name} {manifest.version} is here and intact: {manifest.images:,} images in "
-            f"{len(manifest.shards)} shard(s), {size:,.1f} MB"
+            f"{len(manifest.shards)} shard(s), {manifest.size / 1e6:,.1f} MB"
         )
         print(
             f"Look at {target / 'samples.png'}; make images again with: synthkit replay {target} --sample 8"
