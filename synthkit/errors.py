@@ -34,6 +34,10 @@ class ReleaseError(SynthkitError):
     """A release folder is not what its manifest says."""
 
 
+class ScoreError(SynthkitError):
+    """A release cannot be scored, or a score file is not one."""
+
+
 class PipelineError(SynthkitError):
     """params.yaml, DVC or the git repository is not in a state to record a release."""
 

@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from synthkit.errors import PipelineError, ReleaseError
 from synthkit.manifest import read_manifest
 from synthkit.recipe import SEMVER
-from synthkit.recipe_file import YAML_ERRORS, files_of, load
+from synthkit.recipe_file import files_of, load
+from synthkit.yaml_file import YAML_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 PARAMS, PIPELINE, LOCK = "params.yaml", "dvc.yaml", "dvc.lock"
 REPORTS, CHANGELOG = "reports", "changelog"
 # What releases record: this one, and others that were made but not recorded yet.
-_RECORDED = re.compile(rf"{re.escape(LOCK)}|{REPORTS}/[^/]+/[^/]+\.json|{CHANGELOG}/[^/]+\.yaml")
+_RECORDED = re.compile(
+    rf"{re.escape(LOCK)}|{REPORTS}/[^/]+/[^/]+\.json|{CHANGELOG}/[^/]+\.yaml"
+    r"|comparison/(table\.md|plots/[\w-]+\.(png|svg))"
+)
 
 
 class Entry(BaseModel):
@@ -37,7 +41,7 @@ class Entry(BaseModel):
 
     recipe: str = Field(min_length=1, description="The recipe, relative to params.yaml.")
     version: str = Field(pattern=SEMVER, description="Its semantic version; it wins over the recipe's.")
-    protocol: str | None = Field(None, description="How it is scored.")
+    protocol: str = Field(min_length=1, description="How it is scored: `synthkit eval --protocol`.")
 
 
 class _Params(BaseModel):

@@ -148,8 +148,9 @@ class DigitsSourceConfig(SourceBase):
     """scikit-learn's bundled handwritten digits in fixed, disjoint parts (docs/recipes.md)."""
 
     kind: Literal["digits"] = Field(description="The family of the source.")
-    part: Literal["train", "test", "pretrain"] = Field(
-        "train", description="Which part: the long-tailed `train`, the balanced `test`, or `pretrain`."
+    part: Literal["train", "validation", "test", "pretrain"] = Field(
+        "train",
+        description="Which part: long-tailed `train`, balanced `validation` or `test`, or `pretrain`.",
     )
     max_per_class: int = Field(57, ge=1, le=60, description="Training images of the most frequent class.")
     imbalance_factor: float = Field(

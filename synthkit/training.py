@@ -111,8 +111,12 @@ class HalfAndHalf:
         return math.ceil(self._used / self._half)
 
     def __iter__(self) -> Iterator[list[int]]:
-        rng = np.random.Generator(np.random.Philox(key=[self._seed, self._epoch]))
         self._epoch += 1
+        return self.batches(self._epoch - 1)
+
+    def batches(self, epoch: int) -> Iterator[list[int]]:
+        """The batches of an epoch, another order in each, the same for the same seed."""
+        rng = np.random.Generator(np.random.Philox(key=[self._seed, epoch]))
         order = rng.permutation(self._synthetic)[: self._used]
         for start in range(0, self._used, self._half):
             part = order[start : start + self._half]

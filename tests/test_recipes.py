@@ -68,7 +68,8 @@ def flags(values: list[str] | tuple[str, ...]) -> list[str]:
     return [word for value in values for word in ("--set", value)]
 
 
-SHIPPED = sorted(path.stem for path in RECIPES.glob("*.yaml"))
+DIGITS = sorted(path.stem for path in RECIPES.glob("digits_lt_*.yaml") if "ecd" not in path.stem)
+SHIPPED = sorted({path.stem for path in RECIPES.glob("*.yaml")} - set(DIGITS))
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -85,6 +86,21 @@ def test_every_recipe_plans_and_makes_a_preview(name: str, data: dict[str, list[
     assert manifest["partial"] == {"of": planned["synthetic"]}
     assert manifest["source"]["images"] == planned["real"]
     assert cli("verify", preview).exit_code == 0
+
+
+def test_the_digits_come_by_all_eleven_methods_and_differ_in_nothing_else() -> None:
+    base = load(RECIPES / "digits_lt_ecd.yaml")
+    methods = {base.conditioning.method}
+    for name in DIGITS:
+        recipe = load(RECIPES / f"{name}.yaml")
+        methods.add(recipe.conditioning.method)
+        assert name == f"digits_lt_{recipe.conditioning.method.replace('-', '_')}"
+        assert recipe.name == f"digits-lt-{recipe.conditioning.method}"
+        same = recipe.conditioning.model_copy(update={"method": base.conditioning.method})
+        words = {"name": base.name, "summary": base.summary, "conditioning": same}
+        assert recipe.model_copy(update=words) == base
+    assert methods == set(METHODS)
+    assert len(DIGITS) == 10
 
 
 @pytest.mark.parametrize("kind", ["imagenet_lt", "caltech101", "flowers102", "coco", "voc", "cifar10_lt_ecd"])

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from synthkit import __version__
-from synthkit.cli import publishing, recipes, releases
+from synthkit.cli import comparing, publishing, recipes, releases, scoring
 from synthkit.cli.shared import app
 
-__all__ = ["app", "publishing", "recipes", "releases"]
+__all__ = ["app", "comparing", "publishing", "recipes", "releases", "scoring"]
 
 
 @app.callback(invoke_without_command=True)

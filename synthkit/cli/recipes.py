@@ -150,16 +150,18 @@ def _answers(given: list[str], kind: str) -> list[str]:
     return [f"source.kind={kind}", *asked, *others]
 
 
-@app.command(epilog="Examples: `synthkit schema > recipes/recipe.schema.json` · `synthkit schema provenance`")
+@app.command(epilog="Examples: `synthkit schema > recipes/recipe.schema.json` · `synthkit schema score`")
 def schema(
-    what: Annotated[str, typer.Argument(help="recipe or provenance.")] = "recipe",
+    what: Annotated[str, typer.Argument(help="recipe, provenance or score.")] = "recipe",
 ) -> None:
-    """Print the JSON Schema of recipes, which editors complete and check with, or of provenance records."""
+    """Print the JSON Schema of recipes, which editors check with, of provenance records, or of scores."""
     with user_errors():
         from synthkit.recipe import json_schema
         from synthkit.records import record_schema
 
-        schemas = {"recipe": json_schema, "provenance": record_schema}
+        from synthkit_eval.score import json_schema as score_schema
+
+        schemas = {"recipe": json_schema, "provenance": record_schema, "score": score_schema}
         if what not in schemas:
             raise RecipeError(f"{what}: there is no such schema; there are {', '.join(schemas)}")
         print(json.dumps(schemas[what](), indent=2))

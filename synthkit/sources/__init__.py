@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from synthkit.errors import SourceError
 from synthkit.source_config import (
@@ -12,12 +14,15 @@ from synthkit.source_config import (
     FolderSourceConfig,
     HubSourceConfig,
     ListingSourceConfig,
+    SourceBase,
     SourceConfig,
     VocSourceConfig,
 )
 from synthkit.sources.selection import select
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from synthkit.sources.protocol import Source
 
 
@@ -29,13 +34,17 @@ def open_source(config: SourceConfig) -> Source:
     return select(_open_family(config), config)
 
 
-def held_out(config: SourceConfig) -> SourceConfig:
+def held_out(config: SourceConfig, fields: Mapping[str, Any] | None = None) -> SourceConfig:
     """The source of the images that score a classifier trained on this one, none of them in its pool.
 
-    That is the other half where a recipe halves its data set, else the data set's own part for
-    validation or testing. Raises SourceError where there is none.
+    `fields` say where they are: the source's fields that differ (`split: test`). Without any, they are
+    the other half where a recipe halves its data set, else the data set's own part for validation or
+    testing. Raises SourceError where there is none, or for fields that the source does not have.
     """
     whole: dict[str, object] = {"shots": None, "trial": 0, "long_tail": None, "limit_per_class": None}
+    if fields:
+        # Which images of the training part are taken, or left out, says nothing of another part.
+        return _changed(config, {**whole, "halve": None, "exclude": None, **fields})
     if config.halve is not None:
         other = "validation" if config.halve.part == "training" else "training"
         return config.model_copy(update=whole | {"halve": config.halve.model_copy(update={"part": other})})
@@ -48,7 +57,23 @@ def held_out(config: SourceConfig) -> SourceConfig:
             return config.model_copy(update=whole | {"split": "test"})
         case CocoSourceConfig(split="train", annotations=None) | VocSourceConfig(split="train"):
             return config.model_copy(update=whole | {"split": "val"})
-    raise SourceError("source: has no held-out part to score with; add `halve: {seed: 0}` to the source")
+    raise SourceError(
+        "source: has no held-out part to score with; add `halve: {seed: 0}` to the source, "
+        "or say where it is by the fields that differ, e.g. --set evaluation.split=test"
+    )
+
+
+def _changed(config: SourceConfig, fields: Mapping[str, object]) -> SourceConfig:
+    data = {name: getattr(config, name) for name in config.model_fields_set}
+    try:
+        return type(config).model_validate({**data, "kind": config.kind, **fields})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        known = ", ".join(sorted(set(type(config).model_fields) - set(SourceBase.model_fields) - {"kind"}))
+        raise SourceError(
+            f"evaluation.{key}: {first['msg']}; sources of kind {config.kind} have {known}"
+        ) from None
 
 
 def _open_family(config: SourceConfig) -> Source:

@@ -10,6 +10,8 @@ the SHA-256 of their 64 pixels (exact duplicates kept once, over all classes and
 * the next 60 are the training pool, of which `train` takes a long tail of
   `round(max_per_class * imbalance_factor ** (-c / 9))` for class c (the exponential profile of
   Cui et al. 2019 for long-tailed CIFAR), so 57 zeros down to 5 nines by default,
+* the last 20 of that pool are the `validation` part (balanced, 200 images), for choosing settings with
+  a tail of at most 40 a class; with a longer one the two share images, which every leak check finds,
 * the rest is `pretrain`, the only part that the embedded model has seen.
 """
 
@@ -30,8 +32,9 @@ if TYPE_CHECKING:
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 TEST_PER_CLASS = 30
 TRAIN_POOL_PER_CLASS = 60
+VALIDATION_PER_CLASS = 20
 SIZE = 32
-Part = Literal["pretrain", "train", "test"]
+Part = Literal["pretrain", "train", "validation", "test"]
 
 
 class DigitsSource:
@@ -79,6 +82,7 @@ def _rows(part: Part, max_per_class: int, imbalance_factor: float) -> list[int]:
         span = {
             "test": slice(0, TEST_PER_CLASS),
             "train": slice(TEST_PER_CLASS, TEST_PER_CLASS + counts[label]),
+            "validation": slice(start_of_rest - VALIDATION_PER_CLASS, start_of_rest),
             "pretrain": slice(start_of_rest, None),
         }[part]
         rows.extend(ordered[span])

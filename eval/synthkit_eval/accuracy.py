@@ -1,0 +1,92 @@
+"""Accuracies from a confusion matrix, and how far to trust a mean over runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from synthkit_eval.score import GROUPS, PARTS, Accuracies, Accuracy, Mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from synthkit_eval.score import Group
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """The classes of each group, and how many evaluation images each class has: (C,)."""
+
+    members: Mapping[Group, tuple[int, ...]]
+    images: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, groups: Sequence[Group], images: NDArray[np.int64]) -> Grouping:
+        """From the group of each class."""
+        members = {g: tuple(c for c, group in enumerate(groups) if group == g) for g in GROUPS}
+        return cls({group: classes for group, classes in members.items() if classes}, images)
+
+    def parts(self, per_class: NDArray[np.float64]) -> dict[str, float | None]:
+        """Accuracy over all images and, as means over classes, of each group; None for an empty one."""
+        found: dict[str, float | None] = dict.fromkeys(PARTS)
+        found["overall"] = float((per_class * self.images).sum() / self.images.sum())
+        for group, classes in self.members.items():
+            found[group] = float(per_class[list(classes)].mean())
+        return found
+
+    def weights(self, part: str) -> NDArray[np.float64]:
+        """What each class counts for in a part: (C,), 1 together."""
+        if part == "overall":
+            return np.asarray(self.images / self.images.sum())
+        classes = list(self.members[part])  # type: ignore[index]
+        weights = np.zeros(len(self.images))
+        weights[classes] = 1 / len(classes)
+        return weights
+
+
+def per_class(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Top-1 accuracy of each class (C,) from a confusion matrix (C, C), rows the true classes."""
+    return np.asarray(confusion.diagonal() / confusion.sum(axis=1))
+
+
+def mean(values: Sequence[float]) -> Mean:
+    """Mean and half of its 95 % interval over runs (Student's t)."""
+    return Mean(mean=float(np.mean(values)), ci95=_interval(values))
+
+
+def accuracies(runs: Sequence[NDArray[np.float64]], grouping: Grouping) -> Accuracies:
+    """From the accuracies of each class (C,) in each run."""
+    found: dict[str, Any] = dict.fromkeys(PARTS)
+    parts = [grouping.parts(run) for run in runs]
+    for part in PARTS:
+        values = [value for run in parts if (value := run[part]) is not None]
+        if values:
+            found[part] = Accuracy(
+                **mean(values).model_dump(), images_ci95=_of_images(np.mean(runs, axis=0), grouping, part)
+            )
+    return Accuracies(**found)
+
+
+def _interval(values: Sequence[float]) -> float | None:
+    from scipy import stats
+
+    count = len(values)
+    if count < 2:
+        return None
+    return float(stats.t.ppf(0.975, count - 1) * np.std(values, ddof=1) / np.sqrt(count))
+
+
+def _of_images(accuracy: NDArray[np.float64], grouping: Grouping, part: str) -> float:
+    """Half of the 95 % interval for another draw of evaluation images.
+
+    Binomial, with Agresti and Coull's (1998) four added images, so that 100 % of a few images is not
+    taken for certain; classes of unlike size count as the number of images with the same variance.
+    """
+    weights = grouping.weights(part)
+    images = 1 / float((weights**2 / grouping.images).sum())
+    adjusted = (float((weights * accuracy).sum()) * images + 2) / (images + 4)
+    return float(1.96 * np.sqrt(adjusted * (1 - adjusted) / (images + 4)))

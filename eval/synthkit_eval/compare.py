@@ -1,0 +1,180 @@
+"""From the words of a command line to score files, with the real-only scores that lie beside them."""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from synthkit.errors import ScoreError
+from synthkit_eval.score import MAX_BYTES, Score, read_score
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+SCORES = Path("scores")
+REAL_ONLY = "real-only"
+
+# Enough to pass over other JSON files, and scores of releases, without parsing all of their histories.
+_SCORE = re.compile(rb'"trained_on"\s*:')
+_OF_REAL_IMAGES = re.compile(rb'"trained_on"\s*:\s*"real"')
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreFile:
+    """A score and where it lies."""
+
+    path: Path
+    score: Score
+
+
+class Found(NamedTuple):
+    """The scores to compare, and a line for each file that was passed over though it may be one."""
+
+    files: list[ScoreFile]
+    skipped: list[str]
+
+
+def find_scores(arguments: Sequence[str]) -> Found:
+    """The scores that arguments name, in their order, then the real-only ones that belong to them.
+
+    An argument is a score file, a folder of them or of such folders (one a protocol), a release's name or its
+    folder. Of a release, its scores are scores/NAME.json, scores/PROTOCOL/NAME.json and those
+    scores/NAME-*.json that are of it. Real-only scores are looked for in the folder of each score and in
+    real-only/ of that; one belongs to a release's score if it compares and was trained for as many steps.
+
+    Raises ScoreError if an argument names no score, or a file it names is not one.
+    """
+    skipped: list[str] = []
+    given = _distinct(file for argument in arguments for file in _named(argument, skipped))
+    return Found([*given, *_real_only(given, skipped)], skipped)
+
+
+def _named(argument: str, skipped: list[str]) -> list[ScoreFile]:
+    path = Path(argument)
+    if path.is_dir() and (path / "manifest.json").is_file():
+        return _of_release(path.resolve().name, skipped)
+    if path.is_dir():
+        return _of_folder(path)
+    if path.is_file():
+        return [_read(path)]
+    if path.suffix == ".json" or len(path.parts) != 1:
+        raise ScoreError(f"{path}: there is no such score file{_nearest_file(path)}")
+    return _of_release(argument, skipped)
+
+
+def _of_folder(folder: Path) -> list[ScoreFile]:
+    inner = sorted(path for path in folder.iterdir() if path.is_dir() and path.name != REAL_ONLY)
+    paths = [path for place in (folder, *inner) for path in _json_files(place)]
+    found = [_read(path) for path in paths if _holds(path, _SCORE)]
+    if not found:
+        raise ScoreError(f"{folder}: holds no scores; `synthkit eval` writes them into {SCORES}")
+    return found
+
+
+def _of_release(name: str, skipped: list[str]) -> list[ScoreFile]:
+    same = f"{glob.escape(name)}.json"
+    found = [_read(path) for path in (*_json_files(SCORES, same), *_json_files(SCORES, f"*/{same}"))]
+    for path in _json_files(SCORES, f"{glob.escape(name)}-*.json"):
+        file = _attempt(path, skipped)
+        # The scores of another release may begin with the same letters.
+        if file and file.score.release and file.score.release.name == name:
+            found.append(file)
+    if not found:
+        raise ScoreError(
+            f"{name}: there is no score of it in {SCORES}; {_nearest_release(name)}"
+            f"`synthkit eval releases/{name} --protocol …` makes one"
+        )
+    return found
+
+
+def _real_only(given: Sequence[ScoreFile], skipped: list[str]) -> Iterator[ScoreFile]:
+    releases = [file for file in given if file.score.release is not None]
+    known = {file.path.resolve() for file in given}
+    scores = [file.score for file in given]
+    for folder in dict.fromkeys(file.path.parent for file in releases):
+        for path in (*_json_files(folder), *_json_files(folder / REAL_ONLY)):
+            if path.resolve() in known or not _holds(path, _OF_REAL_IMAGES):
+                continue
+            known.add(path.resolve())
+            file = _attempt(path, skipped)
+            if file and file.score not in scores and any(_belongs(file.score, of.score) for of in releases):
+                scores.append(file.score)
+                yield file
+
+
+def _belongs(real: Score, score: Score) -> bool:
+    return real.trained_on == "real" and real.compares_with(score) and real.steps == score.steps
+
+
+def _distinct(files: Iterable[ScoreFile]) -> list[ScoreFile]:
+    return list({file.path.resolve(): file for file in files}.values())
+
+
+def _attempt(path: Path, skipped: list[str]) -> ScoreFile | None:
+    try:
+        return _read(path)
+    except ScoreError as error:
+        skipped.append(f"passed over {error}")
+        return None
+
+
+def _read(path: Path) -> ScoreFile:
+    score = read_score(path)
+    for problem in _problems(score):
+        raise ScoreError(f"{path}: is damaged: {problem}; score the release again")
+    return ScoreFile(path, score)
+
+
+def _problems(score: Score) -> Iterator[str]:
+    """What the types of a score file let pass, and the arithmetic would not."""
+    if (score.release is None) != (score.trained_on == "real"):
+        yield f"trained on {score.trained_on}, {'without' if score.release is None else 'with'} a release"
+    if not score.seeds:
+        yield "it holds no training run"
+    for run in score.seeds:
+        if not 1 <= run.epoch <= len(run.history):
+            yield f"seed {run.seed} counts epoch {run.epoch} of {len(run.history)}"
+        elif not 0 <= run.history[run.epoch - 1].overall <= 1:
+            yield f"seed {run.seed} has an accuracy that is not between 0 and 1"
+    groups = (score.accuracy.overall, score.accuracy.many, score.accuracy.medium, score.accuracy.few)
+    if any(not 0 <= part.mean <= 1 or not math.isfinite(part.ci95 or 0) for part in groups if part):
+        yield "it has an accuracy that is not between 0 and 1"
+    fid = score.set_metrics.overall.fid if score.set_metrics else None
+    if fid is not None and not math.isfinite(fid):
+        yield "its FID is not a number"
+
+
+def _json_files(folder: Path, pattern: str = "*.json") -> list[Path]:
+    return sorted((path for path in folder.glob(pattern) if path.is_file()), key=_natural)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Guidance 2 before guidance 10."""
+    parts = re.split(r"(\d+)", str(path))
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]
+
+
+def _holds(path: Path, pattern: re.Pattern[bytes]) -> bool:
+    try:
+        return path.stat().st_size <= MAX_BYTES and pattern.search(path.read_bytes()) is not None
+    except OSError:
+        return False
+
+
+def _nearest_file(path: Path) -> str:
+    names = [item.name for item in path.parent.glob("*.json")]
+    near = difflib.get_close_matches(path.name, names, n=1)
+    return f"; did you mean {path.parent / near[0]}?" if near else "; `synthkit eval` makes one"
+
+
+def _nearest_release(name: str) -> str:
+    """Names of releases that have scores and look alike, as the part of a sentence."""
+    files = [_attempt(path, []) for path in (*_json_files(SCORES), *_json_files(SCORES, "*/*.json"))]
+    names = sorted({file.score.release.name for file in files if file and file.score.release})
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(near)}? Else " if near else ""

@@ -1,0 +1,306 @@
+"""A release in, a score out: data checked, classifiers trained seed by seed, sets compared."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import math
+import os
+import shutil
+import subprocess
+import time
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synthkit import environment
+from synthkit.errors import ScoreError
+from synthkit.progress import progress
+from synthkit.shards import write_atomically
+from synthkit.work import locked
+from synthkit_eval.accuracy import Grouping, accuracies, mean
+from synthkit_eval.networks import check_network
+from synthkit_eval.score import (
+    ClassScore,
+    DataFacts,
+    ProtocolFacts,
+    ReleaseFacts,
+    Score,
+)
+from synthkit_eval.sets import check_features_here, compare_sets
+from synthkit_eval.synthetic_images import open_synthetic
+from synthkit_eval.training_data import check_intact, open_real
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from synthkit.manifest import Manifest
+    from synthkit_eval.classifier_training import Task, Trained
+    from synthkit_eval.distributed import World
+    from synthkit_eval.protocol import Protocol
+    from synthkit_eval.score import SetScore
+    from synthkit_eval.synthetic_images import SyntheticImages
+    from synthkit_eval.training_data import RealData, ScoredRelease
+
+# Libraries that take part in training, beside those of a build.
+_LIBRARIES = ("timm", "torchmetrics")
+# Edge in pixels up to which images need no worker processes.
+_SMALL = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to score; nothing here changes an accuracy but `seeds` and, in last digits, the device.
+
+    `work_root` is where runs are kept; `patient` begins what takes days.
+    """
+
+    seeds: int
+    device: str
+    work_root: Path
+    patient: bool
+    changed: tuple[str, ...] = ()
+
+
+def evaluate(release: ScoredRelease, protocol: Protocol, options: Options, world: World) -> Score | None:
+    """Train on the real images and the release, test, and compare the sets.
+
+    A stopped scoring goes on at its last epoch. Raises a SynthkitError that says what to do, before
+    anything is trained where that is possible. Of several processes, the first returns the score.
+    """
+    return _score(release, protocol, options, world, open_synthetic)
+
+
+def evaluate_real_only(
+    release: ScoredRelease, protocol: Protocol, options: Options, world: World
+) -> Score | None:
+    """Train on the real images of a release alone, with as many steps as with it, and test.
+
+    Runs are kept, and are the same for all releases of so many images of the same real ones.
+    """
+    return _score(release, protocol, options, world, lambda folder, manifest: None)
+
+
+def _score(
+    release: ScoredRelease,
+    protocol: Protocol,
+    options: Options,
+    world: World,
+    synthetic_of: Callable[[Path, Manifest], SyntheticImages | None],
+) -> Score | None:
+    started = time.monotonic()
+    check_network(protocol.network)
+    if world.first:
+        check_intact(release)
+    world.wait()
+    data = open_real(release, protocol, options.work_root)
+    synthetic = synthetic_of(release.folder, release.manifest)
+    if synthetic is not None and world.first:
+        check_features_here(protocol.features, options.device)
+    task = make_task(release, protocol, data, synthetic, options, world)
+    machine = _environment(task)
+    runs = _train_all(task, options, _folder(release, task, data, machine, options))
+    if not world.first:
+        return None
+    sets = None
+    if synthetic is not None:
+        sets = compare_sets(release, data.evaluation, protocol.features, task.device, options.work_root)
+    seconds = time.monotonic() - started
+    return _summary(release, task, data, runs, sets, machine, options, seconds)
+
+
+def make_task(
+    release: ScoredRelease,
+    protocol: Protocol,
+    data: RealData,
+    synthetic: SyntheticImages | None,
+    options: Options,
+    world: World,
+) -> Task:
+    """What the classifiers are trained on and tested with."""
+    from synthkit_eval.classifier_training import Task
+    from synthkit_eval.loader import TrainingImages
+
+    classes = release.manifest.classes
+    images = np.bincount(data.evaluation.listing.labels, minlength=len(classes))
+    # Small images are decoded faster than a worker hands them over.
+    cpus = (os.cpu_count() or 1) // world.size
+    return Task(
+        protocol=protocol,
+        training=TrainingImages(data.training, synthetic, protocol.images, options.device),
+        evaluation=data.evaluation,
+        grouping=Grouping.of([item.group for item in classes], images),
+        real=tuple(item.real for item in classes),
+        synthetic=0 if synthetic is None else len(synthetic),
+        steps=_steps(protocol, release.manifest.images, world),
+        device=options.device,
+        world=world,
+        workers=0 if protocol.images.size <= _SMALL else cpus,
+    )
+
+
+def _steps(protocol: Protocol, synthetic: int, world: World) -> int:
+    """Minibatches of an epoch: as many as one pass over the release has, with it or without."""
+    if protocol.batches.iterations is not None:
+        return protocol.batches.iterations
+    half = protocol.batches.size // 2
+    if world.size == 1:
+        return math.ceil(synthetic / half)
+    if synthetic < half:
+        raise ScoreError(
+            f"batches.size: {protocol.batches.size} is more than {world.size} processes can share of "
+            f"{synthetic} synthetic images; use fewer processes, or --set batches.size="
+        )
+    return synthetic // half
+
+
+def _train_all(task: Task, options: Options, folder: Path) -> list[Trained]:
+    """A finished run for each seed, those of earlier times among them."""
+    from synthkit_eval.estimate import check_patience
+
+    missing = [seed for seed in range(options.seeds) if _finished(folder, seed) is None]
+    if missing and not options.patient:
+        check_patience(task, len(missing))
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder) if task.world.first else nullcontext():
+        for number, seed in enumerate(missing):
+            _train_one(task, folder, seed, f"training {number + 1} of {len(missing)}")
+    found = [_finished(folder, seed) for seed in range(options.seeds)]
+    return [run for run in found if run is not None]
+
+
+def _train_one(task: Task, folder: Path, seed: int, what: str) -> None:
+    from synthkit_eval.classifier_training import train
+
+    state = folder / f"seed-{seed}.safetensors"
+    with (
+        progress(what, task.images * task.protocol.epochs)
+        if task.world.first
+        else nullcontext(_ignore) as advance
+    ):
+        trained = train(task, seed, state, advance)
+    if task.world.first:
+        write_atomically(folder / f"seed-{seed}.json", json.dumps(asdict(trained)).encode())
+        state.unlink(missing_ok=True)
+    task.world.wait()
+
+
+def _ignore(count: float) -> None:
+    """The progress of processes beside the first."""
+
+
+def _finished(folder: Path, seed: int) -> Trained | None:
+    """A run that was finished at an earlier time."""
+    from synthkit_eval.classifier_training import Trained
+
+    try:
+        return Trained(**json.loads((folder / f"seed-{seed}.json").read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _folder(
+    release: ScoredRelease, task: Task, data: RealData, machine: dict[str, str], options: Options
+) -> Path:
+    """Where the runs are kept: another folder for anything that can change one."""
+    name = release.manifest.name if task.synthetic else "real-only"
+    decides = {
+        "protocol": task.protocol.digest,
+        "synthetic": [shard.sha256 for shard in release.manifest.shards] if task.synthetic else [],
+        "steps": task.steps,
+        "real": [data.training.digest, data.evaluation.digest],
+        "groups": dict(task.grouping.members),
+        "machine": {key: value for key, value in machine.items() if key != "git"},
+    }
+    key = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+    return options.work_root / "eval" / f"{task.protocol.name}-{name}-{key[:12]}"
+
+
+def _environment(task: Task) -> dict[str, str]:
+    import torch
+
+    found = environment.describe(task.device)
+    found |= {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    found |= {"threads": str(torch.get_num_threads()), "processes": str(task.world.size)}
+    return found | {"git": _commit()}
+
+
+def _commit() -> str:
+    """The commit of the folder this runs in, `-dirty` if anything tracked was changed; none outside git."""
+    git = shutil.which("git")
+    if git is None:
+        return "none"
+    command = [git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    return done.stdout.strip() or "none"
+
+
+def _summary(
+    release: ScoredRelease,
+    task: Task,
+    data: RealData,
+    runs: list[Trained],
+    sets: SetScore | None,
+    machine: dict[str, str],
+    options: Options,
+    seconds: float,
+) -> Score:
+    protocol, report = task.protocol, task.protocol.report
+    counted = [run.per_class(report) for run in runs]
+    return Score(
+        trained_on="real and synthetic" if task.synthetic else "real",
+        protocol=ProtocolFacts(
+            name=protocol.name,
+            version=protocol.version,
+            digest=protocol.digest,
+            changed=list(options.changed),
+            settings=protocol.settings(),
+        ),
+        release=_release_facts(release) if task.synthetic else None,
+        data=DataFacts(
+            training_digest=data.training.digest,
+            training_images=len(data.training.listing),
+            evaluation_digest=data.evaluation.digest,
+            evaluation_images=len(data.evaluation.listing),
+        ),
+        steps=task.steps * protocol.epochs,
+        accuracy=accuracies(counted, task.grouping),
+        best=accuracies([run.per_class("best") for run in runs], task.grouping),
+        loss=mean([run.loss(report) for run in runs]),
+        classes=[
+            ClassScore(
+                label=item.label,
+                name=item.name,
+                group=item.group,
+                real=item.real,
+                synthetic=item.synthetic if task.synthetic else 0,
+                evaluation=int(task.grouping.images[item.label]),
+                accuracy=mean([float(run[item.label]) for run in counted]),
+            )
+            for item in release.manifest.classes
+        ],
+        seeds=[run.score(report) for run in runs],
+        set_metrics=sets,
+        environment=machine,
+        seconds=round(seconds, 2),
+    )
+
+
+def _release_facts(release: ScoredRelease) -> ReleaseFacts:
+    manifest = release.manifest
+    return ReleaseFacts(
+        name=manifest.name,
+        version=manifest.version,
+        recipe_digest=manifest.recipe_digest,
+        seal=manifest.seal,
+        method=manifest.method,
+        guidance_scale=release.recipe.sampler.guidance_scale,
+        generator=manifest.generator.name,
+        images=manifest.images,
+        shots=manifest.source.shots,
+        trial=manifest.source.trial,
+    )

@@ -1,0 +1,202 @@
+"""Minibatches for training and testing: which images, read and decoded by worker processes.
+
+Source: Chen et al. 2025, section 4.1 (half real, half synthetic) and 4.2 (a coin for each image).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+import torch  # noqa: TID253 (nothing imports this module but training)
+from torch.utils.data import DataLoader  # noqa: TID253
+
+from synthkit.errors import ReleaseError, UnreadableImage
+from synthkit.records import key_of
+from synthkit.sources.decoding import decode
+from synthkit.training import HalfAndHalf
+from synthkit_eval.augmentation import COLUMNS, Colours, evaluation_pixels, training_pixels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+    from PIL import Image
+    from torch import Tensor
+
+    from synthkit.real_images import RealImages
+    from synthkit_eval.distributed import World
+    from synthkit_eval.protocol import Batches, Images
+    from synthkit_eval.synthetic_images import SyntheticImages
+
+
+class Order(Protocol):
+    """Which images each minibatch of an epoch holds; synthetic ones are numbered after the real ones."""
+
+    def __len__(self) -> int:
+        """Minibatches of an epoch."""
+        ...
+
+    def batches(self, epoch: int) -> Iterator[list[int]]:
+        """The indices of each, another order in each epoch, the same for the same seed."""
+        ...
+
+
+class Drawn:
+    """Minibatches drawn with replacement: from the real images alone, or from both by a coin."""
+
+    def __init__(self, real: int, synthetic: int, size: int, iterations: int, seed: int) -> None:
+        self._real, self._synthetic, self._size = real, synthetic, size
+        self._iterations, self._seed = iterations, seed
+
+    def __len__(self) -> int:
+        return self._iterations
+
+    def batches(self, epoch: int) -> Iterator[list[int]]:
+        """As any Order."""
+        rng = np.random.Generator(np.random.Philox(key=[self._seed, epoch]))
+        for _ in range(self._iterations):
+            drawn = rng.integers(self._real, size=self._size)
+            if self._synthetic:
+                synthetic = self._real + rng.integers(self._synthetic, size=self._size)
+                drawn = np.where(rng.random(self._size) < 0.5, synthetic, drawn)
+            yield drawn.tolist()
+
+
+def make_order(batches: Batches, real: int, synthetic: int, steps: int, seed: int, world: World) -> Order:
+    """The order that a protocol asks for; `steps` minibatches an epoch where that is not one pass."""
+    if batches.mixing == "coin" or not synthetic:
+        return Drawn(real, synthetic, batches.size, steps, seed)
+    # A smaller last batch could leave a process with nothing.
+    return HalfAndHalf(real, synthetic, batches.size, seed, drop_last=world.size > 1)
+
+
+class Batch(NamedTuple):
+    """A process's part of a minibatch: its images, and its rows of the minibatch's random numbers."""
+
+    indices: list[int]
+    uniform: NDArray[np.float64]
+
+
+class Loaded(NamedTuple):
+    """Images (N, 3, size, size), labels (N,) int64, random numbers for the colours.
+
+    Images are float32 as the network takes them, or uint8 pixels where a GPU makes the numbers.
+    """
+
+    images: Tensor
+    labels: Tensor
+    uniform: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """A process's part of each minibatch of an epoch."""
+
+    order: Order
+    epoch: int
+    seed: int
+    world: World
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[Batch]:
+        mine = slice(self.world.rank, None, self.world.size)
+        for number, indices in enumerate(self.order.batches(self.epoch)):
+            sequence = np.random.SeedSequence([self.seed, self.epoch, number])
+            uniform = np.random.Generator(np.random.Philox(sequence)).random((len(indices), COLUMNS))
+            yield Batch(indices[mine], uniform[mine])
+
+
+class TrainingImages:
+    """Real and synthetic images as one data set, read, decoded, cropped and turned by the minibatch.
+
+    The network's numbers are made of the pixels here, too, where there is no GPU that does it faster.
+    """
+
+    def __init__(
+        self, real: RealImages, synthetic: SyntheticImages | None, images: Images, device: str
+    ) -> None:
+        self._real, self._synthetic, self._images = real, synthetic, images
+        self._colours = Colours(images, device) if device == "cpu" else None
+        labels = [real.listing.labels] + ([] if synthetic is None else [synthetic.labels])
+        self.labels = np.concatenate(labels).astype(np.int64)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitems__(self, batch: Batch) -> Loaded:
+        """What a DataLoader's worker does for a minibatch."""
+        edge = self._images.size
+        pixels = torch.empty((len(batch.indices), 3, edge, edge), dtype=torch.uint8)
+        for place, index in enumerate(batch.indices):
+            pixels[place] = training_pixels(self.pixels(index), self._images, batch.uniform[place])
+        numbers = pixels if self._colours is None else self._colours(pixels, batch.uniform)
+        return Loaded(numbers, torch.from_numpy(self.labels[batch.indices]), batch.uniform)
+
+    def pixels(self, index: int) -> Tensor:
+        """(3, H, W) uint8 of an image, real ones first."""
+        first = len(self._real.listing)
+        if index < first or self._synthetic is None:
+            return _as_tensor(self._real.load(index))
+        number = index - first
+        try:
+            return _as_tensor(decode(self._synthetic.read(number), key_of(number)))
+        except UnreadableImage as error:
+            raise ReleaseError(f"{error}; run synthkit verify --deep") from error
+
+
+class EvaluationImages:
+    """Real images as one data set, read and resized by the minibatch."""
+
+    def __init__(self, real: RealImages, images: Images, device: str) -> None:
+        self._real, self._images = real, images
+        self._colours = Colours(images, device) if device == "cpu" else None
+
+    def __len__(self) -> int:
+        return len(self._real.listing)
+
+    def __getitems__(self, indices: list[int]) -> Loaded:
+        """What a DataLoader's worker does for a minibatch."""
+        pixels = [evaluation_pixels(_as_tensor(self._real.load(index)), self._images) for index in indices]
+        labels = self._real.listing.labels[indices].astype(np.int64)
+        stacked = torch.stack(pixels)
+        numbers = stacked if self._colours is None else self._colours(stacked)
+        return Loaded(numbers, torch.from_numpy(labels), np.empty((len(indices), 0)))
+
+
+def training_batches(
+    images: TrainingImages, order: Order, *, epoch: int, seed: int, world: World, workers: int
+) -> Iterable[Loaded]:
+    """The minibatches of an epoch, in order, whatever the number of worker processes."""
+    return _load(images, _Parts(order, epoch, seed, world), workers)
+
+
+def evaluation_batches(images: EvaluationImages, size: int, world: World, workers: int) -> Iterable[Loaded]:
+    """A process's part of the evaluation images, in minibatches."""
+    mine = range(world.rank, len(images), world.size)
+    return _load(images, [mine[start : start + size] for start in range(0, len(mine), size)], workers)
+
+
+def _load(images: object, batches: object, workers: int) -> Iterable[Loaded]:
+    return DataLoader(
+        images,  # type: ignore[arg-type]
+        batch_sampler=batches,  # type: ignore[arg-type]
+        num_workers=workers,
+        collate_fn=_as_it_is,  # type: ignore[arg-type]
+        prefetch_factor=4 if workers else None,
+        pin_memory=torch.cuda.is_available(),
+        # The loader draws a seed of its own, which must not move the network's random numbers.
+        generator=torch.Generator(),
+    )
+
+
+def _as_it_is(loaded: Loaded) -> Loaded:
+    return loaded
+
+
+def _as_tensor(image: Image.Image) -> Tensor:
+    """(3, H, W) uint8, the colours of each pixel side by side in memory, which resizes fastest."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)

@@ -1,0 +1,115 @@
+"""The classifiers: networks of timm by name."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synthkit.errors import ScoreError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from synthkit_eval.protocol import Protocol
+
+
+def check_network(name: str) -> None:
+    """Raise ScoreError with the nearest names if timm has no such network."""
+    import timm
+
+    if timm.is_model(name):
+        return
+    near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.4)
+    hint = f"; did you mean {', '.join(near)}?" if near else "; timm.list_models() lists them"
+    raise ScoreError(f"network: timm has no {name!r}{hint}")
+
+
+def make_network(protocol: Protocol, classes: int) -> nn.Module:
+    """The network of a protocol with a last layer for so many classes, on the CPU.
+
+    Of one whose last layer alone is trained, nothing else asks for a gradient. Raises ScoreError if timm
+    does not take the arguments, or the weights cannot be had.
+    """
+    import timm
+
+    check_network(protocol.network)
+    try:
+        network: Any = timm.create_model(
+            protocol.network,
+            pretrained=protocol.pretrained is True,
+            num_classes=classes,
+            **protocol.network_args,
+        )
+    except Exception as error:
+        # timm, torch and the Hub's client fail in ways of their own; the cause is kept.
+        reason = " ".join(str(error).split())[:200]
+        raise ScoreError(f"network: {protocol.network}: {reason}{_advice(protocol, reason)}") from error
+    if protocol.small_stem:
+        _shrink_stem(network, protocol.network)
+    if isinstance(protocol.pretrained, str):
+        _load_weights(network, protocol.pretrained)
+    if protocol.trained == "last-layer":
+        network.requires_grad_(False)
+        last_layer(network).requires_grad_(True)
+    return network  # type: ignore[no-any-return]
+
+
+def last_layer(network: nn.Module) -> nn.Module:
+    """The layer that timm calls the classifier. Raises ScoreError if there is no single one."""
+    found = network.get_classifier()  # type: ignore[operator]
+    if not hasattr(found, "weight"):
+        raise ScoreError("trained: last-layer: this network has no single last layer; choose another network")
+    return found  # type: ignore[no-any-return]
+
+
+def begin_training(network: nn.Module, protocol: Protocol) -> None:
+    """Training mode; what is frozen keeps its statistics and drops nothing."""
+    if protocol.trained == "all":
+        network.train()
+        return
+    network.eval()
+    last_layer(network).train()
+
+
+def _advice(protocol: Protocol, reason: str) -> str:
+    if "unexpected keyword" in reason:
+        return f"; network_args are {protocol.network_args}; clear them with --set network_args={{}}"
+    if protocol.pretrained is True:
+        return (
+            "; its weights come from the Hub once: go online, or give a safetensors file: "
+            "--set pretrained=weights.safetensors"
+        )
+    return ""
+
+
+def _shrink_stem(network: Any, name: str) -> None:
+    """A 3x3 convolution without stride, and no pooling (He et al. 2016, section 4.2)."""
+    from torch import nn
+
+    first, pooling = getattr(network, "conv1", None), getattr(network, "maxpool", None)
+    if not isinstance(first, nn.Conv2d) or pooling is None:
+        raise ScoreError(f"small_stem: {name} is no ResNet with a plain stem; set small_stem=false")
+    network.conv1 = nn.Conv2d(first.in_channels, first.out_channels, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+    network.maxpool = nn.Identity()
+
+
+def _load_weights(network: nn.Module, file: str) -> None:
+    """Weights from a safetensors file; the last layer is a new one all the same."""
+    from safetensors.torch import load_file
+
+    if not Path(file).is_file():
+        raise ScoreError(f"pretrained: there is no file {file}")
+    last = {value.data_ptr() for value in last_layer(network).state_dict().values()}
+    replaced = {key for key, value in network.state_dict().items() if value.data_ptr() in last}
+    try:
+        weights = {key: value for key, value in load_file(file).items() if key not in replaced}
+        missing, unexpected = network.load_state_dict(weights, strict=False)
+    except Exception as error:
+        # torch and safetensors fail in ways of their own; the cause is kept.
+        reason = " ".join(str(error).split())[:200]
+        raise ScoreError(f"pretrained: {file}: does not fit the network: {reason}") from error
+    wrong = [key for key in missing if key not in replaced] + list(unexpected)
+    if wrong:
+        raise ScoreError(f"pretrained: {file}: does not fit the network: {', '.join(wrong[:3])}")

@@ -1,0 +1,93 @@
+"""How plots look: colours that colour-blind readers tell apart, sizes for the width of a README."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from matplotlib.figure import Figure
+
+# Inches: a README shows about 850 of these 1440 pixels, so that 10 points become 12 pixels.
+WIDTH = 9.0
+INK, GREY = "#181c24", "#8a929e"
+# Of bars and points: real images alone, random-image, all others; a number in INK is legible on each.
+REAL, BASELINE, OTHER = "#a8afba", "#e69f00", "#56b4e9"
+_LETTERS = 34
+
+_RC = {
+    "figure.dpi": 160,
+    "savefig.dpi": 160,
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.labelsize": 10,
+    "legend.fontsize": 9,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": "#c3c8d0",
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": "#e6e8ec",
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "figure.constrained_layout.h_pad": 0.08,
+    "figure.constrained_layout.w_pad": 0.08,
+    # A dollar sign in a name is no formula.
+    "text.parse_math": False,
+    # The ids in an SVG are random otherwise.
+    "svg.hashsalt": "synthkit",
+}
+
+
+class Look(NamedTuple):
+    """How one line of a plot is told from the others."""
+
+    colour: str
+    marker: str
+
+
+REAL_LOOK = Look("#6b7280", "X")
+# Paul Tol's "muted" scheme, neighbours far apart; black and grey are for what is printed, and real images.
+_COLOURS = ["#332288", "#cc6677", "#117733", "#88ccee", "#aa4499", "#999933", "#44aa99", "#882255", "#ddcc77"]
+_MARKERS = ("o", "s", "^", "D", "v", "P")
+
+
+def look(place: int) -> Look:
+    """Of the line with this number: colours repeat before pairs of colour and marker do."""
+    count = len(_COLOURS)
+    return Look(_COLOURS[place % count], _MARKERS[(place + place // count) % len(_MARKERS)])
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """These settings, whatever a user's own matplotlibrc says."""
+    import matplotlib as mpl
+
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_RC)
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure in inches, drawn by Agg and known to no window."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def drawable(name: str, letters: int = _LETTERS) -> str:
+    """The name as the font can draw it: of Latin and Greek letters, others as `?`; cut in its middle."""
+    text = "".join(
+        c if c.isprintable() and (ord(c) < 0x250 or 0x370 <= ord(c) < 0x400) else "?" for c in name
+    )
+    tail = letters // 2
+    return text if len(text) <= letters else f"{text[: letters - 1 - tail]}…{text[-tail:]}"

@@ -1,0 +1,223 @@
+"""Protocols: how a classifier is trained and tested, one small YAML file per benchmark.
+
+Source of the shipped ones: Chen et al. 2025, Table 4 and sections 4.1 and 4.2.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator, model_validator
+
+from synthkit.errors import ScoreError
+from synthkit.source_config import Section
+from synthkit.yaml_file import FileKind, load_model
+from synthkit_eval.features import check_features
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_NAME = r"^[a-z0-9][a-z0-9_-]{0,95}$"
+# What says where things are, or what is measured beside: it changes no trained classifier.
+_NOT_TRAINING = ("summary", "features")
+
+
+class Optimizer(Section):
+    """The optimiser and its learning rate over the epochs."""
+
+    name: Literal["sgd", "adam", "adamw"] = Field("sgd", description="The optimiser.")
+    learning_rate: float = Field(gt=0, le=100, description="Learning rate of the first epoch.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of sgd.")
+    weight_decay: float = Field(0.0, ge=0, le=1, description="Weight decay.")
+    schedule: Literal["cosine", "constant"] = Field(
+        "cosine", description="cosine: to 0 over the epochs (Loshchilov and Hutter 2017); or constant."
+    )
+
+
+class Batches(Section):
+    """How real and synthetic images share the minibatches."""
+
+    size: int = Field(
+        ge=2, le=65536, multiple_of=2, description="Images of a minibatch, real and synthetic together."
+    )
+    mixing: Literal["half", "coin"] = Field(
+        "half",
+        description="half: as many real (drawn with replacement) as synthetic (one shuffled pass over them "
+        "is an epoch); coin: each image real or synthetic with probability 1/2, both drawn with replacement.",
+    )
+    iterations: int | None = Field(
+        None, ge=1, description="Minibatches of an epoch; default: one pass over the synthetic images."
+    )
+
+    @model_validator(mode="after")
+    def _a_coin_has_no_pass(self) -> Self:
+        if (self.mixing == "coin") is (self.iterations is None):
+            raise ValueError("mixing: coin needs iterations; mixing: half passes over the synthetic images")
+        return self
+
+
+class ColorJitter(Section):
+    """Random changes of colour: factors between 1 - x and 1 + x."""
+
+    brightness: float = Field(0.0, ge=0, le=1, description="Brightness.")
+    contrast: float = Field(0.0, ge=0, le=1, description="Contrast.")
+    saturation: float = Field(0.0, ge=0, le=1, description="Saturation.")
+
+
+class Images(Section):
+    """What the network sees."""
+
+    size: int = Field(ge=8, le=1024, description="Edge of the network's input in pixels.")
+    crop: Literal["random-resized", "padded", "none"] = Field(
+        "none",
+        description="Training: random-resized (Szegedy 2015), padded (shifted by up to `padding`), or none.",
+    )
+    scale: tuple[float, float] = Field(
+        (0.08, 1.0), description="Share of the image's area in a random-resized crop.", strict=False
+    )
+    padding: int = Field(4, ge=0, le=64, description="Pixels by which a padded crop is shifted at most.")
+    flip: bool = Field(False, description="Training: mirror every other image.")
+    rotation: float = Field(0.0, ge=0, le=180, description="Training: turn by up to so many degrees.")
+    color_jitter: ColorJitter = Field(ColorJitter(), description="Training: random changes of colour.")
+    evaluation_resize: int | None = Field(
+        None,
+        ge=8,
+        le=2048,
+        description="Testing: the shorter edge before the centre crop of `size`; default: the whole image "
+        "resized to `size`.",
+    )
+    mean: tuple[float, float, float] = Field((0.485, 0.456, 0.406), description="Mean of RGB.", strict=False)
+    std: tuple[float, float, float] = Field(
+        (0.229, 0.224, 0.225), description="Standard deviation of RGB.", strict=False
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not 0 < self.scale[0] <= self.scale[1] <= 1:
+            raise ValueError("scale: must be two shares of the area, as [0.08, 1.0]")
+        if min(self.std) <= 0:
+            raise ValueError("std: must be more than 0")
+        if self.evaluation_resize is not None and self.evaluation_resize < self.size:
+            raise ValueError(f"evaluation_resize: must be at least size, {self.size}")
+        return self
+
+
+class Protocol(Section):
+    """A protocol with every default filled in."""
+
+    name: str = Field(pattern=_NAME, description="Name of the protocol.")
+    version: int = Field(ge=1, description="Raised with every change that moves scores.")
+    summary: str = Field("", max_length=300, description="One sentence about it.")
+    network: str = Field(min_length=1, description="The network, by its name in timm.")
+    network_args: dict[str, Any] = Field({}, description="Arguments of timm.create_model beside the classes.")
+    small_stem: bool = Field(
+        False, description="A ResNet's stem for 32x32 images: a 3x3 convolution, no pooling (He 2016, 4.2)."
+    )
+    pretrained: bool | str = Field(
+        False, description="Start from timm's weights, or from those of a safetensors file."
+    )
+    trained: Literal["all", "last-layer"] = Field(
+        "all", description="last-layer: all other weights and statistics stay as they are."
+    )
+    loss: Literal["cross-entropy", "balanced-softmax"] = Field(
+        "cross-entropy", description="Balanced Softmax (Ren 2020) knows the real images of each class."
+    )
+    optimizer: Optimizer = Field(description="How weights are changed.")
+    epochs: int = Field(ge=1, le=10_000, description="Epochs.")
+    batches: Batches = Field(description="How real and synthetic images share the minibatches.")
+    images: Images = Field(description="What the network sees.")
+    mixed_precision: bool = Field(True, description="bfloat16 where it is safe, on GPUs only.")
+    report: Literal["last", "best"] = Field(
+        "last", description="The epoch whose accuracy counts; best is chosen on the evaluation images."
+    )
+    evaluation: dict[str, Any] = Field(
+        {},
+        description="Where the evaluation images are: fields of the release's source that differ, e.g. "
+        "{split: test}; default: the data set's own part, or the other half.",
+    )
+    features: str = Field(
+        "builtin:tiny-unclip-digits",
+        description="Feature space of the set metrics: builtin:…, inception, timm:NAME, clip:REPO, none.",
+    )
+
+    @field_validator("pretrained", mode="wrap")
+    @classmethod
+    def _weights_or_a_file(cls, value: object, handler: ValidatorFunctionWrapHandler) -> object:
+        try:
+            return handler(value)
+        except ValidationError:
+            raise ValueError("must be true, false, or a safetensors file") from None
+
+    @field_validator("features")
+    @classmethod
+    def _known_features(cls, features: str) -> str:
+        try:
+            check_features(features)
+        except ScoreError as error:
+            raise ValueError(str(error)) from None
+        return features
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that decides a trained classifier and its test."""
+        data = {key: value for key, value in self.settings().items() if key not in _NOT_TRAINING}
+        data["evaluation"] = {key: _last_part(value) for key, value in self.evaluation.items()}
+        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+    def settings(self) -> dict[str, Any]:
+        """Every setting as plain types; of a path of this machine its last part."""
+        data = self.model_dump(mode="json")
+        data["pretrained"] = _last_part(self.pretrained)
+        data["evaluation"] = {key: _last_part(value) for key, value in self.evaluation.items()}
+        return data
+
+
+_KIND = FileKind(Protocol, "protocol", ScoreError)
+
+
+def _last_part(value: Any) -> Any:
+    is_path = isinstance(value, str) and (Path(value).is_absolute() or value.startswith("~"))
+    return Path(value).name if is_path else value
+
+
+def shipped(kind: Literal["protocols", "published"]) -> Path:
+    """The folder of files that ship: inside the package in a wheel, beside it in a clone."""
+    inside = Path(__file__).parent / kind
+    return inside if inside.is_dir() else Path(__file__).parent.parent / kind
+
+
+def names() -> list[str]:
+    """The protocols that ship."""
+    return sorted(path.stem for path in shipped("protocols").glob("*.yaml"))
+
+
+def load_protocol(name: str, overrides: Sequence[str] = ()) -> Protocol:
+    """A protocol that ships, by name, or a file's. Raises ScoreError saying what is wrong and where."""
+    path = Path(name)
+    if path.suffix != ".yaml":
+        path = shipped("protocols") / f"{name}.yaml"
+        if name not in names():
+            near = difflib.get_close_matches(name, names(), n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise ScoreError(
+                f"--protocol {name}: there is none of this name; {hint}it is one of {', '.join(names())}, "
+                "or a .yaml file of yours"
+            )
+    return load_model(path, _KIND, overrides)
+
+
+def usual_protocol(release: str, shots: int | None) -> str:
+    """The protocol for a release by its name: few-shot, or the longest that the name begins with.
+
+    Raises ScoreError if there is none.
+    """
+    if shots is not None:
+        return "few-shot"
+    fitting = [name for name in names() if release.replace("_", "-").startswith(name)]
+    if not fitting:
+        raise ScoreError(f"{release}: say how to score it: --protocol {' | '.join(names())}, or a file")
+    return max(fitting, key=len)

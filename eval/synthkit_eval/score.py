@@ -1,0 +1,234 @@
+"""The score of a release as a file: everything that was measured, and what it was measured with.
+
+`json_schema` documents every key; `synthkit schema score` prints it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from synthkit.errors import ScoreError
+from synthkit.shards import write_atomically
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCORE_FORMAT = 1
+Group = Literal["many", "medium", "few"]
+GROUPS: tuple[Group, ...] = ("many", "medium", "few")
+PARTS = ("overall", *GROUPS)
+MAX_BYTES = 1 << 28
+
+
+class _Facts(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Mean(_Facts):
+    """A mean over seeds."""
+
+    mean: float = Field(description="Mean over the seeds.")
+    ci95: float | None = Field(
+        description="Half of the 95 % interval of the mean over seeds (Student's t); null with one seed."
+    )
+
+
+class Accuracy(Mean):
+    """A top-1 accuracy between 0 and 1: a mean over seeds, and how far the choice of images matters."""
+
+    images_ci95: float = Field(
+        description="Half of the 95 % interval for another draw of as many evaluation images (binomial, "
+        "class by class). Seeds do not show it; it is the same images that score every release."
+    )
+
+
+class Accuracies(_Facts):
+    """Top-1 accuracy over all evaluation images, and of groups of classes as means over their classes."""
+
+    overall: Accuracy = Field(description="Over all evaluation images.")
+    many: Accuracy | None = Field(description="Mean over the classes with many real training images.")
+    medium: Accuracy | None = Field(description="Mean over the classes between.")
+    few: Accuracy | None = Field(description="Mean over the classes with few real training images.")
+
+
+class ProtocolFacts(_Facts):
+    """How the classifiers were trained and tested."""
+
+    name: str = Field(description="Name of the protocol.")
+    version: int = Field(description="Version of the protocol; scores of different ones do not compare.")
+    digest: str = Field(description="SHA-256 of all settings: equal means trained and tested the same way.")
+    changed: list[str] = Field(description="What --set changed, as given.")
+    settings: dict[str, Any] = Field(description="Every setting of the protocol, defaults filled in.")
+
+
+class ReleaseFacts(_Facts):
+    """The release that was scored."""
+
+    name: str = Field(description="Name of the release.")
+    version: str = Field(description="Its semantic version.")
+    recipe_digest: str = Field(description="The digest of its recipe, from its manifest.")
+    seal: str = Field(description="The seal of its manifest, which stands for every byte.")
+    method: str = Field(description="How its conditioning was augmented.")
+    guidance_scale: float = Field(description="Classifier-free guidance scale of its images.")
+    generator: str = Field(description="The model that made its images.")
+    images: int = Field(description="Its synthetic images.")
+    shots: int | None = Field(description="Real images of each class, of a few-shot release.")
+    trial: int | None = Field(description="Which random choice of shots.")
+
+
+class DataFacts(_Facts):
+    """The real images."""
+
+    training_digest: str = Field(
+        description="Digest over ids, labels and contents of the real training images."
+    )
+    training_images: int = Field(description="Real training images.")
+    evaluation_digest: str = Field(
+        description="Digest over ids, labels and contents of the evaluation images."
+    )
+    evaluation_images: int = Field(description="Evaluation images.")
+    leaks: int = Field(0, description="Evaluation images found among training images or sources: always 0.")
+
+
+class ClassScore(_Facts):
+    """One class."""
+
+    label: int = Field(description="Its number.")
+    name: str = Field(description="Its name.")
+    group: Group = Field(description="many, medium or few, by its real training images.")
+    real: int = Field(description="Its real training images.")
+    synthetic: int = Field(description="Its synthetic images.")
+    evaluation: int = Field(description="Its evaluation images.")
+    accuracy: Mean = Field(description="Its top-1 accuracy.")
+
+
+class Epoch(_Facts):
+    """One epoch of one training run; accuracies are of the evaluation images after it."""
+
+    epoch: int = Field(description="From 1.")
+    learning_rate: float = Field(description="Learning rate in this epoch.")
+    training_loss: float = Field(description="Mean loss of the training batches.")
+    loss: float = Field(description="Cross-entropy on the evaluation images.")
+    overall: float = Field(description="Accuracy over all evaluation images.")
+    many: float | None = Field(description="Mean accuracy of the many classes.")
+    medium: float | None = Field(description="Mean accuracy of the medium classes.")
+    few: float | None = Field(description="Mean accuracy of the few classes.")
+
+
+class SeedScore(_Facts):
+    """One training run."""
+
+    seed: int = Field(description="Decides initial weights, order and augmentation.")
+    epoch: int = Field(description="The epoch whose accuracies count, as the protocol says: last, or best.")
+    per_class: list[float] = Field(description="Accuracy of each class in that epoch.")
+    history: list[Epoch] = Field(description="Every epoch.")
+    seconds: float = Field(description="Time of training and testing.")
+
+
+class SetMetrics(_Facts):
+    """Distances from the release to the evaluation images in a feature space; null with too few images."""
+
+    real: int = Field(description="Evaluation images that were compared.")
+    synthetic: int = Field(description="Synthetic images that were compared.")
+    fid: float | None = Field(description="Fréchet distance of two Gaussians; 0 is the same (Heusel 2017).")
+    kid: float | None = Field(
+        description="Kernel (MMD²) distance, unbiased, so around 0 when the same (Bińkowski 2018)."
+    )
+    precision: float | None = Field(description="Share of synthetic images inside the real ones' manifold.")
+    recall: float | None = Field(
+        description="Share of real images inside the synthetic ones' manifold (Kynkäänniemi 2019)."
+    )
+    density: float | None = Field(description="As precision, counting neighbours: may exceed 1.")
+    coverage: float | None = Field(
+        description="Share of real images with a synthetic one in their neighbourhood (Naeem 2020)."
+    )
+    vendi: float | None = Field(
+        description="Vendi score of the synthetic images, mean over classes: their effective number "
+        "(Friedman 2023)."
+    )
+    vendi_real: float | None = Field(description="The same of the evaluation images.")
+    distance: float | None = Field(
+        description="Mean pairwise cosine distance of synthetic images within a class, mean over classes."
+    )
+    distance_real: float | None = Field(description="The same of the evaluation images.")
+
+
+class SetScore(_Facts):
+    """The set metrics over all classes and by group."""
+
+    features: str = Field(description="The feature space: a model's name.")
+    dimensions: int = Field(description="Its dimensions.")
+    overall: SetMetrics = Field(description="All classes together.")
+    many: SetMetrics | None = Field(description="The many classes.")
+    medium: SetMetrics | None = Field(description="The medium classes.")
+    few: SetMetrics | None = Field(description="The few classes.")
+    notes: list[str] = Field(description="What could not be measured, and how many images it needs.")
+
+
+class Score(_Facts):
+    """A score: what was trained on what, and how well it did."""
+
+    format_version: int = Field(SCORE_FORMAT, ge=1, description="Format of this file.")
+    trained_on: Literal["real and synthetic", "real"] = Field(description="The training images.")
+    protocol: ProtocolFacts = Field(description="How it was trained and tested.")
+    release: ReleaseFacts | None = Field(description="The release; null for real images alone.")
+    data: DataFacts = Field(description="The real images.")
+    steps: int = Field(description="Optimiser steps of each run.")
+    accuracy: Accuracies = Field(description="Top-1 accuracy, between 0 and 1.")
+    best: Accuracies = Field(
+        description="The same at each run's best epoch on the evaluation images: an upper bound, chosen with "
+        "the test part in sight."
+    )
+    loss: Mean = Field(description="Cross-entropy on the evaluation images.")
+    classes: list[ClassScore] = Field(description="Every class.")
+    seeds: list[SeedScore] = Field(description="Every training run.")
+    set_metrics: SetScore | None = Field(
+        description="How near the release is to the evaluation images; null for real images alone."
+    )
+    environment: dict[str, str] = Field(
+        description="Device, library versions, threads, and the git commit of the folder it ran in."
+    )
+    seconds: float = Field(description="Time of all runs.")
+
+    @property
+    def name(self) -> str:
+        """What a table calls it: the release's name, or `real only`."""
+        return "real only" if self.release is None else self.release.name
+
+    def compares_with(self, other: Score) -> bool:
+        """Whether both were trained and tested the same way on the same real images."""
+        mine, theirs = (
+            (s.protocol.digest, s.data.training_digest, s.data.evaluation_digest) for s in (self, other)
+        )
+        return mine == theirs
+
+
+def write_score(score: Score, path: Path) -> None:
+    """Write a score file, whole or not at all; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, score.model_dump_json(indent=2).encode() + b"\n")
+
+
+def read_score(path: Path) -> Score:
+    """The score in a file. Raises ScoreError if there is none, or it is not one."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ScoreError(f"{path}: is too large to be a score")
+        return Score.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ScoreError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ScoreError(f"{path}: is not a score: {where}: {first['msg']}".replace(": : ", ": ")) from None
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a score file, every key described."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Score.model_json_schema(),
+        "title": f"synthkit score, format {SCORE_FORMAT}",
+    }

@@ -1,0 +1,120 @@
+"""The command that puts scores side by side."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from synthkit.cli.shared import app, printable, user_errors
+
+if TYPE_CHECKING:
+    from synthkit_eval.comparison import Section
+
+Format = Literal["terminal", "markdown", "csv"]
+_BY_SUFFIX: dict[str, Format] = {".md": "markdown", ".csv": "csv", ".txt": "terminal"}
+
+
+@app.command(
+    epilog="Examples: `synthkit compare scores` · `synthkit compare digits-lt-ecd digits-lt-mixup` · "
+    "`synthkit compare scores --out docs/results.md --plots docs/images`"
+)
+def compare(
+    scores: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SCORE...",
+            help="A score file, a folder of them, or the name of a release whose scores are in scores/.",
+            show_default=False,
+        ),
+    ],
+    form: Annotated[
+        Format | None,
+        typer.Option("--format", help="Default: terminal, or what --out ends in.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the table there: .md, .csv or .txt.", show_default=False),
+    ] = None,
+    plots: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Draw groups, fid, guidance and shots there, as PNG and SVG.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Compare scores: accuracies, differences to real images only and to random-image, FID.
+
+    Real-only scores that lie beside the given ones join them. Scores of other protocols or images are
+    shown apart, and published numbers of the same protocol beside.
+    """
+    with user_errors():
+        from synthkit_eval.compare import find_scores
+        from synthkit_eval.comparison import compare as compared
+        from synthkit_eval.published import load_tables
+
+        form = form or _form_of(out)
+        found = find_scores(scores)
+        tables = load_tables()
+        sections = compared(found.files, tables)
+        if out is None:
+            _print(sections, form)
+        else:
+            _write(sections, form, out)
+            print(printable(f"{out}: {len(found.files)} score(s) in {len(sections)} section(s)"))
+        if plots is not None:
+            from synthkit_eval.plots import draw_plots
+
+            drawn = draw_plots(sections, tables, plots)
+            _tell([f"{plots}: drew {', '.join(drawn.names)} (PNG and SVG)"] if drawn.names else [])
+            _tell(drawn.left_out)
+        _tell(found.skipped)
+
+
+def _form_of(out: Path | None) -> Format:
+    from synthkit.errors import ScoreError
+
+    if out is None:
+        return "terminal"
+    if out.suffix.lower() not in _BY_SUFFIX:
+        raise ScoreError(f"{out}: end its name in {', '.join(_BY_SUFFIX)}, or give --format")
+    return _BY_SUFFIX[out.suffix.lower()]
+
+
+def _print(sections: list[Section], form: Format) -> None:
+    if form == "terminal" and sys.stdout.isatty():
+        from rich.console import Console
+
+        from synthkit_eval.rendering import as_rich
+        from synthkit_eval.table import pages
+
+        console = Console(highlight=False)
+        console.print(as_rich(pages(sections), console.width))
+    else:
+        print(printable(_text(sections, form)), end="")
+
+
+def _write(sections: list[Section], form: Format, out: Path) -> None:
+    from synthkit.shards import write_atomically
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(out, _text(sections, form).encode())
+
+
+def _text(sections: list[Section], form: Format) -> str:
+    from synthkit_eval.rendering import as_markdown, as_text
+    from synthkit_eval.table import as_csv, pages
+
+    if form == "csv":
+        return as_csv(sections)
+    return as_markdown(pages(sections)) if form == "markdown" else as_text(pages(sections))
+
+
+def _tell(lines: list[str]) -> None:
+    # The table may be on its way to another program.
+    for line in lines:
+        print(printable(line), file=sys.stderr)

@@ -1,0 +1,137 @@
+"""Commands that score releases: eval."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from synthkit.cli.shared import (
+    DeviceOption,
+    ReleaseArgument,
+    ReportOption,
+    app,
+    printable,
+    user_errors,
+    write_report,
+)
+
+if TYPE_CHECKING:
+    from synthkit_eval.protocol import Protocol
+    from synthkit_eval.score import Score
+
+SCORES = Path("scores")
+
+
+@app.command(
+    name="eval", epilog="Example: `synthkit eval releases/digits-lt-augcond --protocol digits-lt --seeds 5`"
+)
+def evaluate(
+    reference: ReleaseArgument,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            help="How to train and test: a name (eval/protocols) or a file. Default: by the release's name.",
+            show_default=False,
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Training runs, with seeds from 0.")] = 3,
+    real_only: Annotated[
+        bool, typer.Option("--real-only", help="Score its real images alone, with as many steps.")
+    ] = False,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            help="Feature space of FID and the like: builtin:…, inception, timm:NAME, clip:REPOSITORY, none. "
+            "Default: the protocol's.",
+            show_default=False,
+        ),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="Change the protocol (network=resnet18), or say where the real images are (source.root=…). "
+            "Repeatable.",
+        ),
+    ] = None,
+    device: DeviceOption = "auto",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The score file. Default: scores/PROTOCOL/NAME.json.", show_default=False
+        ),
+    ] = None,
+    report: ReportOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Begin even what takes days on a CPU.")] = False,
+) -> None:
+    """Train classifiers on a release and its real images, and say how good they are."""
+    with user_errors():
+        from synthkit.environment import choose_device
+        from synthkit.make import work_root
+        from synthkit_eval.distributed import join
+        from synthkit_eval.evaluate import Options, evaluate, evaluate_real_only
+        from synthkit_eval.protocol import load_protocol, usual_protocol
+        from synthkit_eval.score import write_score
+        from synthkit_eval.training_data import open_release
+
+        places = [change for change in changes or () if change.startswith("source.")]
+        settings = [change for change in changes or () if change not in places]
+        with join(choose_device(device)) as (world, own_device):
+            release = open_release(reference, places)
+            manifest = release.manifest
+            name = protocol or usual_protocol(manifest.name, manifest.source.shots)
+            chosen = load_protocol(name, [*settings, *([f"features={features}"] if features else [])])
+            options = Options(seeds, own_device, work_root(None), yes, tuple(settings))
+            score = (evaluate_real_only if real_only else evaluate)(release, chosen, options, world)
+        if score is None:
+            return
+        target = out or _target(score, chosen)
+        write_score(score, target)
+        if report is not None:
+            write_report(_metrics(score), report)
+        _tell(score, target)
+
+
+def _target(score: Score, protocol: Protocol) -> Path:
+    """scores/PROTOCOL/NAME.json; a protocol that was changed has a folder of its own."""
+    folder = protocol.name if not score.protocol.changed else f"{protocol.name}-{protocol.digest[:8]}"
+    if score.release is None:
+        return SCORES / folder / f"real-only-{score.data.training_digest[:8]}-{score.steps}.json"
+    return SCORES / folder / f"{score.release.name}.json"
+
+
+def _metrics(score: Score) -> dict[str, object]:
+    """The numbers that `dvc metrics` shows."""
+    accuracy = {part: value for part, value in score.accuracy.model_dump().items() if value is not None}
+    found: dict[str, object] = {"accuracy": accuracy, "loss": score.loss.model_dump()}
+    if score.set_metrics is not None:
+        measured = score.set_metrics.overall.model_dump(exclude={"real", "synthetic"}, exclude_none=True)
+        found["set_metrics"] = measured
+    return found
+
+
+def _tell(score: Score, target: Path) -> None:
+    protocol = score.protocol
+    print(
+        printable(
+            f"{score.name}, trained on {score.trained_on} images by {protocol.name} "
+            f"({protocol.settings['network']}, {protocol.settings['epochs']} epochs, "
+            f"{len(score.seeds)} seeds), tested on {score.data.evaluation_images:,} images"
+        )
+    )
+    print("           accuracy   ± seeds   ± images")
+    for part, value in score.accuracy:
+        if value is not None:
+            seeds = "–" if value.ci95 is None else f"{value.ci95:.1%}"
+            print(f"  {part:<8} {value.mean:8.1%}  {seeds:>8}  {value.images_ci95:9.1%}")
+    if score.set_metrics is not None:
+        sets = score.set_metrics.overall
+        numbers = [("FID", sets.fid), ("KID", sets.kid), ("coverage", sets.coverage), ("Vendi", sets.vendi)]
+        told = ", ".join(f"{name} {value:.4g}" for name, value in numbers if value is not None)
+        print(printable(f"  {told} ({score.set_metrics.features})"))
+        for note in score.set_metrics.notes:
+            print(printable(f"  note: {note}"))
+    print(printable(f"Score: {target}"))
