@@ -205,7 +205,9 @@ def test_a_copy_of_a_training_image_cannot_score(cli: Cli) -> None:
     test = flags(f"evaluation.root={cli.folder / 'test'}", *QUICK)
     shutil.copy(cli.folder / "test/cat/c.png", cli.folder / "test/cat/a.png")
     # One name in two folders is not one image.
-    evaluate(cli, release, *here, *test, "--seeds", "1")
+    score = evaluate(cli, release, *here, *test, "--seeds", "1")
+    assert f"evaluation.root={(cli.folder / 'test').name}" in score["protocol"]["changed"]
+    assert str(cli.folder) not in (cli.folder / "score.json").read_text()
     shutil.rmtree(cli.folder / "scores", ignore_errors=True)
     shutil.copy(cli.folder / "train/dog/b.png", cli.folder / "test/dog/new.png")
     assert "leak: evaluation image dog/new.png has the content of dog/b.png" in refused(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -201,9 +202,9 @@ def test_only_what_changed_is_made_again_and_what_was_stopped_goes_on(project: P
         place.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (40, 40), (40 * number, 99, 9)).save(place)
     project.edit("recipes/other.yaml", "", OTHER)
-    listed = "  other:\n    recipe: recipes/other.yaml\n    version: 0.1.0\n"
+    listed = "  other:\n    recipe: recipes/other.yaml\n    version: 0.1.0\n    protocol: none\n"
     project.edit("params.yaml", "releases:\n", f"releases:\n{listed}")
-    command = ["dvc", "repro"]
+    command = ["dvc", "repro", "verify"]
 
     # Stopped like by Ctrl-C, in the middle of a build; then to the end.
     stopped = subprocess.Popen(command, cwd=project.folder, env=project.environment, start_new_session=True)
@@ -249,3 +250,36 @@ def test_only_what_changed_is_made_again_and_what_was_stopped_goes_on(project: P
     told = project(*command)
     assert "0 of them made now" in told
     assert "Stage 'build@other' didn't change, skipping" in told
+
+
+@pytest.mark.slow
+def test_a_release_is_scored_and_compared(project: Project) -> None:
+    shipped = Path(__file__).parents[1] / "eval" / "protocols" / "digits-lt.yaml"
+    quick = {"network: resnet10t": "network: test_resnet", "epochs: 10": "epochs: 1"}
+    text = re.sub("network_args:.*", "", shipped.read_text())
+    for old, new in quick.items():
+        assert old in text
+        text = text.replace(old, new)
+    project.edit("quick.yaml", "", text)
+    project.edit("params.yaml", "protocol: digits-lt", "protocol: quick.yaml")
+    project.edit("params.yaml", "seeds: 3", "seeds: 2")
+    project("dvc", "repro")
+    shown = json.loads(project("dvc", "metrics", "show", "--json"))
+    files = shown[""]["data"]
+    accuracy = files["reports/small/accuracy.json"]["data"]["accuracy"]
+    score = json.loads((project.folder / "reports/small/score.json").read_text())
+    assert accuracy["overall"]["mean"] == score["accuracy"]["overall"]["mean"]
+    table = (project.folder / "comparison" / "table.md").read_text()
+    assert "| real only |" in table
+    assert "| small |" in table
+    assert (project.folder / "comparison" / "plots" / "groups.png").read_bytes().startswith(b"\x89PNG")
+    project("dvc", "plots", "show", "--out", "pages")
+    assert "groups" in (project.folder / "pages" / "index.html").read_text()
+    told = project("dvc", "repro")
+    for stage in ("eval@small", "real-only@small", "compare"):
+        assert f"Stage '{stage}' didn't change, skipping" in told
+    # What was measured may lie there when a version is recorded.
+    shutil.rmtree(project.folder / "pages")
+    project.commit("Start")
+    (project.folder / "comparison" / "table.md").write_text("another\n")
+    project("synthkit", "release", "small", "--tag")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,6 +34,16 @@ class World:
             torch.distributed.all_reduce(tensor)
         return tensor
 
+    def agree(self, numbers: list[int]) -> list[int]:
+        """What the first process says."""
+        if self.size == 1:
+            return numbers
+        import torch.distributed
+
+        said = [numbers]
+        torch.distributed.broadcast_object_list(said, src=0)
+        return said[0]
+
     def wait(self) -> None:
         """Until all processes are here."""
         if self.size > 1:
@@ -54,7 +65,9 @@ def join(device: str) -> Iterator[tuple[World, str]]:
     own = f"cuda:{local}" if device == "cuda" else device
     if own.startswith("cuda"):
         torch.cuda.set_device(own)
-    torch.distributed.init_process_group("nccl" if own.startswith("cuda") else "gloo")
+    backend = "nccl" if own.startswith("cuda") else "gloo"
+    # The others wait while the first verifies a release, however large.
+    torch.distributed.init_process_group(backend, timeout=timedelta(days=1))
     try:
         yield World(torch.distributed.get_rank(), size), own
     finally:

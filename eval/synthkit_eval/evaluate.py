@@ -23,6 +23,7 @@ from synthkit.shards import write_atomically
 from synthkit.work import locked
 from synthkit_eval.accuracy import Grouping, accuracies, mean
 from synthkit_eval.networks import check_network
+from synthkit_eval.protocol import without_places
 from synthkit_eval.score import (
     ClassScore,
     DataFacts,
@@ -162,7 +163,8 @@ def _train_all(task: Task, options: Options, folder: Path) -> list[Trained]:
     """A finished run for each seed, those of earlier times among them."""
     from synthkit_eval.estimate import check_patience
 
-    missing = [seed for seed in range(options.seeds) if _finished(folder, seed) is None]
+    known = [seed for seed in range(options.seeds) if _finished(folder, seed) is None]
+    missing = task.world.agree(known)
     if missing and not options.patient:
         check_patience(task, len(missing))
     folder.mkdir(parents=True, exist_ok=True)
@@ -257,7 +259,7 @@ def _summary(
             name=protocol.name,
             version=protocol.version,
             digest=protocol.digest,
-            changed=list(options.changed),
+            changed=[without_places(change) for change in options.changed],
             settings=protocol.settings(),
         ),
         release=_release_facts(release) if task.synthetic else None,

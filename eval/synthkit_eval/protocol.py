@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator, model_validator
 
 from synthkit.errors import ScoreError
-from synthkit.source_config import Section
+from synthkit.source_config import SOURCES, Section
 from synthkit.yaml_file import FileKind, load_model
 from synthkit_eval.features import check_features
 
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _NAME = r"^[a-z0-9][a-z0-9_-]{0,95}$"
-# What says where things are, or what is measured beside: it changes no trained classifier.
+# What is measured beside, and where images lie: it changes no classifier. (Which images a score is of, it
+# states by their digest.)
 _NOT_TRAINING = ("summary", "features")
+_PLACES = frozenset(name for source in SOURCES.values() for name in source.PATHS)
 
 
 class Optimizer(Section):
@@ -165,7 +167,7 @@ class Protocol(Section):
     def digest(self) -> str:
         """SHA-256 of all that decides a trained classifier and its test."""
         data = {key: value for key, value in self.settings().items() if key not in _NOT_TRAINING}
-        data["evaluation"] = {key: _last_part(value) for key, value in self.evaluation.items()}
+        data["evaluation"] = {k: v for k, v in self.evaluation.items() if k not in _PLACES}
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
     def settings(self) -> dict[str, Any]:
@@ -182,6 +184,12 @@ _KIND = FileKind(Protocol, "protocol", ScoreError)
 def _last_part(value: Any) -> Any:
     is_path = isinstance(value, str) and (Path(value).is_absolute() or value.startswith("~"))
     return Path(value).name if is_path else value
+
+
+def without_places(change: str) -> str:
+    """A `--set` as a score may state it: of a path of this machine its last part."""
+    field, equals, value = change.partition("=")
+    return f"{field}{equals}{_last_part(value)}"
 
 
 def shipped(kind: Literal["protocols", "published"]) -> Path:

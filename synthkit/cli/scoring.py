@@ -88,19 +88,24 @@ def evaluate(
             score = (evaluate_real_only if real_only else evaluate)(release, chosen, options, world)
         if score is None:
             return
-        target = out or _target(score, chosen)
+        target = out or _target(score, _folder(load_protocol(name), chosen))
         write_score(score, target)
         if report is not None:
             write_report(_metrics(score), report)
         _tell(score, target)
 
 
-def _target(score: Score, protocol: Protocol) -> Path:
-    """scores/PROTOCOL/NAME.json; a protocol that was changed has a folder of its own."""
-    folder = protocol.name if not score.protocol.changed else f"{protocol.name}-{protocol.digest[:8]}"
+def _folder(protocol: Protocol, chosen: Protocol) -> Path:
+    """scores/PROTOCOL; a protocol that was changed in what it trains or tests has a folder of its own."""
+    same = protocol.digest == chosen.digest
+    return SCORES / (protocol.name if same else f"{chosen.name}-{chosen.digest[:8]}")
+
+
+def _target(score: Score, folder: Path) -> Path:
+    """NAME.json; real images alone are the same for many releases."""
     if score.release is None:
-        return SCORES / folder / f"real-only-{score.data.training_digest[:8]}-{score.steps}.json"
-    return SCORES / folder / f"{score.release.name}.json"
+        return folder / f"real-only-{score.data.training_digest[:8]}-{score.steps}.json"
+    return folder / f"{score.release.name}.json"
 
 
 def _metrics(score: Score) -> dict[str, object]:
