@@ -20,8 +20,8 @@ from scipy import stats
 from synthkit.errors import ScoreError
 from synthkit_eval.compare import find_scores
 from synthkit_eval.comparison import compare
-from synthkit_eval.plot_labels import Point, place_labels
 from synthkit_eval.plot_style import new_figure, styled
+from synthkit_eval.plots import name_points
 from synthkit_eval.published import load_tables, read_table
 from synthkit_eval.rendering import as_rich
 from synthkit_eval.score import Score, write_score
@@ -624,16 +624,16 @@ def test_no_label_lies_over_another(cli: Cli, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(cli.folder)
     rows = compare(find_scores(["scores"]).files, [])[0].rows[1:]
     points = [
-        Point(row.score.set_metrics.overall.fid or 0, 100 * row.score.accuracy.overall.mean, 0.5, row.label)
+        (row.score.set_metrics.overall.fid or 0, 100 * row.score.accuracy.overall.mean, 0.5, row.label)
         for row in rows
         if row.score.set_metrics
     ]
     with styled():
         figure = new_figure(9, 5.4)
         axes = figure.subplots()
-        axes.plot([point.x for point in points], [point.y for point in points], "o")
+        axes.plot([point[0] for point in points], [point[1] for point in points], "o")
         axes.margins(0.16, 0.1)
-        boxes = place_labels(figure, axes, points)
+        boxes = [name.get_window_extent().extents for name in name_points(axes, points)]
         frame = axes.get_window_extent()
     assert len(boxes) == 11
     for place, (left, bottom, right, top) in enumerate(boxes):

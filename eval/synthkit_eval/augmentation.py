@@ -81,7 +81,8 @@ def _cropped(pixels: Tensor, images: Images, uniform: NDArray[np.float64]) -> Te
     if images.crop == "random-resized":
         box = random_resized_box(pixels.shape[2], pixels.shape[1], images.scale, uniform)
         part = pixels[:, box.top : box.top + box.height, box.left : box.left + box.width]
-        return tv.resize(part, edge, antialias=True)
+        crop: Tensor = tv.resize(part, edge, antialias=True)
+        return crop
     whole = _resized(pixels, edge)
     if images.crop == "none":
         return whole
@@ -96,7 +97,8 @@ def evaluation_pixels(pixels: Tensor, images: Images) -> Tensor:
     if images.evaluation_resize is None:
         return _resized(pixels, [images.size, images.size])
     resized = tv.resize(pixels, [images.evaluation_resize], antialias=True)
-    return tv.center_crop(resized, [images.size, images.size])
+    middle: Tensor = tv.center_crop(resized, [images.size, images.size])
+    return middle
 
 
 def _resized(pixels: Tensor, edge: Sequence[int]) -> Tensor:

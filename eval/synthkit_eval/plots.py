@@ -11,7 +11,6 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from synthkit_eval.plot_curves import guidance_figures, shots_figures
-from synthkit_eval.plot_labels import Point, place_labels
 from synthkit_eval.plot_style import BASELINE, GREY, INK, OTHER, REAL, WIDTH, drawable, new_figure, styled
 from synthkit_eval.score import PARTS
 
@@ -21,11 +20,14 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
     from synthkit_eval.comparison import Row, Section
     from synthkit_eval.published import PublishedTable
     from synthkit_eval.score import Accuracy
 
+_NAME_SIZE = 8.5
+_STEPS = 500
 _NEEDS = {
     "groups": "two scores that compare",
     "fid": "two scores that compare, with FIDs in one feature space",
@@ -168,14 +170,28 @@ def _fid(section: Section, rows: Sequence[Row], space: str) -> Figure:
         x, y = float(found.overall.fid or 0) if found else 0.0, 100 * overall.mean
         spread = 100 * (overall.ci95 or 0)
         axes.errorbar(x, y, yerr=spread or None, fmt="o", color=_colour(row), **_BAR)
-        points.append(Point(x, y, spread, label))
+        points.append((x, y, spread, label))
     axes.margins(0.16, 0.1)
     axes.grid()
     axes.set_xlabel(f"FID in the feature space {drawable(space, 60)} (lower is nearer to the real images)")
     axes.set_ylabel("accuracy in %")
     axes.set_title(f"{section.first.protocol.name}: accuracy against FID; 95 % interval over seeds")
-    place_labels(figure, axes, points)
+    name_points(axes, points)
     return figure
+
+
+def name_points(axes: Axes, points: Sequence[tuple[float, float, float, str]]) -> list[Text]:
+    """Write the names of points (x, y, half of an error bar, name) beside them, apart from each other."""
+    import adjustText
+
+    names = [axes.text(x, y, name, fontsize=_NAME_SIZE) for x, y, _, name in points]
+    # Names keep off the bars, too.
+    bars = [(x, y + spread * part / 4) for x, y, spread, _ in points for part in range(-4, 5)]
+    xs, ys = zip(*bars, strict=True)
+    line = {"arrowstyle": "-", "color": GREY, "linewidth": 0.6}
+    # Limited by steps, not by time: the same scores make the same picture.
+    adjustText.adjust_text(names, x=xs, y=ys, ax=axes, expand=(1.1, 1.5), arrowprops=line, iter_lim=_STEPS)
+    return names
 
 
 def _colour(row: Row) -> str:

@@ -158,7 +158,6 @@ def schema(
     with user_errors():
         from synthkit.recipe import json_schema
         from synthkit.records import record_schema
-
         from synthkit_eval.score import json_schema as score_schema
 
         schemas = {"recipe": json_schema, "provenance": record_schema, "score": score_schema}
