@@ -103,8 +103,16 @@ def test_the_digits_come_by_all_eleven_methods_and_differ_in_nothing_else() -> N
     assert len(DIGITS) == 10
 
 
-@pytest.mark.parametrize("kind", ["imagenet_lt", "caltech101", "flowers102", "coco", "voc", "cifar10_lt_ecd"])
-@pytest.mark.parametrize("method", METHODS)
+KINDS = ("imagenet_lt", "caltech101", "flowers102", "coco", "voc", "cifar10_lt_ecd")
+# Each method and each source once; all their pairs take half a minute.
+PAIRS = [
+    pytest.param(kind, method, marks=[] if number % len(KINDS) == place else [pytest.mark.slow])
+    for number, method in enumerate(METHODS)
+    for place, kind in enumerate(KINDS)
+]
+
+
+@pytest.mark.parametrize(("kind", "method"), PAIRS)
 def test_every_method_through_every_source(
     kind: str, method: str, data: dict[str, list[str]], cli: Cli
 ) -> None:
