@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from synthkit.errors import UnreadableImage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from synthkit.real_images import RealImages
     from synthkit.sources.protocol import Source
@@ -34,36 +34,23 @@ class Leak:
         return f"{self.held_out} has the content of {self.pool}; leave one out with source.exclude"
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What a classifier may have learned from: ids, and names by the SHA-256 of their content."""
-
-    ids: frozenset[str]
-    by_content: Mapping[str, str]
-
-    def leak(self, name: str, sha256: str) -> Leak | None:
-        """What is known of an image that is to score, if anything."""
-        if name in self.ids:
-            return Leak(name, name, "id")
-        if sha256 in self.by_content:
-            return Leak(self.by_content[sha256], name, "content")
-        return None
-
-
 def leaks(pool: RealImages, held_out: Source, advance: Callable[[int], None]) -> list[Leak]:
     """Every held-out image that is also in the pool, by id and by content, in the held-out order.
 
     Held-out images are hashed, not decoded; one that cannot be read scores nothing.
     """
-    seen = Seen(frozenset(pool.listing.ids), dict(zip(pool.sha256, pool.listing.ids, strict=True)))
+    ids = set(pool.listing.ids)
+    by_content = dict(zip(pool.sha256, pool.listing.ids, strict=True))
     found: list[Leak] = []
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         for start in range(0, len(held_out.listing), _CHUNK):
             some = range(start, min(start + _CHUNK, len(held_out.listing)))
             for index, sha256 in zip(some, threads.map(lambda i: _hash(held_out, i), some), strict=True):
-                leak = seen.leak(held_out.listing.ids[index], sha256)
-                if leak is not None:
-                    found.append(leak)
+                name = held_out.listing.ids[index]
+                if name in ids:
+                    found.append(Leak(name, name, "id"))
+                elif sha256 in by_content:
+                    found.append(Leak(by_content[sha256], name, "content"))
             advance(len(some))
     return found
 

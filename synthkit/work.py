@@ -102,7 +102,7 @@ def locked(release: Path) -> Iterator[None]:
             stream.seek(0)
             other = stream.read().strip() or "unknown"
             raise BuildError(
-                f"{release}: process {other} is building it already; wait for it to end, then run this again"
+                f"{release}: process {other} is at work on it; wait for it to end, then run this again"
             ) from None
         stream.truncate(0)
         stream.write(str(os.getpid()))

@@ -82,7 +82,9 @@ def test_a_second_build_at_the_same_time_stops_and_names_the_first(cli: Cli, war
     # The same folder, however it is spelt.
     second = cli("build", "recipe.yaml", *SLOW, "--out", "releases")
     assert second.exit_code == 1
-    assert f"error: releases/small: process {process.pid} is building it already" in second.output
+    assert (
+        f"error: releases/small: process {process.pid} is at work on it; wait for it to end" in second.output
+    )
     _, error = process.communicate(timeout=90)
     assert process.returncode == 0, error
     assert cli("verify", "releases/small").exit_code == 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,17 +14,23 @@ import jsonschema
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 
-from synthkit.cli import app
+from synthkit.contents import Contents
+from synthkit.errors import SourceError
 from synthkit.manifest import read_manifest
+from synthkit.real_images import read_all
 from synthkit.source_config import DigitsSourceConfig
 from synthkit.sources import open_source
 from synthkit.sources.protocol import load_image
+from synthkit_eval.distributed import World
+from synthkit_eval.loader import TrainingImages, make_order, training_batches
+from synthkit_eval.protocol import Batches, load_protocol
+from synthkit_eval.synthetic_images import open_synthetic
 from tests.conftest import Cli
 from tests.scoring import QUICK, evaluate, flags, swap_images
 from tests.warm import Warm
-
-assert app
 
 
 @pytest.fixture(scope="module")
@@ -109,12 +117,27 @@ def test_a_killed_scoring_goes_on_and_ends_the_same(small_release: Path, warm: W
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    cli = Cli(tmp_path / "b")
-    resumed = evaluate(cli, small_release, "--seeds", "1", settings=settings)
+    (state,) = tmp_path.glob("b/.synthkit/eval/*/seed-0.safetensors")
+    done = _mark_first_epoch(state)
+    resumed = evaluate(Cli(tmp_path / "b"), small_release, "--seeds", "1", settings=settings)
+    # What was done before the kill was taken as it was.
+    assert 1 <= done < 12
+    assert resumed["seeds"][0]["history"][0].pop("loss") == 123.0
+    del undisturbed["seeds"][0]["history"][0]["loss"]
     for run in (undisturbed["seeds"][0], resumed["seeds"][0]):
         del run["seconds"]
     assert resumed["seeds"][0] == undisturbed["seeds"][0]
     assert not list(tmp_path.glob("b/.synthkit/eval/*/seed-0.safetensors"))
+
+
+def _mark_first_epoch(state: Path) -> int:
+    """Change what a checkpoint says of its first epoch; returns its epochs."""
+    with safe_open(state, framework="pt") as file:
+        history = json.loads(file.metadata()["history"])
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no mapping)
+    history[0]["loss"] = 123.0
+    save_file(tensors, state, {"history": json.dumps(history)})
+    return len(history)
 
 
 def test_more_seeds_train_only_the_new_ones(small_release: Path, cli: Cli) -> None:
@@ -185,7 +208,8 @@ def refused(cli: Cli, release: Path | str, *arguments: str, protocol: str = "dig
 
 def test_a_training_image_cannot_score(small_release: Path, cli: Cli) -> None:
     message = refused(cli, small_release, *flags("evaluation.part=train"))
-    assert "leak: evaluation image digits/" in message
+    assert "leak: 44 of 44 evaluation images may have been learned from: digits/" in message
+    assert "choose other images" in message
 
 
 def test_a_copy_of_a_training_image_cannot_score(cli: Cli) -> None:
@@ -210,9 +234,13 @@ def test_a_copy_of_a_training_image_cannot_score(cli: Cli) -> None:
     assert str(cli.folder) not in (cli.folder / "score.json").read_text()
     shutil.rmtree(cli.folder / "scores", ignore_errors=True)
     shutil.copy(cli.folder / "train/dog/b.png", cli.folder / "test/dog/new.png")
-    assert "leak: evaluation image dog/new.png has the content of dog/b.png" in refused(
-        cli, release, *here, *test
-    )
+    leak = refused(cli, release, *here, *test)
+    assert "leak: 1 of 6 evaluation images may have been learned from" in leak
+    assert "dog/new.png has the content of dog/b.png" in leak
+    assert "--set 'evaluation.exclude=[dog/new.png]'" in leak
+    without = flags("evaluation.exclude=[dog/new.png]")
+    assert evaluate(cli, release, *here, *test, *without, "--seeds", "1")["data"]["evaluation_images"] == 5
+    (cli.folder / "score.json").unlink()
     # Without the data, what to set is told.
     message = refused(cli, release, *flags(f"source.root={cli.folder / 'nowhere'}"), *test)
     assert "source.root: there is no folder" in message
@@ -226,7 +254,15 @@ def test_a_copy_of_a_training_image_cannot_score(cli: Cli) -> None:
     ("arguments", "told"),
     [
         (["--set", "network=resnet81"], "network: timm has no 'resnet81'; did you mean resnet"),
-        (["--set", "network_args={bogus: 1}"], "network: resnet10t:"),
+        (["--set", "network_args={bogus: 1}"], "clear them with --set network_args={}"),
+        (
+            ["--set", "network=vit_tiny_patch16_224", "--set", "network_args={}"],
+            "network: vit_tiny_patch16_224 does not take images of 32 pixels",
+        ),
+        (
+            ["--set", "source.groups.few_below=9", "--set", "source.groups.many_above=9"],
+            "the manifest says that",
+        ),
         (["--set", "evaluation.subset=[zero, one]"], "small: has 10 classes, the evaluation images 2"),
         (
             ["--set", "evaluation.splt=test"],
@@ -270,3 +306,57 @@ def test_a_preview_is_not_scored(cli: Cli) -> None:
     assert cli("build", cli.recipe(), "--limit", "8").exit_code == 0
     message = refused(cli, cli.folder / "releases" / "small-preview")
     assert "is a preview, 8 of 76 images" in message
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_training(small_release: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "synthkit",
+        "eval",
+    ]
+    words = ["--protocol", "digits-lt", "--seeds", "1", "--device", "cpu", "--out", "score.json"]
+    ran = subprocess.run(
+        [*command, str(small_release), *words, *flags(*QUICK)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    score = json.loads((tmp_path / "score.json").read_text())
+    assert score["environment"]["processes"] == "2"
+    assert score["steps"] == 2 * 2  # the incomplete minibatch of an epoch is left out
+    assert score["set_metrics"]["overall"]["synthetic"] == 76
+    assert ran.stdout.count("Score: score.json") == 1
+    refused = subprocess.run(
+        [*command, str(small_release), *words, *flags("batches.size=2")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode != 0
+    assert "error: batches.size: 2 cannot be shared evenly by 2 processes" in refused.stderr
+
+
+def test_a_file_that_is_damaged_in_training_is_told_in_one_line(small_release: Path, tmp_path: Path) -> None:
+    """Also where worker processes read: the error crosses over without its traceback."""
+    copied = Path(shutil.copytree(small_release, tmp_path / "copy"))
+    images = open_synthetic(copied, read_manifest(copied))
+    tar = images.paths[0]
+    content = bytearray(tar.read_bytes())
+    start = int(images.offsets[0])
+    content[start : start + 200] = bytes(200)
+    tar.write_bytes(content)
+    source = open_source(DigitsSourceConfig(kind="digits", max_per_class=8))
+    real = read_all(source, on_error="stop", contents=Contents(), advance=lambda count: None)
+    loaded = TrainingImages(real, images, load_protocol("digits-lt").images, "cpu")
+    order = make_order(Batches(size=32), len(real.listing), 76, 0, 0, World())
+    with pytest.raises(SourceError, match=r"^000000000: cannot be read: .*run synthkit verify --deep$"):
+        list(training_batches(loaded, order, epoch=0, seed=0, world=World(), workers=1))

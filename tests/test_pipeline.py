@@ -261,7 +261,7 @@ def test_a_release_is_scored_and_compared(project: Project) -> None:
         assert old in text
         text = text.replace(old, new)
     project.edit("quick.yaml", "", text)
-    project.edit("params.yaml", "protocol: digits-lt", "protocol: quick.yaml")
+    project.edit("params.yaml", "eval/protocols/digits-lt.yaml", "quick.yaml")
     project.edit("params.yaml", "seeds: 3", "seeds: 2")
     project("dvc", "repro")
     shown = json.loads(project("dvc", "metrics", "show", "--json"))

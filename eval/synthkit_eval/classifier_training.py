@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from synthkit_eval.protocol import Optimizer, Protocol
 
 # Evaluation images that fit are decoded once for all epochs.
-_KEPT_BYTES = 1 << 29
+_KEPT_BYTES = 1 << 30
 _EVALUATION_BATCH = 256
 
 
@@ -84,6 +84,7 @@ class Trained:
 
     seed: int
     history: list[dict[str, Any]]
+    git: str = ""
 
     @property
     def seconds(self) -> float:
@@ -122,6 +123,8 @@ def train(task: Task, seed: int, state: Path, advance: Callable[[float], None]) 
     """
     run = _Run(task, seed)
     history = checkpoint.restore(state, run.network, run.optimizer)
+    if task.world.agree([len(history)]) != [len(history)]:
+        raise ScoreError(f"{state}: is not the same for all processes: they need one shared folder")
     advance(len(history) * task.images)
     for epoch in range(len(history), task.protocol.epochs):
         history.append(run.epoch(epoch, advance))
@@ -150,21 +153,23 @@ class _Run:
 
     def epoch(self, epoch: int, advance: Callable[[float], None]) -> dict[str, Any]:
         """Train for an epoch and test."""
-        started = time.monotonic()
+        started, task = time.monotonic(), self._task
         # What a network draws itself (dropout) is another in each epoch and process, wherever a run began.
-        own = np.random.SeedSequence([self._seed, epoch, self._task.world.rank])
+        own = np.random.SeedSequence([self._seed, epoch, task.world.rank])
         torch.manual_seed(int(own.generate_state(1)[0]))
-        rate = learning_rate(self._task.protocol.optimizer, epoch, self._task.protocol.epochs)
+        rate = learning_rate(task.protocol.optimizer, epoch, task.protocol.epochs)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         training_loss = self._train(epoch, advance)
+        # Each process has seen its own images: those of the first decide the running statistics.
+        task.world.copy(self.network.buffers())
         loss, classes = self._test()
         if not math.isfinite(training_loss + loss):
             raise ScoreError(
                 f"seed {self._seed}: training diverged in epoch {epoch + 1}: its loss is {training_loss}; "
                 "lower it with --set optimizer.learning_rate="
             )
-        parts = self._task.grouping.parts(classes)
+        parts = task.grouping.parts(classes)
         return {
             "epoch": epoch + 1,
             "learning_rate": rate,
@@ -200,23 +205,24 @@ class _Run:
         task = self._task
         self.network.eval()
         confusion = torch.zeros(task.classes**2, dtype=torch.int64, device=task.device)
-        loss = torch.zeros(1, dtype=torch.float64, device=task.device)
+        loss = torch.zeros(1, dtype=torch.float64)
         with torch.no_grad():
             for loaded in self._evaluation():
                 labels = loaded.labels.to(task.device)
                 logits = self.network(self._inputs(loaded)).float()
-                loss += F.cross_entropy(logits.double(), labels, reduction="sum")
+                loss += F.cross_entropy(logits.cpu().double(), loaded.labels, reduction="sum")
                 cells = labels * task.classes + logits.argmax(1)
                 confusion += torch.bincount(cells, minlength=task.classes**2)
         matrix = task.world.sum(confusion).view(task.classes, -1).cpu().numpy()
-        return float(task.world.sum(loss)) / len(task.evaluation.listing), per_class(matrix)
+        total = loss if task.world.size == 1 else task.world.sum(loss.to(task.device))
+        return float(total) / len(task.evaluation.listing), per_class(matrix)
 
     def _evaluation(self) -> Iterator[Loaded]:
         task = self._task
         if self._kept is None:
             images = EvaluationImages(task.evaluation, task.protocol.images, task.device)
             batches = evaluation_batches(images, _EVALUATION_BATCH, task.world, task.workers)
-            size = len(images) * 3 * task.protocol.images.size**2
+            size = len(images) * 3 * task.protocol.images.size**2 * (4 if task.device == "cpu" else 1)
             if size > _KEPT_BYTES:
                 yield from batches
                 return
@@ -235,12 +241,18 @@ def step(
     """One minibatch forth and back; returns its loss."""
     device = torch.device(task.device).type
     mixed = task.protocol.mixed_precision and device == "cuda"
-    with torch.autocast(device, dtype=torch.bfloat16, enabled=mixed):
-        logits = network(inputs)
-    value = loss(logits.float(), labels)
-    optimizer.zero_grad(set_to_none=True)
-    value.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
+    try:
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=mixed):
+            logits = network(inputs)
+        value = loss(logits.float(), labels)
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    except torch.OutOfMemoryError:
+        raise ScoreError(
+            f"{task.device}: is too small for minibatches of {task.protocol.batches.size} with this network; "
+            "share them among several GPUs (torchrun), or --set batches.size="
+        ) from None
     return value.detach()
 
 

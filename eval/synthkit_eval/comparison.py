@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import warnings
 from collections import Counter
 from dataclasses import dataclass
@@ -245,6 +246,13 @@ def _notes(named: Sequence[_Named]) -> Iterator[str]:
         )
     if releases and not any(_standing(item) == 1 for item in releases):
         yield f"No {BASELINE} score is among these: nothing to subtract."
+    machines = {
+        (item.score.environment.get("device", "?"), item.score.environment.get("processes", "?"))
+        for item in named
+    }
+    if len(machines) > 1:
+        told = "; ".join(f"{device}, {processes} process(es)" for device, processes in sorted(machines))
+        yield f"Not all were trained on one kind of machine ({told}): small differences may come of that."
     unlike: dict[tuple[str, str], list[_Named]] = {}
     for item in releases:
         baseline = _random_of(item, named)
@@ -256,7 +264,7 @@ def _notes(named: Sequence[_Named]) -> Iterator[str]:
 
 
 def _real_only_command(score: Score) -> str:
-    changes = "".join(f" --set {change}" for change in score.protocol.changed)
+    changes = "".join(f" --set {shlex.quote(change)}" for change in score.protocol.changed)
     name = f"releases/{score.release.name}" if score.release else "RELEASE"
     return f"synthkit eval {name} --protocol {score.protocol.name}{changes} --real-only"
 

@@ -8,18 +8,24 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from synthkit.errors import ScoreError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """One process among `size` that train together; the first of them writes and tells."""
+    """One process among `size` that train together, `local` of them on this machine.
+
+    The first of them writes and tells.
+    """
 
     rank: int = 0
     size: int = 1
+    local: int = 1
 
     @property
     def first(self) -> bool:
@@ -44,6 +50,14 @@ class World:
         torch.distributed.broadcast_object_list(said, src=0)
         return said[0]
 
+    def copy(self, tensors: Iterable[Tensor]) -> None:
+        """Give all processes the first one's tensors."""
+        if self.size > 1:
+            import torch.distributed
+
+            for tensor in tensors:
+                torch.distributed.broadcast(tensor, src=0)
+
     def wait(self) -> None:
         """Until all processes are here."""
         if self.size > 1:
@@ -54,21 +68,27 @@ class World:
 
 @contextmanager
 def join(device: str) -> Iterator[tuple[World, str]]:
-    """The processes that torchrun started, or this one alone; and this one's device."""
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1:
+    """The processes that torchrun started, or this one alone; and this one's device.
+
+    Raises ScoreError for a device that they cannot share.
+    """
+    import torch.distributed
+
+    if not torch.distributed.is_torchelastic_launched():
         yield World(), device
         return
-    import torch
-
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    own = f"cuda:{local}" if device == "cuda" else device
-    if own.startswith("cuda"):
+    if device.startswith("cuda:"):
+        raise ScoreError(
+            f"--device {device}: torchrun gives each process a GPU of its own; use --device cuda"
+        )
+    own = f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" else device
+    if device == "cuda":
         torch.cuda.set_device(own)
-    backend = "nccl" if own.startswith("cuda") else "gloo"
+    backend = "nccl" if device == "cuda" else "gloo"
     # The others wait while the first verifies a release, however large.
     torch.distributed.init_process_group(backend, timeout=timedelta(days=1))
     try:
-        yield World(torch.distributed.get_rank(), size), own
+        local = int(os.environ["LOCAL_WORLD_SIZE"])
+        yield World(torch.distributed.get_rank(), torch.distributed.get_world_size(), local), own
     finally:
         torch.distributed.destroy_process_group()

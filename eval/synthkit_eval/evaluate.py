@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import math
-import os
-import shutil
-import subprocess
-import time
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synthkit import environment
 from synthkit.errors import ScoreError
 from synthkit.progress import progress
 from synthkit.shards import write_atomically
 from synthkit.work import locked
 from synthkit_eval.accuracy import Grouping, accuracies, mean
+from synthkit_eval.machine import code_digest, commit, cpus, describe
 from synthkit_eval.networks import check_network
 from synthkit_eval.protocol import without_places
 from synthkit_eval.score import (
@@ -47,8 +42,17 @@ if TYPE_CHECKING:
     from synthkit_eval.synthetic_images import SyntheticImages
     from synthkit_eval.training_data import RealData, ScoredRelease
 
-# Libraries that take part in training, beside those of a build.
-_LIBRARIES = ("timm", "torchmetrics")
+# The modules that decide what a run comes to.
+_TRAINING = (
+    "accuracy",
+    "augmentation",
+    "checkpoint",
+    "classifier_training",
+    "loader",
+    "losses",
+    "networks",
+    "synthetic_images",
+)
 # Edge in pixels up to which images need no worker processes.
 _SMALL = 64
 
@@ -93,7 +97,6 @@ def _score(
     world: World,
     synthetic_of: Callable[[Path, Manifest], SyntheticImages | None],
 ) -> Score | None:
-    started = time.monotonic()
     check_network(protocol.network)
     if world.first:
         check_intact(release)
@@ -103,15 +106,15 @@ def _score(
     if synthetic is not None and world.first:
         check_features_here(protocol.features, options.device)
     task = make_task(release, protocol, data, synthetic, options, world)
-    machine = _environment(task)
+    machine = describe(task.device, world.size)
     runs = _train_all(task, options, _folder(release, task, data, machine, options))
     if not world.first:
         return None
     sets = None
     if synthetic is not None:
-        sets = compare_sets(release, data.evaluation, protocol.features, task.device, options.work_root)
-    seconds = time.monotonic() - started
-    return _summary(release, task, data, runs, sets, machine, options, seconds)
+        work = options.work_root / "eval"
+        sets = compare_sets(release, synthetic, data.evaluation, protocol.features, task.device, work)
+    return _summary(release, task, data, runs, sets, machine, options)
 
 
 def make_task(
@@ -128,35 +131,32 @@ def make_task(
 
     classes = release.manifest.classes
     images = np.bincount(data.evaluation.listing.labels, minlength=len(classes))
-    # Small images are decoded faster than a worker hands them over.
-    cpus = (os.cpu_count() or 1) // world.size
     return Task(
         protocol=protocol,
         training=TrainingImages(data.training, synthetic, protocol.images, options.device),
         evaluation=data.evaluation,
         grouping=Grouping.of([item.group for item in classes], images),
-        real=tuple(item.real for item in classes),
+        real=data.counts,
         synthetic=0 if synthetic is None else len(synthetic),
         steps=_steps(protocol, release.manifest.images, world),
         device=options.device,
         world=world,
-        workers=0 if protocol.images.size <= _SMALL else cpus,
+        # Small images are decoded faster than a worker hands them over.
+        workers=0 if protocol.images.size <= _SMALL else max(1, cpus() // world.local),
     )
 
 
 def _steps(protocol: Protocol, synthetic: int, world: World) -> int:
     """Minibatches of an epoch: as many as one pass over the release has, with it or without."""
+    size, half = protocol.batches.size, protocol.batches.size // 2
+    if world.size > 1 and (half % world.size or synthetic < half):
+        raise ScoreError(
+            f"batches.size: {size} cannot be shared evenly by {world.size} processes, half real and half "
+            "synthetic; use another number of processes, or --set batches.size="
+        )
     if protocol.batches.iterations is not None:
         return protocol.batches.iterations
-    half = protocol.batches.size // 2
-    if world.size == 1:
-        return math.ceil(synthetic / half)
-    if synthetic < half:
-        raise ScoreError(
-            f"batches.size: {protocol.batches.size} is more than {world.size} processes can share of "
-            f"{synthetic} synthetic images; use fewer processes, or --set batches.size="
-        )
-    return synthetic // half
+    return math.ceil(synthetic / half) if world.size == 1 else synthetic // half
 
 
 def _train_all(task: Task, options: Options, folder: Path) -> list[Trained]:
@@ -186,7 +186,8 @@ def _train_one(task: Task, folder: Path, seed: int, what: str) -> None:
     ):
         trained = train(task, seed, state, advance)
     if task.world.first:
-        write_atomically(folder / f"seed-{seed}.json", json.dumps(asdict(trained)).encode())
+        content = asdict(trained) | {"git": commit()}
+        write_atomically(folder / f"seed-{seed}.json", json.dumps(content).encode())
         state.unlink(missing_ok=True)
     task.world.wait()
 
@@ -215,30 +216,12 @@ def _folder(
         "synthetic": [shard.sha256 for shard in release.manifest.shards] if task.synthetic else [],
         "steps": task.steps,
         "real": [data.training.digest, data.evaluation.digest],
-        "groups": dict(task.grouping.members),
-        "machine": {key: value for key, value in machine.items() if key != "git"},
+        "classes": [list(task.real), dict(task.grouping.members)],
+        "machine": machine,
+        "code": code_digest(*_TRAINING),
     }
     key = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
     return options.work_root / "eval" / f"{task.protocol.name}-{name}-{key[:12]}"
-
-
-def _environment(task: Task) -> dict[str, str]:
-    import torch
-
-    found = environment.describe(task.device)
-    found |= {name: importlib.metadata.version(name) for name in _LIBRARIES}
-    found |= {"threads": str(torch.get_num_threads()), "processes": str(task.world.size)}
-    return found | {"git": _commit()}
-
-
-def _commit() -> str:
-    """The commit of the folder this runs in, `-dirty` if anything tracked was changed; none outside git."""
-    git = shutil.which("git")
-    if git is None:
-        return "none"
-    command = [git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    return done.stdout.strip() or "none"
 
 
 def _summary(
@@ -249,7 +232,6 @@ def _summary(
     sets: SetScore | None,
     machine: dict[str, str],
     options: Options,
-    seconds: float,
 ) -> Score:
     protocol, report = task.protocol, task.protocol.report
     counted = [run.per_class(report) for run in runs]
@@ -287,8 +269,8 @@ def _summary(
         ],
         seeds=[run.score(report) for run in runs],
         set_metrics=sets,
-        environment=machine,
-        seconds=round(seconds, 2),
+        environment=machine | {"git": ", ".join(sorted({run.git for run in runs}))},
+        seconds=round(sum(run.seconds for run in runs), 2),
     )
 
 

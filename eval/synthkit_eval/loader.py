@@ -5,6 +5,7 @@ Source: Chen et al. 2025, section 4.1 (half real, half synthetic) and 4.2 (a coi
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -12,14 +13,14 @@ import numpy as np
 import torch  # noqa: TID253 (nothing imports this module but training)
 from torch.utils.data import DataLoader  # noqa: TID253
 
-from synthkit.errors import ReleaseError, UnreadableImage
+from synthkit.errors import ReleaseError, SourceError, SynthkitError, UnreadableImage
 from synthkit.records import key_of
 from synthkit.sources.decoding import decode
 from synthkit.training import HalfAndHalf
 from synthkit_eval.augmentation import COLUMNS, Colours, evaluation_pixels, training_pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
     from PIL import Image
@@ -90,6 +91,12 @@ class Loaded(NamedTuple):
     uniform: NDArray[np.float64]
 
 
+class Failed(NamedTuple):
+    """What a worker could not read, and why: as an error it would arrive with a traceback for a message."""
+
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class _Parts:
     """A process's part of each minibatch of an epoch."""
@@ -127,8 +134,14 @@ class TrainingImages:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitems__(self, batch: Batch) -> Loaded:
+    def __getitems__(self, batch: Batch) -> Loaded | Failed:
         """What a DataLoader's worker does for a minibatch."""
+        try:
+            return self._load(batch)
+        except (SynthkitError, OSError) as error:
+            return Failed(str(error))
+
+    def _load(self, batch: Batch) -> Loaded:
         edge = self._images.size
         pixels = torch.empty((len(batch.indices), 3, edge, edge), dtype=torch.uint8)
         for place, index in enumerate(batch.indices):
@@ -158,8 +171,14 @@ class EvaluationImages:
     def __len__(self) -> int:
         return len(self._real.listing)
 
-    def __getitems__(self, indices: list[int]) -> Loaded:
+    def __getitems__(self, indices: list[int]) -> Loaded | Failed:
         """What a DataLoader's worker does for a minibatch."""
+        try:
+            return self._load(indices)
+        except (SynthkitError, OSError) as error:
+            return Failed(str(error))
+
+    def _load(self, indices: list[int]) -> Loaded:
         pixels = [evaluation_pixels(_as_tensor(self._real.load(index)), self._images) for index in indices]
         labels = self._real.listing.labels[indices].astype(np.int64)
         stacked = torch.stack(pixels)
@@ -169,31 +188,41 @@ class EvaluationImages:
 
 def training_batches(
     images: TrainingImages, order: Order, *, epoch: int, seed: int, world: World, workers: int
-) -> Iterable[Loaded]:
+) -> Iterator[Loaded]:
     """The minibatches of an epoch, in order, whatever the number of worker processes."""
     return _load(images, _Parts(order, epoch, seed, world), workers)
 
 
-def evaluation_batches(images: EvaluationImages, size: int, world: World, workers: int) -> Iterable[Loaded]:
+def evaluation_batches(images: EvaluationImages, size: int, world: World, workers: int) -> Iterator[Loaded]:
     """A process's part of the evaluation images, in minibatches."""
     mine = range(world.rank, len(images), world.size)
     return _load(images, [mine[start : start + size] for start in range(0, len(mine), size)], workers)
 
 
-def _load(images: object, batches: object, workers: int) -> Iterable[Loaded]:
-    return DataLoader(
+def _load(images: object, batches: object, workers: int) -> Iterator[Loaded]:
+    loader: DataLoader[Loaded | Failed] = DataLoader(
         images,  # type: ignore[arg-type]
         batch_sampler=batches,  # type: ignore[arg-type]
         num_workers=workers,
         collate_fn=_as_it_is,  # type: ignore[arg-type]
-        prefetch_factor=4 if workers else None,
+        prefetch_factor=2 if workers else None,
+        worker_init_fn=_leave_interrupts_alone,
         pin_memory=torch.cuda.is_available(),
         # The loader draws a seed of its own, which must not move the network's random numbers.
         generator=torch.Generator(),
     )
+    for loaded in loader:
+        if isinstance(loaded, Failed):
+            raise SourceError(loaded.reason)
+        yield loaded
 
 
-def _as_it_is(loaded: Loaded) -> Loaded:
+def _leave_interrupts_alone(worker: int) -> None:
+    """Ctrl-C reaches all processes; one of them tells of it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _as_it_is(loaded: Loaded | Failed) -> Loaded | Failed:
     return loaded
 
 

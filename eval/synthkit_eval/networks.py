@@ -49,10 +49,29 @@ def make_network(protocol: Protocol, classes: int) -> nn.Module:
         _shrink_stem(network, protocol.network)
     if isinstance(protocol.pretrained, str):
         _load_weights(network, protocol.pretrained)
+    _try(network, protocol, classes)
     if protocol.trained == "last-layer":
         network.requires_grad_(False)
         last_layer(network).requires_grad_(True)
     return network  # type: ignore[no-any-return]
+
+
+def _try(network: Any, protocol: Protocol, classes: int) -> None:
+    """Two images through it: not every network of timm takes images of every size."""
+    import torch
+
+    edge = protocol.images.size
+    try:
+        with torch.no_grad():
+            shape = tuple(network.eval()(torch.zeros(2, 3, edge, edge)).shape)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ScoreError(
+            f"network: {protocol.network} does not take images of {edge} pixels: {reason}; "
+            "set images.size, or network_args as it needs them (img_size)"
+        ) from error
+    if shape != (2, classes):
+        raise ScoreError(f"network: {protocol.network} gives {shape} for 2 images of {classes} classes")
 
 
 def last_layer(network: nn.Module) -> nn.Module:

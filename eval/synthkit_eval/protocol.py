@@ -8,12 +8,14 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator, model_validator
 
 from synthkit.errors import ScoreError
+from synthkit.hashing import sha256_of
 from synthkit.source_config import SOURCES, Section
 from synthkit.yaml_file import FileKind, load_model
 from synthkit_eval.features import check_features
@@ -25,6 +27,7 @@ _NAME = r"^[a-z0-9][a-z0-9_-]{0,95}$"
 # What is measured beside, and where images lie: it changes no classifier. (Which images a score is of, it
 # states by their digest.)
 _NOT_TRAINING = ("summary", "features")
+_FOLDERS = re.compile(r"(?<![\w.-])(~\w*)?/(?:[^\s,}\]\"'/]+/)*(?=[^/])")
 _PLACES = frozenset(name for source in SOURCES.values() for name in source.PATHS)
 
 
@@ -167,6 +170,8 @@ class Protocol(Section):
     def digest(self) -> str:
         """SHA-256 of all that decides a trained classifier and its test."""
         data = {key: value for key, value in self.settings().items() if key not in _NOT_TRAINING}
+        if isinstance(self.pretrained, str) and Path(self.pretrained).is_file():
+            data["pretrained"] = sha256_of(Path(self.pretrained))
         data["evaluation"] = {k: v for k, v in self.evaluation.items() if k not in _PLACES}
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
@@ -187,9 +192,9 @@ def _last_part(value: Any) -> Any:
 
 
 def without_places(change: str) -> str:
-    """A `--set` as a score may state it: of a path of this machine its last part."""
+    """A `--set` as a score may state it: of paths of this machine their last parts."""
     field, equals, value = change.partition("=")
-    return f"{field}{equals}{_last_part(value)}"
+    return f"{field}{equals}{_FOLDERS.sub('', str(_last_part(value)))}"
 
 
 def shipped(kind: Literal["protocols", "published"]) -> Path:

@@ -39,8 +39,8 @@ class Accuracy(Mean):
     """A top-1 accuracy between 0 and 1: a mean over seeds, and how far the choice of images matters."""
 
     images_ci95: float = Field(
-        description="Half of the 95 % interval for another draw of as many evaluation images (binomial, "
-        "class by class). Seeds do not show it; it is the same images that score every release."
+        description="Half of the 95 % interval for another draw of as many evaluation images (binomial). "
+        "Seeds do not show it; it is the same images that score every release."
     )
 
 
@@ -89,7 +89,6 @@ class DataFacts(_Facts):
         description="Digest over ids, labels and contents of the evaluation images."
     )
     evaluation_images: int = Field(description="Evaluation images.")
-    leaks: int = Field(0, description="Evaluation images found among training images or sources: always 0.")
 
 
 class ClassScore(_Facts):
@@ -200,7 +199,13 @@ class Score(_Facts):
     def compares_with(self, other: Score) -> bool:
         """Whether both were trained and tested the same way on the same real images."""
         mine, theirs = (
-            (s.protocol.digest, s.data.training_digest, s.data.evaluation_digest) for s in (self, other)
+            (
+                score.protocol.digest,
+                score.data.training_digest,
+                score.data.evaluation_digest,
+                [item.group for item in score.classes],
+            )
+            for score in (self, other)
         )
         return mine == theirs
 

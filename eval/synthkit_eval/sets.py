@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import hashlib
+import json
+import os
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synthkit.errors import ReleaseError
+from synthkit.errors import ReleaseError, UnreadableImage
 from synthkit.progress import progress
+from synthkit.records import key_of
+from synthkit.shards import write_atomically
+from synthkit.sources.decoding import decode
 from synthkit_eval.features import NONE, open_features
+from synthkit_eval.machine import code_digest, cpus
+from synthkit_eval.score import SetScore
 from synthkit_eval.set_metrics import LabelledFeatures, measure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from PIL import Image
 
     from synthkit.real_images import RealImages
     from synthkit_eval.features import Features
-    from synthkit_eval.score import SetScore
+    from synthkit_eval.synthetic_images import SyntheticImages
     from synthkit_eval.training_data import ScoredRelease
 
 _BATCH = 32
@@ -32,59 +43,83 @@ def check_features_here(spec: str, device: str) -> None:
 
 
 def compare_sets(
-    release: ScoredRelease, evaluation: RealImages, spec: str, device: str, work_root: Path
+    release: ScoredRelease,
+    images: SyntheticImages,
+    evaluation: RealImages,
+    spec: str,
+    device: str,
+    work: Path,
 ) -> SetScore | None:
     """The set metrics of a release against the evaluation images; None for the features `none`.
 
-    Features of the release lie in a file of the work folder, so that memory does not grow with them.
-    Raises ScoreError if the features' weights cannot be had.
+    They are kept in the work folder, and features of the release in a file there, so that memory does not
+    grow with them. Raises ScoreError if the features' weights cannot be had.
     """
     if spec == NONE:
         return None
     features = open_features(spec, device)
-    manifest = release.manifest
-    total = manifest.images + len(evaluation.listing)
-    with progress(f"features ({features.name})", total) as advance:
-        real = np.empty((len(evaluation.listing), features.dimensions), dtype=np.float32)
-        labels = evaluation.listing.labels
-        for start in range(0, len(real), _BATCH):
-            images = [evaluation.load(place) for place in range(start, min(start + _BATCH, len(real)))]
-            real[start : start + len(images)] = features(images)
-            advance(len(images))
-        file = work_root / "eval" / f".features-{manifest.seal[:16]}.npy"
-        try:
-            synthetic = _synthetic(release, features, file, advance)
-            groups = {item.label: item.group for item in manifest.classes}
-            return measure(features.name, LabelledFeatures(real, labels), synthetic, groups)
-        finally:
-            file.unlink(missing_ok=True)
+    kept = work / f"sets-{_key(release, evaluation, features)}.json"
+    found = _kept(kept)
+    if found is None:
+        total = len(images) + len(evaluation.listing)
+        with progress(f"features ({features.name})", total) as advance:
+            found = _measure(release, images, evaluation, features, work, advance)
+        write_atomically(kept, found.model_dump_json().encode())
+    return found
 
 
-def _synthetic(release: ScoredRelease, features: Features, file: Path, advance: Any) -> LabelledFeatures:
-    count = release.manifest.images
-    points = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=(count, features.dimensions))
-    labels = np.empty(count, dtype=np.int32)
-    start = 0
-    for images, some in _batches(release):
-        points[start : start + len(images)] = features(images)
-        labels[start : start + len(images)] = some
-        start += len(images)
-        advance(len(images))
-    return LabelledFeatures(points, labels)
+def _key(release: ScoredRelease, evaluation: RealImages, features: Features) -> str:
+    decides = [release.manifest.seal, evaluation.digest, features.name, code_digest("sets", "set_metrics")]
+    return hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]
 
 
-def _batches(release: ScoredRelease) -> Iterator[tuple[list[Image.Image], list[int]]]:
-    """The images and labels of a release in batches, as a downstream user reads them."""
-    import webdataset
-
-    manifest = release.manifest
-    urls = [str(release.folder / shard.path) for shard in manifest.shards]
-    samples = webdataset.WebDataset(urls, shardshuffle=False).decode("pil")
-    pairs = samples.to_tuple(manifest.extension, "cls").batched(_BATCH, collation_fn=None)
+def _kept(path: Path) -> SetScore | None:
     try:
-        for batch in pairs:
-            yield [image.convert("RGB") for image, _ in batch], [int(label) for _, label in batch]
-    except Exception as error:
-        # A damaged shard makes the reader raise anything at all.
-        reason = " ".join(str(error).split())[:200]
-        raise ReleaseError(f"{release.reference}: cannot be read: {reason}; run synthkit verify") from error
+        return SetScore.model_validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _measure(
+    release: ScoredRelease,
+    images: SyntheticImages,
+    evaluation: RealImages,
+    features: Features,
+    work: Path,
+    advance: Callable[[int], None],
+) -> SetScore:
+    real = np.empty((len(evaluation.listing), features.dimensions), dtype=np.float32)
+    _fill(real, features, evaluation.load, advance)
+    with tempfile.TemporaryFile(dir=work) as file:
+        shape = (len(images), features.dimensions)
+        # Room for all of it now: a file with holes on a full disk would end the process.
+        os.posix_fallocate(file.fileno(), 0, max(1, 4 * shape[0] * shape[1]))
+        synthetic = np.memmap(file, dtype=np.float32, mode="r+", shape=shape)
+        _fill(synthetic, features, lambda index: _load(release, images, index), advance)
+        groups = {item.label: item.group for item in release.manifest.classes}
+        sides = (
+            LabelledFeatures(real, evaluation.listing.labels),
+            LabelledFeatures(synthetic, images.labels),
+        )
+        return measure(features.name, *sides, groups)
+
+
+def _fill(
+    points: NDArray[np.float32],
+    features: Features,
+    load: Callable[[int], Image.Image],
+    advance: Callable[[int], None],
+) -> None:
+    """The features of all images in their order; decoded in threads, a batch at a time."""
+    with ThreadPoolExecutor(cpus()) as pool:
+        for start in range(0, len(points), _BATCH):
+            some = list(pool.map(load, range(start, min(start + _BATCH, len(points)))))
+            points[start : start + len(some)] = features(some)
+            advance(len(some))
+
+
+def _load(release: ScoredRelease, images: SyntheticImages, index: int) -> Image.Image:
+    try:
+        return decode(images.read(index), key_of(index))
+    except UnreadableImage as error:
+        raise ReleaseError(f"{release.reference}: {error}; run synthkit verify --deep") from error

@@ -5,19 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from synthkit.contents import FILE, open_contents
 from synthkit.errors import ReleaseError, ScoreError
-from synthkit.leaks import Seen
 from synthkit.manifest import read_manifest
+from synthkit.plan import group_of
 from synthkit.progress import progress
 from synthkit.pull import find_release
 from synthkit.real_images import RealImages, read_all
+from synthkit.source_config import SourceBase
 from synthkit.sources import held_out, open_source
 from synthkit.trace import read_recipe
 from synthkit.verify import RECORDS, verified
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from synthkit.manifest import Manifest
@@ -25,8 +28,20 @@ if TYPE_CHECKING:
     from synthkit.source_config import SourceConfig
     from synthkit_eval.protocol import Protocol
 
-# Paths in which two lists of one data set may differ.
-_LISTS = frozenset({"list", "names", "annotations"})
+# The fields of a source that choose among the images of one place; the others say which place.
+_PARTS = {
+    "list",
+    "names",
+    "annotations",
+    "split",
+    "part",
+    "max_per_class",
+    "imbalance_factor",
+    "image",
+    "label",
+}
+# Leaks that are told one by one, to be left out.
+_FEW = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +56,14 @@ class ScoredRelease:
 
 @dataclass(frozen=True, slots=True)
 class RealData:
-    """The real images of a release: those that train and those that score, none in both."""
+    """The real images of a release: those that train and those that score, none in both.
+
+    `counts` are the training images of each class.
+    """
 
     training: RealImages
     evaluation: RealImages
+    counts: tuple[int, ...]
 
 
 def open_release(reference: str, places: Sequence[str]) -> ScoredRelease:
@@ -89,9 +108,10 @@ def open_real(release: ScoredRelease, protocol: Protocol, work_root: Path) -> Re
         )
     scoring = held_out(source, protocol.evaluation)
     evaluation = _read(scoring, "evaluation images", work_root)
+    _check_counts(release, training)
     _check_classes(release.manifest, evaluation)
     _check_leaks(release, training, evaluation, ids=_same_place(source, scoring))
-    return RealData(training, evaluation)
+    return RealData(training, evaluation, _counts(training, len(release.manifest.classes)))
 
 
 def _read(config: SourceConfig, what: str, work_root: Path) -> RealImages:
@@ -118,37 +138,60 @@ def _check_classes(manifest: Manifest, evaluation: RealImages) -> None:
         raise ScoreError(f"evaluation: there is no image of class {ours[missing[0]]}")
 
 
+def _check_counts(release: ScoredRelease, training: RealImages) -> None:
+    """Groups and the loss go by real images of a class: a manifest that counts otherwise is refused."""
+    counts = _counts(training, len(release.manifest.classes))
+    for item, count in zip(release.manifest.classes, counts, strict=True):
+        group = group_of(count, release.recipe.source.groups)
+        if (item.real, item.group) != (count, group):
+            raise ScoreError(
+                f"{release.reference}: the manifest says that {item.name} has {item.real} real images and is "
+                f"{item.group}; by its recipe it has {count} and is {group}: leave source.groups as it is, "
+                "or build the release again"
+            )
+
+
+def _counts(training: RealImages, classes: int) -> tuple[int, ...]:
+    return tuple(np.bincount(training.listing.labels, minlength=classes).tolist())
+
+
 def _same_place(source: SourceConfig, scoring: SourceConfig) -> bool:
     """Whether equal ids mean equal images: two folders may both hold cat/0001.png."""
     mine, theirs = (
-        {k: v for k, v in config.places().items() if k not in _LISTS} for config in (source, scoring)
+        config.model_dump(exclude=set(SourceBase.model_fields) | _PARTS) for config in (source, scoring)
     )
     return mine == theirs
 
 
 def _check_leaks(release: ScoredRelease, training: RealImages, evaluation: RealImages, *, ids: bool) -> None:
     """No evaluation image is a training image, a source of a synthetic one, or one of the release."""
-    seen = _seen(release, training)
-    if not ids:
-        seen = Seen(frozenset(), seen.by_content)
-    for name, sha256 in zip(evaluation.listing.ids, evaluation.sha256, strict=True):
-        leak = seen.leak(name, sha256)
-        if leak is not None:
-            raise ScoreError(f"leak: evaluation image {leak.told()}; what it may learn from cannot score it")
+    names = frozenset(evaluation.listing.ids if ids else ())
+    by_content = dict(zip(evaluation.sha256, evaluation.listing.ids, strict=True))
+    found: dict[str, str] = {}
+    for name, sha256 in _learned_from(release, training):
+        if name in names:
+            found.setdefault(name, name)
+        elif sha256 in by_content:
+            leaked = by_content[sha256]
+            found.setdefault(leaked, f"{leaked} has the content of {name}")
+    if found:
+        exclude = ", ".join(sorted(found))
+        advice = f"--set 'evaluation.exclude=[{exclude}]'" if len(found) <= _FEW else "choose other images"
+        raise ScoreError(
+            f"leak: {len(found)} of {len(evaluation.listing)} evaluation images may have been learned from: "
+            f"{found[min(found)]}; leave out what leaks: {advice}"
+        )
 
 
-def _seen(release: ScoredRelease, training: RealImages) -> Seen:
-    """Ids and contents of the training part, the pool, the sources, and the release's own images."""
+def _learned_from(release: ScoredRelease, training: RealImages) -> Iterator[tuple[str, str]]:
+    """Name and SHA-256 of the training images, the pool, the sources, and the release's own images."""
     import pyarrow.parquet as pq
 
-    by_content = dict(zip(training.sha256, training.listing.ids, strict=True))
-    by_content |= {image.sha256: image.id for image in release.manifest.source.pool or ()}
-    path = release.folder / RECORDS
-    for batch in pq.ParquetFile(path).iter_batches(columns=["key", "sources", "image_sha256"]):
+    yield from zip(training.listing.ids, training.sha256, strict=True)
+    yield from ((image.id, image.sha256) for image in release.manifest.source.pool or ())
+    columns = ["key", "sources", "image_sha256"]
+    for batch in pq.ParquetFile(release.folder / RECORDS).iter_batches(columns=columns):
         sources = batch.column("sources").flatten()
-        by_content |= dict(
-            zip(sources.field("sha256").to_pylist(), sources.field("id").to_pylist(), strict=True)
-        )
+        yield from zip(sources.field("id").to_pylist(), sources.field("sha256").to_pylist(), strict=True)
         keys = (f"synthetic image {key}" for key in batch.column("key").to_pylist())
-        by_content |= dict(zip(batch.column("image_sha256").to_pylist(), keys, strict=True))
-    return Seen(frozenset(by_content.values()), by_content)
+        yield from zip(keys, batch.column("image_sha256").to_pylist(), strict=True)

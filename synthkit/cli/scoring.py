@@ -16,6 +16,7 @@ from synthkit.cli.shared import (
     user_errors,
     write_report,
 )
+from synthkit.errors import ScoreError
 
 if TYPE_CHECKING:
     from synthkit_eval.protocol import Protocol
@@ -102,10 +103,26 @@ def _folder(protocol: Protocol, chosen: Protocol) -> Path:
 
 
 def _target(score: Score, folder: Path) -> Path:
-    """NAME.json; real images alone are the same for many releases."""
+    """NAME.json; what is of another version or of other images has a longer name."""
     if score.release is None:
-        return folder / f"real-only-{score.data.training_digest[:8]}-{score.steps}.json"
-    return folder / f"{score.release.name}.json"
+        data = f"{score.data.training_digest[:8]}-{score.data.evaluation_digest[:8]}"
+        return folder / f"real-only-{data}-{score.steps}.json"
+    target = folder / f"{score.release.name}.json"
+    if _replaces(score, target):
+        return target
+    return folder / f"{score.release.name}-{score.release.version}-{score.data.evaluation_digest[:8]}.json"
+
+
+def _replaces(score: Score, target: Path) -> bool:
+    """Whether a score file holds nothing, or an earlier score of the same release and images."""
+    from synthkit_eval.score import read_score
+
+    try:
+        before = read_score(target)
+    except ScoreError:
+        return True
+    same = before.release is not None and before.release.version == score.release.version  # type: ignore[union-attr]
+    return same and before.compares_with(score)
 
 
 def _metrics(score: Score) -> dict[str, object]:

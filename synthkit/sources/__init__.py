@@ -37,14 +37,16 @@ def open_source(config: SourceConfig) -> Source:
 def held_out(config: SourceConfig, fields: Mapping[str, Any] | None = None) -> SourceConfig:
     """The source of the images that score a classifier trained on this one, none of them in its pool.
 
-    `fields` say where they are: the source's fields that differ (`split: test`). Without any, they are
-    the other half where a recipe halves its data set, else the data set's own part for validation or
-    testing. Raises SourceError where there is none, or for fields that the source does not have.
+    `fields` say where they are: the source's fields that differ (`split: test`). Without one that says
+    where, they are the other half where a recipe halves its data set, else the data set's own part for
+    validation or testing. Raises SourceError where there is none, or for fields no such source has.
     """
     whole: dict[str, object] = {"shots": None, "trial": 0, "long_tail": None, "limit_per_class": None}
-    if fields:
+    if fields and not fields.keys() <= SourceBase.model_fields.keys():
         # Which images of the training part are taken, or left out, says nothing of another part.
         return _changed(config, {**whole, "halve": None, "exclude": None, **fields})
+    if fields:
+        return _changed(held_out(config), fields)
     if config.halve is not None:
         other = "validation" if config.halve.part == "training" else "training"
         return config.model_copy(update=whole | {"halve": config.halve.model_copy(update={"part": other})})

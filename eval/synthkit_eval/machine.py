@@ -1,0 +1,52 @@
+"""What scores depend on beside data and protocol: code, libraries, device, threads."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from synthkit import environment
+
+# Libraries that take part in training, beside those of a build.
+_LIBRARIES = ("timm", "torchmetrics")
+_MOST_CPUS = 16
+
+
+def cpus() -> int:
+    """The processors this process may use, as far as more of them help."""
+    try:
+        count = len(os.sched_getaffinity(0))
+    except AttributeError:
+        count = os.cpu_count() or 1
+    return min(count, _MOST_CPUS)
+
+
+def code_digest(*modules: str) -> str:
+    """SHA-256 of the source of modules of this package: another one when they were changed."""
+    digest = hashlib.sha256()
+    for name in modules:
+        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
+    return digest.hexdigest()
+
+
+def describe(device: str, processes: int) -> dict[str, str]:
+    """The environment that a score states, and that its runs are kept for."""
+    import torch
+
+    found = environment.describe(device)
+    found |= {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    return found | {"threads": str(torch.get_num_threads()), "processes": str(processes)}
+
+
+def commit() -> str:
+    """The commit of the folder this runs in, `-dirty` if anything tracked was changed; none outside git."""
+    git = shutil.which("git")
+    if git is None:
+        return "none"
+    command = [git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    return done.stdout.strip() or "none"
