@@ -13,6 +13,8 @@ from synthkit.recipe import Recipe
 from synthkit.recipe_file import load
 from synthkit.records import Provenance
 from synthkit.source_config import SOURCES
+from synthkit_eval.protocol import Protocol
+from tests.conftest import Cli
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
@@ -74,6 +76,31 @@ def test_every_method_is_in_the_docs() -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("name", ["methods", "plain", "guidance"])
+def test_the_results_are_what_compare_makes_of_the_scores(name: str, tmp_path: Path) -> None:
+    scores = Path("eval/studies/digits_lt/scores")
+    more = ["augcond", "random-image"] if name == "guidance" else []
+    words = [scores / name, *(scores / "methods" / f"digits-lt-{method}.json" for method in more)]
+    made = Cli(ROOT)("compare", *words, "--out", tmp_path / "table.md")
+    assert made.exit_code == 0, made.output
+    table = (tmp_path / "table.md").read_text()
+    assert table == (ROOT / f"docs/results/{name}.md").read_text()
+    accuracies = re.findall(r"(?:^\|.*\n)+", table, re.MULTILINE)[0]
+    assert accuracies in (ROOT / "docs/results.md").read_text()
+
+
+def test_every_module_of_the_harness_is_in_contributing() -> None:
+    listing = (ROOT / "CONTRIBUTING.md").read_text()
+    for path in (ROOT / "eval/synthkit_eval").glob("[a-z]*.py"):
+        assert path.name in listing, path.name
+
+
+def test_every_key_of_a_protocol_is_in_the_docs() -> None:
+    text = (ROOT / "docs/scoring.md").read_text()
+    for path in fields(Protocol):
+        assert f"`{path}`" in text, path
 
 
 def test_the_readme_shows_the_commands_that_ci_runs() -> None:

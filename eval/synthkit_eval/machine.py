@@ -43,10 +43,14 @@ def describe(device: str, processes: int) -> dict[str, str]:
 
 
 def commit() -> str:
-    """The commit of the folder this runs in, `-dirty` if anything tracked was changed; none outside git."""
+    """The commit of the code, or else of the folder this runs in; `none` where neither is in git.
+
+    It ends in `-dirty` if anything tracked was changed.
+    """
     git = shutil.which("git")
-    if git is None:
-        return "none"
-    command = [git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    return done.stdout.strip() or "none"
+    for folder in (Path(__file__).parent, Path()) if git else ():
+        command = [str(git), "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        if done.returncode == 0:
+            return done.stdout.strip()
+    return "none"

@@ -85,7 +85,7 @@ class Images(Section):
         (0.08, 1.0), description="Share of the image's area in a random-resized crop.", strict=False
     )
     padding: int = Field(4, ge=0, le=64, description="Pixels by which a padded crop is shifted at most.")
-    flip: bool = Field(False, description="Training: mirror every other image.")
+    flip: bool = Field(False, description="Training: mirror with probability 1/2.")
     rotation: float = Field(0.0, ge=0, le=180, description="Training: turn by up to so many degrees.")
     color_jitter: ColorJitter = Field(ColorJitter(), description="Training: random changes of colour.")
     evaluation_resize: int | None = Field(

@@ -187,7 +187,8 @@ class Score(_Facts):
         description="How near the release is to the evaluation images; null for real images alone."
     )
     environment: dict[str, str] = Field(
-        description="Device, library versions, threads, and the git commit of the folder it ran in."
+        description="Device, library versions, threads, processes, and the git commit of the code (or else "
+        "of the folder it ran in; none outside git)."
     )
     seconds: float = Field(description="Time of all runs.")
 

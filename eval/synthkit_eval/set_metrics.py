@@ -182,7 +182,8 @@ def _fid(pair: _Pair) -> tuple[Values, list[str]]:
     identity: Any = torch.nn.Identity()
     identity.num_features = dimensions
     with _quietly():
-        metric = FrechetInceptionDistance(feature=identity).set_dtype(torch.float64)
+        # One of several training processes measures; the others do not take part.
+        metric = FrechetInceptionDistance(sync_on_compute=False, feature=identity).set_dtype(torch.float64)
         for images in (pair.real, pair.synthetic):
             for chunk in images.chunks():
                 metric.update(torch.from_numpy(chunk), real=images is pair.real)
@@ -202,7 +203,9 @@ def _kid(pair: _Pair) -> tuple[Values, list[str]]:
     subsets = 1 if size == len(real) == len(synthetic) else KID_SUBSETS
     with _quietly(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        metric = KernelInceptionDistance(feature=torch.nn.Identity(), subsets=subsets, subset_size=size)
+        metric = KernelInceptionDistance(
+            sync_on_compute=False, feature=torch.nn.Identity(), subsets=subsets, subset_size=size
+        )
         metric.update(torch.from_numpy(real.astype(np.float64)), real=True)
         metric.update(torch.from_numpy(synthetic.astype(np.float64)), real=False)
         return {"kid": float(metric.compute()[0])}, []
