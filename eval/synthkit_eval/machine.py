@@ -49,7 +49,16 @@ def commit() -> str:
     """
     git = shutil.which("git")
     for folder in (Path(__file__).parent, Path()) if git else ():
-        command = [str(git), "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        command = [
+            str(git),
+            "-C",
+            str(folder),
+            "describe",
+            "--always",
+            "--dirty",
+            "--abbrev=40",
+            "--exclude=*",
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
         if done.returncode == 0:
             return done.stdout.strip()

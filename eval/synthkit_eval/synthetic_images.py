@@ -61,14 +61,15 @@ def open_synthetic(release: Path, manifest: Manifest) -> SyntheticImages:
 
 def index_tars(paths: Sequence[Path], extension: str) -> SyntheticImages:
     """Every image file (KEY.extension) with a label (KEY.cls) in some tars. Raises ReleaseError."""
-    rows: list[tuple[int, int, int, int]] = []
-    for number, path in enumerate(paths):
+    parts: list[NDArray[np.int64]] = []
+    for path in paths:
         try:
-            rows.extend((number, *row) for row in _members(path, extension))
+            parts.append(np.asarray(list(_members(path, extension)), dtype=np.int64).reshape(-1, 3))
         except (OSError, ValueError, KeyError, tarfile.TarError) as error:
             raise ReleaseError(f"{path}: cannot be read: {error}; run synthkit verify") from error
-    shards, offsets, sizes, labels = np.asarray(rows, dtype=np.int64).reshape(-1, 4).T
-    return SyntheticImages(tuple(paths), shards.astype(np.int32), offsets, sizes, labels.astype(np.int32))
+    offsets, sizes, labels = np.concatenate(parts or [np.empty((0, 3), dtype=np.int64)]).T
+    shards = np.repeat(np.arange(len(paths), dtype=np.int32), [len(part) for part in parts])
+    return SyntheticImages(tuple(paths), shards, offsets, sizes, labels.astype(np.int32))
 
 
 def _members(path: Path, extension: str) -> Iterator[tuple[int, int, int]]:
