@@ -31,6 +31,7 @@ from synthkit.contents import Contents
 from synthkit.real_images import read_all
 from synthkit.source_config import FolderSourceConfig
 from synthkit.sources import open_source
+from synthkit_eval.augmentation import Colours
 from synthkit_eval.distributed import World
 from synthkit_eval.loader import TrainingImages, make_order, training_batches
 from synthkit_eval.protocol import Batches, ColorJitter, Images
@@ -116,11 +117,12 @@ def ours(synthetic: list[Path], folder: Path, workers: int) -> Iterator[Tensor]:
     source = open_source(FolderSourceConfig(kind="folder", root=str(folder / "real")))
     real = read_all(source, on_error="stop", contents=Contents(), advance=lambda count: None)
     tars = index_tars(synthetic, "jpg")
-    images = TrainingImages(real, tars, IMAGES, "cpu")
+    images = TrainingImages(real, tars, IMAGES)
+    colours = Colours(IMAGES, "cpu")
     order = make_order(Batches(size=BATCH), len(real.listing), len(tars), 0, 0, World())
     yield torch.empty(0)  # What comes before is done once, not in every epoch.
     for loaded in training_batches(images, order, epoch=0, seed=0, world=World(), workers=workers):
-        yield loaded.images
+        yield colours(loaded.pixels, loaded.uniform)
 
 
 def rate(batches: Callable[[], Iterator[Tensor]]) -> float:

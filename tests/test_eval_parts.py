@@ -150,7 +150,7 @@ def test_the_usual_protocol_of_a_release() -> None:
 @pytest.fixture
 def pair(small_release: Path) -> TrainingImages:
     images = load_protocol("digits-lt").images
-    return TrainingImages(real_digits(), synthetic_of(small_release), images, "cpu")
+    return TrainingImages(real_digits(), synthetic_of(small_release), images)
 
 
 def test_an_epoch_is_one_pass_over_the_synthetic_images_half_and_half(pair: TrainingImages) -> None:
@@ -179,7 +179,7 @@ def test_the_order_follows_from_the_seed_and_the_epoch(pair: TrainingImages) -> 
     def epoch(workers: int) -> list[torch.Tensor]:
         order = make_order(Batches(size=32), 44, 76, 0, 1, World())
         batches = training_batches(pair, order, epoch=3, seed=1, world=World(), workers=workers)
-        return [batch.images for batch in batches]
+        return [batch.pixels for batch in batches]
 
     assert all(torch.equal(a, b) for a, b in zip(epoch(0), epoch(2), strict=True))
 
@@ -325,7 +325,7 @@ def test_few_shot_training_touches_the_last_layer_alone(small_release: Path, tmp
         "images.size=32",
     ]
     protocol = load_protocol("few-shot", settings)
-    images = TrainingImages(real_digits(), synthetic_of(small_release), protocol.images, "cpu")
+    images = TrainingImages(real_digits(), synthetic_of(small_release), protocol.images)
     evaluation = real_digits("test")
     grouping = Grouping.of(["few"] * 10, np.bincount(evaluation.listing.labels))
     task = Task(protocol, images, evaluation, grouping, (1,) * 10, 76, 3, "cpu", World(), 0)

@@ -7,7 +7,7 @@ image's augmentation depends on the seed, the epoch and its place alone.
 from __future__ import annotations
 
 import math
-import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch  # noqa: TID253 (nothing imports this module but training)
 from torchvision.transforms.v2 import functional as tv  # noqa: TID253
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -30,8 +30,6 @@ _FLIP, _ROTATION, _FACTORS, _ORDER = _PLACE + 2, _PLACE + 3, _PLACE + 4, _PLACE 
 COLUMNS = _ORDER + 1
 # ITU-R 601-2 luma, as Pillow and torchvision turn colours to grey.
 _GREY = (0.2989, 0.587, 0.114)
-# Images that are changed together on a CPU: their numbers stay in its cache.
-_IN_CACHE = 4
 _ORDERS = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
 
 
@@ -122,29 +120,56 @@ class Colours:
         # Black and white of each channel, as numbers: clipping to tensors is ten times slower on a CPU.
         self._range = [(-m / s, (1 - m) / s) for m, s in zip(images.mean, images.std, strict=True)]
         self._device = device
-        self._at_once = _IN_CACHE if device == "cpu" else sys.maxsize
+        self._numbers = torch.empty(0)
 
     def __call__(self, pixels: Tensor, uniform: NDArray[np.float64] | None = None) -> Tensor:
-        """(N, 3, H, W) uint8 to float32 on the device; `uniform` (N, COLUMNS) only in training."""
+        """(N, 3, H, W) uint8 to float32 on the device; `uniform` (N, COLUMNS) only in training.
+
+        On a CPU the next call writes over it: memory that is new in every batch costs more than the rest.
+        """
         if uniform is None or not any(_widths(self._jitter)):
             uniform = np.full((len(pixels), COLUMNS), 0.5)
-        factors = [torch.from_numpy(part).float() for part in jitter(self._jitter, uniform)]
-        out = torch.empty(pixels.shape, device=self._device)
-        for start in range(0, len(pixels), self._at_once):
-            some = slice(start, start + self._at_once)
-            a, b, c = (part[some].to(self._device).view(-1, 1) for part in factors)
-            self._change(pixels[some], a, b, c, out[some].flatten(2))
+        a, b, c = (
+            torch.from_numpy(part).to(self._device, torch.float32).view(-1, 1)
+            for part in jitter(self._jitter, uniform)
+        )
+        if self._device != "cpu":
+            values = pixels.to(self._device, non_blocking=True).float().flatten(2)
+            out = torch.baddbmm(*self._affine(values, a, b, c), values)
+            return self._clipped(out).view(pixels.shape)
+        if self._numbers.shape[1:] != pixels.shape[1:] or len(self._numbers) < len(pixels):
+            self._numbers = torch.empty(pixels.shape)
+        out = self._numbers[: len(pixels)]
+        with _one_thread():
+            for place in range(len(pixels)):
+                one = slice(place, place + 1)
+                values = pixels[one].float().flatten(2)  # image by image they stay in the cache
+                torch.baddbmm(*self._affine(values, a[one], b[one], c[one]), values, out=out[one].flatten(2))
+                self._clipped(out[one].flatten(2))
         return out
 
-    def _change(self, pixels: Tensor, a: Tensor, b: Tensor, c: Tensor, out: Tensor) -> None:
-        """Write a·rgb + b·grey + c·mean grey, normalised, for factors (n, 1), into `out` (n, 3, H·W)."""
-        values = pixels.to(self._device, non_blocking=True).float().flatten(2)
+    def _affine(self, values: Tensor, a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """Offset (n, 3, 1) and matrix (n, 3, 3) that make a·rgb + b·grey + c·mean grey, normalised."""
         grey = values.mean(2) @ self._grey / 255
         matrix = a.view(-1, 1, 1) * torch.eye(3, device=self._device) + b.view(-1, 1, 1) * self._grey
         offset = (c * grey.view(-1, 1) - self._mean) / self._std
-        torch.baddbmm(offset.view(-1, 3, 1), matrix / (255 * self._std.view(1, 3, 1)), values, out=out)
+        return offset.view(-1, 3, 1), matrix / (255 * self._std.view(1, 3, 1))
+
+    def _clipped(self, numbers: Tensor) -> Tensor:
         for channel, (low, high) in enumerate(self._range):
-            out[:, channel].clamp_(low, high)
+            numbers[:, channel].clamp_(low, high)
+        return numbers
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """An image is too little to share: threads would wait for cores that the loader's workers use."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def jitter(

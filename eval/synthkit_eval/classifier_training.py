@@ -195,10 +195,9 @@ class _Run:
         return float(task.world.sum(total)) / (len(self._order) * task.world.size)
 
     def _inputs(self, loaded: Loaded) -> Tensor:
-        if self._task.device == "cpu":
-            return loaded.images
         uniform = loaded.uniform if loaded.uniform.size else None
-        return self._colours(loaded.images, uniform).to(memory_format=torch.channels_last)
+        values = self._colours(loaded.pixels, uniform)
+        return values if self._task.device == "cpu" else values.to(memory_format=torch.channels_last)
 
     def _test(self) -> tuple[float, Any]:
         """Mean cross-entropy and the accuracy of each class on the evaluation images."""
@@ -220,9 +219,9 @@ class _Run:
     def _evaluation(self) -> Iterator[Loaded]:
         task = self._task
         if self._kept is None:
-            images = EvaluationImages(task.evaluation, task.protocol.images, task.device)
+            images = EvaluationImages(task.evaluation, task.protocol.images)
             batches = evaluation_batches(images, _EVALUATION_BATCH, task.world, task.workers)
-            size = len(images) * 3 * task.protocol.images.size**2 * (4 if task.device == "cpu" else 1)
+            size = len(images) * 3 * task.protocol.images.size**2
             if size > _KEPT_BYTES:
                 yield from batches
                 return

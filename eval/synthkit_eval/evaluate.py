@@ -133,7 +133,7 @@ def make_task(
     images = np.bincount(data.evaluation.listing.labels, minlength=len(classes))
     return Task(
         protocol=protocol,
-        training=TrainingImages(data.training, synthetic, protocol.images, options.device),
+        training=TrainingImages(data.training, synthetic, protocol.images),
         evaluation=data.evaluation,
         grouping=Grouping.of([item.group for item in classes], images),
         real=data.counts,

@@ -17,7 +17,7 @@ from synthkit.errors import ReleaseError, SourceError, SynthkitError, Unreadable
 from synthkit.records import key_of
 from synthkit.sources.decoding import decode
 from synthkit.training import HalfAndHalf
-from synthkit_eval.augmentation import COLUMNS, Colours, evaluation_pixels, training_pixels
+from synthkit_eval.augmentation import COLUMNS, evaluation_pixels, training_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,12 +81,9 @@ class Batch(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """Images (N, 3, size, size), labels (N,) int64, random numbers for the colours.
+    """Pixels (N, 3, size, size) uint8, labels (N,) int64, random numbers left for the colours."""
 
-    Images are float32 as the network takes them, or uint8 pixels where a GPU makes the numbers.
-    """
-
-    images: Tensor
+    pixels: Tensor
     labels: Tensor
     uniform: NDArray[np.float64]
 
@@ -118,16 +115,10 @@ class _Parts:
 
 
 class TrainingImages:
-    """Real and synthetic images as one data set, read, decoded, cropped and turned by the minibatch.
+    """Real and synthetic images as one data set, read, decoded, cropped and turned by the minibatch."""
 
-    The network's numbers are made of the pixels here, too, where there is no GPU that does it faster.
-    """
-
-    def __init__(
-        self, real: RealImages, synthetic: SyntheticImages | None, images: Images, device: str
-    ) -> None:
+    def __init__(self, real: RealImages, synthetic: SyntheticImages | None, images: Images) -> None:
         self._real, self._synthetic, self._images = real, synthetic, images
-        self._colours = Colours(images, device) if device == "cpu" else None
         labels = [real.listing.labels] + ([] if synthetic is None else [synthetic.labels])
         self.labels = np.concatenate(labels).astype(np.int64)
 
@@ -146,8 +137,7 @@ class TrainingImages:
         pixels = torch.empty((len(batch.indices), 3, edge, edge), dtype=torch.uint8)
         for place, index in enumerate(batch.indices):
             pixels[place] = training_pixels(self.pixels(index), self._images, batch.uniform[place])
-        numbers = pixels if self._colours is None else self._colours(pixels, batch.uniform)
-        return Loaded(numbers, torch.from_numpy(self.labels[batch.indices]), batch.uniform)
+        return Loaded(pixels, torch.from_numpy(self.labels[batch.indices]), batch.uniform)
 
     def pixels(self, index: int) -> Tensor:
         """(3, H, W) uint8 of an image, real ones first."""
@@ -164,9 +154,8 @@ class TrainingImages:
 class EvaluationImages:
     """Real images as one data set, read and resized by the minibatch."""
 
-    def __init__(self, real: RealImages, images: Images, device: str) -> None:
+    def __init__(self, real: RealImages, images: Images) -> None:
         self._real, self._images = real, images
-        self._colours = Colours(images, device) if device == "cpu" else None
 
     def __len__(self) -> int:
         return len(self._real.listing)
@@ -181,9 +170,7 @@ class EvaluationImages:
     def _load(self, indices: list[int]) -> Loaded:
         pixels = [evaluation_pixels(_as_tensor(self._real.load(index)), self._images) for index in indices]
         labels = self._real.listing.labels[indices].astype(np.int64)
-        stacked = torch.stack(pixels)
-        numbers = stacked if self._colours is None else self._colours(stacked)
-        return Loaded(numbers, torch.from_numpy(labels), np.empty((len(indices), 0)))
+        return Loaded(torch.stack(pixels), torch.from_numpy(labels), np.empty((len(indices), 0)))
 
 
 def training_batches(

@@ -47,7 +47,7 @@ def _eight_bits(image: Image.Image, form: str | None) -> Image.Image:
 def _rgb(image: Image.Image) -> Image.Image:
     """RGB on white: under full transparency files hold whatever colour their writer left there."""
     if not image.has_transparency_data:
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")
     layer = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
 
