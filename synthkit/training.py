@@ -111,8 +111,9 @@ class HalfAndHalf:
         return math.ceil(self._used / self._half)
 
     def __iter__(self) -> Iterator[list[int]]:
+        # Counted when the first batch is taken: a loader with workers asks for an iterator twice.
         self._epoch += 1
-        return self.batches(self._epoch - 1)
+        yield from self.batches(self._epoch - 1)
 
     def batches(self, epoch: int) -> Iterator[list[int]]:
         """The batches of an epoch, another order in each, the same for the same seed."""

@@ -155,7 +155,6 @@ def score(
                 "training_images": 180,
                 "evaluation_digest": evaluation,
                 "evaluation_images": 360,
-                "leaks": 0,
             },
             "steps": steps,
             "accuracy": accuracies(values),

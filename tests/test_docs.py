@@ -110,7 +110,7 @@ def test_the_readme_shows_the_commands_that_ci_runs() -> None:
 
 
 def test_modules_named_in_contributing_exist() -> None:
-    listing = (ROOT / "CONTRIBUTING.md").read_text().split("```\nsynthkit/\n")[1].split("\npretraining/")[0]
+    listing = (ROOT / "CONTRIBUTING.md").read_text().split("```\nsynthkit/\n")[1].split("\neval/")[0]
     named = set(re.findall(r"(\w+\.py)", listing)) | {f"{name}/" for name in re.findall(r"(\w+)/", listing)}
     actual = {path.name for path in (ROOT / "synthkit").glob("*.py")}
     folders = {f"{path.parent.name}/" for path in (ROOT / "synthkit").glob("*/__init__.py")}
