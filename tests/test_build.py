@@ -278,6 +278,7 @@ def test_a_build_can_be_stopped_while_libraries_load(
     assert "stopped; what is finished is kept" in error
 
 
+@pytest.mark.slow
 def test_the_locale_changes_no_byte(cli: Cli, small_release: Path) -> None:
     cli.recipe()
     latin = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
