@@ -16,7 +16,7 @@ from synthkit.progress import progress
 from synthkit.shards import write_atomically
 from synthkit.work import locked
 from synthkit_eval.accuracy import Grouping, accuracies, mean
-from synthkit_eval.machine import code_digest, commit, cpus, describe
+from synthkit_eval.machine import SMALL, choose_threads, code_digest, commit, cpus, describe
 from synthkit_eval.networks import check_network
 from synthkit_eval.protocol import without_places
 from synthkit_eval.score import (
@@ -53,8 +53,6 @@ _TRAINING = (
     "networks",
     "synthetic_images",
 )
-# Edge in pixels up to which images need no worker processes.
-_SMALL = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +96,7 @@ def _score(
     synthetic_of: Callable[[Path, Manifest], SyntheticImages | None],
 ) -> Score | None:
     check_network(protocol.network)
+    choose_threads(protocol.images.size, options.device)
     if world.first:
         check_intact(release)
     world.wait()
@@ -142,7 +141,7 @@ def make_task(
         device=options.device,
         world=world,
         # Small images are decoded faster than a worker hands them over.
-        workers=0 if protocol.images.size <= _SMALL else max(1, cpus() // world.local),
+        workers=0 if protocol.images.size <= SMALL else max(1, cpus() // world.local),
     )
 
 

@@ -14,6 +14,8 @@ from synthkit import environment
 # Libraries that take part in training, beside those of a build.
 _LIBRARIES = ("timm", "torchmetrics")
 _MOST_CPUS = 16
+# Edge in pixels up to which images need neither threads nor worker processes.
+SMALL = 64
 
 
 def cpus() -> int:
@@ -23,6 +25,18 @@ def cpus() -> int:
     except AttributeError:
         count = os.cpu_count() or 1
     return min(count, _MOST_CPUS)
+
+
+def choose_threads(edge: int, device: str) -> None:
+    """One thread for small images on a CPU.
+
+    More of them hardly help there, crawl where other work shares the cores, and make other last digits on
+    a machine with another number of cores.
+    """
+    import torch
+
+    if device == "cpu" and edge <= SMALL:
+        torch.set_num_threads(1)
 
 
 def code_digest(*modules: str) -> str:
