@@ -266,7 +266,7 @@ def test_a_copy_of_a_training_image_cannot_score(cli: Cli) -> None:
         (["--set", "evaluation.subset=[zero, one]"], "small: has 10 classes, the evaluation images 2"),
         (
             ["--set", "evaluation.splt=test"],
-            "evaluation.splt: Extra inputs are not permitted; sources of kind",
+            "evaluation.splt: Extra inputs are not permitted; the real images are of kind digits, which has",
         ),
         (["--set", "epoch=3"], "--set epoch=3: epoch: unknown key (did you mean epochs?)"),
         (["--set", "pretrained=none.safetensors"], "pretrained: there is no file none.safetensors"),

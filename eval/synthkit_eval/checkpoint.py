@@ -26,6 +26,17 @@ def save(path: Path, network: nn.Module, optimizer: Optimizer, history: list[dic
     write_atomically(path, to_bytes(plain, {"history": json.dumps(history)}))
 
 
+def epochs_in(path: Path) -> int:
+    """How many epochs a saved state has behind it; 0 without a usable file."""
+    import safetensors
+
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return len(json.loads(file.metadata()["history"]))
+    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError):
+        return 0
+
+
 def restore(path: Path, network: nn.Module, optimizer: Optimizer) -> list[dict[str, Any]]:
     """Set network and optimiser as they were saved; returns what was measured, [] without a usable file."""
     import safetensors

@@ -117,7 +117,9 @@ class Trained:
 
 
 def train(task: Task, seed: int, state: Path, advance: Callable[[float], None]) -> Trained:
-    """Train and test one classifier; `state` keeps the last epoch's state. `advance` counts images.
+    """Train and test one classifier; `state` keeps the last epoch's state.
+
+    `advance` counts the images of this time.
 
     The same seed gives the same score on one machine's CPU, stopped and gone on or not.
     """
@@ -125,7 +127,6 @@ def train(task: Task, seed: int, state: Path, advance: Callable[[float], None]) 
     history = checkpoint.restore(state, run.network, run.optimizer)
     if task.world.agree([len(history)]) != [len(history)]:
         raise ScoreError(f"{state}: is not the same for all processes: they need one shared folder")
-    advance(len(history) * task.images)
     for epoch in range(len(history), task.protocol.epochs):
         history.append(run.epoch(epoch, advance))
         if task.world.first:

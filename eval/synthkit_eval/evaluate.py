@@ -14,8 +14,10 @@ import numpy as np
 from synthkit.errors import ScoreError
 from synthkit.progress import progress
 from synthkit.shards import write_atomically
+from synthkit.sources import held_out
 from synthkit.work import locked
 from synthkit_eval.accuracy import Grouping, accuracies, mean
+from synthkit_eval.checkpoint import epochs_in
 from synthkit_eval.machine import SMALL, choose_threads, code_digest, commit, cpus, describe
 from synthkit_eval.networks import check_network
 from synthkit_eval.protocol import without_places
@@ -75,6 +77,8 @@ def evaluate(release: ScoredRelease, protocol: Protocol, options: Options, world
     A stopped scoring goes on at its last epoch. Raises a SynthkitError that says what to do, before
     anything is trained where that is possible. Of several processes, the first returns the score.
     """
+    if world.first:
+        check_features_here(protocol.features, options.device)
     return _score(release, protocol, options, world, open_synthetic)
 
 
@@ -97,13 +101,12 @@ def _score(
 ) -> Score | None:
     check_network(protocol.network)
     choose_threads(protocol.images.size, options.device)
+    held_out(release.recipe.source, protocol.evaluation)  # a mistake in it is told before anything is read
     if world.first:
         check_intact(release)
     world.wait()
     data = open_real(release, protocol, options.work_root)
     synthetic = synthetic_of(release.folder, release.manifest)
-    if synthetic is not None and world.first:
-        check_features_here(protocol.features, options.device)
     task = make_task(release, protocol, data, synthetic, options, world)
     machine = describe(task.device, world.size)
     runs = _train_all(task, options, _folder(release, task, data, machine, options))
@@ -168,8 +171,8 @@ def _train_all(task: Task, options: Options, folder: Path) -> list[Trained]:
         check_patience(task, len(missing))
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder) if task.world.first else nullcontext():
-        for number, seed in enumerate(missing):
-            _train_one(task, folder, seed, f"training {number + 1} of {len(missing)}")
+        for seed in missing:
+            _train_one(task, folder, seed, f"training {seed + 1} of {options.seeds}")
     found = [_finished(folder, seed) for seed in range(options.seeds)]
     return [run for run in found if run is not None]
 
@@ -178,11 +181,8 @@ def _train_one(task: Task, folder: Path, seed: int, what: str) -> None:
     from synthkit_eval.classifier_training import train
 
     state = folder / f"seed-{seed}.safetensors"
-    with (
-        progress(what, task.images * task.protocol.epochs)
-        if task.world.first
-        else nullcontext(_ignore) as advance
-    ):
+    images, done = task.images * task.protocol.epochs, task.images * epochs_in(state)
+    with progress(what, images, done=done) if task.world.first else nullcontext(_ignore) as advance:
         trained = train(task, seed, state, advance)
     if task.world.first:
         content = asdict(trained) | {"git": commit()}

@@ -85,7 +85,7 @@ def check_intact(release: ScoredRelease) -> None:
     """Raise ReleaseError with the first fault if any byte is not what the manifest says."""
     faults = verified(release.folder, release.manifest, deep=False)
     if faults:
-        more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
+        more = "; synthkit verify lists all" if len(faults) > 1 else ""
         raise ReleaseError(
             f"{release.reference}: {faults[0].path}: {faults[0].reason}{more}; "
             "it is not scored: build or pull it again"
@@ -146,8 +146,8 @@ def _check_counts(release: ScoredRelease, training: RealImages) -> None:
         if (item.real, item.group) != (count, group):
             raise ScoreError(
                 f"{release.reference}: the manifest says that {item.name} has {item.real} real images and is "
-                f"{item.group}; by its recipe it has {count} and is {group}: leave source.groups as it is, "
-                "or build the release again"
+                f"{item.group}; by the recipe with what --set changes it has {count} and is {group}: "
+                "leave source.groups as it is, or build the release again"
             )
 
 

@@ -18,7 +18,7 @@ _BY_SUFFIX: dict[str, Format] = {".md": "markdown", ".csv": "csv", ".txt": "term
 
 
 @app.command(
-    epilog="Examples: `synthkit compare scores` · `synthkit compare digits-lt-ecd digits-lt-mixup` · "
+    epilog="Examples: `synthkit compare scores` · `synthkit compare digits-lt-augcond digits-lt-mixup` · "
     "`synthkit compare scores --out docs/results.md --plots docs/images`"
 )
 def compare(

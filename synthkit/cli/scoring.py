@@ -10,7 +10,6 @@ import typer
 from synthkit.cli.shared import (
     DeviceOption,
     ReleaseArgument,
-    ReportOption,
     app,
     printable,
     user_errors,
@@ -65,7 +64,12 @@ def evaluate(
             metavar="FILE", help="The score file. Default: scores/PROTOCOL/NAME.json.", show_default=False
         ),
     ] = None,
-    report: ReportOption = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the numbers that `dvc metrics` shows as well.", show_default=False
+        ),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Begin even what takes days on a CPU.")] = False,
 ) -> None:
     """Train classifiers on a release and its real images, and say how good they are."""
@@ -135,13 +139,17 @@ def _metrics(score: Score) -> dict[str, object]:
     return found
 
 
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def _tell(score: Score, target: Path) -> None:
     protocol = score.protocol
     print(
         printable(
             f"{score.name}, trained on {score.trained_on} images by {protocol.name} "
-            f"({protocol.settings['network']}, {protocol.settings['epochs']} epochs, "
-            f"{len(score.seeds)} seeds), tested on {score.data.evaluation_images:,} images"
+            f"({protocol.settings['network']}, {_count(protocol.settings['epochs'], 'epoch')}, "
+            f"{_count(len(score.seeds), 'seed')}), tested on {score.data.evaluation_images:,} images"
         )
     )
     print("           accuracy   ± seeds   ± images")

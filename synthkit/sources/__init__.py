@@ -74,7 +74,8 @@ def _changed(config: SourceConfig, fields: Mapping[str, object]) -> SourceConfig
         key = ".".join(str(part) for part in first["loc"])
         known = ", ".join(sorted(set(type(config).model_fields) - set(SourceBase.model_fields) - {"kind"}))
         raise SourceError(
-            f"evaluation.{key}: {first['msg']}; sources of kind {config.kind} have {known}"
+            f"evaluation.{key}: {first['msg']}; the real images are of kind {config.kind}, which has "
+            f"{known}: use the protocol of this data set, or --set evaluation={{}} and its own fields"
         ) from None
 
 
