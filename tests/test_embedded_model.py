@@ -14,6 +14,8 @@ from synthkit.recipe import Model, Sampler
 from synthkit.sources.digits import CLASSES, DigitsSource
 from synthkit.sources.protocol import load_image
 
+# Half a minute, and another outcome only with another model: the bytes it makes are tested elsewhere.
+pytestmark = pytest.mark.slow
 SAMPLER = Sampler(steps=25, guidance_scale=2.0, batch_size=32)
 
 

@@ -59,7 +59,8 @@ def _legend(sections: Sequence[Section]) -> Iterator[str]:
     yield "Accuracies are top-1 in percent, ± half of the 95 % interval of the mean over seeds."
     if any(len(row.score.seeds) < _ENOUGH_SEEDS for section in sections for row in section.rows):
         yield (
-            f"Intervals of fewer than {_ENOUGH_SEEDS} seeds are rough: they may be far too narrow, or too wide."
+            f"Intervals of fewer than {_ENOUGH_SEEDS} seeds are rough: they may be far too narrow, "
+            "or too wide."
         )
     if any(row.to_real or row.to_random for section in sections for row in section.rows):
         yield (
