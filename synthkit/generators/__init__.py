@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from synthkit.errors import GeneratorError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -17,13 +17,18 @@ if TYPE_CHECKING:
     from synthkit.generators.checkpoint import Checkpoint
     from synthkit.recipe import Sampler
 
+_FLAT = "FlatColours"
+
 
 class Generator(Protocol):
     """A frozen model that makes images from image embeddings and prompts.
 
     Embeddings are (N, D) float32. Every call of the model has the shape of the recipe's batch: what
-    is short is padded, so an image depends on its own row and on that shape alone.
+    is short is padded, so an image depends on its own row and on that shape alone. `on_step` is called
+    after every denoising step: a sign of life.
     """
+
+    on_step: Callable[[], None]
 
     @property
     def embedding_size(self) -> int:
@@ -48,6 +53,10 @@ class Generator(Protocol):
 def load(checkpoint: Checkpoint, *, dtype: str, sampler: Sampler, device: str) -> Generator:
     """The generator of a checkpoint, on a device. Raises GeneratorError if it cannot be had."""
     pipeline = pipeline_class(checkpoint)
+    if pipeline == _FLAT:
+        from synthkit.generators.flat import FlatColours
+
+        return FlatColours(checkpoint)
     if pipeline != "StableUnCLIPImg2ImgPipeline":
         raise GeneratorError(
             f"model {checkpoint.name}: is a {pipeline}; synthkit needs a StableUnCLIPImg2ImgPipeline"
@@ -55,6 +64,11 @@ def load(checkpoint: Checkpoint, *, dtype: str, sampler: Sampler, device: str) -
     from synthkit.generators.unclip import UnclipGenerator
 
     return UnclipGenerator(checkpoint, dtype=dtype, sampler=sampler, device=device)
+
+
+def needs_device(checkpoint: Checkpoint) -> bool:
+    """Whether there is a model to run."""
+    return pipeline_class(checkpoint) != _FLAT
 
 
 def pipeline_class(checkpoint: Checkpoint) -> str:

@@ -16,7 +16,10 @@ from synthkit.hashing import sha256_of
 if TYPE_CHECKING:
     from synthkit.recipe import Model
 
-BUILTIN = {"tiny-unclip-digits": Path(__file__).parent / "tiny_unclip_digits"}
+BUILTIN = {
+    "tiny-unclip-digits": Path(__file__).parent / "tiny_unclip_digits",
+    "flat-colours": Path(__file__).parent / "flat_colours",
+}
 
 # What a diffusers pipeline in safetensors is made of; nothing else is downloaded, read or run.
 FILES = ("*.json", "*.txt", "*.safetensors")

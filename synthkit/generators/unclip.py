@@ -16,7 +16,7 @@ import numpy as np
 from synthkit.errors import GeneratorError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import torch
     from numpy.typing import NDArray
@@ -50,6 +50,7 @@ class UnclipGenerator:
         self._pipeline = _load(checkpoint, self._dtype, device)
         self._pipeline.scheduler = _scheduler(self._pipeline.scheduler, sampler)
         self._prompts: dict[str, torch.Tensor] = {}
+        self.on_step: Callable[[], None] = lambda: None
 
     @property
     def embedding_size(self) -> int:
