@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from synthkit.drafts import draft_path, read_draft, write_draft
 from synthkit.image_maker import Draw
 from synthkit.shards import ShardWriter, shard_name
+from synthkit.stopping import Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,14 +22,31 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from synthkit.drafts import Made
     from synthkit.filters import Judge
     from synthkit.image_maker import ImageMaker, Mixed
     from synthkit.plan import Plan
-    from synthkit.records import Provenance
+    from synthkit.shards import Origin
 
 Batch = list[Draw]
-# By index, since rejected draws come late.
-Made = dict[int, tuple["Provenance", bytes]]
+
+
+class Observer(Protocol):
+    """Who follows a build: shown progress, given signs of life, and able to stop it."""
+
+    def embedded(self, images: int, total: int) -> None:
+        """So many real images more, of the total to embed, have an embedding."""
+
+    def made(self, images: int) -> None:
+        """So many images more are made; fewer than none if they are lost."""
+
+    def alive(self) -> None:
+        """Something went on: a denoising step, a file."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether to stop after this batch."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +57,33 @@ class ShardBuilder:
     maker: ImageMaker
     judge: Judge | None
     folder: Path
+    origin: Origin
 
-    def build(self, shard: int, advance: Callable[[int], None]) -> None:
-        """Write one shard; `advance` is told of every batch that is made."""
-        name = shard_name(shard, self.plan.shards)
-        made: Made = {}
-        batches: Iterable[Batch] = ([Draw(row) for row in rows] for rows in self.plan.batches(shard))
+    def build(self, shard: int, observer: Observer) -> None:
+        """Write one shard, going on from its draft if there is one.
+
+        Raises Stopped if the observer wants it to stop; what is made is then kept as a draft.
+        """
+        name, extension = shard_name(shard, self.plan.shards), self.maker.recipe.output.extension
+        draft = draft_path(self.folder, name)
+        made = read_draft(draft, self.origin, extension)
+        observer.made(len(made))
+        batches: Iterable[Batch] = _batches(self._missing(shard, made), self.plan.batch_size)
         while batches:
-            again = self._make(batches, made, advance)
-            size = self.plan.batch_size
-            batches = [again[start : start + size] for start in range(0, len(again), size)]
-        with ShardWriter(self.folder, name, self.maker.recipe.output.extension) as writer:
+            batches = _batches(self._make(batches, made, observer), self.plan.batch_size)
+            if observer.stopping and len(made) < self.plan.images_in(shard):
+                write_draft(draft, made, self.origin, extension)
+                raise Stopped
+        with ShardWriter(self.folder, name, extension, self.origin) as writer:
             for index in sorted(made):
                 writer.write(*made[index])
+        draft.unlink(missing_ok=True)
 
-    def _make(self, batches: Iterable[Batch], made: Made, advance: Callable[[int], None]) -> Batch:
-        """Make batches; returns the draws that must be made again, with the reasons."""
+    def _missing(self, shard: int, made: Made) -> Batch:
+        return [Draw(self.plan.row(index)) for index in self.plan.indices(shard) if index not in made]
+
+    def _make(self, batches: Iterable[Batch], made: Made, observer: Observer) -> Batch:
+        """Make batches until told to stop; returns the draws that must be made again, with the reasons."""
         again: Batch = []
         with ThreadPoolExecutor(1) as before, ThreadPoolExecutor(1) as after:
             finishing = None
@@ -61,10 +91,12 @@ class ShardBuilder:
                 images = self.maker.generate(batch, mixed)
                 kept = self._judged(batch, images, again)
                 if finishing is not None:
-                    advance(finishing.result())
+                    observer.made(finishing.result())
                 finishing = after.submit(self._finish, kept, mixed, images, made)
+                if observer.stopping:
+                    break
             if finishing is not None:
-                advance(finishing.result())
+                observer.made(finishing.result())
         return again
 
     def _judged(self, batch: Batch, images: NDArray[np.uint8], again: Batch) -> list[Draw | None]:
@@ -97,6 +129,10 @@ class ShardBuilder:
                 made[draw.row.index] = self.maker.finish(draw, item.mixing, pixels)
                 done += 1
         return done
+
+
+def _batches(draws: Batch, size: int) -> list[Batch]:
+    return [draws[start : start + size] for start in range(0, len(draws), size)]
 
 
 def _ahead(

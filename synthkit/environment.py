@@ -10,7 +10,7 @@ from synthkit import __version__
 from synthkit.errors import BuildError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 # Everything that takes part in making or writing an image.
 LIBRARIES = (
@@ -24,6 +24,10 @@ LIBRARIES = (
     "pyarrow",
     "scikit-learn",
 )
+
+
+# Where there is no model to run.
+NO_DEVICE = "none"
 
 
 def library_versions() -> dict[str, str]:
@@ -67,8 +71,36 @@ def choose_device(wanted: str) -> str:
     return "cpu" if device.type == "cpu" else wanted
 
 
+def choose_devices(wanted: str, workers: int | None) -> list[str]:
+    """A device for each worker: all GPUs in turn, if any GPU will do; else the one that is wanted.
+
+    Without a number of workers there is one for each device. Raises BuildError for a device that is
+    not here.
+    """
+    device = choose_device(wanted)
+    if device != "cuda":
+        return [device] * (workers or 1)
+    import torch
+
+    count = torch.cuda.device_count()
+    return [f"cuda:{number % count}" for number in range(workers or count)]
+
+
+def describe_all(devices: Sequence[str]) -> dict[str, str]:
+    """The environment of several devices. Raises BuildError if they are of different kinds."""
+    names = {device: device_name(device) for device in devices}
+    if len(set(names.values())) > 1:
+        told = ", ".join(f"{device} {name}" for device, name in names.items())
+        raise BuildError(
+            f"these devices can give different bits: {told}; choose like ones with CUDA_VISIBLE_DEVICES"
+        )
+    return describe(devices[0])
+
+
 def device_name(device: str) -> str:
-    """The kind of device: 'cpu (AVX512)', 'cuda (NVIDIA H200)'."""
+    """The kind of device: 'cpu (AVX512)', 'cuda (NVIDIA H200)', 'none'."""
+    if device == NO_DEVICE:
+        return device
     import torch
 
     if device.startswith("cuda"):

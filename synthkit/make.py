@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from synthkit.contents import FILE, open_contents
-from synthkit.embeddings import embed, needed
-from synthkit.environment import choose_device, describe
+from synthkit.environment import NO_DEVICE, choose_devices, describe_all
 from synthkit.errors import SourceError
-from synthkit.filters import make_judge
-from synthkit.generators import load
-from synthkit.generators.checkpoint import locate
-from synthkit.image_maker import ImageMaker
+from synthkit.facts import identify
+from synthkit.generators import needs_device
 from synthkit.leaks import leaks
-from synthkit.plan import make_plan
+from synthkit.part import WHOLE
 from synthkit.progress import progress
-from synthkit.real_images import read_all
-from synthkit.release import Facts, check_replaceable, is_current, restore, write_release
+from synthkit.release import check_replaceable, is_current, restore, write_release
 from synthkit.sources import held_out, open_source
-from synthkit.work import WORK_FOLDER, Workspace, locked, rate_key
+from synthkit.work import WORK_FOLDER, Workspace, locked, rate_key, when_alone
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Iterator
 
-    from synthkit.build import ShardBuilder
-    from synthkit.filters import Judge
-    from synthkit.generators import Generator
+    from synthkit.engines.display import Display
+    from synthkit.engines.job import Job
+    from synthkit.facts import Facts
+    from synthkit.part import Part
     from synthkit.recipe import Recipe
 
 RELEASES = Path("releases")
@@ -41,12 +36,17 @@ class Options:
     """How to build; nothing here changes a byte of an image.
 
     `out` is where release folders go (default `releases`); `limit` makes a preview of that many
-    images; `fresh` drops finished shards; `overwrite` allows replacing what this recipe did not make.
+    images; `part` makes only its shards, and no release; `fresh` drops finished shards; `overwrite`
+    allows replacing what this recipe did not make. `workers` is how many processes share the work,
+    None for one a GPU; one that shows no sign of life for `timeout` seconds is replaced.
     """
 
     out: Path | None = None
     device: str = "auto"
     limit: int | None = None
+    part: Part = WHOLE
+    workers: int | None = None
+    timeout: float = 900.0
     fresh: bool = False
     overwrite: bool = False
 
@@ -76,12 +76,16 @@ class Generated:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a build did; `generated` is None if the release was there already and nothing was done."""
+    """What a build did; `generated` is None if the release was there already and nothing was done.
+
+    `release` is the folder; of a part, the work folder that has its shards.
+    """
 
     release: Path
     facts: Facts
     generated: Generated | None
     seconds: float
+    part: Part = WHOLE
 
 
 def work_root(out: Path | None) -> Path:
@@ -94,21 +98,31 @@ def make_release(recipe: Recipe, options: Options) -> Outcome:
 
     Raises a SynthkitError that says what to do; finished shards survive any error.
     """
-    preview = "" if options.limit is None else "-preview"
-    target = options.releases / f"{recipe.name}{preview}"
+    target = target_of(recipe, options)
     started = time.monotonic()
-    try:
-        facts = identify(recipe, options)
-        generated = None
+    with naming_the_place(options.work_root):
+        facts = identify(recipe, options.work_root, limit=options.limit)
+        generated, place = None, target
         if options.fresh or not is_current(target, facts):
-            with locked(target):
-                generated = _make(facts, options, target)
-        seconds = time.monotonic() - started
-        return Outcome(target, facts, generated, seconds)
-    except OSError as error:
-        # A write that fails says what is wrong, but not where.
-        error.filename = error.filename or str(options.work_root)
-        raise
+            if options.part == WHOLE:
+                with locked(target):
+                    generated = _make(facts, options, target)
+            else:
+                with locked(target, shared=True):
+                    generated, place = _make_part(facts, options)
+        return Outcome(place, facts, generated, time.monotonic() - started, options.part)
+
+
+def target_of(recipe: Recipe, options: Options) -> Path:
+    """The release folder of a recipe."""
+    preview = "" if options.limit is None else "-preview"
+    return options.releases / f"{recipe.name}{preview}"
+
+
+def workspace_of(facts: Facts, options: Options) -> Workspace:
+    """The work folder of a build."""
+    name, shards = facts.recipe.name, facts.plan.shards
+    return Workspace(options.work_root, name, facts.digest, shards, limit=options.limit, part=options.part)
 
 
 def _make(facts: Facts, options: Options, target: Path) -> Generated | None:
@@ -118,33 +132,24 @@ def _make(facts: Facts, options: Options, target: Path) -> Generated | None:
         return None
     if not options.overwrite:
         check_replaceable(target, facts)
-    _check_leaks(facts)
-    workspace = Workspace(options.work_root, facts.recipe.name, facts.digest, limit=options.limit)
-    workspace.open(fresh=options.fresh)
-    generated = _generate_missing(facts, workspace, options.device)
+    check_leaks(facts)
+    workspace = workspace_of(facts, options)
+    with when_alone(workspace):
+        workspace.open(fresh=options.fresh)
+    generated = _generate_missing(facts, workspace, options)
     write_release(target, facts, workspace)
     return generated
 
 
-def identify(recipe: Recipe, options: Options) -> Facts:
-    """Read the real images and plan: all that decides a release, before any is made.
-
-    Raises SourceError or GeneratorError if the real images or the model are not here.
-    """
-    source = open_source(recipe.source)
-    checkpoint = locate(recipe.model)
-    with (
-        open_contents(options.work_root / FILE) as contents,
-        progress("reading real images", len(source.listing)) as advance,
-    ):
-        real = read_all(source, on_error=recipe.source.on_error, contents=contents, advance=advance)
-    digest = recipe.digest(listing_digest=real.digest, model=checkpoint.name, revision=checkpoint.revision)
-    whole = make_plan(recipe, real.listing)
-    plan = whole if options.limit is None else whole.first(options.limit)
-    return Facts(recipe, digest, plan, len(whole), real, checkpoint, preview=options.limit is not None)
+def _make_part(facts: Facts, options: Options) -> tuple[Generated, Path]:
+    check_leaks(facts)
+    workspace = workspace_of(facts, options)
+    with when_alone(workspace):
+        workspace.open(fresh=options.fresh)
+    return _generate_missing(facts, workspace, options), workspace.folder
 
 
-def _check_leaks(facts: Facts) -> None:
+def check_leaks(facts: Facts) -> None:
     """A few-shot pool holds no image that scores, as far as those that score are on this machine."""
     if facts.recipe.source.shots is None:
         return
@@ -158,76 +163,61 @@ def _check_leaks(facts: Facts) -> None:
         raise SourceError(f"source.shots: {len(found)} held-out images are in the pool: {found[0].told()}")
 
 
-def _generate_missing(facts: Facts, workspace: Workspace, wanted_device: str) -> Generated:
+def _generate_missing(facts: Facts, workspace: Workspace, options: Options) -> Generated:
     """Generate the shards that are not finished. Heavy imports happen here, if there are any."""
-    plan = facts.plan
-    intact = workspace.intact(plan.shards)
-    missing = [shard for shard in range(plan.shards) if shard not in intact]
+    intact = workspace.intact()
+    missing = tuple(number for number in workspace.numbers if number not in intact)
     if not missing:
         return Generated()
-    from synthkit.engines import local
+    from synthkit.engines.display import Display
+    from synthkit.engines.job import Job
 
-    device = choose_device(wanted_device)
-    workspace.begin(describe(device))
-    builder = _builder(facts, workspace, device)
-    to_make = sum(plan.images_in(shard) for shard in missing)
-    started = time.monotonic()
-    with progress("generating", len(plan), done=len(plan) - to_make) as advance:
-        local.run(builder, missing, advance)
-    generated = Generated(to_make, time.monotonic() - started)
-    workspace.log(_log_entry(facts, workspace, generated))
+    devices = _devices(facts, options)
+    origin = workspace.origin(describe_all(devices), intact.values())
+    job = Job(facts, origin, missing, workspace.shards, workspace.embeddings(origin), options.timeout)
+    images = sum(facts.plan.images_in(number) for number in workspace.numbers)
+    with Display(images, images - job.to_make) as display:
+        _run(job, devices[: len(missing)], workspace, display)
+        generated = Generated(job.to_make, display.seconds)
+    workspace.log(_log_entry(facts, workspace, generated, len(devices)))
     return generated
 
 
-def _builder(facts: Facts, workspace: Workspace, device: str) -> ShardBuilder:
-    from synthkit.build import ShardBuilder
-
-    recipe, real, plan = facts.recipe, facts.real, facts.plan
-    generator = load(facts.checkpoint, dtype=recipe.model.dtype, sampler=recipe.sampler, device=device)
-    # All of them now: a prompt that is too long must not stop a build that has run for hours.
-    names = [real.listing.classes[label] for label in np.unique(plan.labels)]
-    generator.embed_prompts([recipe.prompt_for(name) for name in names])
-    embeddings = None
-    if needed(recipe):
-        # A gate may compare with any real image.
-        gated = recipe.filters is not None and recipe.filters.compare
-        positions = (
-            np.arange(len(real.listing), dtype=np.int32)
-            if gated
-            else np.unique(plan.pairs[:, : plan.sources])
-        )
-        with progress("embedding real images", len(positions)) as advance:
-            embeddings = embed(
-                real, positions, generator, workspace.embeddings, recipe.sampler.batch_size, advance
-            )
-    maker = ImageMaker(recipe, facts.digest, real, facts.checkpoint, generator, embeddings)
-    judge = _judge(facts, generator, embeddings, device)
-    return ShardBuilder(plan, maker, judge, workspace.shards)
+def _devices(facts: Facts, options: Options) -> list[str]:
+    if needs_device(facts.checkpoint):
+        return choose_devices(options.device, options.workers)
+    return [NO_DEVICE] * (options.workers or 1)
 
 
-def _judge(
-    facts: Facts, generator: Generator, embeddings: NDArray[np.float32] | None, device: str
-) -> Judge | None:
-    filters, listing = facts.recipe.filters, facts.real.listing
-    if filters is None:
-        return None
-    classifier = None
-    if filters.classifier is not None:
-        from synthkit.classifier import Classifier
+def _run(job: Job, devices: list[str], workspace: Workspace, display: Display) -> None:
+    from synthkit.engines import local, workers
 
-        batch_size = facts.recipe.sampler.batch_size
-        classifier = Classifier(filters.classifier, len(listing.classes), batch_size, device)
-    return make_judge(filters, listing, generator, embeddings, classifier)
+    if len(devices) == 1:
+        local.run(job, devices[0], display)
+    else:
+        workers.run(job, devices, workspace.workers_lock, display)
 
 
-def _log_entry(facts: Facts, workspace: Workspace, generated: Generated) -> dict[str, Any]:
-    shards = workspace.finished(facts.plan.shards).values()
+def _log_entry(facts: Facts, workspace: Workspace, generated: Generated, workers: int) -> dict[str, Any]:
+    shards = workspace.finished().values()
+    images = sum(shard.images for shard in shards)
     return {
         "event": "generated",
         "key": rate_key(facts.recipe, facts.checkpoint),
-        "device": workspace.environment()["device"],
+        "device": next(iter(shards)).origin.environment["device"],
+        "workers": workers,
         "images": generated.images,
         "seconds": round(generated.seconds, 3),
         "images_per_second": generated.rate,
-        "bytes_per_image": sum(shard.bytes for shard in shards) / len(facts.plan),
+        "bytes_per_image": sum(shard.bytes for shard in shards) / images,
     }
+
+
+@contextmanager
+def naming_the_place(folder: Path) -> Iterator[None]:
+    """A write that fails says what is wrong, but not where."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(folder)
+        raise

@@ -15,8 +15,6 @@ from synthkit.errors import SourceError
 from synthkit.records import PlannedImage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from synthkit.recipe import Recipe
@@ -68,12 +66,10 @@ class Plan:
         """How many images a shard holds."""
         return min(self.shard_size, len(self) - shard * self.shard_size)
 
-    def batches(self, shard: int) -> Iterator[list[PlannedImage]]:
-        """A shard's images, at most `batch_size` at a time."""
+    def indices(self, shard: int) -> range:
+        """The indices of a shard's images."""
         start = shard * self.shard_size
-        stop = start + self.images_in(shard)
-        for first in range(start, stop, self.batch_size):
-            yield [self.row(index) for index in range(first, min(first + self.batch_size, stop))]
+        return range(start, start + self.images_in(shard))
 
     def row(self, index: int) -> PlannedImage:
         """One planned image."""

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import json
-import os
 import shutil
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 from PIL import Image
 
 from synthkit.card import render_card
@@ -37,62 +33,18 @@ from synthkit.manifest import (
 from synthkit.plan import balance
 from synthkit.records import arrow_schema, key_of
 from synthkit.samples import EXAMPLES, Example, SampleRow, contact_sheet, pick_labels
-from synthkit.shards import SPLIT, read_member, records_path, shard_name
+from synthkit.shards import SPLIT, link, read_member, records_path, shard_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from synthkit.generators.checkpoint import Checkpoint
-    from synthkit.plan import Plan
-    from synthkit.real_images import RealImages
-    from synthkit.recipe import Recipe
+    from synthkit.facts import Facts
     from synthkit.shards import ShardFacts
     from synthkit.work import Workspace
 
 SAMPLES = "samples.png"
 CARD = "README.md"
-_RECIPE_HEADER = """\
-# The recipe of this release, complete: every default filled in, the model pinned.
-# Make it again: synthkit build recipe.yaml{options}
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """Everything that decides what a release folder holds, beside the environment it was made in.
-
-    `plan` is what is built; `planned` is how many images the whole release has, `preview` whether
-    only the first of them were asked for.
-    """
-
-    recipe: Recipe
-    digest: str
-    plan: Plan
-    planned: int
-    real: RealImages
-    checkpoint: Checkpoint
-    preview: bool
-
-    @property
-    def recipe_yaml(self) -> bytes:
-        """recipe.yaml of the release."""
-        data = self.recipe.portable(revision=self.checkpoint.revision)
-        places = [f" --set source.{field}=…" for field in self.recipe.source.places()]
-        header = _RECIPE_HEADER.format(options="".join(places))
-        return (header + yaml.safe_dump(data, sort_keys=False, allow_unicode=True)).encode()
-
-    def to_json(self) -> dict[str, Any]:
-        """All that decides the release's bytes on one platform; contents by their digests."""
-        return {
-            "name": self.recipe.name,
-            "version": self.recipe.version,
-            "digest": self.digest,
-            "images": len(self.plan),
-            "real_images": {"images": len(self.real.listing), "digest": self.real.digest},
-            "model": {"id": self.checkpoint.name, "revision": self.checkpoint.revision},
-            "recipe": self.recipe.portable(revision=self.checkpoint.revision),
-        }
 
 
 def is_current(target: Path, facts: Facts) -> bool:
@@ -153,7 +105,7 @@ def amend(target: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
     for file in kept:
         place = new / file.path
         place.parent.mkdir(parents=True, exist_ok=True)
-        _link(target / file.path, place)
+        link(target / file.path, place)
     for name, content in files.items():
         (new / name).write_bytes(content)
     every = sorted([*kept, *(file_facts(new, new / name) for name in files)], key=lambda file: file.path)
@@ -194,15 +146,14 @@ def restore(target: Path) -> None:
 def _write_into(folder: Path, facts: Facts, workspace: Workspace) -> None:
     (folder / "data").mkdir()
     (folder / "provenance").mkdir()
-    finished = workspace.finished(facts.plan.shards)
-    shards = [finished[shard] for shard in range(facts.plan.shards)]
+    shards = list(workspace.finished().values())
     files = [_place_shard(folder, workspace.shards, shard) for shard in shards]
     tars = [workspace.shards / shard.name for shard in shards]
     parquet = folder / "provenance" / f"{SPLIT}.parquet"
     _collect_records(parquet, tars)
     (folder / RECIPE).write_bytes(facts.recipe_yaml)
     example = _first_record(folder, facts)
-    manifest = _manifest(facts, workspace.environment(), files, example)
+    manifest = _manifest(facts, shards[0].origin.environment, files, example)
     if facts.recipe.filters is not None:
         manifest = manifest.model_copy(update={"filters": _filter_facts(parquet)})
     (folder / SAMPLES).write_bytes(_sheet(folder, facts, manifest))
@@ -216,18 +167,8 @@ def _write_into(folder: Path, facts: Facts, workspace: Workspace) -> None:
 
 
 def _place_shard(folder: Path, shards_folder: Path, shard: ShardFacts) -> FileFacts:
-    _link(shards_folder / shard.name, folder / "data" / shard.name)
+    link(shards_folder / shard.name, folder / "data" / shard.name)
     return FileFacts(path=f"data/{shard.name}", bytes=shard.bytes, sha256=shard.sha256, images=shard.images)
-
-
-def _link(source: Path, target: Path) -> None:
-    """The same file under another name, or a copy where there can be none."""
-    try:
-        os.link(source, target)
-    except OSError as error:
-        if error.errno not in (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK):
-            raise
-        shutil.copyfile(source, target)
 
 
 def _collect_records(target: Path, tars: Sequence[Path]) -> None:

@@ -6,12 +6,16 @@ ustar. Times, owners and groups are zero, members stand in alphabetical order of
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import io
-import json
 import os
+import secrets
+import shutil
 import tarfile
-from dataclasses import asdict, dataclass
 from typing import IO, TYPE_CHECKING, Self
+
+import msgspec
 
 from synthkit.hashing import sha256_of
 from synthkit.records import Provenance, arrow_schema
@@ -22,11 +26,16 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 SPLIT = "train"
-_MAX_MEMBER = 1 << 28
 
 
-@dataclass(frozen=True, slots=True)
-class ShardFacts:
+class Origin(msgspec.Struct, frozen=True):
+    """What the shards of one release have in common: the recipe's digest, and what they were made on."""
+
+    digest: str
+    environment: dict[str, str]
+
+
+class ShardFacts(msgspec.Struct, frozen=True):
     """A finished shard, as its sidecar states it."""
 
     name: str
@@ -34,6 +43,8 @@ class ShardFacts:
     bytes: int
     sha256: str
     records_bytes: int
+    records_sha256: str
+    origin: Origin
 
 
 def shard_name(shard: int, shards: int) -> str:
@@ -47,25 +58,16 @@ class ShardWriter:
     Use it as a context manager: leaving it without an error finishes the shard.
     """
 
-    def __init__(self, folder: Path, name: str, extension: str) -> None:
-        self._folder, self._name, self._extension = folder, name, extension
-        self._stream = _temporary(folder / name).open("wb")
+    def __init__(self, folder: Path, name: str, extension: str, origin: Origin) -> None:
+        self._folder, self._name, self._extension, self._origin = folder, name, extension, origin
+        self._written = _temporary(folder / name)
+        self._stream = self._written.open("wb")
         self._tar = tarfile.TarFile(fileobj=self._stream, mode="w", format=tarfile.USTAR_FORMAT)
         self._records: list[Provenance] = []
 
     def write(self, record: Provenance, image: bytes) -> None:
         """Add one sample: KEY.cls, KEY.json and KEY.<extension>."""
-        members = {
-            "cls": str(record.label).encode(),
-            "json": record.to_json(),
-            self._extension: image,
-        }
-        for extension in sorted(members):
-            # Times, uid, gid and names are zero and empty unless set.
-            member = tarfile.TarInfo(f"{record.key}.{extension}")
-            member.size = len(members[extension])
-            member.mode = 0o644
-            self._tar.addfile(member, io.BytesIO(members[extension]))
+        add_sample(self._tar, record, image, self._extension)
         self._records.append(record)
 
     def __enter__(self) -> Self:
@@ -79,6 +81,8 @@ class ShardWriter:
                 self._finish()
         finally:
             self._stream.close()
+            # Still there only if something failed.
+            self._written.unlink(missing_ok=True)
 
     def _finish(self) -> None:
         self._tar.close()
@@ -86,33 +90,83 @@ class ShardWriter:
         tar = self._folder / self._name
         records = _parquet(self._records)
         write_atomically(records_path(tar), records)
-        written = _temporary(tar)
         facts = ShardFacts(
             name=self._name,
             images=len(self._records),
-            bytes=written.stat().st_size,
-            sha256=sha256_of(written),
+            bytes=self._written.stat().st_size,
+            sha256=sha256_of(self._written),
             records_bytes=len(records),
+            records_sha256=hashlib.sha256(records).hexdigest(),
+            origin=self._origin,
         )
-        _rename(written, tar)
-        write_atomically(sidecar_path(tar), json.dumps(asdict(facts)).encode())
+        _rename(self._written, tar)
+        write_atomically(sidecar_path(tar), msgspec.json.encode(facts))
+
+
+def add_sample(tar: tarfile.TarFile, record: Provenance, image: bytes, extension: str) -> None:
+    """KEY.cls, KEY.json and KEY.<extension>, in alphabetical order."""
+    members = {"cls": str(record.label).encode(), "json": record.to_json(), extension: image}
+    for name in sorted(members):
+        add_member(tar, f"{record.key}.{name}", members[name])
+
+
+def add_member(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    """A plain file; times, uid, gid and names are zero and empty unless set."""
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    member.mode = 0o644
+    tar.addfile(member, io.BytesIO(content))
 
 
 def finished(folder: Path, name: str) -> ShardFacts | None:
     """The facts of a shard if it is whole, else None."""
     tar = folder / name
+    facts = read_sidecar(sidecar_path(tar))
+    if facts is None:
+        return None
     try:
-        facts = ShardFacts(**json.loads(sidecar_path(tar).read_bytes()))
         sizes = (tar.stat().st_size, records_path(tar).stat().st_size)
-    except (OSError, ValueError, TypeError):
+    except OSError:
         return None
     whole = facts.name == name and sizes == (facts.bytes, facts.records_bytes)
     return facts if whole else None
 
 
+def read_sidecar(path: Path) -> ShardFacts | None:
+    """What a sidecar states; None if it is not there, or is none."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=ShardFacts)
+    except (OSError, ValueError):
+        return None
+
+
+def adopt(source: Path, facts: ShardFacts, folder: Path) -> None:
+    """Bring a finished shard from one folder into another, its sidecar last."""
+    tar = folder / facts.name
+    for place in (tar, records_path(tar), sidecar_path(tar)):
+        temporary = _temporary(place)
+        try:
+            link(source / place.name, temporary)
+            _rename(temporary, place)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def link(source: Path, target: Path) -> None:
+    """The same file under another name, or a copy where there can be none."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK):
+            raise
+        shutil.copyfile(source, target)
+
+
 def is_intact(folder: Path, facts: ShardFacts) -> bool:
     """Whether a shard's content is what its sidecar says; reads all of it."""
-    return sha256_of(folder / facts.name) == facts.sha256
+    tar = folder / facts.name
+    wanted = (facts.sha256, facts.records_sha256)
+    return (sha256_of(tar), sha256_of(records_path(tar))) == wanted
 
 
 def sidecar_path(tar: Path) -> Path:
@@ -141,10 +195,13 @@ def read_member(tar: Path, member: str) -> bytes:
 def write_atomically(path: Path, content: bytes) -> None:
     """A file that is either whole or not there, also after a power cut."""
     temporary = _temporary(path)
-    with temporary.open("wb") as stream:
-        stream.write(content)
-        _sync(stream)
-    _rename(temporary, path)
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            _sync(stream)
+        _rename(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _parquet(records: Sequence[Provenance]) -> bytes:
@@ -175,4 +232,5 @@ def _sync(stream: IO[bytes]) -> None:
 
 
 def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.tmp")
+    """A name of its own for every writer: one that was given up may still be alive somewhere."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")

@@ -1,4 +1,4 @@
-"""The work folder of a build: finished shards, one embeddings file, a log, and a lock.
+"""The work folder of a build: finished shards, drafts of others, one embeddings file, a log, and locks.
 
 Nothing in it but finished shards is a state: whatever else a kill leaves is removed by the next run.
 """
@@ -6,98 +6,166 @@ Nothing in it but finished shards is a state: whatever else a kill leaves is rem
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from synthkit.drafts import draft_path
 from synthkit.environment import changed
 from synthkit.errors import BuildError
-from synthkit.shards import finished, is_intact, shard_name, sidecar_path, write_atomically
+from synthkit.part import WHOLE
+from synthkit.shards import Origin, finished, is_intact, records_path, shard_name, sidecar_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from synthkit.generators.checkpoint import Checkpoint
+    from synthkit.part import Part
     from synthkit.recipe import Recipe
     from synthkit.shards import ShardFacts
 
 WORK_FOLDER = ".synthkit"
 LOG = "build.jsonl"
-_ENVIRONMENT = "environment.json"
+# How long a batch of workers that lost their build may take.
+_PATIENCE_S = 120
 
 
 class Workspace:
-    """The work folder of one build, named for the release and the recipe's digest."""
+    """The work folder of one build, named for the release and the recipe's digest.
 
-    def __init__(self, root: Path, name: str, digest: str, *, limit: int | None) -> None:
+    `shards` is how many the whole build has; `part` says which of them are this process's to make.
+    """
+
+    def __init__(
+        self, root: Path, name: str, digest: str, shards: int, *, limit: int | None = None, part: Part = WHOLE
+    ) -> None:
         preview = "" if limit is None else f"-first-{limit}"
+        self.digest = digest
+        self.part = part
         self.folder = root / f"{name}-{digest[:12]}{preview}"
         self.shards = self.folder / "shards"
-        self.embeddings = self.folder / "embeddings.npy"
+        self.numbers = part.shards(shards)
+        self._count = shards
 
     def open(self, *, fresh: bool) -> None:
-        """Make the folder ready, clean after a kill."""
-        if fresh:
+        """Make the folder ready, clean after a kill; other parts' work is not touched."""
+        if fresh and self.part == WHOLE:
             shutil.rmtree(self.folder, ignore_errors=True)
         self.shards.mkdir(parents=True, exist_ok=True)
-        for leftover in self.folder.rglob(".*.tmp"):
-            leftover.unlink()
+        for number in self.numbers if fresh else ():
+            self._unmake(number)
+        self._tidy()
 
-    def finished(self, shards: int) -> dict[int, ShardFacts]:
-        """The shards that are whole, by number."""
-        found = ((shard, finished(self.shards, shard_name(shard, shards))) for shard in range(shards))
-        return {shard: facts for shard, facts in found if facts is not None}
+    def _tidy(self) -> None:
+        """Remove half-written files and the drafts of finished shards: of the own ones alone."""
+        mine = {self.name(number).removesuffix(".tar") for number in self.numbers}
+        every = self.part == WHOLE
+        for leftover in self.folder.rglob(".*.tmp"):
+            if every or leftover.name.removeprefix(".").split(".")[0] in mine:
+                leftover.unlink(missing_ok=True)
+        for draft in self.shards.glob("*.draft"):
+            stale = finished(self.shards, f"{draft.stem}.tar") is not None
+            if draft.stem in mine and stale:
+                draft.unlink(missing_ok=True)
+
+    def name(self, number: int) -> str:
+        """The file name of a shard."""
+        return shard_name(number, self._count)
+
+    def finished(self) -> dict[int, ShardFacts]:
+        """The shards of this part that are whole, by number."""
+        found = ((number, finished(self.shards, self.name(number))) for number in self.numbers)
+        return {number: facts for number, facts in found if facts is not None}
+
+    def intact(self) -> dict[int, ShardFacts]:
+        """The finished shards, after unmaking those whose content changed: bits rot, files get edited."""
+        found = self.finished()
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            checked = pool.map(lambda facts: is_intact(self.shards, facts), found.values())
+            for number, intact in list(zip(found, checked, strict=True)):
+                if not intact:
+                    self._unmake(number)
+                    del found[number]
+        return found
+
+    def _unmake(self, number: int) -> None:
+        """What makes a shard finished goes first."""
+        tar = self.shards / self.name(number)
+        for path in (sidecar_path(tar), tar, records_path(tar), draft_path(self.shards, tar.name)):
+            path.unlink(missing_ok=True)
 
     def log(self, event: Mapping[str, Any]) -> None:
         """Append to the build log: times, device and rates, which no release holds."""
         with (self.folder / LOG).open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
 
-    def intact(self, shards: int) -> dict[int, ShardFacts]:
-        """The finished shards, after unmaking those whose content changed: bits rot, files get edited."""
-        found = self.finished(shards)
-        for shard, facts in list(found.items()):
-            if not is_intact(self.shards, facts):
-                sidecar_path(self.shards / facts.name).unlink()
-                del found[shard]
-        return found
+    def origin(self, environment: Mapping[str, str], done: Iterable[ShardFacts]) -> Origin:
+        """Where shards that are made now will come from.
 
-    def environment(self) -> dict[str, str]:
-        """The environment that the finished shards were made in. Raises BuildError if it is damaged."""
-        path = self.folder / _ENVIRONMENT
-        try:
-            return {str(key): str(value) for key, value in json.loads(path.read_bytes()).items()}
-        except (OSError, ValueError, AttributeError):
-            raise BuildError(f"{path}: is damaged; start again with --fresh") from None
-
-    def begin(self, now: Mapping[str, str]) -> None:
-        """Record the environment before shards are made in it.
-
-        Raises BuildError when finished shards were made in another one: they are not mixed.
+        Raises BuildError when finished ones were made in another environment: they are not mixed.
         """
-        path = self.folder / _ENVIRONMENT
-        differences = changed(self.environment(), now) if path.exists() else ["begun now"]
-        if differences and any(self.shards.glob("*.tar")):
-            raise BuildError(
-                f"{self.folder}: was begun in another environment ({', '.join(differences)}), which can "
-                "change bits; go on there, or start again here with --fresh"
-            )
-        if differences:
-            self.embeddings.unlink(missing_ok=True)
-            write_atomically(path, json.dumps(now, indent=1).encode())
+        for facts in done:
+            differences = changed(facts.origin.environment, environment)
+            if differences:
+                raise BuildError(
+                    f"{self.folder}: was begun in another environment ({', '.join(differences)}), which can "
+                    "change bits; go on there, or start again here with --fresh"
+                )
+        return Origin(self.digest, dict(environment))
+
+    def embeddings(self, origin: Origin) -> Path:
+        """The file of embeddings as they are in an environment."""
+        text = json.dumps(origin.environment, sort_keys=True)
+        return self.folder / f"embeddings-{hashlib.sha256(text.encode()).hexdigest()[:12]}.npy"
+
+    @property
+    def workers_lock(self) -> Path:
+        """Held by every worker process of this part, also by those that outlive the process they work for."""
+        return self.folder / f"workers-{self.part.number}-of-{self.part.of}.lock"
 
 
 @contextmanager
-def locked(release: Path) -> Iterator[None]:
-    """Hold the only build of a release; the kernel lets go of it when a process dies."""
+def when_alone(workspace: Workspace) -> Iterator[None]:
+    """Wait for workers of an earlier build, which outlive it by a batch. Raises BuildError if they stay."""
+    workspace.folder.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + _PATIENCE_S
+    with workspace.workers_lock.open("a") as stream:
+        while not _locks(stream.fileno()):
+            if time.monotonic() > deadline:
+                raise BuildError(
+                    f"{workspace.folder}: workers of an earlier build are still at work; end them "
+                    "(pkill -f synthkit.engines.worker), then run this again"
+                )
+            time.sleep(0.05)
+        yield
+
+
+def _locks(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # A disk that cannot lock.
+    return True
+
+
+@contextmanager
+def locked(release: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold the only build of a release; the kernel lets go of it when a process dies.
+
+    Builds of parts share it with each other, and with nobody else.
+    """
     release.parent.mkdir(parents=True, exist_ok=True)
     with release.with_name(f".{release.name}.lock").open("a+") as stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(stream, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             stream.seek(0)
             other = stream.read().strip() or "unknown"

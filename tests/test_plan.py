@@ -89,14 +89,13 @@ def test_another_seed_is_another_plan(recipe: Recipe) -> None:
 
 def test_classes_are_mixed_within_a_shard(recipe: Recipe) -> None:
     plan = make_plan(with_target(recipe, 100), listing(5, 5, 5, 5))
-    assert len({row.label for batch in plan.batches(0) for row in batch}) == 4
+    assert len({plan.row(index).label for index in plan.indices(0)}) == 4
 
 
-def test_shards_and_batches_cover_every_row_once(recipe: Recipe) -> None:
+def test_shards_cover_every_row_once(recipe: Recipe) -> None:
     plan = make_plan(with_target(recipe, 40), listing(3, 9))
-    batches = [batch for shard in range(plan.shards) for batch in plan.batches(shard)]
-    assert [row.index for batch in batches for row in batch] == list(range(len(plan)))
-    assert max(map(len, batches)) == 8
+    indices = [index for shard in range(plan.shards) for index in plan.indices(shard)]
+    assert indices == list(range(len(plan)))
     assert sum(plan.images_in(shard) for shard in range(plan.shards)) == len(plan) == 68
 
 

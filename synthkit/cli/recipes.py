@@ -20,11 +20,13 @@ from synthkit.cli.shared import (
     user_errors,
     write_report,
 )
-from synthkit.errors import RecipeError
+from synthkit.errors import BuildError, RecipeError
 
 if TYPE_CHECKING:
     from synthkit.make import Outcome
     from synthkit.recipe import Recipe
+
+_MOST_WORKERS = 1024
 
 
 @app.command(
@@ -43,6 +45,27 @@ def build(
         ),
     ] = None,
     device: DeviceOption = "auto",
+    workers: Annotated[
+        str,
+        typer.Option(
+            metavar="N",
+            help="Processes that share the work, and on a CPU its cores. auto: one for each GPU, or one.",
+        ),
+    ] = "auto",
+    shards: Annotated[
+        str,
+        typer.Option(
+            metavar="I/N",
+            help="Make only the I-th of N parts; `synthkit merge` completes what several machines made.",
+            show_default=False,
+        ),
+    ] = "",
+    worker_timeout: Annotated[
+        float,
+        typer.Option(
+            min=1.0, metavar="SECONDS", help="Give up a worker that shows no sign of life for so long."
+        ),
+    ] = 900.0,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Make everything again; drop finished work.")
     ] = False,
@@ -57,9 +80,53 @@ def build(
     """
     with user_errors():
         from synthkit.make import Options, make_release
+        from synthkit.part import WHOLE, parse_part
 
-        options = Options(out=out, device=device, limit=limit, fresh=fresh, overwrite=overwrite)
+        if shards and limit is not None:
+            raise BuildError("--limit and --shards: give one of them; a preview is small")
+        options = Options(
+            out=out,
+            device=device,
+            limit=limit,
+            part=parse_part(shards) if shards else WHOLE,
+            workers=_workers(workers),
+            timeout=worker_timeout,
+            fresh=fresh,
+            overwrite=overwrite,
+        )
         _print_outcome(make_release(_load(recipe, override), options))
+
+
+@app.command(
+    epilog="Examples: `synthkit merge my.yaml` (parts built on one file system) · "
+    "`synthkit merge my.yaml node1/out node2/out`"
+)
+def merge(
+    recipe: RecipeArgument,
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Folders of finished shards: what `build --shards` was given as --out, or its work folder.",
+            show_default=False,
+        ),
+    ] = None,
+    override: SetOption = None,
+    out: OutOption = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a folder that this recipe did not make.")
+    ] = False,
+) -> None:
+    """Complete a release from the parts that `build --shards` made, here or on other machines.
+
+    Nothing is generated. It stops if a shard is missing or damaged, was made from another recipe or in
+    another environment, or is there twice with different content.
+    """
+    with user_errors():
+        from synthkit.make import Options
+        from synthkit.merge import merge as collect
+
+        options = Options(out=out, overwrite=overwrite)
+        _print_outcome(collect(_load(recipe, override), folders or [], options))
 
 
 @app.command(epilog="Examples: `synthkit plan recipes/digits_lt_ecd.yaml` · `synthkit plan my.yaml --json`")
@@ -93,9 +160,10 @@ def digest(
     The same output means the same release (on the same platform). Reads the real images, makes nothing.
     """
     with user_errors():
-        from synthkit.make import Options, identify
+        from synthkit.facts import identify
+        from synthkit.make import work_root
 
-        write_report(identify(_load(recipe, override), Options(out=out)).to_json(), report)
+        write_report(identify(_load(recipe, override), work_root(out)).to_json(), report)
 
 
 @app.command(
@@ -196,6 +264,14 @@ def doctor(
             raise typer.Exit(1)
 
 
+def _workers(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST_WORKERS:
+        raise BuildError(f"--workers {text}: must be auto, or a number from 1 to {_MOST_WORKERS}")
+    return int(text)
+
+
 def _load(path: Path, overrides: list[str] | None) -> Recipe:
     from synthkit.recipe_file import load
 
@@ -203,9 +279,19 @@ def _load(path: Path, overrides: list[str] | None) -> Recipe:
 
 
 def _print_outcome(outcome: Outcome) -> None:
+    from synthkit.part import WHOLE
     from synthkit.progress import duration
 
     facts, images = outcome.facts, len(outcome.facts.plan)
+    if outcome.part != WHOLE and outcome.generated is not None:
+        made = outcome.generated.images
+        numbers = outcome.part.shards(facts.plan.shards)
+        print(
+            f"{outcome.release}: part {outcome.part} is finished, {len(numbers)} of {facts.plan.shards} "
+            f"shards, {made:,} images made now in {duration(outcome.seconds)}"
+        )
+        print("When all parts are: synthkit merge RECIPE [FOLDER …]")
+        return
     if outcome.generated is None:
         print(f"{outcome.release}: up to date, {images:,} images; nothing to do")
         return

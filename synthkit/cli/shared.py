@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from synthkit import stopping
 from synthkit.errors import SynthkitError
+from synthkit.stopping import Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,6 +71,9 @@ def user_errors() -> Iterator[None]:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
+    except Stopped:
+        stopping.say("stopped; what is made is kept, and the same command goes on")
+        raise typer.Exit(143) from None
     except (SynthkitError, OSError) as error:
         if os.environ.get(DEBUG) == "1":
             raise

@@ -1,16 +1,67 @@
-"""Runs shards on this machine, one after another, in this process."""
+"""Runs shards in this process, one after another."""
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from typing import TYPE_CHECKING
 
+from synthkit import stopping
+from synthkit.stopping import Stopped
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from synthkit.engines.display import Display
+    from synthkit.engines.job import Job
 
-    from synthkit.build import ShardBuilder
+
+class _Observer:
+    """Shows progress, and ends the process if nothing goes on: a scheduler can then start it again."""
+
+    def __init__(self, display: Display, timeout: float) -> None:
+        self._display, self._timeout = display, timeout
+        self._last = time.monotonic()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def embedded(self, images: int, total: int) -> None:
+        self.alive()
+        self._display.embedded(images, total)
+
+    def made(self, images: int) -> None:
+        self.alive()
+        self._display.made(images)
+
+    def alive(self) -> None:
+        self._last = time.monotonic()
+
+    @property
+    def stopping(self) -> bool:
+        return stopping.requested()
+
+    def finish(self) -> None:
+        """Watch no more."""
+        self._timeout = float("inf")
+
+    def _watch(self) -> None:
+        while self._timeout != float("inf"):
+            time.sleep(min(1.0, self._timeout / 4))
+            if time.monotonic() - self._last > self._timeout:
+                stopping.say(
+                    f"error: nothing has gone on for {self._timeout:g} s: the device or a disk hangs; what "
+                    "is finished is kept: run the same command again, or give a longer --worker-timeout"
+                )
+                os._exit(1)
 
 
-def run(builder: ShardBuilder, shards: Iterable[int], advance: Callable[[int], None]) -> None:
-    """Build shards; each is whole on disk before the next begins."""
-    for shard in shards:
-        builder.build(shard, advance)
+def run(job: Job, device: str, display: Display) -> None:
+    """Make a job's shards; each is whole on disk before the next begins. Raises Stopped if asked to stop."""
+    observer = _Observer(display, job.timeout)
+    try:
+        builder = job.ready(device, observer)
+        with stopping.gracefully():
+            for shard in job.missing:
+                if stopping.requested():
+                    raise Stopped
+                builder.build(shard, observer)
+    finally:
+        observer.finish()

@@ -1,0 +1,67 @@
+"""What is made of a shard that is not finished: kept when a build is asked to stop, and gone on from.
+
+A draft is a tar of its samples in any order, after one member that says where they come from. It is
+only ever a saving of time: one that cannot be read, or comes from elsewhere, is as good as none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from synthkit.records import read_record
+from synthkit.shards import Origin, add_member, add_sample, write_atomically
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from synthkit.records import Provenance
+
+# By index: rejected draws come late.
+Made = dict[int, tuple["Provenance", bytes]]
+_ORIGIN = "origin.json"
+
+
+def draft_path(folder: Path, shard_name: str) -> Path:
+    """Where the draft of a shard lies."""
+    return (folder / shard_name).with_suffix(".draft")
+
+
+def write_draft(path: Path, made: Made, origin: Origin, extension: str) -> None:
+    """Keep the images that are made of a shard."""
+    buffer = io.BytesIO()
+    with tarfile.TarFile(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        add_member(tar, _ORIGIN, msgspec.json.encode(origin))
+        for record, image in made.values():
+            add_sample(tar, record, image, extension)
+    write_atomically(path, buffer.getvalue())
+
+
+def read_draft(path: Path, origin: Origin, extension: str) -> Made:
+    """The images that were kept, if they have the same origin and are what their records say."""
+    try:
+        with tarfile.open(path, "r:") as tar:
+            members = {member.name: _content(tar, member) for member in tar}
+        if msgspec.json.decode(members.pop(_ORIGIN), type=Origin) != origin:
+            return {}
+        return dict(_sample(members, name, extension) for name in members if name.endswith(".json"))
+    except (OSError, ValueError, KeyError, tarfile.TarError):
+        return {}
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    stream = tar.extractfile(member) if member.isreg() else None
+    if stream is None:
+        raise ValueError(member.name)
+    return stream.read()
+
+
+def _sample(members: dict[str, bytes], name: str, extension: str) -> tuple[int, tuple[Provenance, bytes]]:
+    record, image = read_record(members[name]), members[f"{name.removesuffix('json')}{extension}"]
+    if hashlib.sha256(image).hexdigest() != record.image_sha256:
+        raise ValueError(name)
+    return int(record.key), (record, image)

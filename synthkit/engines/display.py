@@ -1,0 +1,55 @@
+"""One progress display for all who work on a build."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Self
+
+from synthkit.progress import progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+
+class Display:
+    """Shows embedding, then generating: `total` images, `done` of them before."""
+
+    def __init__(self, total: int, done: int) -> None:
+        self._total, self._done = total, done
+        self._shown = ExitStack()
+        self._phase = ""
+        self._advance: Callable[[float], None] = lambda count: None
+        self._began = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Since generating began."""
+        return time.monotonic() - self._began
+
+    def embedded(self, images: int, total: int) -> None:
+        """So many real images more, of the total to embed, have an embedding."""
+        self._show("embedding real images", total, 0)
+        self._advance(images)
+
+    def made(self, images: int) -> None:
+        """So many images more are made; fewer than none if they are lost."""
+        self._show("generating", self._total, self._done)
+        self._advance(images)
+
+    def _show(self, phase: str, total: int, done: int) -> None:
+        if phase == self._phase:
+            return
+        self._shown.close()
+        self._phase = phase
+        self._began = time.monotonic()
+        self._advance = self._shown.enter_context(progress(phase, total, done=done))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._shown.close()

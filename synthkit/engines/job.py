@@ -1,0 +1,46 @@
+"""What an engine is given: the facts of a build, the shards to make, and where they go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from synthkit.engines.ready import ready
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from synthkit.build import Observer, ShardBuilder
+    from synthkit.facts import Facts
+    from synthkit.shards import Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Shards to make, by number; `folder` receives them, `embeddings` keeps what is computed once.
+
+    A worker that shows no sign of life for `timeout` seconds is given up.
+    """
+
+    facts: Facts
+    origin: Origin
+    missing: tuple[int, ...]
+    folder: Path
+    embeddings: Path
+    timeout: float
+
+    @property
+    def to_make(self) -> int:
+        """Images of the missing shards."""
+        return sum(self.facts.plan.images_in(shard) for shard in self.missing)
+
+    def ready(self, device: str, observer: Observer) -> ShardBuilder:
+        """A device of this machine made ready for the job."""
+        return ready(
+            self.facts,
+            self.origin,
+            shards=self.folder,
+            embeddings=self.embeddings,
+            device=device,
+            observer=observer,
+        )

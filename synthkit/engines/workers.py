@@ -1,0 +1,198 @@
+"""Runs shards in worker processes of this machine, one for each device.
+
+Shards are handed out one at a time to whoever is free. The shard of a worker that dies, or shows no
+sign of life, goes to another, which takes its place.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from multiprocessing import Pipe
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING, Any
+
+from synthkit import stopping
+from synthkit.engines.worker import STOP, Orders
+from synthkit.errors import BuildError
+from synthkit.shards import shard_name
+from synthkit.stopping import Stopped
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from multiprocessing.connection import Connection
+    from pathlib import Path
+
+    from synthkit.engines.display import Display
+    from synthkit.engines.job import Job
+
+_LOOK_EVERY_S = 0.5
+# Workers that may die over one shard, or before they are ready, until the build gives up.
+_DEATHS = 3
+_COMMAND = "from synthkit.engines.worker import main; main()"
+
+
+@dataclass(slots=True)
+class _Worker:
+    """A process at work: on which device and shard, what it made of it, when it last said something.
+
+    An idle one is ready and waits for a shard.
+    """
+
+    device: str
+    process: subprocess.Popen[bytes]
+    connection: Connection
+    shard: int | None = None
+    made: int = 0
+    idle: bool = False
+    heard: float = field(default_factory=time.monotonic)
+    hangs: bool = False
+
+
+def run(job: Job, devices: Sequence[str], lock: Path, display: Display) -> None:
+    """Make a job's shards with one worker for each device. Raises Stopped if asked to stop.
+
+    Raises BuildError when workers keep dying, and whatever error a worker meets.
+    """
+    pool = _Pool(job, len(devices), lock, display)
+    with stopping.gracefully():
+        try:
+            for device in devices:
+                pool.start(device)
+            pool.run()
+        finally:
+            pool.close()
+
+
+class _Pool:
+    def __init__(self, job: Job, sharing: int, lock: Path, display: Display) -> None:
+        self._job, self._sharing, self._lock, self._display = job, sharing, lock, display
+        self._todo = deque(job.missing)
+        self._left = len(job.missing)
+        self._workers: list[_Worker] = []
+        self._deaths: Counter[int | None] = Counter()
+        self._failure: Exception | None = None
+        self._told = False
+
+    def start(self, device: str) -> None:
+        """One worker more."""
+        ours, theirs = Pipe()
+        with theirs:
+            process = subprocess.Popen(  # noqa: S603 (this very interpreter)
+                [sys.executable, "-P", "-c", _COMMAND, str(theirs.fileno())],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            )
+        self._workers.append(_Worker(device, process, ours))
+        _tell(self._workers[-1], Orders(self._job, device, self._sharing, self._lock))
+
+    def run(self) -> None:
+        """Until all shards are made, or all workers have stopped."""
+        while self._left and self._workers:
+            connections = {worker.connection: worker for worker in self._workers}
+            for connection in wait(list(connections), _LOOK_EVERY_S):
+                self._hear(connections[connection])  # type: ignore[index]
+            self._look_after()
+            if stopping.requested() or self._failure is not None:
+                self._tell_all_to_stop()
+        if self._failure is not None:
+            raise self._failure
+        if self._left:
+            raise Stopped
+
+    def close(self) -> None:
+        """No worker outlives the build."""
+        for worker in self._workers:
+            worker.process.kill()
+            worker.process.wait()
+            worker.connection.close()
+
+    def _hear(self, worker: _Worker) -> None:
+        try:
+            word, *detail = worker.connection.recv()
+        except (EOFError, OSError):
+            self._lost(worker)
+            return
+        worker.heard = time.monotonic()
+        match word, detail:
+            case "embedded", [images, total]:
+                self._display.embedded(images, total)
+            case "made", [images]:
+                worker.made += images
+                self._display.made(images)
+            case "free", _:
+                self._hand_out(worker)
+            case "done", _:
+                self._left -= 1
+                self._hand_out(worker)
+            case "failed", [error]:
+                self._failure = self._failure or error
+
+    def _hand_out(self, worker: _Worker) -> None:
+        worker.shard, worker.made, worker.idle = None, 0, True
+        if self._todo and not self._told:
+            worker.shard, worker.idle = self._todo.popleft(), False
+            worker.heard = time.monotonic()
+            _tell(worker, worker.shard)
+
+    def _look_after(self) -> None:
+        for worker in self._workers:
+            silent = time.monotonic() - worker.heard > self._job.timeout
+            if silent and not worker.idle and not worker.hangs:
+                worker.hangs = True
+                worker.process.kill()
+
+    def _tell_all_to_stop(self) -> None:
+        if not self._told:
+            self._told = True
+            for worker in self._workers:
+                _tell(worker, STOP)
+
+    def _lost(self, worker: _Worker) -> None:
+        """A worker's end: its shard is made again, by another in its place."""
+        self._workers.remove(worker)
+        worker.connection.close()
+        code = worker.process.wait()
+        if self._told or self._failure is not None:
+            return
+        self._deaths[worker.shard] += 1
+        why = self._why(worker, code)
+        if self._deaths[worker.shard] >= _DEATHS:
+            self._failure = BuildError(self._give_up(worker.shard, why))
+            return
+        stopping.say(f"a worker on {worker.device} {why}; another takes its place")
+        self._display.made(-worker.made)
+        if worker.shard is not None:
+            self._todo.appendleft(worker.shard)
+        idle = next((other for other in self._workers if other.idle), None)
+        if idle is not None:
+            self._hand_out(idle)
+        elif self._todo:
+            self.start(worker.device)
+
+    def _why(self, worker: _Worker, code: int) -> str:
+        if worker.hangs:
+            return f"showed no sign of life for {self._job.timeout:g} s"
+        return f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+
+    def _give_up(self, shard: int | None, why: str) -> str:
+        what = "workers" if shard is None else shard_name(shard, self._job.facts.plan.shards)
+        doing = "getting ready" if shard is None else "making it"
+        return (
+            f"{what}: {_DEATHS} workers in a row did not survive {doing}; the last {why}. Signal 9 is mostly "
+            "the system's, for want of memory: use fewer --workers, or lower sampler.batch_size. What is "
+            "finished is kept"
+        )
+
+
+def _tell(worker: _Worker, what: Any) -> None:
+    try:
+        worker.connection.send(what)
+    except OSError:
+        return  # Its end will be heard of.

@@ -1,0 +1,84 @@
+"""All that decides a release, before any image is made: recipe, real images, model, plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from synthkit.contents import FILE, open_contents
+from synthkit.generators.checkpoint import locate
+from synthkit.plan import make_plan
+from synthkit.progress import progress
+from synthkit.real_images import read_all
+from synthkit.sources import open_source
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from synthkit.generators.checkpoint import Checkpoint
+    from synthkit.plan import Plan
+    from synthkit.real_images import RealImages
+    from synthkit.recipe import Recipe
+
+_RECIPE_HEADER = """\
+# The recipe of this release, complete: every default filled in, the model pinned.
+# Make it again: synthkit build recipe.yaml{options}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything that decides what a release folder holds, beside the environment it was made in.
+
+    `plan` is what is built; `planned` is how many images the whole release has, `preview` whether
+    only the first of them were asked for.
+    """
+
+    recipe: Recipe
+    digest: str
+    plan: Plan
+    planned: int
+    real: RealImages
+    checkpoint: Checkpoint
+    preview: bool
+
+    @property
+    def recipe_yaml(self) -> bytes:
+        """recipe.yaml of the release."""
+        data = self.recipe.portable(revision=self.checkpoint.revision)
+        places = [f" --set source.{field}=…" for field in self.recipe.source.places()]
+        header = _RECIPE_HEADER.format(options="".join(places))
+        return (header + yaml.safe_dump(data, sort_keys=False, allow_unicode=True)).encode()
+
+    def to_json(self) -> dict[str, Any]:
+        """All that decides the release's bytes on one platform; contents by their digests."""
+        return {
+            "name": self.recipe.name,
+            "version": self.recipe.version,
+            "digest": self.digest,
+            "images": len(self.plan),
+            "real_images": {"images": len(self.real.listing), "digest": self.real.digest},
+            "model": {"id": self.checkpoint.name, "revision": self.checkpoint.revision},
+            "recipe": self.recipe.portable(revision=self.checkpoint.revision),
+        }
+
+
+def identify(recipe: Recipe, work_root: Path, *, limit: int | None = None) -> Facts:
+    """Read the real images and plan; `limit` is the number of images of a preview.
+
+    Hashes of real images are remembered in `work_root`. Raises SourceError or GeneratorError if the
+    real images or the model are not here.
+    """
+    source = open_source(recipe.source)
+    checkpoint = locate(recipe.model)
+    with (
+        open_contents(work_root / FILE) as contents,
+        progress("reading real images", len(source.listing)) as advance,
+    ):
+        real = read_all(source, on_error=recipe.source.on_error, contents=contents, advance=advance)
+    digest = recipe.digest(listing_digest=real.digest, model=checkpoint.name, revision=checkpoint.revision)
+    whole = make_plan(recipe, real.listing)
+    plan = whole if limit is None else whole.first(limit)
+    return Facts(recipe, digest, plan, len(whole), real, checkpoint, preview=limit is not None)

@@ -1,0 +1,117 @@
+"""Finished shards of several folders brought together, and the release completed."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from synthkit.environment import changed
+from synthkit.errors import BuildError
+from synthkit.facts import identify
+from synthkit.make import Generated, Outcome, check_leaks, naming_the_place, target_of, workspace_of
+from synthkit.progress import progress
+from synthkit.release import check_replaceable, write_release
+from synthkit.shards import adopt, finished, is_intact, read_sidecar
+from synthkit.work import locked, when_alone
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from synthkit.facts import Facts
+    from synthkit.make import Options
+    from synthkit.recipe import Recipe
+    from synthkit.shards import ShardFacts
+    from synthkit.work import Workspace
+
+_SHOWN = 20
+
+
+def merge(recipe: Recipe, folders: Sequence[Path], options: Options) -> Outcome:
+    """Collect finished shards from folders (and the own work folder), and complete the release.
+
+    A folder is what a build of a part was given as `--out`, its work folder, or a folder of shards.
+    Raises BuildError if a shard is missing, damaged, of another recipe or environment, or there twice
+    with different content; the release is then not touched.
+    """
+    started = time.monotonic()
+    target = target_of(recipe, options)
+    with naming_the_place(options.work_root):
+        facts = identify(recipe, options.work_root)
+        check_leaks(facts)
+        with locked(target):
+            if not options.overwrite:
+                check_replaceable(target, facts)
+            workspace = workspace_of(facts, options)
+            with when_alone(workspace):
+                workspace.open(fresh=False)
+            found = [shard for folder in folders for shard in _shards_in(folder, facts, workspace)]
+            with progress("merging", len(found), unit="shards") as advance:
+                for folder, shard in found:
+                    _take(folder, shard, workspace)
+                    advance(1)
+            _complete(workspace, facts)
+            write_release(target, facts, workspace)
+    return Outcome(target, facts, Generated(), time.monotonic() - started)
+
+
+def _shards_in(folder: Path, facts: Facts, workspace: Workspace) -> list[tuple[Path, ShardFacts]]:
+    """The finished shards in a folder, with the place of each. Raises BuildError if there are none."""
+    if not folder.is_dir():
+        raise BuildError(f"{folder}: there is no such folder")
+    name = workspace.folder.name
+    places = (folder, folder / "shards", folder / name / "shards", folder / ".synthkit" / name / "shards")
+    sidecars = [path for place in places for path in sorted(place.glob("train-*.json"))]
+    if not sidecars:
+        others = sorted({path.parents[1].name for path in folder.glob("**/shards/train-*.json")})
+        there = f"; it has those of {', '.join(others)}: of another recipe" if others else ""
+        raise BuildError(f"{folder}: has no finished shards of {name}{there}")
+    return [(path.parent, _checked(path, facts, workspace)) for path in sidecars]
+
+
+def _checked(sidecar: Path, facts: Facts, workspace: Workspace) -> ShardFacts:
+    shard = read_sidecar(sidecar)
+    if shard is None:
+        raise BuildError(f"{sidecar}: is damaged; remove it, and make the shard again there")
+    if shard.origin.digest != facts.digest:
+        raise BuildError(
+            f"{sidecar}: was made from another recipe or other real images (digest "
+            f"{shard.origin.digest[:12]}, this one is {facts.digest[:12]}); merge what one recipe made"
+        )
+    if shard.name not in {workspace.name(number) for number in workspace.numbers}:
+        raise BuildError(f"{sidecar}: {shard.name} is no shard of this build, which has {facts.plan.shards}")
+    if finished(sidecar.parent, shard.name) is None or not is_intact(sidecar.parent, shard):
+        raise BuildError(f"{sidecar.with_suffix('.tar')}: is not what its sidecar says; copy it again")
+    return shard
+
+
+def _take(folder: Path, shard: ShardFacts, workspace: Workspace) -> None:
+    """Bring one shard into the work folder, unless the same one is there."""
+    here = finished(workspace.shards, shard.name)
+    if here is None:
+        adopt(folder, shard, workspace.shards)
+    elif here.sha256 != shard.sha256:
+        raise BuildError(
+            f"{folder / shard.name}: differs from the one in {workspace.shards}; two machines made it with "
+            "different bits: remove the one that you do not trust"
+        )
+
+
+def _complete(workspace: Workspace, facts: Facts) -> None:
+    """All shards are there and whole, and were made in one environment."""
+    there = workspace.intact()
+    missing = [number for number in workspace.numbers if number not in there]
+    if missing:
+        shown = ", ".join(map(str, missing[:_SHOWN])) + (" …" if len(missing) > _SHOWN else "")
+        raise BuildError(
+            f"{len(missing):,} of {facts.plan.shards:,} shards are missing ({shown}, counted from 0); name "
+            "the folders that have them, or make them here with synthkit build"
+        )
+    first, *rest = there.values()
+    for shard in rest:
+        differences = changed(first.origin.environment, shard.origin.environment)
+        if differences:
+            raise BuildError(
+                f"{first.name} and {shard.name} were made in different environments "
+                f"({', '.join(differences)}), which can change bits: make all of them in one"
+            )
