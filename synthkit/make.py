@@ -178,7 +178,7 @@ def _generate_missing(facts: Facts, workspace: Workspace, options: Options) -> G
     images = sum(facts.plan.images_in(number) for number in workspace.numbers)
     with Display(images, images - job.to_make) as display:
         _run(job, devices[: len(missing)], workspace, display)
-        generated = Generated(job.to_make, display.seconds)
+        generated = Generated(display.images, display.seconds)
     workspace.log(_log_entry(facts, workspace, generated, len(devices)))
     return generated
 

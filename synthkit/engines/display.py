@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 
 class Display:
-    """Shows embedding, then generating: `total` images, `done` of them before."""
+    """Shows embedding, then generating: `total` images, `done` of them before. Counts `images` made now."""
 
     def __init__(self, total: int, done: int) -> None:
         self._total, self._done = total, done
+        self.images = 0
         self._shown = ExitStack()
         self._phase = ""
         self._advance: Callable[[float], None] = lambda count: None
@@ -33,10 +34,15 @@ class Display:
         self._show("embedding real images", total, 0)
         self._advance(images)
 
-    def made(self, images: int) -> None:
-        """So many images more are made; fewer than none if they are lost."""
+    def kept(self, images: int) -> None:
+        """So many images of a shard were made by an earlier build."""
         self._show("generating", self._total, self._done)
         self._advance(images)
+
+    def made(self, images: int) -> None:
+        """So many images more are made; fewer than none if they are lost."""
+        self.images += images
+        self.kept(images)
 
     def _show(self, phase: str, total: int, done: int) -> None:
         if phase == self._phase:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from synthkit.engines.job import Job
 
 
-class _Observer:
+class Observer:
     """Shows progress, and ends the process if nothing goes on: a scheduler can then start it again."""
 
     def __init__(self, display: Display, timeout: float) -> None:
@@ -26,6 +26,9 @@ class _Observer:
     def embedded(self, images: int, total: int) -> None:
         self.alive()
         self._display.embedded(images, total)
+
+    def kept(self, images: int) -> None:
+        self._display.kept(images)
 
     def made(self, images: int) -> None:
         self.alive()
@@ -55,7 +58,7 @@ class _Observer:
 
 def run(job: Job, device: str, display: Display) -> None:
     """Make a job's shards; each is whole on disk before the next begins. Raises Stopped if asked to stop."""
-    observer = _Observer(display, job.timeout)
+    observer = Observer(display, job.timeout)
     try:
         builder = job.ready(device, observer)
         with stopping.gracefully():
