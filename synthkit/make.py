@@ -63,10 +63,14 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """Images made in this run, and the seconds from the first batch to the last shard."""
+    """Images made in this run, and the seconds from the first batch to the last shard.
+
+    `lost` were made as well, by workers that died before they had finished a shard.
+    """
 
     images: int = 0
     seconds: float = 0.0
+    lost: int = 0
 
     @property
     def rate(self) -> float:
@@ -178,7 +182,7 @@ def _generate_missing(facts: Facts, workspace: Workspace, options: Options) -> G
     images = sum(facts.plan.images_in(number) for number in workspace.numbers)
     with Display(images, images - job.to_make) as display:
         _run(job, devices[: len(missing)], workspace, display)
-        generated = Generated(display.images, display.seconds)
+        generated = Generated(display.images, display.seconds, display.lost_images)
     workspace.log(_log_entry(facts, workspace, generated, len(devices)))
     return generated
 
@@ -207,6 +211,7 @@ def _log_entry(facts: Facts, workspace: Workspace, generated: Generated, workers
         "device": next(iter(shards)).origin.environment["device"],
         "workers": workers,
         "images": generated.images,
+        "lost": generated.lost,
         "seconds": round(generated.seconds, 3),
         "images_per_second": generated.rate,
         "bytes_per_image": sum(shard.bytes for shard in shards) / images,

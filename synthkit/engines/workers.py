@@ -172,8 +172,7 @@ class _Pool:
             self._failure = BuildError(self._give_up(worker.shard, why))
             return
         stopping.say(f"a worker on {worker.device} {why}; another takes its place")
-        self._display.made(-worker.made)
-        self._display.kept(-worker.kept)
+        self._display.lost(worker.kept, worker.made)
         if worker.shard is not None:
             remove_half_written(self._job.folder, shard_name(worker.shard, self._job.facts.plan.shards))
             self._todo.appendleft(worker.shard)
