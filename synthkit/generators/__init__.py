@@ -6,24 +6,28 @@ import json
 from typing import TYPE_CHECKING, Protocol
 
 from synthkit.errors import GeneratorError
+from synthkit.recipe import STOCK
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
     from PIL import Image
 
     from synthkit.generators.checkpoint import Checkpoint
-    from synthkit.recipe import Sampler
+    from synthkit.recipe import Arithmetic, Sampler
 
 
 class Generator(Protocol):
     """A frozen model that makes images from image embeddings and prompts.
 
     Embeddings are (N, D) float32. Every call of the model has the shape of the recipe's batch: what
-    is short is padded, so an image depends on its own row and on that shape alone.
+    is short is padded, so an image depends on its own row and on that shape alone. `on_step` may be
+    set: it is called after every denoising step is given to the device.
     """
+
+    on_step: Callable[[], None]
 
     @property
     def embedding_size(self) -> int:
@@ -45,16 +49,19 @@ class Generator(Protocol):
         ...
 
 
-def load(checkpoint: Checkpoint, *, dtype: str, sampler: Sampler, device: str) -> Generator:
+def load(
+    checkpoint: Checkpoint, *, dtype: str, sampler: Sampler, device: str, arithmetic: Arithmetic = STOCK
+) -> Generator:
     """The generator of a checkpoint, on a device. Raises GeneratorError if it cannot be had."""
-    pipeline = pipeline_class(checkpoint)
-    if pipeline != "StableUnCLIPImg2ImgPipeline":
+    kind = pipeline_class(checkpoint)
+    if kind != "StableUnCLIPImg2ImgPipeline":
         raise GeneratorError(
-            f"model {checkpoint.name}: is a {pipeline}; synthkit needs a StableUnCLIPImg2ImgPipeline"
+            f"model {checkpoint.name}: is a {kind}; synthkit needs a StableUnCLIPImg2ImgPipeline"
         )
-    from synthkit.generators.unclip import UnclipGenerator
+    from synthkit.generators.unclip import UnclipGenerator, read_pipeline
 
-    return UnclipGenerator(checkpoint, dtype=dtype, sampler=sampler, device=device)
+    pipeline = read_pipeline(checkpoint, dtype=dtype, device=device)
+    return UnclipGenerator(pipeline, sampler=sampler, arithmetic=arithmetic)
 
 
 def pipeline_class(checkpoint: Checkpoint) -> str:
