@@ -100,7 +100,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiled at its first call, for one shape, to the same code every time."""
     import torch
 
-    compiled: Callable[..., Any] = torch.compile(function, dynamic=False, options=_inductor_options())
+    compiled: Callable[..., Any] = torch.compile(function, dynamic=False, options=inductor_options())
 
     def call(*arguments: Any, **named: Any) -> Any:
         with _compiler_errors():
@@ -109,7 +109,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _inductor_options() -> dict[str, str | int | bool | Callable[..., Any]]:
+def inductor_options() -> dict[str, str | int | bool | Callable[..., Any]]:
     """Kernels chosen by rule, not by the stopwatch, where this PyTorch can be told so."""
     from torch._inductor import config
 
@@ -119,9 +119,10 @@ def _inductor_options() -> dict[str, str | int | bool | Callable[..., Any]]:
 @contextmanager
 def _compiler_errors() -> Iterator[None]:
     from torch._dynamo.exc import TorchDynamoException
+    from torch._inductor.exc import InductorError
 
     try:
         yield
-    except TorchDynamoException as error:
+    except (TorchDynamoException, InductorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise GeneratorError(f"arithmetic.compile: does not work here: {reason}; set it to false") from error

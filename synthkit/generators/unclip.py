@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib
 import logging
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from copy import copy
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -51,7 +52,7 @@ class UnclipGenerator:
 
         self.on_step: Callable[[], None] = _nothing
         self._torch = torch
-        self._sampler = sampler
+        self.sampler = sampler
         self._arithmetic = arithmetic
         self._pipeline = pipeline
         self._device = pipeline.device
@@ -60,6 +61,14 @@ class UnclipGenerator:
         pipeline.scheduler = _scheduler(pipeline.scheduler, sampler)
         self._prompts: dict[str, torch.Tensor] = {}
 
+    def resampled(self, sampler: Sampler) -> Self:
+        """The same model, sampled another way. Both share the model: use one at a time."""
+        other = copy(self)
+        other.sampler = sampler
+        other._pipeline = copy(self._pipeline)
+        other._pipeline.scheduler = _scheduler(self._pipeline.scheduler, sampler)
+        return other
+
     @property
     def embedding_size(self) -> int:
         """Coordinates of an image embedding."""
@@ -67,7 +76,7 @@ class UnclipGenerator:
 
     def embed_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """(N, D) float32 embeddings f(x), computed in batches of the recipe's size."""
-        size = self._sampler.batch_size
+        size = self.sampler.batch_size
         with self._enough_memory():
             parts = [self._embed_batch(images[at : at + size]) for at in range(0, len(images), size)]
         return np.concatenate(parts)
@@ -96,7 +105,7 @@ class UnclipGenerator:
     ) -> NDArray[np.uint8]:
         """(N, H, W, 3) uint8 from (N, D) embeddings, N prompts and N seeds; N at most a batch."""
         count = len(seeds)
-        rows = _padded(range(count), self._sampler.batch_size)
+        rows = _padded(range(count), self.sampler.batch_size)
         with self._enough_memory():
             images = self._sample(
                 embeddings[rows], [prompts[row] for row in rows], [seeds[row] for row in rows]
@@ -120,9 +129,9 @@ class UnclipGenerator:
             prompt_embeds=text,
             negative_prompt_embeds=self._prompts[""].expand_as(text),
             generator=[self._torch.Generator("cpu").manual_seed(seed) for seed in seeds],
-            num_inference_steps=self._sampler.steps,
-            guidance_scale=self._sampler.guidance_scale,
-            noise_level=self._sampler.noise_level,
+            num_inference_steps=self.sampler.steps,
+            guidance_scale=self.sampler.guidance_scale,
+            noise_level=self.sampler.noise_level,
             output_type="pt",
             callback=lambda step, timestep, latents: self.on_step(),
         ).images
@@ -140,7 +149,7 @@ class UnclipGenerator:
         return host.numpy(), bool(finite)
 
     def _embed_batch(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        batch = [images[row] for row in _padded(range(len(images)), self._sampler.batch_size)]
+        batch = [images[row] for row in _padded(range(len(images)), self.sampler.batch_size)]
         pixels = self._pipeline.feature_extractor(images=batch, return_tensors="pt").pixel_values
         with self._torch.no_grad():
             out = self._pipeline.image_encoder(pixels.to(self._device, self._dtype)).image_embeds
@@ -158,7 +167,7 @@ class UnclipGenerator:
                 raise
             slicing = "" if self._arithmetic.vae_slicing else " or set arithmetic.vae_slicing"
             raise OutOfMemory(
-                f"the device has too little memory for batches of {self._sampler.batch_size}: "
+                f"the device has too little memory for batches of {self.sampler.batch_size}: "
                 f"lower sampler.batch_size{slicing}"
             ) from error
 
