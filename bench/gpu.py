@@ -197,7 +197,7 @@ def tasks(bench: Bench) -> list[Task]:
     machine = bench.machine
     scale, (large, small) = machine.scale, machine.scale.edges
     eager = Configuration(f"{large} eager", batch=2 if bench.toy else 16)
-    best = replace(eager, name=f"{large} best", arithmetic=best_arithmetic(bench.machine))
+    best = replace(eager, name=f"{large} best")
     whole = replace(eager, name=f"{large} eager, whole")
     timed = replace(best, name=f"{large} best, kernels by the stopwatch")
     return [
@@ -206,18 +206,18 @@ def tasks(bench: Bench) -> list[Task]:
         Task("model", 30, lambda: make_model(machine)),
         Task("per-image script", 15, lambda: per_image_script(machine, 1 if bench.toy else 3)),
         *(speed_task(bench, item, 6) for item in eager_options(eager)),
-        speed_task(bench, best, 100, whole=2),
+        best_task(bench, best, 100, whole=2),
         Task(f"{timed.name} (if the best failed)", 100, lambda: instead(bench, best, timed), compiles=True),
         *numerics_tasks(bench, "random"),
         *numerics_tasks(bench, "embedded"),
         speed_task(bench, whole, 30, whole=1),
         Task("stock float32, whole", 20, lambda: compare_whole(machine, bench.images, eager)),
-        speed_task(bench, replace(best, name=f"{large} best float16", dtype="float16"), 90, whole=1),
+        best_task(bench, replace(best, name=f"{large} best float16", dtype="float16"), 90, whole=1),
         Task(f"flops {small}", 8, lambda: tera_flops(scale, small, STEPS + 1)),
         speed_task(bench, replace(eager, name=f"{small} eager", large=False), 6),
-        speed_task(bench, replace(best, name=f"{small} best", large=False), 80, whole=1),
+        best_task(bench, replace(best, name=f"{small} best", large=False), 80, whole=1),
         *compiled_numerics(bench),
-        Task("batch size auto", 25, lambda: auto_size(machine)),
+        Task("batch size auto", 25, lambda: auto_size(bench)),
         *(
             speed_task(bench, replace(eager, name=f"{eager.name} batch {n}", batch=n), 9)
             for n in (1, 8, 32, 4)
@@ -228,9 +228,15 @@ def tasks(bench: Bench) -> list[Task]:
     ]
 
 
-def best_arithmetic(machine: Machine) -> Arithmetic:
-    """What should be fastest, to be compared with what is."""
-    return Arithmetic(channels_last=True, compile=True, attention="cudnn" if machine.gpu else "sdpa")
+def best_arithmetic(bench: Bench) -> Arithmetic:
+    """All that should be fastest together, with the attention that was, of those measured by themselves."""
+    eager = f"{bench.machine.scale.edges[0]} eager"
+    rates = {kernel: bench.rate(f"{eager} {kernel}") for kernel in ("cudnn", "flash")}
+    rates["sdpa"] = bench.rate(eager)
+    measured = max(rates, key=rates.__getitem__)
+    usual = "cudnn" if bench.machine.gpu else "sdpa"
+    attention = measured if rates[measured] else usual
+    return Arithmetic.model_validate({"channels_last": True, "compile": True, "attention": attention})
 
 
 def eager_options(eager: Configuration) -> list[Configuration]:
@@ -254,6 +260,16 @@ def speed_task(bench: Bench, item: Configuration, cost: float, whole: int = 0) -
     return Task(item.name, cost, lambda: bench.speed(item, whole), compiles=item.arithmetic.compile)
 
 
+def best_task(bench: Bench, item: Configuration, cost: float, whole: int = 0) -> Task:
+    """The options are chosen when its turn comes."""
+    return Task(
+        item.name,
+        cost,
+        lambda: bench.speed(replace(item, arithmetic=best_arithmetic(bench)), whole),
+        compiles=True,
+    )
+
+
 def numerics_tasks(bench: Bench, model: str) -> list[Task]:
     """Each option by itself, in each type."""
     dtypes = ("float32", "bfloat16", "float16") if bench.machine.gpu else ("float32",)
@@ -270,15 +286,15 @@ def numerics_tasks(bench: Bench, model: str) -> list[Task]:
 
 def compiled_numerics(bench: Bench) -> list[Task]:
     """The embedded model alone: what is small compiles sooner."""
-    found = {"float32": Arithmetic(compile=True), "bfloat16": best_arithmetic(bench.machine)}
+
+    def work(dtype: str) -> Values:
+        alone = Arithmetic(compile=True)
+        option = alone if dtype == "float32" else best_arithmetic(bench)
+        return compare(bench.machine, bench.references, "embedded", dtype, option)
+
     return [
-        Task(
-            f"embedded {dtype} compile",
-            45,
-            lambda d=dtype, o=option: compare(bench.machine, bench.references, "embedded", d, o),
-            compiles=True,
-        )
-        for dtype, option in found.items()
+        Task(f"embedded {dtype} compile", 45, lambda d=dtype: work(d), compiles=True)
+        for dtype in ("float32", "bfloat16")
     ]
 
 
@@ -304,12 +320,13 @@ def make_model(machine: Machine) -> Values:
     }
 
 
-def auto_size(machine: Machine) -> Values:
+def auto_size(bench: Bench) -> Values:
+    machine = bench.machine
     machine.clear()
     if not machine.gpu:
         return {"batch_size": batch_size.ON_CPU}
     pipeline = machine.pipeline("bfloat16", machine.scale.edges[0])
-    return {"batch_size": batch_size.measure(pipeline, Sampler(), best_arithmetic(machine))}
+    return {"batch_size": batch_size.measure(pipeline, Sampler(), best_arithmetic(bench))}
 
 
 def instead(bench: Bench, best: Configuration, timed: Configuration) -> Values:
@@ -324,7 +341,7 @@ def by_stopwatch(bench: Bench, timed: Configuration, whole: int = 0) -> Values:
     by_rule = arithmetic.inductor_options
     arithmetic.inductor_options = dict
     try:
-        return bench.speed(timed, whole)
+        return bench.speed(replace(timed, arithmetic=best_arithmetic(bench)), whole)
     finally:
         arithmetic.inductor_options = by_rule
 
@@ -334,7 +351,8 @@ def cuda_graphs(bench: Bench, best: Configuration) -> Values:
     from torch._inductor import config
 
     with config.patch({"triton.cudagraphs": True}):
-        return bench.speed(replace(best, name=f"{best.name} batch 1, CUDA graphs", batch=1))
+        one = replace(best, name=f"{best.name} batch 1, CUDA graphs", batch=1)
+        return bench.speed(replace(one, arithmetic=best_arithmetic(bench)))
 
 
 if __name__ == "__main__":

@@ -96,12 +96,10 @@ class Machine:
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
 
-    def generator(
-        self, configuration: Configuration, *, edge: int = 0, steps: int = STEPS
-    ) -> UnclipGenerator:
+    def generator(self, configuration: Configuration) -> UnclipGenerator:
         """What is measured: synthkit's own, at the size and in the type of a configuration."""
-        sampler = Sampler(steps=steps, batch_size=configuration.batch, guidance_scale=configuration.guidance)
-        pipeline = self.pipeline(configuration.dtype, edge or self.edge(configuration))
+        sampler = Sampler(steps=STEPS, batch_size=configuration.batch, guidance_scale=configuration.guidance)
+        pipeline = self.pipeline(configuration.dtype, self.edge(configuration))
         return UnclipGenerator(pipeline, sampler=sampler, arithmetic=configuration.arithmetic)
 
 
@@ -177,6 +175,7 @@ def speed(machine: Machine, configuration: Configuration) -> tuple[Values, Uncli
     found = step_times(machine, generator, configuration.batch)
     seconds = (STEPS + 1) * found["seconds_per_step"] + found["seconds_decode"]
     found |= {"images_per_second": configuration.batch / seconds, "estimated": True}
+    found["arithmetic"] = configuration.arithmetic.model_dump(exclude_defaults=True)
     if machine.gpu:
         found["peak_gb"] = round(machine.gigabytes(), 1)
     return found, generator
