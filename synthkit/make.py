@@ -105,7 +105,7 @@ def make_release(recipe: Recipe, options: Options) -> Outcome:
     target = target_of(recipe, options)
     started = time.monotonic()
     with naming_the_place(options.work_root):
-        facts = identify(recipe, options.work_root, limit=options.limit)
+        facts = identify(recipe, options.work_root, limit=options.limit, device=options.device)
         generated, place = None, target
         if options.fresh or not is_current(target, facts):
             if options.part == WHOLE:

@@ -24,21 +24,26 @@ class Observer:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def embedded(self, images: int, total: int) -> None:
+        """Real images have an embedding."""
         self.alive()
         self._display.embedded(images, total)
 
     def kept(self, images: int) -> None:
+        """Images were made by an earlier build."""
         self._display.kept(images)
 
     def made(self, images: int) -> None:
+        """Images are made."""
         self.alive()
         self._display.made(images)
 
     def alive(self) -> None:
+        """Something went on."""
         self._last = time.monotonic()
 
     @property
     def stopping(self) -> bool:
+        """Whether the process was asked to stop."""
         return stopping.requested()
 
     def finish(self) -> None:
