@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Protocol
 
 from synthkit.errors import GeneratorError
-from synthkit.recipe import STOCK
+from synthkit.recipe import AUTO, STOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,6 +55,8 @@ def load(
     checkpoint: Checkpoint, *, dtype: str, sampler: Sampler, device: str, arithmetic: Arithmetic = STOCK
 ) -> Generator:
     """The generator of a checkpoint, on a device. Raises GeneratorError if it cannot be had."""
+    if sampler.batch_size == AUTO:
+        raise GeneratorError("sampler.batch_size: auto is measured by a build; set a number")
     kind = pipeline_class(checkpoint)
     if kind == _FLAT:
         from synthkit.generators.flat import FlatColours
