@@ -126,8 +126,8 @@ def test_every_scheduler_makes_digits(checkpoint: Checkpoint, rows: Any, name: s
 def test_bfloat16_makes_nearly_the_same(checkpoint: Checkpoint, generator: Any, rows: Any) -> None:
     narrow = load(checkpoint, dtype="bfloat16", sampler=SAMPLER, device="cpu")
     assert narrow.embed_images([load_image(DigitsSource("test"), 0)]).dtype == np.float32
-    difference = np.abs(narrow.generate(*rows).astype(int) - generator.generate(*rows))
-    assert difference.mean() < 12
+    # A seed is the same noise in every type: what is left is rounding.
+    assert psnr(narrow.generate(*rows), generator.generate(*rows)) > 35
 
 
 def psnr(images: np.ndarray, reference: np.ndarray) -> float:

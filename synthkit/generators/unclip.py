@@ -16,6 +16,7 @@ import numpy as np
 
 from synthkit.errors import GeneratorError
 from synthkit.generators.arithmetic import apply
+from synthkit.generators.noise import draw_in_float32
 from synthkit.recipe import STOCK
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class UnclipGenerator:
         self._device = pipeline.device
         self._dtype: torch.dtype = pipeline.unet.dtype
         apply(pipeline, arithmetic)
+        draw_in_float32(pipeline)
         pipeline.scheduler = _scheduler(pipeline.scheduler, sampler)
         self._prompts: dict[str, torch.Tensor] = {}
 
