@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch  # noqa: TID253
+from gpu_build import build_release
 from gpu_measure import (
     STEPS,
     Configuration,
@@ -86,7 +87,8 @@ class Bench:
     def ratios(self) -> Values:
         """Of the fastest configuration at the large edge that ran all steps, or else by estimate."""
         edge = self.machine.scale.edges[0]
-        whole = [name for name in self.results if name.startswith(f"end-to-end {edge}") and self.rate(name)]
+        begins = (f"build {edge}", f"end-to-end {edge}")
+        whole = [name for name in self.results if name.startswith(begins) and self.rate(name)]
         large = [name for name in self.results if name.startswith(f"{edge}") and self.rate(name)]
         best = max(whole or large, key=self.rate, default="")
         if not best:
@@ -213,6 +215,7 @@ def tasks(bench: Bench) -> list[Task]:
         speed_task(bench, whole, 30, whole=1),
         Task("stock float32, whole", 20, lambda: compare_whole(machine, bench.images, eager)),
         best_task(bench, replace(best, name=f"{large} best float16", dtype="float16"), 90, whole=1),
+        build_task(bench, replace(best, name=f"{large} best float16", dtype="float16")),
         Task(f"flops {small}", 8, lambda: tera_flops(scale, small, STEPS + 1)),
         speed_task(bench, replace(eager, name=f"{small} eager", large=False), 6),
         best_task(bench, replace(best, name=f"{small} best", large=False), 80, whole=1),
@@ -268,6 +271,18 @@ def best_task(bench: Bench, item: Configuration, cost: float, whole: int = 0) ->
         lambda: bench.speed(replace(item, arithmetic=best_arithmetic(bench)), whole),
         compiles=True,
     )
+
+
+def build_task(bench: Bench, item: Configuration) -> Task:
+    """The whole toolkit, with what was fastest; a toy is not compiled."""
+
+    def work() -> Values:
+        changes = Arithmetic() if bench.toy else best_arithmetic(bench)
+        dtype = "float32" if bench.toy else item.dtype
+        found = build_release(bench.machine, replace(item, arithmetic=changes, dtype=dtype), batches=8)
+        return bench.with_flops(found, item)
+
+    return Task(f"build {item.name}", 120, work)
 
 
 def numerics_tasks(bench: Bench, model: str) -> list[Task]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import statistics
 import tempfile
 import time
@@ -209,6 +210,7 @@ def end_to_end(
         "seconds_encoding_a_batch": encoding,
         "slower_beside_encoding": generated / batches / alone,
         "same_bytes_twice": bool(np.array_equal(images, again)),
+        "sha256": hashlib.sha256(images.tobytes()).hexdigest(),
         "estimated": False,
         "image_std": round(float(images.std()), 1),
     }, images

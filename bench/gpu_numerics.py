@@ -63,7 +63,7 @@ def compare_whole(
     found: Values = {f"{name}: psnr_float32": psnr(pixels[:2], exact) for name, pixels in images.items()}
     first, *others = images
     found |= {f"{name}: psnr_to {first}": psnr(images[name], images[first]) for name in others}
-    return found | {"note": "each type draws its own noise here, as in the stock pipeline"}
+    return found
 
 
 def reference(machine: Machine, references: References, model: str, dtype: str) -> NDArray[np.uint8]:
