@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,10 +14,12 @@ from synthkit.conditioning import METHODS
 from synthkit.shards import write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from PIL import Image
 
     from synthkit.generators import Generator
     from synthkit.real_images import RealImages
@@ -58,13 +63,33 @@ def compute(
     batch_size: int,
     advance: Callable[[int], None],
 ) -> NDArray[np.float32]:
-    """(N, D) float32: the embeddings of the real images at some positions, zeros elsewhere."""
+    """(N, D) float32: the embeddings of the real images at some positions, zeros elsewhere.
+
+    While the model embeds a batch, threads read the next one; no more than that is in memory.
+    """
     embeddings = np.zeros((len(real.listing), generator.embedding_size), dtype=np.float32)
+    images = _read_ahead(real, positions.tolist(), batch_size)
     for start in range(0, len(positions), batch_size):
         batch = positions[start : start + batch_size]
-        embeddings[batch] = generator.embed_images([real.load(int(position)) for position in batch])
+        embeddings[batch] = generator.embed_images([next(images) for _ in batch])
         advance(len(batch))
     return embeddings
+
+
+def _read_ahead(real: RealImages, positions: Sequence[int], ahead: int) -> Iterator[Image.Image]:
+    """The images at some positions, in that order, up to `ahead` of them read before they are wanted."""
+    waiting: deque[Future[Image.Image]] = deque()
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        for position in positions:
+            waiting.append(pool.submit(real.load, position))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        # After an error nobody waits for the rest.
+        pool.shutdown(cancel_futures=True)
 
 
 def _read(path: Path) -> NDArray[np.float32] | None:

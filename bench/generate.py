@@ -1,0 +1,279 @@
+"""Images per second of a whole build against scripts around the stock pipeline, and against the bare model.
+
+    python bench/generate.py [--images 256] [--rounds 3] [--threads N] [--json]
+
+The embedded model, 32x32 digits, the steps, guidance and batch size of `recipes/digits_lt_ecd.yaml`:
+
+    per-image script   the stock pipeline in the paper's style: one image a call, both images of the pair
+                       and the prompt encoded every time, CutMix and dropout, a PNG saved. With one thread
+                       and with all; its best counts
+    stock batched      the same in batches, PIL images, nothing saved
+    bare loop          UNet, scheduler, guidance and VAE alone, to uint8, from inputs that are ready
+    build              `make_release` of a fresh release as a user gets it: real images read, embedded,
+                       mixed; images made, encoded, hashed; tars, records and release folder written
+    1 or 2 workers     the command line, one thread in each process; its own rate of generating
+
+In turn, several rounds, medians. Nothing else may run: threads that share a batch wait for each other, and
+a busy core makes them many times slower; `--threads 1` bears more. Imports and the loading of the model are
+in no clock: what the build spends on loading is taken off (unless worker processes do it). The per-image
+script makes an eighth of the images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.metadata
+import io
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch  # noqa: TID253
+from diffusers import StableUnCLIPImg2ImgPipeline  # noqa: TID253
+from PIL import Image
+from torch import Tensor  # noqa: TID253
+
+from synthkit.engines import ready
+from synthkit.facts import Facts, identify
+from synthkit.generators.checkpoint import locate
+from synthkit.make import Options, make_release
+from synthkit.recipe import Recipe
+from synthkit.recipe_file import load
+from synthkit.records import PlannedImage
+
+ROOT = Path(__file__).parents[1]
+RECIPE = ROOT / "recipes" / "digits_lt_ecd.yaml"
+PER_IMAGE, BATCHED, BARE, BUILD = "per-image script", "stock batched", "bare loop", "build"
+PER_IMAGE_1 = "per-image script, 1 thread"
+WORKERS = {1: "1 worker of 1 thread", 2: "2 workers of 1 thread"}
+
+
+class Script:
+    """What the scripts share: the stock pipeline and the planned images of the release."""
+
+    def __init__(self, recipe: Recipe, facts: Facts) -> None:
+        self.recipe, self.facts = recipe, facts
+        self.pipeline = StableUnCLIPImg2ImgPipeline.from_pretrained(
+            locate(recipe.model).folder, dtype=torch.float32, use_safetensors=True, local_files_only=True
+        )
+        self.pipeline.set_progress_bar_config(disable=True)
+        self.settings: dict[str, Any] = {
+            "num_inference_steps": recipe.sampler.steps,
+            "guidance_scale": recipe.sampler.guidance_scale,
+            "noise_level": recipe.sampler.noise_level,
+        }
+
+    def rows(self, images: int) -> list[PlannedImage]:
+        """The first planned images, in order."""
+        return [self.facts.plan.row(index) for index in range(images)]
+
+    def prompt(self, row: PlannedImage) -> str:
+        """What the text encoder reads."""
+        return self.recipe.prompt_for(self.facts.real.listing.classes[row.label])
+
+    def embed(self, images: list[Image.Image]) -> Tensor:
+        """(N, D) float32."""
+        pixels = self.pipeline.feature_extractor(images=images, return_tensors="pt").pixel_values
+        embedded: Tensor = self.pipeline.image_encoder(pixels).image_embeds
+        return embedded
+
+    def conditioned(self, rows: list[PlannedImage]) -> Tensor:
+        """CutMix of every pair's embeddings along their coordinates, then dropout without rescaling."""
+        pairs = [self.facts.real.load(position) for row in rows for position in row.sources]
+        first, second = self.embed(pairs).view(len(rows), 2, -1).unbind(1)
+        size = first.shape[1]
+        mixed = first.clone()
+        for target, other in zip(mixed, second, strict=True):
+            centre, half = int(torch.randint(size, ())), int(torch.rand(()) * size / 2)
+            span = slice(max(0, centre - half), centre + half)
+            target[span] = other[span]
+        return mixed * (torch.rand_like(mixed) >= self.recipe.conditioning.dropout)
+
+
+@torch.no_grad()
+def per_image(script: Script, images: int, folder: Path) -> None:
+    for row in script.rows(images):
+        made = script.pipeline(
+            prompt=script.prompt(row),
+            image_embeds=script.conditioned([row]),
+            generator=torch.Generator().manual_seed(row.seed),
+            **script.settings,
+        )
+        made.images[0].save(folder / f"{row.index}.png")
+
+
+@torch.no_grad()
+def batched(script: Script, images: int) -> None:
+    size = script.recipe.sampler.batch_size
+    rows = script.rows(images)
+    for batch in (rows[start : start + size] for start in range(0, len(rows), size)):
+        script.pipeline(
+            prompt=[script.prompt(row) for row in batch],
+            image_embeds=script.conditioned(batch),
+            generator=[torch.Generator().manual_seed(row.seed) for row in batch],
+            **script.settings,
+        )
+
+
+@torch.inference_mode()
+def bare(script: Script, images: int) -> None:
+    unet, vae, scheduler = script.pipeline.unet, script.pipeline.vae, script.pipeline.scheduler
+    sampler, config = script.recipe.sampler, unet.config
+    size = sampler.batch_size
+    text = torch.randn(2 * size, script.pipeline.tokenizer.model_max_length, config.cross_attention_dim)
+    labels = torch.randn(2 * size, config.projection_class_embeddings_input_dim)
+    for _ in range(0, images, size):
+        latents = torch.randn(size, config.in_channels, config.sample_size, config.sample_size)
+        scheduler.set_timesteps(sampler.steps)
+        for step in scheduler.timesteps:
+            both = unet(
+                torch.cat([latents, latents]),
+                step,
+                encoder_hidden_states=text,
+                class_labels=labels,
+                return_dict=False,
+            )[0]
+            plain, told = both.chunk(2)
+            guided = plain + sampler.guidance_scale * (told - plain)
+            latents = scheduler.step(guided, step, latents, return_dict=False)[0]
+        decoded = vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
+        ((decoded / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+
+def build(recipe: Recipe, images: int, folder: Path) -> float:
+    """Seconds that the build spent on loading the model."""
+    spent = 0.0
+    loading = ready.load
+
+    def timed(*args: Any, **options: Any) -> Any:
+        nonlocal spent
+        started = time.perf_counter()
+        loaded = loading(*args, **options)
+        spent += time.perf_counter() - started
+        return loaded
+
+    ready.load = timed
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            make_release(recipe, Options(out=folder, limit=images, fresh=True))
+    finally:
+        ready.load = loading
+    return spent
+
+
+def by_workers(workers: int, images: int) -> float:
+    """Images per second of generating, as the command line's build notes them."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'eval'}"}
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "synthkit", "build", str(RECIPE), "--fresh", "--out", folder]
+        command += ["--limit", str(images), "--workers", str(workers)]
+        subprocess.run(command, check=True, capture_output=True, env=environment)
+        (log,) = Path(folder).glob(".synthkit/*/build.jsonl")
+        events = [json.loads(line) for line in log.read_text().splitlines()]
+    return float([event for event in events if event["event"] == "generated"][-1]["images_per_second"])
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def rate(work: Callable[[Path], float | None], images: int) -> float:
+    """Images per second of some work in a fresh folder, less the seconds that it gives back."""
+    with tempfile.TemporaryDirectory() as name:
+        started = time.perf_counter()
+        taken_off = work(Path(name)) or 0.0
+        return images / (time.perf_counter() - started - taken_off)
+
+
+def contenders(recipe: Recipe, images: int) -> dict[str, Callable[[], float]]:
+    """Each gives its images per second."""
+    with tempfile.TemporaryDirectory() as name, contextlib.redirect_stderr(io.StringIO()):
+        script = Script(recipe, identify(recipe, Path(name), limit=images))
+    few = max(images // 8, 1)
+
+    def slow() -> float:
+        return rate(lambda folder: per_image(script, few, folder), few)
+
+    found: dict[str, Callable[[], float]] = {
+        PER_IMAGE: slow,
+        PER_IMAGE_1: one_thread()(slow),
+        BATCHED: lambda: rate(lambda _: batched(script, images), images),
+        BARE: lambda: rate(lambda _: bare(script, images), images),
+        BUILD: lambda: rate(lambda folder: build(recipe, images, folder), images),
+    }
+    for workers, label in WORKERS.items():
+        found[label] = partial(by_workers, workers, images)
+    return found
+
+
+def ratios(medians: dict[str, float]) -> dict[str, float]:
+    peer = max(medians[PER_IMAGE], medians[PER_IMAGE_1])
+    found = {
+        "build_vs_per_image_script": medians[BUILD] / peer,
+        "build_vs_stock_batched": medians[BUILD] / medians[BATCHED],
+        "build_vs_bare_loop": medians[BUILD] / medians[BARE],
+    }
+    if WORKERS[2] in medians:
+        found["two_workers_vs_one"] = medians[WORKERS[2]] / medians[WORKERS[1]]
+        found["two_workers_vs_per_image_script"] = medians[WORKERS[2]] / peer
+    return found
+
+
+def machine() -> dict[str, object]:
+    versions = {name: importlib.metadata.version(name) for name in ("torch", "diffusers", "transformers")}
+    return {
+        **versions,
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument(
+        "--images", type=int, default=256, help="whole batches of 32; an eighth for the script"
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--threads", type=int, default=torch.get_num_threads(), help="of all but the last two"
+    )
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    recipe = load(RECIPE)
+    # Whatever is imported late, is imported now.
+    rate(partial(build, recipe, 1), 1)
+    running = contenders(recipe, given.images)
+    rates: dict[str, list[float]] = {name: [] for name in running}
+    for _ in range(given.rounds):
+        for name, run in running.items():
+            rates[name].append(run())
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    if given.json:
+        print(json.dumps({"ratios": ratios(medians), "images_per_second": rates, "machine": machine()}))
+        return
+    for name, values in rates.items():
+        print(f"{name:28}{medians[name]:8.2f} images/s   ({', '.join(f'{v:.2f}' for v in values)})")
+    print("\n".join(f"{name}: {value:.2f}" for name, value in ratios(medians).items()))
+    print(machine())
+
+
+if __name__ == "__main__":
+    main()
