@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from synthkit.records import read_record
-from synthkit.shards import Origin, add_member, add_sample, write_atomically
+from synthkit.shards import Origin, add_sample, write_atomically
+from synthkit.tar import add_member, end
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,10 +35,10 @@ def draft_path(folder: Path, shard_name: str) -> Path:
 def write_draft(path: Path, made: Made, origin: Origin, extension: str) -> None:
     """Keep the images that are made of a shard."""
     buffer = io.BytesIO()
-    with tarfile.TarFile(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        add_member(tar, _ORIGIN, msgspec.json.encode(origin))
-        for record, image in made.values():
-            add_sample(tar, record, image, extension)
+    add_member(buffer, _ORIGIN, msgspec.json.encode(origin))
+    for record, image in made.values():
+        add_sample(buffer, record, image, extension)
+    end(buffer)
     write_atomically(path, buffer.getvalue())
 
 

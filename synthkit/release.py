@@ -33,7 +33,8 @@ from synthkit.manifest import (
 from synthkit.plan import balance
 from synthkit.records import arrow_schema, key_of
 from synthkit.samples import EXAMPLES, Example, SampleRow, contact_sheet, pick_labels
-from synthkit.shards import SPLIT, link, read_member, records_path, shard_name
+from synthkit.shards import SPLIT, link, records_path, shard_name
+from synthkit.tar import read_member
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

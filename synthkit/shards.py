@@ -12,18 +12,20 @@ import io
 import os
 import secrets
 import shutil
-import tarfile
 from typing import IO, TYPE_CHECKING, Self
 
 import msgspec
 
 from synthkit.hashing import sha256_of
 from synthkit.records import Provenance, arrow_schema
+from synthkit.tar import add_member, end
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
+
+    import pyarrow as pa
 
 SPLIT = "train"
 
@@ -62,12 +64,11 @@ class ShardWriter:
         self._folder, self._name, self._extension, self._origin = folder, name, extension, origin
         self._written = _temporary(folder / name)
         self._stream = self._written.open("wb")
-        self._tar = tarfile.TarFile(fileobj=self._stream, mode="w", format=tarfile.USTAR_FORMAT)
         self._records: list[Provenance] = []
 
     def write(self, record: Provenance, image: bytes) -> None:
         """Add one sample: KEY.cls, KEY.json and KEY.<extension>."""
-        add_sample(self._tar, record, image, self._extension)
+        add_sample(self._stream, record, image, self._extension)
         self._records.append(record)
 
     def __enter__(self) -> Self:
@@ -85,7 +86,7 @@ class ShardWriter:
             self._written.unlink(missing_ok=True)
 
     def _finish(self) -> None:
-        self._tar.close()
+        end(self._stream)
         _sync(self._stream)
         tar = self._folder / self._name
         records = _parquet(self._records)
@@ -103,19 +104,11 @@ class ShardWriter:
         write_atomically(sidecar_path(tar), msgspec.json.encode(facts))
 
 
-def add_sample(tar: tarfile.TarFile, record: Provenance, image: bytes, extension: str) -> None:
+def add_sample(stream: IO[bytes], record: Provenance, image: bytes, extension: str) -> None:
     """KEY.cls, KEY.json and KEY.<extension>, in alphabetical order."""
     members = {"cls": str(record.label).encode(), "json": record.to_json(), extension: image}
     for name in sorted(members):
-        add_member(tar, f"{record.key}.{name}", members[name])
-
-
-def add_member(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    """A plain file; times, uid, gid and names are zero and empty unless set."""
-    member = tarfile.TarInfo(name)
-    member.size = len(content)
-    member.mode = 0o644
-    tar.addfile(member, io.BytesIO(content))
+        add_member(stream, f"{record.key}.{name}", members[name])
 
 
 def finished(folder: Path, name: str) -> ShardFacts | None:
@@ -179,19 +172,6 @@ def records_path(tar: Path) -> Path:
     return tar.with_suffix(".parquet")
 
 
-def read_member(tar: Path, member: str) -> bytes:
-    """One member of a shard, by its name. Raises KeyError if it is not there, or no plain file."""
-    with tarfile.open(tar, "r:") as archive:
-        found = archive.getmember(member)
-        # A link may lead to itself, and holes have no end.
-        if not found.isreg() or found.issparse() or found.size > tar.stat().st_size:
-            raise KeyError(member)
-        stream = archive.extractfile(found)
-        if stream is None:
-            raise KeyError(member)
-        return stream.read()
-
-
 def write_atomically(path: Path, content: bytes) -> None:
     """A file that is either whole or not there, also after a power cut."""
     temporary = _temporary(path)
@@ -204,14 +184,21 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def table_of(records: Sequence[Provenance]) -> pa.Table:
+    """Provenance records as columns."""
+    import pyarrow as pa
+
+    columns = {name: [getattr(record, name) for record in records] for name in Provenance.__struct_fields__}
+    columns["sources"] = [[{"id": s.id, "sha256": s.sha256} for s in row] for row in columns["sources"]]
+    return pa.table(columns, schema=arrow_schema())
+
+
 def _parquet(records: Sequence[Provenance]) -> bytes:
     """A Parquet file of provenance records."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.Table.from_pylist([record.to_row() for record in records], schema=arrow_schema())
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
+    pq.write_table(table_of(records), buffer, compression="zstd")
     return buffer.getvalue()
 
 

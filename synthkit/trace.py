@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tarfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from synthkit.errors import RecipeError, ReleaseError
 from synthkit.manifest import RECIPE
 from synthkit.recipe_file import load_complete
 from synthkit.records import key_of, read_record
-from synthkit.shards import read_member
+from synthkit.tar import read_member
 from synthkit.verify_shard import against_release
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ def _read(release: Path, manifest: Manifest, shard: str, key: str) -> Traced:
     try:
         record = read_record(read_member(tar, f"{key}.json"))
         image = read_member(tar, f"{key}.{manifest.extension}")
-    except (OSError, KeyError, ValueError, tarfile.TarError) as error:
+    except (OSError, KeyError, ValueError) as error:
         told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         reason = " ".join(told.split())
         raise ReleaseError(f"{tar}: {key} cannot be read: {reason}; run synthkit verify {release}") from None

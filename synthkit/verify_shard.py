@@ -6,9 +6,7 @@ trusted beyond the file's own length, and memory holds one member at a time and 
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import re
 import tarfile
 from collections import Counter
 from dataclasses import dataclass, field
@@ -19,6 +17,7 @@ from synthkit.errors import UnreadableImage
 from synthkit.marks import Mark
 from synthkit.records import Provenance, key_of, read_record
 from synthkit.sources.decoding import decode
+from synthkit.tar import BLOCK, header, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,10 +25,8 @@ if TYPE_CHECKING:
 
     from synthkit.manifest import Manifest
 
-_BLOCK = tarfile.BLOCKSIZE
 _MAX_MEMBER = 1 << 28
 _MAX_RECORD = 1 << 20
-_SIZE = re.compile(rb"[0-7]{11}\0")
 
 
 @dataclass(slots=True)
@@ -43,11 +40,8 @@ class ShardReport:
 
 class _Member(NamedTuple):
     header: bytes
+    name: str
     body: bytes
-
-    @property
-    def name(self) -> str:
-        return self.header[:100].rstrip(b"\0").decode("utf-8", "replace")
 
 
 def check_shard(path: Path, first: int, manifest: Manifest, *, deep: bool) -> ShardReport:
@@ -80,25 +74,26 @@ def _take(members: Iterator[_Member], count: int) -> list[_Member]:
 def _members(stream: IO[bytes], size: int) -> Iterator[_Member]:
     """The members of a tar, then a check that it ends as it should. Raises ValueError."""
     at = 0
-    while at + _BLOCK <= size:
-        header = stream.read(_BLOCK)
-        if not header.strip(b"\0"):
+    while at + BLOCK <= size:
+        head = stream.read(BLOCK)
+        if not head.strip(b"\0"):
             break
-        name = header[:100].rstrip(b"\0").decode("utf-8", "replace")
-        if not _SIZE.fullmatch(header[124:136]):
-            raise ValueError(f"member {name[:80]!r} at byte {at:,} has no plain size")
-        length = int(header[124:135], 8)
-        padded = -(-length // _BLOCK) * _BLOCK
-        if length > _MAX_MEMBER or at + _BLOCK + padded > size:
+        name = head[:100].rstrip(b"\0").decode("utf-8", "replace")
+        try:
+            length = size_of(head)
+        except ValueError as error:
+            raise ValueError(f"member {name[:80]!r} at byte {at:,} {error}") from None
+        padded = -(-length // BLOCK) * BLOCK
+        if length > _MAX_MEMBER or at + BLOCK + padded > size:
             raise ValueError(f"member {name[:80]!r} at byte {at:,} says it has {length:,} bytes")
         body = stream.read(padded)
         if len(body) < padded:
             raise ValueError(f"it is cut short at byte {at:,}")
         if body[length:].strip(b"\0"):
             raise ValueError(f"the padding after member {name[:80]!r} is not empty")
-        yield _Member(header, body[:length])
-        at += _BLOCK + padded
-    whole = -(-(at + 2 * _BLOCK) // tarfile.RECORDSIZE) * tarfile.RECORDSIZE
+        yield _Member(head, name, body[:length])
+        at += BLOCK + padded
+    whole = -(-(at + 2 * BLOCK) // tarfile.RECORDSIZE) * tarfile.RECORDSIZE
     stream.seek(at)
     if size != whole or stream.read(whole - at).strip(b"\0"):
         raise ValueError(f"it does not end after byte {at:,} as a tar does")
@@ -115,7 +110,7 @@ def _check_sample(
 ) -> None:
     report.records.append(None)
     for member in sample:
-        if member.header != _header(member.name, len(member.body)):
+        if member.header != header(member.name, len(member.body)):
             report.faults.append(
                 f"{member.name} has a header with a time, an owner or a type: it must have none"
             )
@@ -186,14 +181,6 @@ def _decoded(record: Provenance, raw: bytes, extension: str) -> Iterator[str]:
         return
     if image.size != (record.width, record.height):
         yield f"its image is {image.width}x{image.height}, its record's {record.width}x{record.height}"
-
-
-@functools.lru_cache(maxsize=4096)
-def _header(name: str, size: int) -> bytes:
-    """The only header that a member of a release may have."""
-    member = tarfile.TarInfo(name)
-    member.size, member.mode = size, 0o644
-    return member.tobuf(tarfile.USTAR_FORMAT)
 
 
 def _shown(names: list[str]) -> str:

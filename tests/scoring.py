@@ -20,7 +20,8 @@ from synthkit.manifest import MANIFEST, FileFacts, read_manifest
 from synthkit.marks import Mark
 from synthkit.recipe import Output
 from synthkit.records import arrow_schema, read_record
-from synthkit.shards import ShardWriter, read_member, records_path, sidecar_path
+from synthkit.shards import ShardWriter, records_path, sidecar_path
+from synthkit.tar import read_member
 from synthkit.verify import RECORDS
 from tests.conftest import Cli
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthkit.shards import read_member
+from synthkit.tar import read_member
 from tests.conftest import Cli, digests
 from tests.warm import Warm
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from synthkit.manifest import read_manifest
 from synthkit.records import read_record
-from synthkit.shards import read_member
+from synthkit.tar import read_member
 from synthkit.verify import verify_release
 from tests.conftest import Cli
 
