@@ -177,7 +177,9 @@ def _collect_records(target: Path, tars: Sequence[Path]) -> None:
 
     with pq.ParquetWriter(target, arrow_schema(), compression="zstd") as writer:
         for tar in tars:
-            writer.write_table(pq.read_table(records_path(tar)))
+            # Not `read_table`, which makes a data set of every file.
+            with pq.ParquetFile(records_path(tar)) as rows:
+                writer.write_table(rows.read())
 
 
 def _manifest(
