@@ -7,10 +7,11 @@ JPEGs, then the commands of a user, each in a process of its own: plan, build in
 build that finds nothing to do, one that lacks a shard, verify. Three sizes: the whole, a quarter and a
 sixteenth of it. The peer of the writing of shards is `webdataset.ShardWriter` with the same samples.
 
-The limits that synthkit sets itself, in processor time, which a busy machine does not change: linear
-in images (at most 1.15), memory that grows by less than half from a quarter to the whole and stays
-below 1.5 GB, all of it together less than 2 % of the time that one H200 needs for the images, and
-writing shards no slower than the peer. Takes half an hour on two idle cores, and 12 GB of disk.
+The limits that synthkit sets itself, in processor time, which a busy machine changes least: linear in
+images (at most 1.25), memory that at most doubles from a quarter to the whole (the plan and the real
+images are in it) and stays below 1.5 GB, all of it together less than 2 % of the time that one H200
+needs for the images, and writing shards no slower than the peer. Takes 15 minutes on two idle cores
+and 12 GB of disk.
 """
 
 from __future__ import annotations
