@@ -99,8 +99,10 @@ def _places(manifest: Manifest) -> str:
 def _unique(manifest: Manifest) -> list[str]:
     """Class names for `datasets`, which wants no two alike: ImageNet has two cranes."""
     names: list[str] = []
+    taken: set[str] = set()
     for item in manifest.classes:
-        names.append(f"{item.name} ({item.label})" if item.name in names else item.name)
+        names.append(f"{item.name} ({item.label})" if item.name in taken else item.name)
+        taken.add(names[-1])
     return names
 
 

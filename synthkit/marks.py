@@ -42,8 +42,13 @@ class Mark:
     def packet(self) -> bytes:
         """The XMP packet, in UTF-8; what XML cannot hold of a folder's name is U+FFFD in it."""
         values = {"release": self.release, "key": self.key, "model": self.model, "revision": self.revision}
-        quoted = {name: escape(_NOT_XML.sub("\ufffd", value), _QUOTES) for name, value in values.items()}
+        quoted = {name: _quoted(value) for name, value in values.items()}
         return _PACKET.format(source_type=SOURCE_TYPE, **quoted).encode()
+
+
+def _quoted(value: str) -> str:
+    # Every key, and most else.
+    return value if value.isalnum() and value.isascii() else escape(_NOT_XML.sub("\ufffd", value), _QUOTES)
 
 
 def save_options(image_format: str, packet: bytes) -> Mapping[str, object]:

@@ -11,11 +11,11 @@ from synthkit.facts import identify
 from synthkit.make import Generated, Outcome, check_leaks, naming_the_place, target_of, workspace_of
 from synthkit.progress import progress
 from synthkit.release import check_replaceable, write_release
-from synthkit.shards import adopt, finished, is_intact, read_sidecar
+from synthkit.shards import adopt, finished, read_sidecar
 from synthkit.work import locked, when_alone
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from synthkit.facts import Facts
@@ -46,11 +46,13 @@ def merge(recipe: Recipe, folders: Sequence[Path], options: Options) -> Outcome:
             with when_alone(workspace):
                 workspace.open(fresh=False)
             found = [shard for folder in folders for shard in _shards_in(folder, facts, workspace)]
+            taken: dict[str, Path] = {}
             with progress("merging", len(found), unit="shards") as advance:
                 for folder, shard in found:
-                    _take(folder, shard, workspace)
+                    if _take(folder, shard, workspace):
+                        taken[shard.name] = folder / shard.name
                     advance(1)
-            _complete(workspace, facts)
+            _complete(workspace, facts, taken)
             write_release(target, facts, workspace)
     return Outcome(target, facts, Generated(), time.monotonic() - started)
 
@@ -80,27 +82,39 @@ def _checked(sidecar: Path, facts: Facts, workspace: Workspace) -> ShardFacts:
         )
     if shard.name not in {workspace.name(number) for number in workspace.numbers}:
         raise BuildError(f"{sidecar}: {shard.name} is no shard of this build, which has {facts.plan.shards}")
-    if finished(sidecar.parent, shard.name) is None or not is_intact(sidecar.parent, shard):
-        raise BuildError(f"{sidecar.with_suffix('.tar')}: is not what its sidecar says; copy it again")
+    if finished(sidecar.parent, shard.name) is None:
+        raise _damaged(sidecar.with_suffix(".tar"))
     return shard
 
 
-def _take(folder: Path, shard: ShardFacts, workspace: Workspace) -> None:
-    """Bring one shard into the work folder, unless the same one is there."""
+def _damaged(tar: Path) -> BuildError:
+    return BuildError(f"{tar}: is not what its sidecar says; copy it again")
+
+
+def _take(folder: Path, shard: ShardFacts, workspace: Workspace) -> bool:
+    """Bring one shard into the work folder; False if the same one is there."""
     here = finished(workspace.shards, shard.name)
     if here is None:
         adopt(folder, shard, workspace.shards)
-    elif here.sha256 != shard.sha256:
+        return True
+    if here.sha256 != shard.sha256:
         raise BuildError(
             f"{folder / shard.name}: differs from the one in {workspace.shards}; two machines made it with "
             "different bits: remove the one that you do not trust"
         )
+    return False
 
 
-def _complete(workspace: Workspace, facts: Facts) -> None:
-    """All shards are there and whole, and were made in one environment."""
+def _complete(workspace: Workspace, facts: Facts, taken: Mapping[str, Path]) -> None:
+    """All shards are there and whole, and were made in one environment.
+
+    `taken` says where those come from that are new here: their content is read now, once.
+    """
     there = workspace.intact()
     missing = [number for number in workspace.numbers if number not in there]
+    damaged = next((taken[name] for name in map(workspace.name, missing) if name in taken), None)
+    if damaged is not None:
+        raise _damaged(damaged)
     if missing:
         shown = ", ".join(map(str, missing[:_SHOWN])) + (" …" if len(missing) > _SHOWN else "")
         raise BuildError(

@@ -176,7 +176,9 @@ def _collect_records(target: Path, tars: Sequence[Path]) -> None:
 
     with pq.ParquetWriter(target, arrow_schema(), compression="zstd") as writer:
         for tar in tars:
-            writer.write_table(pq.read_table(records_path(tar)))
+            # Not `read_table`, which makes a data set of every file.
+            with pq.ParquetFile(records_path(tar)) as rows:
+                writer.write_table(rows.read())
 
 
 def _manifest(
@@ -215,14 +217,20 @@ def _manifest(
 def _filter_facts(parquet: Path) -> FilterFacts:
     import pyarrow.parquet as pq
 
-    table = pq.read_table(parquet, columns=["attempt", "rejected"])
-    attempts, rejected = table["attempt"].to_pylist(), table["rejected"].to_pylist()
-    # One draw can fail several gates: "blank: …; near-copy: …".
-    reasons = Counter(reason.split(":")[0] for row in rejected for draw in row for reason in draw.split("; "))
+    totals, reasons = Counter[str](), Counter[str]()
+    with pq.ParquetFile(parquet) as file:
+        for number in range(file.num_row_groups):
+            table = file.read_row_group(number, columns=["attempt", "rejected"])
+            attempts, rejected = table["attempt"].to_pylist(), table["rejected"].to_pylist()
+            totals["redrawn"] += sum(attempt > 0 for attempt in attempts)
+            totals["rejected"] += sum(map(len, rejected))
+            totals["kept"] += sum(len(row) > n for row, n in zip(rejected, attempts, strict=True))
+            # One draw can fail several gates: "blank: …; near-copy: …".
+            reasons.update(why.split(":")[0] for row in rejected for draw in row for why in draw.split("; "))
     return FilterFacts(
-        redrawn=sum(attempt > 0 for attempt in attempts),
-        rejected_draws=sum(map(len, rejected)),
-        kept_although_rejected=sum(len(row) > n for row, n in zip(rejected, attempts, strict=True)),
+        redrawn=totals["redrawn"],
+        rejected_draws=totals["rejected"],
+        kept_although_rejected=totals["kept"],
         reasons=dict(sorted(reasons.items())),
     )
 

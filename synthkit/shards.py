@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    import pyarrow as pa
+
 SPLIT = "train"
 
 
@@ -210,14 +212,21 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def table_of(records: Sequence[Provenance]) -> pa.Table:
+    """Provenance records as columns."""
+    import pyarrow as pa
+
+    columns = {name: [getattr(record, name) for record in records] for name in Provenance.__struct_fields__}
+    columns["sources"] = [[{"id": s.id, "sha256": s.sha256} for s in row] for row in columns["sources"]]
+    return pa.table(columns, schema=arrow_schema())
+
+
 def _parquet(records: Sequence[Provenance]) -> bytes:
     """A Parquet file of provenance records."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.Table.from_pylist([record.to_row() for record in records], schema=arrow_schema())
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
+    pq.write_table(table_of(records), buffer, compression="zstd")
     return buffer.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""Fifty SIGKILLs at random moments over a build and its workers: then the same bytes as if there were none."""
+"""Fifty SIGKILLs at random moments over a build and its workers change no byte."""
 
 from __future__ import annotations
 
