@@ -6,7 +6,6 @@ trusted beyond the file's own length, and memory holds one member at a time and 
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import re
 import tarfile
@@ -188,7 +187,6 @@ def _decoded(record: Provenance, raw: bytes, extension: str) -> Iterator[str]:
         yield f"its image is {image.width}x{image.height}, its record's {record.width}x{record.height}"
 
 
-@functools.lru_cache(maxsize=4096)
 def _header(name: str, size: int) -> bytes:
     """The only header that a member of a release may have."""
     member = tarfile.TarInfo(name)
