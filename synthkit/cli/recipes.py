@@ -305,7 +305,12 @@ def _engine(text: str, address: str | None) -> Literal["local", "ray"]:
         raise BuildError(f"--engine {text}: there is no such engine; there are local and ray")
     if address is not None and text != "ray":
         raise BuildError(f"--address {address}: is that of a Ray cluster; give --engine ray with it")
-    return "ray" if text == "ray" else "local"
+    if text == "local":
+        return "local"
+    from synthkit.engines.ray_cluster import check
+
+    check(address)
+    return "ray"
 
 
 def _load(path: Path, overrides: list[str] | None) -> Recipe:

@@ -36,8 +36,7 @@ def connected(address: str | None) -> Iterator[Any]:
     Raises BuildError if there is none, or it cannot be reached.
     """
     ray = import_ray()
-    address = address or os.environ.get("RAY_ADDRESS") or "auto"
-    _check(address)
+    address = address or _default()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         _connect(ray, address)
@@ -47,6 +46,19 @@ def connected(address: str | None) -> Iterator[Any]:
     finally:
         ray.shutdown()
         _restore(before)
+
+
+def check(address: str | None) -> None:
+    """Raises BuildError if there can be no cluster: without Ray, or with nobody at the address.
+
+    Ray itself waits for minutes for somebody to answer.
+    """
+    import_ray()
+    _check(address or _default())
+
+
+def _default() -> str:
+    return os.environ.get("RAY_ADDRESS") or "auto"
 
 
 def _connect(ray: Any, address: str) -> None:
@@ -65,7 +77,6 @@ _HINT = (
 
 
 def _check(address: str) -> None:
-    """Ray itself waits for minutes for somebody to answer at an address."""
     if address == "auto":
         return
     if "://" in address:

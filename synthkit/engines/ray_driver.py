@@ -285,7 +285,7 @@ def _met(error: Any) -> Exception:
 
 def _why(error: Exception) -> str:
     text = str(error)
-    if "node" in text and ("has died" in text or "was terminated" in text):
+    if "its node has died" in text or "node was terminated" in text:
         return "was lost with its node"
     if "memory" in text:
         return "was ended for want of memory"
