@@ -287,7 +287,7 @@ def _why(error: Exception) -> str:
     text = str(error)
     if "its node has died" in text or "node was terminated" in text:
         return "was lost with its node"
-    if "memory" in text:
+    if "low on memory" in text:
         return "was ended for want of memory"
     return "died"
 
