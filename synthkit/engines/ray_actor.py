@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from synthkit.environment import describe
+from synthkit.environment import NO_DEVICE, choose_device, describe
 from synthkit.errors import BuildError, SynthkitError
 from synthkit.facts import identify
 from synthkit.recipe import Recipe
@@ -105,7 +105,9 @@ class Actor:
     def hello(self) -> tuple[str, dict[str, str]]:
         """The node's name, and its environment."""
         with _plainly():
-            return platform.node(), describe(self._device)
+            # A GPU that Ray counts and torch cannot use is told in a line.
+            device = NO_DEVICE if self._device == NO_DEVICE else choose_device(self._device)
+            return platform.node(), describe(device)
 
     def prepare(self, orders: Orders) -> None:
         """Get ready to build. Raises BuildError if this node would make something else, or elsewhere."""
