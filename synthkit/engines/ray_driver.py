@@ -160,6 +160,8 @@ class _Pool:
         except errors.RuntimeEnvSetupError as error:
             raise BuildError(f"--engine ray: a node cannot set up its environment: {_flat(error)}") from None
         except errors.RayError as error:
+            if not worker.node and "No module named" in str(error):
+                raise _lacks_package(error) from None
             self._lost(worker, _why(error))
             return
         if ref == worker.pulse:
@@ -275,12 +277,16 @@ def _met(error: Any) -> Exception:
     cause = error.cause
     if isinstance(cause, BuildError):
         return cause
-    if "No module named 'synthkit" in str(error):
-        return BuildError(
-            f"--engine ray: a node has no synthkit {__version__}: install it on every node, or give it with "
-            "a runtime_env"
-        )
     return RuntimeError(str(error))
+
+
+def _lacks_package(error: Exception) -> BuildError:
+    """A node could not even begin."""
+    reason = str(error).partition("No module named")[2].splitlines()[0].strip()
+    return BuildError(
+        f"--engine ray: a node has no module {reason}: install synthkit[ray]=={__version__} on every node, "
+        "or give it with a runtime_env"
+    )
 
 
 def _why(error: Exception) -> str:
