@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -74,6 +75,8 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(home))
         patch.setenv("TMPDIR", str(home))
+        # The names of sockets may not be long.
+        patch.setenv("RAY_TMPDIR", sockets := tempfile.mkdtemp(prefix="ray-"))
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "eval")]))
         patch.setenv("RAY_DISABLE_IMPORT_WARNING", "1")
         patch.delenv("RAY_ADDRESS", raising=False)
@@ -87,6 +90,7 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster
         _, alive = psutil.wait_procs([process for process in every if "ray" in _command(process)], 5)
         for process in alive:
             process.kill()
+        shutil.rmtree(sockets, ignore_errors=True)
 
 
 def _command(process: psutil.Process) -> str:
