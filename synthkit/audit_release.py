@@ -41,7 +41,11 @@ def audit_release(
     recipe = read_recipe(release, overrides)
     batch_size = recipe.sampler.batch_size
     generator = load(
-        locate(recipe.model), dtype=recipe.model.dtype, sampler=recipe.sampler, device=choose_device(device)
+        locate(recipe.model),
+        dtype=recipe.model.dtype,
+        sampler=recipe.sampler,
+        device=choose_device(device),
+        arithmetic=recipe.arithmetic,
     )
     with progress("reading real images", count_real(recipe.source)) as advance:
         real = read_real(recipe, generator, batch_size, advance)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from synthkit.drafts import draft_path, read_draft, write_draft
 from synthkit.image_maker import Draw
-from synthkit.shards import ShardWriter, shard_name
+from synthkit.shards import ShardWriter, finished, shard_name
 from synthkit.stopping import Stopped
 
 if TYPE_CHECKING:
@@ -37,8 +37,11 @@ class Observer(Protocol):
     def embedded(self, images: int, total: int) -> None:
         """So many real images more, of the total to embed, have an embedding."""
 
+    def kept(self, images: int) -> None:
+        """So many images of a shard were made by an earlier build."""
+
     def made(self, images: int) -> None:
-        """So many images more are made; fewer than none if they are lost."""
+        """So many images more are made."""
 
     def alive(self) -> None:
         """Something went on: a denoising step, a file."""
@@ -60,14 +63,17 @@ class ShardBuilder:
     origin: Origin
 
     def build(self, shard: int, observer: Observer) -> None:
-        """Write one shard, going on from its draft if there is one.
+        """Write one shard, going on from its draft if there is one; nothing is done if it is finished.
 
         Raises Stopped if the observer wants it to stop; what is made is then kept as a draft.
         """
         name, extension = self.name(shard), self.maker.recipe.output.extension
         draft = draft_path(self.folder, name)
+        if finished(self.folder, name) is not None:
+            observer.kept(self.plan.images_in(shard))
+            return
         made = read_draft(draft, self.origin, extension)
-        observer.made(len(made))
+        observer.kept(len(made))
         batches: Iterable[Batch] = _batches(self._missing(shard, made), self.plan.batch_size)
         while batches:
             batches = _batches(self._make(batches, made, observer), self.plan.batch_size)

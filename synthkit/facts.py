@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from synthkit.batch_sizes import settled
 from synthkit.contents import FILE, open_contents
 from synthkit.generators.checkpoint import locate
 from synthkit.plan import make_plan
@@ -65,14 +66,16 @@ class Facts:
         }
 
 
-def identify(recipe: Recipe, work_root: Path, *, limit: int | None = None) -> Facts:
+def identify(recipe: Recipe, work_root: Path, *, limit: int | None = None, device: str = "auto") -> Facts:
     """Read the real images and plan; `limit` is the number of images of a preview.
 
-    Hashes of real images are remembered in `work_root`. Raises SourceError or GeneratorError if the
+    Hashes of real images are remembered in `work_root`, and the batch size that `device` holds, if the
+    recipe leaves it to be measured. Raises SourceError or GeneratorError if the
     real images or the model are not here.
     """
     source = open_source(recipe.source)
     checkpoint = locate(recipe.model)
+    recipe = settled(recipe, checkpoint, work_root, device)
     with (
         open_contents(work_root / FILE) as contents,
         progress("reading real images", len(source.listing)) as advance,

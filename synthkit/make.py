@@ -66,10 +66,14 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """Images made in this run, and the seconds from the first batch to the last shard."""
+    """Images made in this run, and the seconds from the first batch to the last shard.
+
+    `lost` were made as well, by workers that died before they had finished a shard.
+    """
 
     images: int = 0
     seconds: float = 0.0
+    lost: int = 0
 
     @property
     def rate(self) -> float:
@@ -104,7 +108,7 @@ def make_release(recipe: Recipe, options: Options) -> Outcome:
     target = target_of(recipe, options)
     started = time.monotonic()
     with naming_the_place(options.work_root):
-        facts = identify(recipe, options.work_root, limit=options.limit)
+        facts = identify(recipe, options.work_root, limit=options.limit, device=options.device)
         generated, place = None, target
         if options.fresh or not is_current(target, facts):
             if options.part == WHOLE:
@@ -187,7 +191,7 @@ def _generate_missing(facts: Facts, workspace: Workspace, options: Options) -> G
     images = sum(facts.plan.images_in(number) for number in workspace.numbers)
     with Display(images, images - job.to_make) as display:
         _run(job, devices[: len(missing)], workspace, display)
-        generated = Generated(job.to_make, display.seconds)
+        generated = Generated(display.images, display.seconds, display.lost_images)
     workspace.log(_log_entry(facts, workspace, generated, len(devices)))
     return generated
 
@@ -216,6 +220,7 @@ def _log_entry(facts: Facts, workspace: Workspace, generated: Generated, workers
         "device": next(iter(shards)).origin.environment["device"],
         "workers": workers,
         "images": generated.images,
+        "lost": generated.lost,
         "seconds": round(generated.seconds, 3),
         "images_per_second": generated.rate,
         "bytes_per_image": sum(shard.bytes for shard in shards) / images,

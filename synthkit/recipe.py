@@ -9,9 +9,18 @@ import hashlib
 import json
 import re
 from pathlib import PurePath
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
 
 from synthkit.conditioning import METHODS
 from synthkit.filter_config import Filters
@@ -24,7 +33,7 @@ IN_DIGEST = ("name", "prompt", "target_per_class", "conditioning", "model.dtype"
 BY_CONTENT = ("source", "model.id", "model.revision")
 NOT_DATA = ("version", "summary", "license", "hub")
 # Fields that came later enter the digest only where they are used: older recipes keep theirs.
-IN_DIGEST_IF_SET = ("synthetic_per_class", "filters")
+IN_DIGEST_IF_SET = ("synthetic_per_class", "filters", "arithmetic")
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,95}$"
 # The Hub's own word for a licence that nobody stated.
@@ -68,6 +77,53 @@ class Model(Section):
     )
 
 
+class Arithmetic(Section):
+    """How the device computes. Every option changes last bits, so it belongs to the release."""
+
+    channels_last: bool = Field(
+        False, description="UNet and VAE in channels-last memory order: faster convolutions on a GPU."
+    )
+    compile: bool = Field(
+        False,
+        description="torch.compile of the UNet and the VAE's decoder: a minute or more before the first "
+        "image, faster ones after it. Needs a C++ compiler on a CPU, Triton on a GPU.",
+    )
+    attention: Literal["sdpa", "flash", "cudnn", "efficient", "math"] = Field(
+        "sdpa", description="Kernel of the UNet's attention; sdpa is PyTorch's own choice."
+    )
+    fused_projections: bool = Field(
+        False, description="One matrix product for the query, key and value of attention."
+    )
+    vae_slicing: bool = Field(False, description="Decode one image at a time: less memory.")
+    tf32: bool = Field(
+        False, description="TensorFloat-32 in float32 models on an NVIDIA GPU: faster, 10 bits of mantissa."
+    )
+
+
+# The pipeline as diffusers makes it.
+STOCK = Arithmetic()
+
+# In place of a batch size: to be measured. No batch is that small, so it cannot be mistaken for one.
+AUTO = 0
+
+
+def _auto_or_size(value: Any, size: ValidatorFunctionWrapHandler) -> int:
+    if value == "auto":
+        return AUTO
+    if isinstance(value, str):
+        raise ValueError(f"must be a whole number or auto, is {value[:60]!r}")
+    return int(size(value))
+
+
+BatchSize = Annotated[
+    int,
+    Field(ge=1, le=1024),
+    WrapValidator(_auto_or_size),
+    PlainSerializer(lambda size: "auto" if size == AUTO else size),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 1024}, {"const": "auto"}]}),
+]
+
+
 class Sampler(Section):
     """How the model is sampled."""
 
@@ -79,11 +135,10 @@ class Sampler(Section):
         10.0, ge=1, le=50, description="Classifier-free guidance scale; 1 switches guidance off."
     )
     noise_level: int = Field(0, ge=0, le=999, description="Noise added to the image embedding; the paper: 0.")
-    batch_size: int = Field(
+    batch_size: BatchSize = Field(
         16,
-        ge=1,
-        le=1024,
-        description="Images per batch. Fixed, since the last bits of an image depend on the batch's shape.",
+        description="Images per batch. Fixed, since the last bits of an image depend on the batch's shape; "
+        "auto measures what the device holds, once, and the release states the number.",
     )
 
 
@@ -161,6 +216,7 @@ class Recipe(Section):
     conditioning: Conditioning = Field(Conditioning(), description="How the conditioning is augmented.")
     model: Model = Field(description="The image generator.")
     sampler: Sampler = Field(Sampler(), description="How the generator is sampled.")
+    arithmetic: Arithmetic = Field(STOCK, description="How the device computes: speed for last bits.")
     filters: Filters | None = Field(
         None, description="Quality gates: which draws are rejected and drawn again."
     )
@@ -201,16 +257,21 @@ class Recipe(Section):
     def digest(self, *, listing_digest: str, model: str, revision: str) -> str:
         """SHA-256 of all that changes data: IN_DIGEST, the source's content, the model, the format."""
         data = self.model_dump(mode="json")
+        # What is as it was by default is left out, so that options to come change no digest.
+        data["arithmetic"] = self.arithmetic.model_dump(mode="json", exclude_defaults=True)
         if self.filters is not None:
             data["filters"] = self._filters_by_content(self.filters.pinned())
         facts = {
             "format": FORMAT_VERSION,
             "recipe": {path: _pick(data, path) for path in IN_DIGEST}
-            | {path: data[path] for path in IN_DIGEST_IF_SET if data[path] is not None},
+            | {path: data[path] for path in IN_DIGEST_IF_SET if self._is_set(path)},
             "source": listing_digest,
             "model": [model, revision],
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def _is_set(self, field: str) -> bool:
+        return bool(getattr(self, field) != type(self).model_fields[field].default)
 
     @staticmethod
     def _filters_by_content(filters: Filters) -> dict[str, Any]:
@@ -221,8 +282,12 @@ class Recipe(Section):
         return data
 
     def portable(self, *, revision: str) -> dict[str, Any]:
-        """The recipe as published: complete, its model pinned, and no path of this machine in it."""
-        data = self.model_dump(mode="json", exclude_none=True)
+        """The recipe as published: complete, its model pinned, and no path of this machine in it.
+
+        A later section at its defaults is left out: releases made before it stay the same.
+        """
+        unused = {field for field in IN_DIGEST_IF_SET if not self._is_set(field)}
+        data = self.model_dump(mode="json", exclude_none=True, exclude=unused)
         pinned = self.model.model_copy(update={"id": portable_path(self.model.id), "revision": revision})
         data["model"] = pinned.model_dump(mode="json")
         data["source"] = self._portable_source(data["source"])

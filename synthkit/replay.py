@@ -62,7 +62,13 @@ class Replay:
         real = sources_of(manifest, recipe, [item.record for item in traced])
         self._positions = {name: position for position, name in enumerate(real.listing.ids)}
         checkpoint = locate(recipe.model)
-        generator = load(checkpoint, dtype=recipe.model.dtype, sampler=recipe.sampler, device=device)
+        generator = load(
+            checkpoint,
+            dtype=recipe.model.dtype,
+            sampler=recipe.sampler,
+            device=device,
+            arithmetic=recipe.arithmetic,
+        )
         embeddings = None
         if needed(recipe):
             every = np.arange(len(real.listing), dtype=np.int32)

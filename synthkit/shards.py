@@ -197,6 +197,12 @@ def read_member(tar: Path, member: str) -> bytes:
         return stream.read()
 
 
+def remove_half_written(folder: Path, name: str) -> None:
+    """Remove what a writer of a shard left that is no more."""
+    for leftover in folder.glob(f".{name.removesuffix('.tar')}.*.tmp"):
+        leftover.unlink(missing_ok=True)
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """A file that is either whole or not there, also after a power cut."""
     temporary = _temporary(path)

@@ -65,13 +65,11 @@ class Workspace:
     def _tidy(self) -> None:
         """Remove half-written files and the drafts of finished shards: of the own ones alone."""
         mine = {self.name(number).removesuffix(".tar") for number in self.numbers}
-        every = self.part == WHOLE
         for leftover in self.folder.rglob(".*.tmp"):
-            if every or leftover.name.removeprefix(".").split(".")[0] in mine:
+            if self.part == WHOLE or leftover.name.removeprefix(".").split(".")[0] in mine:
                 leftover.unlink(missing_ok=True)
         for draft in self.shards.glob("*.draft"):
-            stale = finished(self.shards, f"{draft.stem}.tar") is not None
-            if draft.stem in mine and stale:
+            if draft.stem in mine and finished(self.shards, f"{draft.stem}.tar") is not None:
                 draft.unlink(missing_ok=True)
 
     def name(self, number: int) -> str:

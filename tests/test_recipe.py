@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from synthkit.errors import RecipeError
 from synthkit.recipe import (
+    AUTO,
     BY_CONTENT,
     IN_DIGEST,
     IN_DIGEST_IF_SET,
@@ -141,6 +142,15 @@ sede: 3
         ("seed=-1", "seed: must be at least 0, is -1"),
         ("prompt='a {nam}'", "prompt: only {name} is filled in"),
         ("output.quality=90", "output: png is lossless and has no quality"),
+        ("sampler.batch_size=many", "sampler.batch_size: must be a whole number or auto, is 'many'"),
+        ("sampler.batch_size=0", "sampler.batch_size: must be at least 1, is 0"),
+        ("sampler.batch_size=2000", "sampler.batch_size: must be at most 1024, is 2000"),
+        ("sampler.batch_size=1.5", "sampler.batch_size: must be a whole number, is 1.5"),
+        (
+            "arithmetic.attention=cudn",
+            "arithmetic.attention: must be one of sdpa, flash, cudnn, efficient, math; is 'cudn' "
+            "(did you mean cudnn?)",
+        ),
         ("sampler=3", "sampler: must be a section with keys of its own, is 3"),
         ("hub.repo_id=noslash", "hub.repo_id: 'noslash' does not fit"),
     ],
@@ -299,6 +309,10 @@ def test_every_field_is_classified_for_the_digest() -> None:
         ("conditioning.dropout=0.5", False),
         ("sampler.guidance_scale=2.0", False),
         ("sampler.batch_size=2", False),
+        ("sampler.batch_size=16", True),
+        ("arithmetic.compile=true", False),
+        ("arithmetic.compile=false", True),
+        ("arithmetic.attention=sdpa", True),
         ("model.dtype=bfloat16", False),
         ("output.format=jpeg", False),
         ("output.shard_size=10", False),
@@ -322,6 +336,25 @@ def test_the_digest_of_a_given_recipe_never_changes(write: Any) -> None:
     """If this fails, everybody's finished shards are orphaned: raise FORMAT_VERSION on purpose only."""
     digest = load(write(MINIMAL)).digest(listing_digest="l", model="m", revision="r")
     assert digest == "ff939da61877a305a77f2beb0dd2277d875913ddfc6664825b3ca0b2e074f3e5"
+
+
+def test_options_that_are_not_used_change_no_digest(write: Any) -> None:
+    """Nor will those to come: only what differs from the default is in it."""
+    facts = {"listing_digest": "l", "model": "m", "revision": "r"}
+    written = load(write(MINIMAL + "arithmetic: {compile: false, attention: sdpa}\n"))
+    assert written.digest(**facts) == "ff939da61877a305a77f2beb0dd2277d875913ddfc6664825b3ca0b2e074f3e5"
+    compiled = load(write(MINIMAL), ["arithmetic.compile=true"])
+    assert compiled.digest(**facts) == "2c7b56c454b80b267056fefba528ee9e0bbf58ad38a4c40e8a6c9cf1a12a407c"
+    assert "arithmetic" not in written.portable(revision="r")
+    assert compiled.portable(revision="r")["arithmetic"]["compile"] is True
+
+
+def test_the_batch_size_may_be_left_to_be_measured(write: Any) -> None:
+    recipe = load(write(MINIMAL), ["sampler.batch_size=auto"])
+    assert recipe.sampler.batch_size == AUTO
+    assert recipe.model_dump(mode="json")["sampler"]["batch_size"] == "auto"
+    sampler = recipe.sampler.model_copy(update={"batch_size": 8})
+    assert recipe.model_copy(update={"sampler": sampler}).portable(revision="r")["sampler"]["batch_size"] == 8
 
 
 def test_the_schema_file_beside_the_recipes_is_the_schema() -> None:

@@ -33,7 +33,7 @@ class WarmProcess:
     """A running command; what it prints goes to files, so that nothing waits for a reader."""
 
     def __init__(self, warm: Warm, pid: int, printed: Path) -> None:
-        self._warm, self.pid, self._printed = warm, pid, printed
+        self._warm, self.pid, self.printed = warm, pid, printed
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
@@ -50,7 +50,7 @@ class WarmProcess:
         while self.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        return (self._printed / "stdout").read_text(), (self._printed / "stderr").read_text()
+        return (self.printed / "stdout").read_text(), (self.printed / "stderr").read_text()
 
 
 class Warm:

@@ -14,10 +14,14 @@ if TYPE_CHECKING:
 
 
 class Display:
-    """Shows embedding, then generating: `total` images, `done` of them before."""
+    """Shows embedding, then generating: `total` images, `done` of them before.
+
+    Counts the `images` made now, and those that were lost with a worker and made again.
+    """
 
     def __init__(self, total: int, done: int) -> None:
         self._total, self._done = total, done
+        self.images = self.lost_images = 0
         self._shown = ExitStack()
         self._phase = ""
         self._advance: Callable[[float], None] = lambda count: None
@@ -33,10 +37,21 @@ class Display:
         self._show("embedding real images", total, 0)
         self._advance(images)
 
-    def made(self, images: int) -> None:
-        """So many images more are made; fewer than none if they are lost."""
+    def kept(self, images: int) -> None:
+        """So many images of a shard were made by an earlier build."""
         self._show("generating", self._total, self._done)
         self._advance(images)
+
+    def made(self, images: int) -> None:
+        """So many images more are made."""
+        self.images += images
+        self.kept(images)
+
+    def lost(self, kept: int, made: int) -> None:
+        """What a worker had of its shard is lost with it."""
+        self.lost_images += kept + made
+        self.images -= made
+        self.kept(-kept - made)
 
     def _show(self, phase: str, total: int, done: int) -> None:
         if phase == self._phase:

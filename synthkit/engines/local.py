@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from synthkit.engines.job import Job
 
 
-class _Observer:
+class Observer:
     """Shows progress, and ends the process if nothing goes on: a scheduler can then start it again."""
 
     def __init__(self, display: Display, timeout: float) -> None:
@@ -24,18 +24,26 @@ class _Observer:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def embedded(self, images: int, total: int) -> None:
+        """Real images have an embedding."""
         self.alive()
         self._display.embedded(images, total)
 
+    def kept(self, images: int) -> None:
+        """Images were made by an earlier build."""
+        self._display.kept(images)
+
     def made(self, images: int) -> None:
+        """Images are made."""
         self.alive()
         self._display.made(images)
 
     def alive(self) -> None:
+        """Something went on."""
         self._last = time.monotonic()
 
     @property
     def stopping(self) -> bool:
+        """Whether the process was asked to stop."""
         return stopping.requested()
 
     def finish(self) -> None:
@@ -55,7 +63,7 @@ class _Observer:
 
 def run(job: Job, device: str, display: Display) -> None:
     """Make a job's shards; each is whole on disk before the next begins. Raises Stopped if asked to stop."""
-    observer = _Observer(display, job.timeout)
+    observer = Observer(display, job.timeout)
     try:
         builder = job.ready(device, observer)
         with stopping.gracefully():

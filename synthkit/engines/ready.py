@@ -45,7 +45,13 @@ def ready(
     Raises GeneratorError if the model cannot be had, or a prompt is too long for it.
     """
     recipe = facts.recipe
-    generator = load(facts.checkpoint, dtype=recipe.model.dtype, sampler=recipe.sampler, device=device)
+    generator = load(
+        facts.checkpoint,
+        dtype=recipe.model.dtype,
+        sampler=recipe.sampler,
+        device=device,
+        arithmetic=recipe.arithmetic,
+    )
     generator.on_step = observer.alive
     # All of them now: a prompt that is too long must not stop a build that has run for hours.
     names = [facts.real.listing.classes[label] for label in np.unique(facts.plan.labels)]

@@ -46,7 +46,7 @@ class Orders:
 
 
 class _Talk:
-    """An observer that passes everything on: embedded, made, alive; and free, done, failed, stopped."""
+    """An observer that passes everything on: embedded, kept, made, alive; free, done, failed, stopped."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -62,6 +62,9 @@ class _Talk:
 
     def embedded(self, images: int, total: int) -> None:
         self.tell("embedded", images, total)
+
+    def kept(self, images: int) -> None:
+        self.tell("kept", images)
 
     def made(self, images: int) -> None:
         self.tell("made", images)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from synthkit import stopping
 from synthkit.engines.worker import STOP, Orders
 from synthkit.errors import BuildError
-from synthkit.shards import shard_name
+from synthkit.shards import remove_half_written, shard_name
 from synthkit.stopping import Stopped
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _COMMAND = "from synthkit.engines.worker import main; main()"
 
 @dataclass(slots=True)
 class _Worker:
-    """A process at work: on which device and shard, what it made of it, when it last said something.
+    """A process at work: on which device and shard, what it kept and made of it, when it was last heard.
 
     An idle one is ready and waits for a shard.
     """
@@ -47,6 +47,7 @@ class _Worker:
     process: subprocess.Popen[bytes]
     connection: Connection
     shard: int | None = None
+    kept: int = 0
     made: int = 0
     idle: bool = False
     heard: float = field(default_factory=time.monotonic)
@@ -123,10 +124,14 @@ class _Pool:
         match word, detail:
             case "embedded", [images, total]:
                 self._display.embedded(images, total)
+            case "kept", [images]:
+                worker.kept = images
+                self._display.kept(images)
             case "made", [images]:
                 worker.made += images
                 self._display.made(images)
             case "free", _:
+                self._deaths[None] = 0
                 self._hand_out(worker)
             case "done", _:
                 self._left -= 1
@@ -135,7 +140,7 @@ class _Pool:
                 self._failure = self._failure or error
 
     def _hand_out(self, worker: _Worker) -> None:
-        worker.shard, worker.made, worker.idle = None, 0, True
+        worker.shard, worker.kept, worker.made, worker.idle = None, 0, 0, True
         if self._todo and not self._told:
             worker.shard, worker.idle = self._todo.popleft(), False
             worker.heard = time.monotonic()
@@ -167,8 +172,9 @@ class _Pool:
             self._failure = BuildError(self._give_up(worker.shard, why))
             return
         stopping.say(f"a worker on {worker.device} {why}; another takes its place")
-        self._display.made(-worker.made)
+        self._display.lost(worker.kept, worker.made)
         if worker.shard is not None:
+            remove_half_written(self._job.folder, shard_name(worker.shard, self._job.facts.plan.shards))
             self._todo.appendleft(worker.shard)
         idle = next((other for other in self._workers if other.idle), None)
         if idle is not None:

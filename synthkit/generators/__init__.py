@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Protocol
 
 from synthkit.errors import GeneratorError
+from synthkit.recipe import AUTO, STOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from synthkit.generators.checkpoint import Checkpoint
-    from synthkit.recipe import Sampler
+    from synthkit.recipe import Arithmetic, Sampler
 
 _FLAT = "FlatColours"
 
@@ -24,8 +25,8 @@ class Generator(Protocol):
     """A frozen model that makes images from image embeddings and prompts.
 
     Embeddings are (N, D) float32. Every call of the model has the shape of the recipe's batch: what
-    is short is padded, so an image depends on its own row and on that shape alone. `on_step` is called
-    after every denoising step: a sign of life.
+    is short is padded, so an image depends on its own row and on that shape alone. `on_step` may be
+    set: it is called after every denoising step is given to the device, a sign of life.
     """
 
     on_step: Callable[[], None]
@@ -50,20 +51,25 @@ class Generator(Protocol):
         ...
 
 
-def load(checkpoint: Checkpoint, *, dtype: str, sampler: Sampler, device: str) -> Generator:
+def load(
+    checkpoint: Checkpoint, *, dtype: str, sampler: Sampler, device: str, arithmetic: Arithmetic = STOCK
+) -> Generator:
     """The generator of a checkpoint, on a device. Raises GeneratorError if it cannot be had."""
-    pipeline = pipeline_class(checkpoint)
-    if pipeline == _FLAT:
+    if sampler.batch_size == AUTO:
+        raise GeneratorError("sampler.batch_size: auto is measured by a build; set a number")
+    kind = pipeline_class(checkpoint)
+    if kind == _FLAT:
         from synthkit.generators.flat import FlatColours
 
         return FlatColours(checkpoint)
-    if pipeline != "StableUnCLIPImg2ImgPipeline":
+    if kind != "StableUnCLIPImg2ImgPipeline":
         raise GeneratorError(
-            f"model {checkpoint.name}: is a {pipeline}; synthkit needs a StableUnCLIPImg2ImgPipeline"
+            f"model {checkpoint.name}: is a {kind}; synthkit needs a StableUnCLIPImg2ImgPipeline"
         )
-    from synthkit.generators.unclip import UnclipGenerator
+    from synthkit.generators.unclip import UnclipGenerator, read_pipeline
 
-    return UnclipGenerator(checkpoint, dtype=dtype, sampler=sampler, device=device)
+    pipeline = read_pipeline(checkpoint, dtype=dtype, device=device)
+    return UnclipGenerator(pipeline, sampler=sampler, arithmetic=arithmetic)
 
 
 def needs_device(checkpoint: Checkpoint) -> bool:

@@ -9,11 +9,15 @@ from __future__ import annotations
 import importlib
 import logging
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from copy import copy
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from synthkit.errors import GeneratorError
+from synthkit.generators.arithmetic import apply
+from synthkit.generators.noise import draw_in_float32
+from synthkit.recipe import STOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from synthkit.generators.checkpoint import Checkpoint
-    from synthkit.recipe import Sampler
+    from synthkit.recipe import Arithmetic, Sampler
 
 # Recipe name: diffusers class, and what it is told beyond the model's own scheduler configuration.
 SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -34,23 +38,38 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-class UnclipGenerator:
-    """A Stable unCLIP pipeline, frozen, on one device, sampled one way, at one batch shape."""
+class OutOfMemory(GeneratorError):
+    """A batch is too large for the device."""
 
-    def __init__(self, checkpoint: Checkpoint, *, dtype: str, sampler: Sampler, device: str) -> None:
+
+class UnclipGenerator:
+    """A Stable unCLIP pipeline, frozen, on one device, sampled one way, at one batch shape.
+
+    The pipeline is freshly loaded and from now on the generator's own: `arithmetic` changes it.
+    """
+
+    def __init__(self, pipeline: Any, *, sampler: Sampler, arithmetic: Arithmetic = STOCK) -> None:
         import torch
 
-        if dtype == "float16" and device == "cpu":
-            raise GeneratorError("model.dtype: float16 needs a GPU; on a CPU use --set model.dtype=float32")
-        _make_repeatable()
+        self.on_step: Callable[[], None] = _nothing
         self._torch = torch
-        self._sampler = sampler
-        self._device = device
-        self._dtype: torch.dtype = getattr(torch, dtype)
-        self._pipeline = _load(checkpoint, self._dtype, device)
-        self._pipeline.scheduler = _scheduler(self._pipeline.scheduler, sampler)
+        self.sampler = sampler
+        self._arithmetic = arithmetic
+        self._pipeline = pipeline
+        self._device = pipeline.device
+        self._dtype: torch.dtype = pipeline.unet.dtype
+        apply(pipeline, arithmetic)
+        draw_in_float32(pipeline)
+        pipeline.scheduler = _scheduler(pipeline.scheduler, sampler)
         self._prompts: dict[str, torch.Tensor] = {}
-        self.on_step: Callable[[], None] = lambda: None
+
+    def resampled(self, sampler: Sampler) -> Self:
+        """The same model, sampled another way. Both share the model: use one at a time."""
+        other = copy(self)
+        other.sampler = sampler
+        other._pipeline = copy(self._pipeline)
+        other._pipeline.scheduler = _scheduler(self._pipeline.scheduler, sampler)
+        return other
 
     @property
     def embedding_size(self) -> int:
@@ -59,8 +78,8 @@ class UnclipGenerator:
 
     def embed_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """(N, D) float32 embeddings f(x), computed in batches of the recipe's size."""
-        size = self._sampler.batch_size
-        with _enough_memory(size):
+        size = self.sampler.batch_size
+        with self._enough_memory():
             parts = [self._embed_batch(images[at : at + size]) for at in range(0, len(images), size)]
         return np.concatenate(parts)
 
@@ -88,45 +107,71 @@ class UnclipGenerator:
     ) -> NDArray[np.uint8]:
         """(N, H, W, 3) uint8 from (N, D) embeddings, N prompts and N seeds; N at most a batch."""
         count = len(seeds)
-        rows = _padded(range(count), self._sampler.batch_size)
-        with _enough_memory(self._sampler.batch_size):
+        rows = _padded(range(count), self.sampler.batch_size)
+        with self._enough_memory():
             images = self._sample(
                 embeddings[rows], [prompts[row] for row in rows], [seeds[row] for row in rows]
             )
-        if not np.isfinite(images).all():
+            pixels, finite = self._to_host(images)
+        if not finite:
             raise GeneratorError(
                 "the model made values that are not numbers: model.dtype is too narrow for it; "
                 "use bfloat16 or float32"
             )
-        pixels: NDArray[np.uint8] = np.rint(images[:count] * 255).astype(np.uint8)
-        return pixels
+        return pixels[:count]
 
     def _sample(
         self, embeddings: NDArray[np.float32], prompts: Sequence[str], seeds: Sequence[int]
-    ) -> NDArray[np.float32]:
-        """A whole batch through the pipeline: (N, H, W, 3) float32 in [0, 1]."""
-        torch = self._torch
+    ) -> torch.Tensor:
+        """A whole batch through the pipeline: (N, 3, H, W) in [0, 1], on the device."""
         self.embed_prompts(["", *prompts])
-        text = torch.stack([self._prompts[prompt] for prompt in prompts])
-        images: NDArray[np.float32] = self._pipeline(
-            image_embeds=torch.from_numpy(embeddings).to(self._device, self._dtype),
+        text = self._torch.stack([self._prompts[prompt] for prompt in prompts])
+        images: torch.Tensor = self._pipeline(
+            image_embeds=self._torch.from_numpy(embeddings).to(self._device, self._dtype),
             prompt_embeds=text,
             negative_prompt_embeds=self._prompts[""].expand_as(text),
-            generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
-            num_inference_steps=self._sampler.steps,
-            guidance_scale=self._sampler.guidance_scale,
-            noise_level=self._sampler.noise_level,
-            output_type="np",
+            generator=[self._torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+            num_inference_steps=self.sampler.steps,
+            guidance_scale=self.sampler.guidance_scale,
+            noise_level=self.sampler.noise_level,
+            output_type="pt",
+            callback=lambda step, timestep, latents: self.on_step(),
         ).images
         return images
 
+    def _to_host(self, images: torch.Tensor) -> tuple[NDArray[np.uint8], bool]:
+        """(N, H, W, 3) uint8, and whether all were numbers: converted on the device, waited for once."""
+        pixels = images.permute(0, 2, 3, 1).float().mul(255).round_().to(self._torch.uint8)
+        finite = images.isfinite().all()
+        if images.device.type != "cuda":
+            return pixels.cpu().contiguous().numpy(), bool(finite)
+        host = self._torch.empty(pixels.shape, dtype=self._torch.uint8, pin_memory=True)
+        host.copy_(pixels, non_blocking=True)
+        # Reading the flag waits for the device, and so for the copy before it.
+        return host.numpy(), bool(finite)
+
     def _embed_batch(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        batch = [images[row] for row in _padded(range(len(images)), self._sampler.batch_size)]
+        batch = [images[row] for row in _padded(range(len(images)), self.sampler.batch_size)]
         pixels = self._pipeline.feature_extractor(images=batch, return_tensors="pt").pixel_values
         with self._torch.no_grad():
             out = self._pipeline.image_encoder(pixels.to(self._device, self._dtype)).image_embeds
         embeddings: NDArray[np.float32] = out.float().cpu().numpy()
         return embeddings[: len(images)]
+
+    @contextmanager
+    def _enough_memory(self) -> Iterator[None]:
+        """A batch that does not fit the device is a mistake in the recipe, told as one."""
+        try:
+            yield
+        except RuntimeError as error:
+            # The CPU's allocator has no error of its own.
+            if not isinstance(error, self._torch.OutOfMemoryError) and "allocate memory" not in str(error):
+                raise
+            slicing = "" if self._arithmetic.vae_slicing else " or set arithmetic.vae_slicing"
+            raise OutOfMemory(
+                f"the device has too little memory for batches of {self.sampler.batch_size}: "
+                f"lower sampler.batch_size{slicing}"
+            ) from error
 
 
 def _padded(rows: Sequence[int], size: int) -> list[int]:
@@ -134,23 +179,21 @@ def _padded(rows: Sequence[int], size: int) -> list[int]:
     return [*rows, *[rows[-1]] * (size - len(rows))]
 
 
-def _make_repeatable() -> None:
-    """Arithmetic that is the same on every run; on a GPU it costs a few per cent."""
+def _nothing() -> None:
+    pass
+
+
+def read_pipeline(checkpoint: Checkpoint, *, dtype: str, device: str) -> Any:
+    """The pipeline of a checkpoint on a device, as it is. Raises GeneratorError if it cannot be had."""
     import torch
-
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
-
-
-def _load(checkpoint: Checkpoint, dtype: torch.dtype, device: str) -> Any:
     from diffusers import StableUnCLIPImg2ImgPipeline
 
+    if dtype == "float16" and device == "cpu":
+        raise GeneratorError("model.dtype: float16 needs a GPU; on a CPU use --set model.dtype=float32")
     _quieten()
     try:
         pipeline = StableUnCLIPImg2ImgPipeline.from_pretrained(
-            checkpoint.folder, dtype=dtype, use_safetensors=True, local_files_only=True
+            checkpoint.folder, dtype=getattr(torch, dtype), use_safetensors=True, local_files_only=True
         ).to(device)
     except Exception as error:
         # Three libraries read a model's files and each fails in ways of its own; the cause is kept.
@@ -174,6 +217,9 @@ def _scheduler(current: Any, sampler: Sampler) -> Any:
     class_name, options = SCHEDULERS[sampler.scheduler]
     scheduler_class = getattr(importlib.import_module("diffusers"), class_name)
     scheduler = scheduler_class.from_config(current.config, **options)
+    set_timesteps = scheduler.set_timesteps
+    # On the CPU, wherever the pipeline wants them: compared there, they make no step wait for a GPU.
+    scheduler.set_timesteps = lambda steps, device=None: set_timesteps(steps)
     scheduler.set_timesteps(sampler.steps)
     last = scheduler.config.num_train_timesteps - 1
     if float(max(scheduler.timesteps)) > last:
@@ -182,19 +228,3 @@ def _scheduler(current: Any, sampler: Sampler) -> Any:
             f"use fewer than {last}"
         )
     return scheduler
-
-
-@contextmanager
-def _enough_memory(batch_size: int) -> Iterator[None]:
-    """A batch that does not fit the device is a mistake in the recipe, told as one."""
-    import torch
-
-    try:
-        yield
-    except RuntimeError as error:
-        # The CPU's allocator has no error of its own.
-        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
-            raise
-        raise GeneratorError(
-            f"the device has too little memory for batches of {batch_size}: lower sampler.batch_size"
-        ) from error
