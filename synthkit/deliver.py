@@ -44,7 +44,7 @@ def deliver(recipe: Recipe, url: str, options: Options) -> Delivered:
     started = time.monotonic()
     root = RemoteShards(url)
     with naming_the_place(options.work_root):
-        facts = identify(recipe, options.work_root)
+        facts = identify(recipe, options.work_root, device=options.device)
         check_leaks(facts)
     there = RemoteShards(f"{root}/{WORK_FOLDER}/{recipe.name}-{facts.digest[:12]}/shards")
     wanted = {
@@ -76,7 +76,7 @@ def _generate_missing(
 
     with there.marked(mark), Display(images, images - to_make) as display:
         run(RayJob(facts, missing, str(there), mark, agree), options, display)
-        generated = Generated(to_make, display.seconds)
+        generated = Generated(display.images, display.seconds, display.lost_images)
     lost = wanted.keys() - there.finished().keys()
     if lost:
         raise BuildError(f"{there}: {len(lost)} shards were delivered and are not there ({min(lost)} …)")

@@ -129,7 +129,7 @@ def test_a_lost_node_and_a_stopped_driver_change_no_byte(
     process = warm.start(*command, cwd=cli.folder)
     wait_for(lambda: actors(doomed) and actors(ray_cluster.first), process)
     ray_cluster.lose(doomed)
-    printed = Path(process._printed) / "stderr"
+    printed = Path(process.printed) / "stderr"
     wait_for(lambda: "was lost with its node; another takes its place" in printed.read_text(), process)
     process.send_signal(signal.SIGTERM)
     output, error = process.communicate()
@@ -162,7 +162,7 @@ def test_a_dead_and_a_silent_actor_are_replaced(
         *silence,
         cwd=cli.folder,
     )
-    printed = Path(process._printed) / "stderr"
+    printed = Path(process.printed) / "stderr"
     for number, told in (
         (signal.SIGKILL, "an actor on"),
         (signal.SIGSTOP, "showed no sign of life for 15 s"),

@@ -53,6 +53,7 @@ class Pulse(NamedTuple):
     embedded: int
     to_embed: int
     shard: int | None
+    kept: int
     made: int
     quiet: float
 
@@ -63,13 +64,13 @@ class _Observer:
     stopping = False
 
     def __init__(self) -> None:
-        self._embedded, self._to_embed, self._made = 0, 0, 0
+        self._embedded, self._to_embed, self._kept, self._made = 0, 0, 0, 0
         self._shard: int | None = None
         self._last = float("inf")
 
     def begin(self, shard: int | None) -> None:
         """From now on there are signs of life."""
-        self._shard, self._made = shard, 0
+        self._shard, self._kept, self._made = shard, 0, 0
         self.alive()
 
     def rest(self) -> None:
@@ -78,6 +79,10 @@ class _Observer:
 
     def embedded(self, images: int, total: int) -> None:
         self._embedded, self._to_embed = self._embedded + images, total
+        self.alive()
+
+    def kept(self, images: int) -> None:
+        self._kept += images
         self.alive()
 
     def made(self, images: int) -> None:
@@ -89,7 +94,7 @@ class _Observer:
 
     def pulse(self) -> Pulse:
         quiet = max(0.0, time.monotonic() - self._last)
-        return Pulse(self._embedded, self._to_embed, self._shard, self._made, quiet)
+        return Pulse(self._embedded, self._to_embed, self._shard, self._kept, self._made, quiet)
 
 
 class Actor:

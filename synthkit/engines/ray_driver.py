@@ -60,6 +60,7 @@ class _Worker:
     pulse: Any = None
     node: str = ""
     shard: int | None = None
+    kept: int = 0
     made: int = 0
     asked: float = 0.0
     heard: float = field(default_factory=time.monotonic)
@@ -202,7 +203,7 @@ class _Pool:
         return Orders(recipe, limit, facts.digest, dict(origin.environment), job.place, job.mark)
 
     def _hand_out(self, worker: _Worker) -> None:
-        worker.shard, worker.made = None, 0
+        worker.shard, worker.kept, worker.made = None, 0, 0
         if not self._todo:
             self._let_go(worker)
             return
@@ -212,7 +213,7 @@ class _Pool:
 
     def _done(self, worker: _Worker, shard: int) -> None:
         self._left -= 1
-        self._display.made(self._job.facts.plan.images_in(shard) - worker.made)
+        self._display.made(self._job.facts.plan.images_in(shard) - worker.kept - worker.made)
         self._hand_out(worker)
 
     def _felt(self, worker: _Worker, pulse: Pulse) -> None:
@@ -221,9 +222,12 @@ class _Pool:
         if not self._shared and pulse.embedded > self._embedded:
             self._display.embedded(pulse.embedded - self._embedded, pulse.to_embed)
             self._embedded = pulse.embedded
-        if worker.shard is not None and pulse.shard == worker.shard and pulse.made != worker.made:
-            self._display.made(pulse.made - worker.made)
-            worker.made = pulse.made
+        if worker.shard is not None and pulse.shard == worker.shard:
+            if pulse.kept != worker.kept:
+                self._display.kept(pulse.kept - worker.kept)
+            if pulse.made != worker.made:
+                self._display.made(pulse.made - worker.made)
+            worker.kept, worker.made = pulse.kept, pulse.made
 
     def _look_after(self) -> None:
         now = time.monotonic()
@@ -260,7 +264,7 @@ class _Pool:
             raise BuildError(self._give_up(worker.shard, why))
         stopping.say(f"an actor on {worker.node or 'a node'} {why}; another takes its place")
         if worker.shard is not None:
-            self._display.made(-worker.made)
+            self._display.lost(worker.kept, worker.made)
             self._todo.appendleft(worker.shard)
 
     def _give_up(self, shard: int | None, why: str) -> str:

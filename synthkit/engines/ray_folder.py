@@ -46,7 +46,7 @@ def generate(
         with Display(images, images - to_make) as display:
             job = RayJob(facts, tuple(missing), str(workspace.shards.absolute()), mark.name, agree)
             actors = run(job, options, display)
-            generated = Generated(to_make, display.seconds)
+            generated = Generated(display.images, display.seconds, display.lost_images)
     finally:
         mark.unlink(missing_ok=True)
     _await(workspace)
