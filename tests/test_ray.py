@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,8 @@ class RayCluster:
     def lose(self, node: Any) -> None:
         """As when its machine goes: everything on it at once."""
         for actor in actors(node):
-            actor.kill()
+            with suppress(psutil.NoSuchProcess):
+                actor.kill()
         self._cluster.remove_node(node, allow_graceful=False)
 
     def close(self) -> None:
@@ -64,7 +66,7 @@ class RayCluster:
 def actors(node: Any) -> list[psutil.Process]:
     """The processes of a node that are making a shard."""
     raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
-    return [process for process in raylet.children() if "Actor.build" in " ".join(process.cmdline())]
+    return [process for process in raylet.children() if "Actor.build" in _command(process)]
 
 
 @pytest.fixture(scope="module")
@@ -167,8 +169,9 @@ def test_a_dead_and_a_silent_actor_are_replaced(
         (signal.SIGKILL, "an actor on"),
         (signal.SIGSTOP, "showed no sign of life for 15 s"),
     ):
-        wait_for(lambda: actors(ray_cluster.first), process)
-        actors(ray_cluster.first)[0].send_signal(number)
+        found: list[psutil.Process] = []
+        wait_for(lambda: found.extend(actors(ray_cluster.first)) or found, process)  # type: ignore[func-returns-value]  # noqa: B023
+        found[0].send_signal(number)
         wait_for(lambda: told in printed.read_text(), process)  # noqa: B023
     _, error = process.communicate()
     assert process.returncode == 0, error
