@@ -67,7 +67,7 @@ class ShardBuilder:
 
         Raises Stopped if the observer wants it to stop; what is made is then kept as a draft.
         """
-        name, extension = shard_name(shard, self.plan.shards), self.maker.recipe.output.extension
+        name, extension = self.name(shard), self.maker.recipe.output.extension
         draft = draft_path(self.folder, name)
         if finished(self.folder, name) is not None:
             observer.kept(self.plan.images_in(shard))
@@ -84,6 +84,10 @@ class ShardBuilder:
             for index in sorted(made):
                 writer.write(*made[index])
         draft.unlink(missing_ok=True)
+
+    def name(self, shard: int) -> str:
+        """The file name of a shard."""
+        return shard_name(shard, self.plan.shards)
 
     def _missing(self, shard: int, made: Made) -> Batch:
         return [Draw(self.plan.row(index)) for index in self.plan.indices(shard) if index not in made]

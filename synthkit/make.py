@@ -6,7 +6,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from synthkit.environment import NO_DEVICE, choose_devices, describe_all
 from synthkit.errors import SourceError
@@ -38,7 +38,8 @@ class Options:
     `out` is where release folders go (default `releases`); `limit` makes a preview of that many
     images; `part` makes only its shards, and no release; `fresh` drops finished shards; `overwrite`
     allows replacing what this recipe did not make. `workers` is how many processes share the work,
-    None for one a GPU; one that shows no sign of life for `timeout` seconds is replaced.
+    None for one a GPU; one that shows no sign of life for `timeout` seconds is replaced. The engine
+    `ray` shares it among the nodes of the cluster at `address`, None for the one of this machine.
     """
 
     out: Path | None = None
@@ -47,6 +48,8 @@ class Options:
     part: Part = WHOLE
     workers: int | None = None
     timeout: float = 900.0
+    engine: Literal["local", "ray"] = "local"
+    address: str | None = None
     fresh: bool = False
     overwrite: bool = False
 
@@ -173,6 +176,12 @@ def _generate_missing(facts: Facts, workspace: Workspace, options: Options) -> G
     missing = tuple(number for number in workspace.numbers if number not in intact)
     if not missing:
         return Generated()
+    if options.engine == "ray":
+        from synthkit.engines.ray_folder import generate
+
+        generated, actors = generate(facts, workspace, missing, intact, options)
+        workspace.log(_log_entry(facts, workspace, generated, actors))
+        return generated
     from synthkit.engines.display import Display
     from synthkit.engines.job import Job
 

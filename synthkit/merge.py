@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthkit.environment import changed
@@ -11,12 +12,12 @@ from synthkit.facts import identify
 from synthkit.make import Generated, Outcome, check_leaks, naming_the_place, target_of, workspace_of
 from synthkit.progress import progress
 from synthkit.release import check_replaceable, write_release
+from synthkit.remote_shards import RemoteShards, is_url, is_whole
 from synthkit.shards import adopt, finished, read_sidecar
-from synthkit.work import locked, when_alone
+from synthkit.work import WORK_FOLDER, locked, when_alone
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from synthkit.facts import Facts
     from synthkit.make import Options
@@ -27,10 +28,14 @@ if TYPE_CHECKING:
 _SHOWN = 20
 
 
-def merge(recipe: Recipe, folders: Sequence[Path], options: Options) -> Outcome:
+Place = Path | RemoteShards
+
+
+def merge(recipe: Recipe, folders: Sequence[str], options: Options) -> Outcome:
     """Collect finished shards from folders (and the own work folder), and complete the release.
 
-    A folder is what a build of a part was given as `--out`, its work folder, or a folder of shards.
+    A folder is what a build of a part was given as `--out`, its work folder, or a folder of shards; or
+    the same at an address (s3://…), from which shards are brought here.
     Raises BuildError if a shard is missing, damaged, of another recipe or environment, or there twice
     with different content; the release is then not touched.
     """
@@ -45,34 +50,67 @@ def merge(recipe: Recipe, folders: Sequence[Path], options: Options) -> Outcome:
             workspace = workspace_of(facts, options)
             with when_alone(workspace):
                 workspace.open(fresh=False)
-            found = [shard for folder in folders for shard in _shards_in(folder, facts, workspace)]
-            taken: dict[str, Path] = {}
+            found = [shard for folder in folders for shard in _shards_of(folder, facts, workspace)]
+            taken: dict[str, str] = {}
             with progress("merging", len(found), unit="shards") as advance:
-                for folder, shard in found:
-                    if _take(folder, shard, workspace):
-                        taken[shard.name] = folder / shard.name
+                for place, shard in found:
+                    if _take(place, shard, workspace):
+                        taken[shard.name] = f"{place}/{shard.name}"
                     advance(1)
             _complete(workspace, facts, taken)
             write_release(target, facts, workspace)
     return Outcome(target, facts, Generated(), time.monotonic() - started)
 
 
-def _shards_in(folder: Path, facts: Facts, workspace: Workspace) -> list[tuple[Path, ShardFacts]]:
+def _shards_of(folder: str, facts: Facts, workspace: Workspace) -> list[tuple[Place, ShardFacts]]:
+    if is_url(folder):
+        return _shards_at(RemoteShards(folder), facts, workspace)
+    return _shards_in(Path(folder), facts, workspace)
+
+
+def _shards_in(folder: Path, facts: Facts, workspace: Workspace) -> list[tuple[Place, ShardFacts]]:
     """The finished shards in a folder, with the place of each. Raises BuildError if there are none."""
     if not folder.is_dir():
         raise BuildError(f"{folder}: there is no such folder")
     name = workspace.folder.name
-    places = (folder, folder / "shards", folder / name / "shards", folder / ".synthkit" / name / "shards")
+    places = [folder / below for below in _below(name)]
     sidecars = [path for place in places for path in sorted(place.glob("train-*.json"))]
     if not sidecars:
         others = sorted({path.parents[1].name for path in folder.glob("**/shards/train-*.json")})
         there = f"; it has those of {', '.join(others)}: of another recipe" if others else ""
         raise BuildError(f"{folder}: has no finished shards of {name}{there}")
-    return [(path.parent, _checked(path, facts, workspace)) for path in sidecars]
+    return [(path.parent, _whole(path, facts, workspace)) for path in sidecars]
 
 
-def _checked(sidecar: Path, facts: Facts, workspace: Workspace) -> ShardFacts:
-    shard = read_sidecar(sidecar)
+def _shards_at(root: RemoteShards, facts: Facts, workspace: Workspace) -> list[tuple[Place, ShardFacts]]:
+    """The finished shards at an address, as far as sizes tell. Raises BuildError if there are none."""
+    found: list[tuple[Place, ShardFacts]] = []
+    for below in _below(workspace.folder.name):
+        place = RemoteShards(f"{root}/{below}".removesuffix("/."))
+        sizes = place.listed()
+        for name, stated in sorted(place.sidecars().items()):
+            shard = _checked(f"{place}/{name}", stated, facts, workspace)
+            if not is_whole(shard, sizes):
+                raise BuildError(f"{place}/{shard.name}: is not what its sidecar says; make it again there")
+            found.append((place, shard))
+    if not found:
+        raise BuildError(f"{root}: has no finished shards of {workspace.folder.name}")
+    return found
+
+
+def _below(name: str) -> tuple[str, ...]:
+    """Where shards may lie in what a user names."""
+    return (".", "shards", f"{name}/shards", f"{WORK_FOLDER}/{name}/shards")
+
+
+def _whole(sidecar: Path, facts: Facts, workspace: Workspace) -> ShardFacts:
+    shard = _checked(str(sidecar), read_sidecar(sidecar), facts, workspace)
+    if finished(sidecar.parent, shard.name) is None:
+        raise _damaged(str(sidecar.with_suffix(".tar")))
+    return shard
+
+
+def _checked(sidecar: str, shard: ShardFacts | None, facts: Facts, workspace: Workspace) -> ShardFacts:
     if shard is None:
         raise BuildError(f"{sidecar}: is damaged; remove it, and make the shard again there")
     if shard.origin.digest != facts.digest:
@@ -82,30 +120,31 @@ def _checked(sidecar: Path, facts: Facts, workspace: Workspace) -> ShardFacts:
         )
     if shard.name not in {workspace.name(number) for number in workspace.numbers}:
         raise BuildError(f"{sidecar}: {shard.name} is no shard of this build, which has {facts.plan.shards}")
-    if finished(sidecar.parent, shard.name) is None:
-        raise _damaged(sidecar.with_suffix(".tar"))
     return shard
 
 
-def _damaged(tar: Path) -> BuildError:
+def _damaged(tar: str) -> BuildError:
     return BuildError(f"{tar}: is not what its sidecar says; copy it again")
 
 
-def _take(folder: Path, shard: ShardFacts, workspace: Workspace) -> bool:
+def _take(place: Place, shard: ShardFacts, workspace: Workspace) -> bool:
     """Bring one shard into the work folder; False if the same one is there."""
     here = finished(workspace.shards, shard.name)
-    if here is None:
-        adopt(folder, shard, workspace.shards)
-        return True
-    if here.sha256 != shard.sha256:
+    if here is not None and here.sha256 != shard.sha256:
         raise BuildError(
-            f"{folder / shard.name}: differs from the one in {workspace.shards}; two machines made it with "
+            f"{place}/{shard.name}: differs from the one in {workspace.shards}; two machines made it with "
             "different bits: remove the one that you do not trust"
         )
-    return False
+    if here is not None:
+        return False
+    if isinstance(place, RemoteShards):
+        place.fetch(shard, workspace.shards)
+    else:
+        adopt(place, shard, workspace.shards)
+    return True
 
 
-def _complete(workspace: Workspace, facts: Facts, taken: Mapping[str, Path]) -> None:
+def _complete(workspace: Workspace, facts: Facts, taken: Mapping[str, str]) -> None:
     """All shards are there and whole, and were made in one environment.
 
     `taken` says where those come from that are new here: their content is read now, once.

@@ -21,7 +21,7 @@ from synthkit.hashing import sha256_of
 from synthkit.records import Provenance, arrow_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -144,11 +144,16 @@ def read_sidecar(path: Path) -> ShardFacts | None:
 
 def adopt(source: Path, facts: ShardFacts, folder: Path) -> None:
     """Bring a finished shard from one folder into another, its sidecar last."""
+    receive(facts, folder, lambda name, target: link(source / name, target))
+
+
+def receive(facts: ShardFacts, folder: Path, bring: Callable[[str, Path], None]) -> None:
+    """Take a finished shard into a folder, its sidecar last; `bring` puts a file, by its name, in a place."""
     tar = folder / facts.name
     for place in (tar, records_path(tar), sidecar_path(tar)):
         temporary = _temporary(place)
         try:
-            link(source / place.name, temporary)
+            bring(place.name, temporary)
             _rename(temporary, place)
         finally:
             temporary.unlink(missing_ok=True)

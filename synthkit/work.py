@@ -108,14 +108,7 @@ class Workspace:
 
         Raises BuildError when finished ones were made in another environment: they are not mixed.
         """
-        for facts in done:
-            differences = changed(facts.origin.environment, environment)
-            if differences:
-                raise BuildError(
-                    f"{self.folder}: was begun in another environment ({', '.join(differences)}), which can "
-                    "change bits; go on there, or start again here with --fresh"
-                )
-        return Origin(self.digest, dict(environment))
+        return one_origin(str(self.folder), Origin(self.digest, dict(environment)), done)
 
     def embeddings(self, origin: Origin) -> Path:
         """The file of embeddings as they are in an environment."""
@@ -126,6 +119,18 @@ class Workspace:
     def workers_lock(self) -> Path:
         """Held by every worker process of this part, also by those that outlive the process they work for."""
         return self.folder / f"workers-{self.part.number}-of-{self.part.of}.lock"
+
+
+def one_origin(place: str, origin: Origin, done: Iterable[ShardFacts]) -> Origin:
+    """The origin. Raises BuildError when a place's finished shards were made in another environment."""
+    for facts in done:
+        differences = changed(facts.origin.environment, origin.environment)
+        if differences:
+            raise BuildError(
+                f"{place}: was begun in another environment ({', '.join(differences)}), which can "
+                "change bits; go on there, or start again here with --fresh"
+            )
+    return origin
 
 
 @contextmanager

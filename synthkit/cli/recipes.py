@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -23,6 +23,7 @@ from synthkit.cli.shared import (
 from synthkit.errors import BuildError, RecipeError
 
 if TYPE_CHECKING:
+    from synthkit.deliver import Delivered
     from synthkit.make import Outcome
     from synthkit.recipe import Recipe
 
@@ -37,7 +38,16 @@ _MOST_WORKERS = 1024
 def build(
     recipe: RecipeArgument,
     override: SetOption = None,
-    out: OutOption = None,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Put the release in DIR/NAME and the work in DIR/.synthkit. Default: releases and "
+            ".synthkit. With --engine ray an address too (s3://…), for `synthkit merge`.",
+            show_default=False,
+        ),
+    ] = None,
     limit: Annotated[
         int | None,
         typer.Option(
@@ -66,6 +76,15 @@ def build(
             min=1.0, metavar="SECONDS", help="Give up a worker that shows no sign of life for so long."
         ),
     ] = 900.0,
+    engine: Annotated[
+        str, typer.Option(metavar="ENGINE", help="local: this machine. ray: the nodes of a Ray cluster.")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", help="The Ray cluster. Default: the one of this machine.", show_default=False
+        ),
+    ] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Make everything again; drop finished work.")
     ] = False,
@@ -81,20 +100,28 @@ def build(
     with user_errors():
         from synthkit.make import Options, make_release
         from synthkit.part import WHOLE, parse_part
+        from synthkit.remote_shards import is_url
 
         if shards and limit is not None:
             raise BuildError("--limit and --shards: give one of them; a preview is small")
         options = Options(
-            out=out,
+            out=Path(out) if out and not is_url(out) else None,
             device=device,
             limit=limit,
             part=parse_part(shards) if shards else WHOLE,
             workers=_workers(workers),
             timeout=worker_timeout,
+            engine=_engine(engine, address),
+            address=address,
             fresh=fresh,
             overwrite=overwrite,
         )
-        _print_outcome(make_release(_load(recipe, override), options))
+        if out and is_url(out):
+            from synthkit.deliver import deliver
+
+            _print_delivered(deliver(_load(recipe, override), out, options), recipe)
+        else:
+            _print_outcome(make_release(_load(recipe, override), options))
 
 
 @app.command(
@@ -104,9 +131,10 @@ def build(
 def merge(
     recipe: RecipeArgument,
     folders: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Argument(
-            help="Folders of finished shards: what `build --shards` was given as --out, or its work folder.",
+            help="Folders of finished shards: what `build --shards` was given as --out, or its work folder; "
+            "or an address (s3://…) that `build --engine ray` was given.",
             show_default=False,
         ),
     ] = None,
@@ -272,6 +300,19 @@ def _workers(text: str) -> int | None:
     return int(text)
 
 
+def _engine(text: str, address: str | None) -> Literal["local", "ray"]:
+    if text not in ("local", "ray"):
+        raise BuildError(f"--engine {text}: there is no such engine; there are local and ray")
+    if address is not None and text != "ray":
+        raise BuildError(f"--address {address}: is that of a Ray cluster; give --engine ray with it")
+    if text == "local":
+        return "local"
+    from synthkit.engines.ray_cluster import check
+
+    check(address)
+    return "ray"
+
+
 def _load(path: Path, overrides: list[str] | None) -> Recipe:
     from synthkit.recipe_file import load
 
@@ -306,6 +347,16 @@ def _print_outcome(outcome: Outcome) -> None:
             f"This is a preview: {images:,} of {facts.planned:,} images; a release is built without --limit."
         )
     print(f"Look at {outcome.release / 'samples.png'}; check it with: synthkit verify {outcome.release}")
+
+
+def _print_delivered(outcome: Delivered, recipe: Path) -> None:
+    from synthkit.progress import duration
+
+    print(
+        f"{outcome.url}: {outcome.shards} of {outcome.facts.plan.shards} shards are there, "
+        f"{outcome.generated.images:,} images made now in {duration(outcome.seconds)}"
+    )
+    print(f"Complete the release with: synthkit merge {recipe} {outcome.url}")
 
 
 def _print_table(table: object) -> None:

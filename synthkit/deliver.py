@@ -1,0 +1,89 @@
+"""A build on nodes that share no folder: finished shards go to an address, where `merge` finds them."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from synthkit.errors import BuildError
+from synthkit.facts import identify
+from synthkit.make import Generated, check_leaks, naming_the_place
+from synthkit.remote_shards import RemoteShards
+from synthkit.shards import Origin, shard_name
+from synthkit.work import WORK_FOLDER, one_origin
+
+if TYPE_CHECKING:
+    from synthkit.facts import Facts
+    from synthkit.make import Options
+    from synthkit.recipe import Recipe
+    from synthkit.shards import ShardFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What a build did at an address; `shards` is how many of the release are there now."""
+
+    url: str
+    facts: Facts
+    shards: int
+    generated: Generated
+    seconds: float
+
+
+def deliver(recipe: Recipe, url: str, options: Options) -> Delivered:
+    """Build the shards of a release into an address, going on from those that are there.
+
+    Raises a SynthkitError that says what to do; what is there stays there.
+    """
+    if options.engine != "ray":
+        raise BuildError(f"--out {url}: only --engine ray writes to an address; give a folder")
+    if options.limit is not None:
+        raise BuildError(f"--out {url}: a preview is small; give a folder")
+    started = time.monotonic()
+    root = RemoteShards(url)
+    with naming_the_place(options.work_root):
+        facts = identify(recipe, options.work_root, device=options.device)
+        check_leaks(facts)
+    there = RemoteShards(f"{root}/{WORK_FOLDER}/{recipe.name}-{facts.digest[:12]}/shards")
+    wanted = {
+        shard_name(number, facts.plan.shards): number for number in options.part.shards(facts.plan.shards)
+    }
+    for name in wanted if options.fresh else ():
+        there.unmake(name)
+    generated = _generate_missing(facts, there, wanted, options)
+    return Delivered(str(root), facts, len(there.finished()), generated, time.monotonic() - started)
+
+
+def _generate_missing(
+    facts: Facts, there: RemoteShards, wanted: dict[str, int], options: Options
+) -> Generated:
+    done = {name: shard for name, shard in there.finished().items() if name in wanted}
+    _check_digests(there, facts, done)
+    missing = tuple(number for name, number in wanted.items() if name not in done)
+    if not missing:
+        return Generated()
+    from synthkit.engines.display import Display
+    from synthkit.engines.ray_driver import RayJob, run
+
+    mark = f".ray-{secrets.token_hex(8)}.tmp"
+    to_make = sum(facts.plan.images_in(number) for number in missing)
+    images = sum(facts.plan.images_in(number) for number in wanted.values())
+
+    def agree(environment: dict[str, str]) -> Origin:
+        return one_origin(str(there), Origin(facts.digest, environment), done.values())
+
+    with there.marked(mark), Display(images, images - to_make) as display:
+        run(RayJob(facts, missing, str(there), mark, agree), options, display)
+        generated = Generated(display.images, display.seconds, display.lost_images)
+    lost = wanted.keys() - there.finished().keys()
+    if lost:
+        raise BuildError(f"{there}: {len(lost)} shards were delivered and are not there ({min(lost)} …)")
+    return generated
+
+
+def _check_digests(there: RemoteShards, facts: Facts, done: dict[str, ShardFacts]) -> None:
+    for name, shard in done.items():
+        if shard.origin.digest != facts.digest:
+            raise BuildError(f"{there}/{name}: is of another recipe or other real images; remove it")
