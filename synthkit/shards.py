@@ -79,10 +79,10 @@ class ShardWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if kind is None:
-                self._finish()
+            with self._stream:
+                if kind is None:
+                    self._finish()
         finally:
-            self._stream.close()
             # Still there only if something failed.
             self._written.unlink(missing_ok=True)
 

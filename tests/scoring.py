@@ -20,7 +20,7 @@ from synthkit.manifest import MANIFEST, FileFacts, read_manifest
 from synthkit.marks import Mark
 from synthkit.recipe import Output
 from synthkit.records import arrow_schema, read_record
-from synthkit.shards import ShardWriter, read_member, records_path, sidecar_path
+from synthkit.shards import Origin, ShardWriter, read_member, records_path, sidecar_path
 from synthkit.verify import RECORDS
 from tests.conftest import Cli
 
@@ -42,6 +42,10 @@ def evaluate(cli: Cli, release: Path, *arguments: str, settings: tuple[str, ...]
     return score
 
 
+# Of shards that no build goes on from.
+ORIGIN = Origin("", {})
+
+
 def swap_images(release: Path, folder: Path, picture: Callable[[int, int], Image.Image]) -> Path:
     """A release with other images, `picture(number, label)`, intact in all else that is checked."""
     forged = Path(shutil.copytree(release, folder))
@@ -52,7 +56,7 @@ def swap_images(release: Path, folder: Path, picture: Callable[[int, int], Image
         tar = forged / shard.path
         writer = folder.parent / f"{folder.name}-shards"
         writer.mkdir(exist_ok=True)
-        with ShardWriter(writer, tar.name, manifest.extension) as out:
+        with ShardWriter(writer, tar.name, manifest.extension, ORIGIN) as out:
             for _ in range(shard.images or 0):
                 record = read_record(read_member(tar, f"{number:09d}.json"))
                 mark = Mark(manifest.name, record.key, record.model, record.revision)

@@ -28,13 +28,37 @@ def finished_shards(cli: Cli) -> int:
     return len(list(cli.folder.glob(".synthkit/*/shards/*.json")))
 
 
-# Enough steps that a shard takes about a second and a kill lands inside one.
-SLOW = ("--set", "sampler.steps=15")
+# Images so large that a shard takes about a second and a kill lands inside one.
+SLOW = ("--set", "output.size=640")
+REAL_MODEL = ("--set", "model.id=builtin:tiny-unclip-digits")
+
+
+class FlatCli(Cli):
+    """The small recipe without a model: nothing here depends on what the images show."""
+
+    def recipe(self, *changes: str, name: str = "recipe.yaml") -> Path:
+        path = super().recipe(*changes, name=name)
+        path.write_text(path.read_text().replace("builtin:tiny-unclip-digits", "builtin:flat-colours"))
+        return path
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    return FlatCli(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def small_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished release of the recipe. Read it, do not change it."""
+    cli = FlatCli(tmp_path_factory.mktemp("small"))
+    result = cli("build", cli.recipe())
+    assert result.exit_code == 0, result.output
+    return cli.folder / "releases" / "small"
 
 
 @pytest.fixture(scope="module")
 def slow_release(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    cli = Cli(tmp_path_factory.mktemp("slow"))
+    cli = FlatCli(tmp_path_factory.mktemp("slow"))
     assert cli("build", cli.recipe(), *SLOW).exit_code == 0
     return digests(cli.folder / "releases" / "small")
 
@@ -267,7 +291,8 @@ def test_a_build_can_be_stopped_while_libraries_load(
     cli: Cli, seconds: float, number: int, code: int
 ) -> None:
     cli.recipe()
-    command = [sys.executable, "-m", "synthkit", "build", "recipe.yaml", "--set", "sampler.steps=400"]
+    command = [sys.executable, "-m", "synthkit", "build", "recipe.yaml", *REAL_MODEL]
+    command += ["--set", "sampler.steps=400"]
     process = subprocess.Popen(command, cwd=cli.folder, stderr=subprocess.PIPE, text=True)
     time.sleep(seconds)
     process.send_signal(number)

@@ -76,7 +76,8 @@ def test_memory_does_not_grow_with_the_release(
 ) -> None:
     what(cli, SMALL)()  # What is imported on first use.
     small, large = (peak(what(cli, target)) for target in (SMALL, LARGE))
-    assert large < 1.25 * small
+    # Of four times the images; two shards are read at once, or one after the other, as threads will.
+    assert large < 2 * small
 
 
 def test_gates_are_counted_over_all_shards(cli: Cli) -> None:

@@ -66,11 +66,16 @@ class Warm:
             text=True,
         )
 
-    def start(self, *arguments: str, cwd: Path, file_size: int | None = None) -> WarmProcess:
-        """A command in a folder; `file_size` is the number of bytes that no file may exceed."""
+    def start(
+        self, *arguments: str, cwd: Path, file_size: int | None = None, memory: int | None = None
+    ) -> WarmProcess:
+        """A command in a folder.
+
+        No file may exceed `file_size` bytes, nor the process `memory` bytes beyond what it has loaded.
+        """
         printed = cwd / f"printed-{time.monotonic_ns()}"
         printed.mkdir()
-        pid = self.ask("start", [arguments, str(cwd), str(printed), file_size])
+        pid = self.ask("start", [arguments, str(cwd), str(printed), file_size, memory])
         self._started.append(WarmProcess(self, pid, printed))
         return self._started[-1]
 
@@ -100,13 +105,13 @@ def _serve() -> None:
         print(json.dumps(_start(*detail) if what == "start" else _poll(detail)), flush=True)
 
 
-def _start(arguments: list[str], cwd: str, printed: str, file_size: int | None) -> int:
+def _start(arguments: list[str], cwd: str, printed: str, file_size: int | None, memory: int | None) -> int:
     pid = os.fork()
     if pid:
         return pid
     code = 1
     try:
-        _become(cwd, printed, file_size)
+        _become(cwd, printed, file_size, memory)
         from synthkit.__main__ import main
 
         sys.argv = ["synthkit", *arguments]
@@ -122,7 +127,7 @@ def _start(arguments: list[str], cwd: str, printed: str, file_size: int | None) 
         os._exit(code)
 
 
-def _become(cwd: str, printed: str, file_size: int | None) -> None:
+def _become(cwd: str, printed: str, file_size: int | None, memory: int | None) -> None:
     import resource
 
     os.chdir(cwd)
@@ -132,6 +137,10 @@ def _become(cwd: str, printed: str, file_size: int | None) -> None:
     if file_size is not None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
+    if memory is not None:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit = pages * resource.getpagesize() + memory
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def _poll(pid: int) -> int | None:
