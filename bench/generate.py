@@ -1,22 +1,25 @@
 """Images per second of a whole build against scripts around the stock pipeline, and against the bare model.
 
-    python bench/generate.py [--images 256] [--rounds 3] [--threads N] [--json]
+    python bench/generate.py [--images 768] [--rounds 3] [--json]
 
 The embedded model, 32x32 digits, the steps, guidance and batch size of `recipes/digits_lt_ecd.yaml`:
 
     per-image script   the stock pipeline in the paper's style: one image a call, both images of the pair
-                       and the prompt encoded every time, CutMix and dropout, a PNG saved. With one thread
-                       and with all; its best counts
+                       and the prompt encoded every time, CutMix and dropout, a PNG saved. In float32 and in
+                       bfloat16, with one thread and with all: its best counts
     stock batched      the same in batches, PIL images, nothing saved
     bare loop          UNet, scheduler, guidance and VAE alone, to uint8, from inputs that are ready
     build              `make_release` of a fresh release as a user gets it: real images read, embedded,
                        mixed; images made, encoded, hashed; tars, records and release folder written
     1 or 2 workers     the command line, one thread in each process; its own rate of generating
 
-In turn, several rounds, medians. Nothing else may run: threads that share a batch wait for each other, and
-a busy core makes them many times slower; `--threads 1` bears more. Imports and the loading of the model are
-in no clock: what the build spends on loading is taken off (unless worker processes do it). The per-image
-script makes an eighth of the images.
+In turn, several rounds, medians. Nothing else may run: threads that share a batch wait for each other.
+Imports and the loading of the model are in no clock: what the build spends on loading is taken off (unless
+worker processes do it). The per-image script makes a 32nd of the images in each of its four ways.
+
+Of the ratios, `build_vs_bare_loop` compares one process with one process in float32: what everything but
+the model costs. `build_vs_per_image_script` compares the best way to build on two cores (two workers,
+bfloat16) with the script's best; `float32_build_vs_per_image_script` is the same without bfloat16.
 """
 
 from __future__ import annotations
@@ -52,19 +55,21 @@ from synthkit.recipe_file import load
 from synthkit.records import PlannedImage
 
 ROOT = Path(__file__).parents[1]
+BATCH = 32
 RECIPE = ROOT / "recipes" / "digits_lt_ecd.yaml"
 PER_IMAGE, BATCHED, BARE, BUILD = "per-image script", "stock batched", "bare loop", "build"
-PER_IMAGE_1 = "per-image script, 1 thread"
-WORKERS = {1: "1 worker of 1 thread", 2: "2 workers of 1 thread"}
+ONE_THREAD = ", 1 thread"
+DTYPES = ("float32", "bfloat16")
 
 
 class Script:
     """What the scripts share: the stock pipeline and the planned images of the release."""
 
-    def __init__(self, recipe: Recipe, facts: Facts) -> None:
+    def __init__(self, recipe: Recipe, facts: Facts, dtype: str) -> None:
         self.recipe, self.facts = recipe, facts
+        self.dtype: torch.dtype = getattr(torch, dtype)
         self.pipeline = StableUnCLIPImg2ImgPipeline.from_pretrained(
-            locate(recipe.model).folder, dtype=torch.float32, use_safetensors=True, local_files_only=True
+            locate(recipe.model).folder, dtype=self.dtype, use_safetensors=True, local_files_only=True
         )
         self.pipeline.set_progress_bar_config(disable=True)
         self.settings: dict[str, Any] = {
@@ -82,9 +87,9 @@ class Script:
         return self.recipe.prompt_for(self.facts.real.listing.classes[row.label])
 
     def embed(self, images: list[Image.Image]) -> Tensor:
-        """(N, D) float32."""
+        """(N, D)."""
         pixels = self.pipeline.feature_extractor(images=images, return_tensors="pt").pixel_values
-        embedded: Tensor = self.pipeline.image_encoder(pixels).image_embeds
+        embedded: Tensor = self.pipeline.image_encoder(pixels.to(self.dtype)).image_embeds
         return embedded
 
     def conditioned(self, rows: list[PlannedImage]) -> Tensor:
@@ -171,12 +176,14 @@ def build(recipe: Recipe, images: int, folder: Path) -> float:
     return spent
 
 
-def by_workers(workers: int, images: int) -> float:
+def by_workers(workers: int, dtype: str, images: int) -> float:
     """Images per second of generating, as the command line's build notes them."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'eval'}"}
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "synthkit", "build", str(RECIPE), "--fresh", "--out", folder]
-        command += ["--limit", str(images), "--workers", str(workers)]
+        command += ["--limit", str(images), "--workers", str(workers), "--set", f"model.dtype={dtype}"]
+        # A shard for each batch, so that the work can be shared evenly.
+        command += ["--set", f"output.shard_size={BATCH}"]
         subprocess.run(command, check=True, capture_output=True, env=environment)
         (log,) = Path(folder).glob(".synthkit/*/build.jsonl")
         events = [json.loads(line) for line in log.read_text().splitlines()]
@@ -204,35 +211,44 @@ def rate(work: Callable[[Path], float | None], images: int) -> float:
 def contenders(recipe: Recipe, images: int) -> dict[str, Callable[[], float]]:
     """Each gives its images per second."""
     with tempfile.TemporaryDirectory() as name, contextlib.redirect_stderr(io.StringIO()):
-        script = Script(recipe, identify(recipe, Path(name), limit=images))
-    few = max(images // 8, 1)
-
-    def slow() -> float:
-        return rate(lambda folder: per_image(script, few, folder), few)
-
-    found: dict[str, Callable[[], float]] = {
-        PER_IMAGE: slow,
-        PER_IMAGE_1: one_thread()(slow),
+        facts = identify(recipe, Path(name), limit=images)
+    scripts = {dtype: Script(recipe, facts, dtype) for dtype in DTYPES}
+    script = scripts["float32"]
+    few = max(images // 32, 1)
+    found: dict[str, Callable[[], float]] = {}
+    for dtype, peer in scripts.items():
+        slow = partial(rate, partial(per_image, peer, few), few)
+        found[f"{PER_IMAGE}, {dtype}"] = slow
+        found[f"{PER_IMAGE}, {dtype}{ONE_THREAD}"] = one_thread()(slow)
+    found |= {
         BATCHED: lambda: rate(lambda _: batched(script, images), images),
         BARE: lambda: rate(lambda _: bare(script, images), images),
         BUILD: lambda: rate(lambda folder: build(recipe, images, folder), images),
     }
-    for workers, label in WORKERS.items():
-        found[label] = partial(by_workers, workers, images)
+    for dtype in DTYPES:
+        for workers in (1, 2):
+            found[workers_label(workers, dtype)] = partial(by_workers, workers, dtype, images)
     return found
+
+
+def workers_label(workers: int, dtype: str) -> str:
+    return f"{workers} worker{'s' if workers > 1 else ''} of 1 thread, {dtype}"
 
 
 def ratios(medians: dict[str, float]) -> dict[str, float]:
-    peer = max(medians[PER_IMAGE], medians[PER_IMAGE_1])
-    found = {
-        "build_vs_per_image_script": medians[BUILD] / peer,
+    peer = max(value for name, value in medians.items() if name.startswith(PER_IMAGE))
+    exact = [medians[BUILD], *(medians[workers_label(workers, "float32")] for workers in (1, 2))]
+    narrow = [medians[workers_label(workers, "bfloat16")] for workers in (1, 2)]
+    return {
+        "build_vs_per_image_script": max(*exact, *narrow) / peer,
+        "float32_build_vs_per_image_script": max(exact) / peer,
         "build_vs_stock_batched": medians[BUILD] / medians[BATCHED],
         "build_vs_bare_loop": medians[BUILD] / medians[BARE],
+        **{
+            f"two_workers_vs_one_{dtype}": medians[workers_label(2, dtype)] / medians[workers_label(1, dtype)]
+            for dtype in DTYPES
+        },
     }
-    if WORKERS[2] in medians:
-        found["two_workers_vs_one"] = medians[WORKERS[2]] / medians[WORKERS[1]]
-        found["two_workers_vs_per_image_script"] = medians[WORKERS[2]] / peer
-    return found
 
 
 def machine() -> dict[str, object]:
@@ -247,16 +263,10 @@ def machine() -> dict[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument(
-        "--images", type=int, default=256, help="whole batches of 32; an eighth for the script"
-    )
+    parser.add_argument("--images", type=int, default=768, help="whole batches of 32; a 32nd for the script")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument(
-        "--threads", type=int, default=torch.get_num_threads(), help="of all but the last two"
-    )
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    torch.set_num_threads(given.threads)
     recipe = load(RECIPE)
     # Whatever is imported late, is imported now.
     rate(partial(build, recipe, 1), 1)
@@ -270,7 +280,7 @@ def main() -> None:
         print(json.dumps({"ratios": ratios(medians), "images_per_second": rates, "machine": machine()}))
         return
     for name, values in rates.items():
-        print(f"{name:28}{medians[name]:8.2f} images/s   ({', '.join(f'{v:.2f}' for v in values)})")
+        print(f"{name:40}{medians[name]:8.2f} images/s   ({', '.join(f'{v:.2f}' for v in values)})")
     print("\n".join(f"{name}: {value:.2f}" for name, value in ratios(medians).items()))
     print(machine())
 
