@@ -8,18 +8,21 @@ The embedded model, 32x32 digits, the steps, guidance and batch size of `recipes
                        and the prompt encoded every time, CutMix and dropout, a PNG saved. In float32 and in
                        bfloat16, with one thread and with all: its best counts
     stock batched      the same in batches, PIL images, nothing saved
-    bare loop          UNet, scheduler, guidance and VAE alone, to uint8, from inputs that are ready
-    build              `make_release` of a fresh release as a user gets it: real images read, embedded,
-                       mixed; images made, encoded, hashed; tars, records and release folder written
-    1 or 2 workers     the command line, one thread in each process; its own rate of generating
+    bare loop          UNet, scheduler, guidance and VAE alone, to uint8, from inputs that are ready: in one
+                       process with all threads, and in two at once with one thread each
+    build              `make_release` of a fresh release in one process: real images read, embedded, mixed;
+                       images made, encoded, hashed; tars, records and release folder written
+    1 or 2 workers     the command line, one thread in each process (what it does by itself on two cores);
+                       its own rate of generating, from the first batch to the last shard
 
 In turn, several rounds, medians. Nothing else may run: threads that share a batch wait for each other.
 Imports and the loading of the model are in no clock: what the build spends on loading is taken off (unless
 worker processes do it). The per-image script makes a 32nd of the images in each of its four ways.
 
-Of the ratios, `build_vs_bare_loop` compares one process with one process in float32: what everything but
-the model costs. `build_vs_per_image_script` compares the best way to build on two cores (two workers,
-bfloat16) with the script's best; `float32_build_vs_per_image_script` is the same without bfloat16.
+Of the ratios, `build_vs_bare_loop` compares two workers with two bare loops at once, in float32: what
+everything but the model costs; `one_process_vs_bare_loop` the same for one process with all threads, which
+the encoding of images then shares. `build_vs_per_image_script` compares two workers with the script's best,
+in float32; `bfloat16_build_vs_per_image_script` two workers in bfloat16.
 """
 
 from __future__ import annotations
@@ -49,7 +52,8 @@ from torch import Tensor  # noqa: TID253
 from synthkit.engines import ready
 from synthkit.facts import Facts, identify
 from synthkit.generators.checkpoint import locate
-from synthkit.make import Options, make_release
+from synthkit.make import make_release
+from synthkit.options import Options
 from synthkit.recipe import Recipe
 from synthkit.recipe_file import load
 from synthkit.records import PlannedImage
@@ -58,6 +62,7 @@ ROOT = Path(__file__).parents[1]
 BATCH = 32
 RECIPE = ROOT / "recipes" / "digits_lt_ecd.yaml"
 PER_IMAGE, BATCHED, BARE, BUILD = "per-image script", "stock batched", "bare loop", "build"
+BARE_2 = "2 bare loops of 1 thread at once"
 ONE_THREAD = ", 1 thread"
 DTYPES = ("float32", "bfloat16")
 
@@ -170,10 +175,21 @@ def build(recipe: Recipe, images: int, folder: Path) -> float:
     ready.load = timed
     try:
         with contextlib.redirect_stderr(io.StringIO()):
-            make_release(recipe, Options(out=folder, limit=images, fresh=True))
+            make_release(recipe, Options(out=folder, limit=images, workers=1, fresh=True))
     finally:
         ready.load = loading
     return spent
+
+
+def bare_at_once(processes: int, images: int) -> float:
+    """Images per second of several bare loops together, each a process with one thread."""
+    command = [sys.executable, __file__, "--bare", "--images", str(images // processes)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    running = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        for _ in range(processes)
+    ]
+    return sum(float(process.communicate()[0]) for process in running)
 
 
 def by_workers(workers: int, dtype: str, images: int) -> float:
@@ -223,6 +239,7 @@ def contenders(recipe: Recipe, images: int) -> dict[str, Callable[[], float]]:
     found |= {
         BATCHED: lambda: rate(lambda _: batched(script, images), images),
         BARE: lambda: rate(lambda _: bare(script, images), images),
+        BARE_2: partial(bare_at_once, 2, images),
         BUILD: lambda: rate(lambda folder: build(recipe, images, folder), images),
     }
     for dtype in DTYPES:
@@ -237,17 +254,14 @@ def workers_label(workers: int, dtype: str) -> str:
 
 def ratios(medians: dict[str, float]) -> dict[str, float]:
     peer = max(value for name, value in medians.items() if name.startswith(PER_IMAGE))
-    exact = [medians[BUILD], *(medians[workers_label(workers, "float32")] for workers in (1, 2))]
-    narrow = [medians[workers_label(workers, "bfloat16")] for workers in (1, 2)]
+    two = {dtype: medians[workers_label(2, dtype)] for dtype in DTYPES}
     return {
-        "build_vs_per_image_script": max(*exact, *narrow) / peer,
-        "float32_build_vs_per_image_script": max(exact) / peer,
-        "build_vs_stock_batched": medians[BUILD] / medians[BATCHED],
-        "build_vs_bare_loop": medians[BUILD] / medians[BARE],
-        **{
-            f"two_workers_vs_one_{dtype}": medians[workers_label(2, dtype)] / medians[workers_label(1, dtype)]
-            for dtype in DTYPES
-        },
+        "build_vs_per_image_script": two["float32"] / peer,
+        "bfloat16_build_vs_per_image_script": two["bfloat16"] / peer,
+        "build_vs_bare_loop": two["float32"] / medians[BARE_2],
+        "one_process_vs_bare_loop": medians[BUILD] / medians[BARE],
+        "one_process_vs_stock_batched": medians[BUILD] / medians[BATCHED],
+        **{f"two_workers_vs_one_{dtype}": two[dtype] / medians[workers_label(1, dtype)] for dtype in DTYPES},
     }
 
 
@@ -266,8 +280,15 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=768, help="whole batches of 32; a 32nd for the script")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--bare", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     recipe = load(RECIPE)
+    if given.bare:
+        with tempfile.TemporaryDirectory() as name, contextlib.redirect_stderr(io.StringIO()):
+            script = Script(recipe, identify(recipe, Path(name), limit=1), "float32")
+        bare(script, BATCH)
+        print(rate(lambda _: bare(script, given.images), given.images))
+        return
     # Whatever is imported late, is imported now.
     rate(partial(build, recipe, 1), 1)
     running = contenders(recipe, given.images)

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 
 from synthkit.errors import BuildError
 from synthkit.facts import identify
-from synthkit.make import Generated, check_leaks, naming_the_place
+from synthkit.make import check_leaks, naming_the_place
+from synthkit.options import Generated
 from synthkit.remote_shards import RemoteShards
 from synthkit.shards import Origin, shard_name
 from synthkit.work import WORK_FOLDER, one_origin
 
 if TYPE_CHECKING:
     from synthkit.facts import Facts
-    from synthkit.make import Options
+    from synthkit.options import Options
     from synthkit.recipe import Recipe
     from synthkit.shards import ShardFacts
 

@@ -26,6 +26,9 @@ LIBRARIES = (
 )
 
 
+# Bytes of weights, of which every worker on a CPU may have its own; and how many workers at most.
+_SMALL_MODEL = 200_000_000
+_MOST_ON_CPU = 8
 # Where there is no model to run.
 NO_DEVICE = "none"
 
@@ -71,17 +74,20 @@ def choose_device(wanted: str) -> str:
     return "cpu" if device.type == "cpu" else wanted
 
 
-def choose_devices(wanted: str, workers: int | None) -> list[str]:
+def choose_devices(wanted: str, workers: int | None, *, model_bytes: int) -> list[str]:
     """A device for each worker: all GPUs in turn, if any GPU will do; else the one that is wanted.
 
-    Without a number of workers there is one for each device. Raises BuildError for a device that is
-    not here.
+    Without a number of workers there is one for each GPU. On a CPU a small model gets one for each core,
+    since threads that share small arrays mostly wait for each other; a large one gets one. Raises
+    BuildError for a device that is not here.
     """
-    device = choose_device(wanted)
-    if device != "cuda":
-        return [device] * (workers or 1)
     import torch
 
+    device = choose_device(wanted)
+    if device == "cpu" and model_bytes < _SMALL_MODEL:
+        return [device] * (workers or min(torch.get_num_threads(), _MOST_ON_CPU))
+    if device != "cuda":
+        return [device] * (workers or 1)
     count = torch.cuda.device_count()
     return [f"cuda:{number % count}" for number in range(workers or count)]
 

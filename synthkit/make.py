@@ -5,80 +5,30 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from synthkit.environment import NO_DEVICE, choose_devices, describe_all
 from synthkit.errors import SourceError
 from synthkit.facts import identify
 from synthkit.generators import needs_device
 from synthkit.leaks import leaks
+from synthkit.options import Generated
 from synthkit.part import WHOLE
 from synthkit.progress import progress
 from synthkit.release import check_replaceable, is_current, restore, write_release
 from synthkit.sources import held_out, open_source
-from synthkit.work import WORK_FOLDER, Workspace, locked, rate_key, when_alone
+from synthkit.work import Workspace, locked, rate_key, when_alone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from synthkit.engines.display import Display
     from synthkit.engines.job import Job
     from synthkit.facts import Facts
+    from synthkit.options import Options
     from synthkit.part import Part
     from synthkit.recipe import Recipe
-
-RELEASES = Path("releases")
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How to build; nothing here changes a byte of an image.
-
-    `out` is where release folders go (default `releases`); `limit` makes a preview of that many
-    images; `part` makes only its shards, and no release; `fresh` drops finished shards; `overwrite`
-    allows replacing what this recipe did not make. `workers` is how many processes share the work,
-    None for one a GPU; one that shows no sign of life for `timeout` seconds is replaced. The engine
-    `ray` shares it among the nodes of the cluster at `address`, None for the one of this machine.
-    """
-
-    out: Path | None = None
-    device: str = "auto"
-    limit: int | None = None
-    part: Part = WHOLE
-    workers: int | None = None
-    timeout: float = 900.0
-    engine: Literal["local", "ray"] = "local"
-    address: str | None = None
-    fresh: bool = False
-    overwrite: bool = False
-
-    @property
-    def releases(self) -> Path:
-        """The folder of release folders."""
-        return self.out or RELEASES
-
-    @property
-    def work_root(self) -> Path:
-        """Where unfinished work is kept: on the disk that the user chose for the release."""
-        return work_root(self.out)
-
-
-@dataclass(frozen=True, slots=True)
-class Generated:
-    """Images made in this run, and the seconds from the first batch to the last shard.
-
-    `lost` were made as well, by workers that died before they had finished a shard.
-    """
-
-    images: int = 0
-    seconds: float = 0.0
-    lost: int = 0
-
-    @property
-    def rate(self) -> float:
-        """Images per second."""
-        return self.images / max(self.seconds, 1e-9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +43,6 @@ class Outcome:
     generated: Generated | None
     seconds: float
     part: Part = WHOLE
-
-
-def work_root(out: Path | None) -> Path:
-    """The folder of work folders: `.synthkit`, or inside `--out` where one is given."""
-    return Path(WORK_FOLDER) if out is None else out / WORK_FOLDER
 
 
 def make_release(recipe: Recipe, options: Options) -> Outcome:
@@ -198,7 +143,7 @@ def _generate_missing(facts: Facts, workspace: Workspace, options: Options) -> G
 
 def _devices(facts: Facts, options: Options) -> list[str]:
     if needs_device(facts.checkpoint):
-        return choose_devices(options.device, options.workers)
+        return choose_devices(options.device, options.workers, model_bytes=facts.checkpoint.size)
     return [NO_DEVICE] * (options.workers or 1)
 
 

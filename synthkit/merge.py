@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from synthkit.environment import changed
 from synthkit.errors import BuildError
 from synthkit.facts import identify
-from synthkit.make import Generated, Outcome, check_leaks, naming_the_place, target_of, workspace_of
+from synthkit.make import Outcome, check_leaks, naming_the_place, target_of, workspace_of
+from synthkit.options import Generated
 from synthkit.progress import progress
 from synthkit.release import check_replaceable, write_release
 from synthkit.remote_shards import RemoteShards, is_url, is_whole
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from synthkit.facts import Facts
-    from synthkit.make import Options
+    from synthkit.options import Options
     from synthkit.recipe import Recipe
     from synthkit.shards import ShardFacts
     from synthkit.work import Workspace

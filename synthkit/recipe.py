@@ -81,7 +81,7 @@ class Arithmetic(Section):
     """How the device computes. Every option changes last bits, so it belongs to the release."""
 
     channels_last: bool = Field(
-        False, description="UNet and VAE in channels-last memory order: faster convolutions on a GPU."
+        False, description="UNet and VAE in channels-last memory order: on a GPU faster with compile."
     )
     compile: bool = Field(
         False,

@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from synthkit.facts import identify
-from synthkit.make import Options, workspace_of
+from synthkit.make import workspace_of
 from synthkit.manifest import read_manifest
+from synthkit.options import Options
 from synthkit.recipe_file import load
 from synthkit.release import write_release
 from synthkit.verify import verify_release

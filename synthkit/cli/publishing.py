@@ -144,7 +144,7 @@ def pull(
     Stop it at any time: the same command fetches only the rest.
     """
     with user_errors():
-        from synthkit.make import RELEASES
+        from synthkit.options import RELEASES
         from synthkit.pull import pull as fetch
 
         target, manifest = fetch(reference, out or RELEASES)

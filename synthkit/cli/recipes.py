@@ -59,7 +59,8 @@ def build(
         str,
         typer.Option(
             metavar="N",
-            help="Processes that share the work, and on a CPU its cores. auto: one for each GPU, or one.",
+            help="Processes that share the work. auto: one for each GPU; on a CPU one for each core if the "
+            "model is small.",
         ),
     ] = "auto",
     shards: Annotated[
@@ -98,7 +99,8 @@ def build(
     release is there already and nothing changed, nothing is done.
     """
     with user_errors():
-        from synthkit.make import Options, make_release
+        from synthkit.make import make_release
+        from synthkit.options import Options
         from synthkit.part import WHOLE, parse_part
         from synthkit.remote_shards import is_url
 
@@ -150,8 +152,8 @@ def merge(
     another environment, or is there twice with different content.
     """
     with user_errors():
-        from synthkit.make import Options
         from synthkit.merge import merge as collect
+        from synthkit.options import Options
 
         options = Options(out=out, overwrite=overwrite)
         _print_outcome(collect(_load(recipe, override), folders or [], options))
@@ -166,7 +168,7 @@ def plan(
 ) -> None:
     """Show what a build would make, per class, without loading the model."""
     with user_errors():
-        from synthkit.make import work_root
+        from synthkit.options import work_root
         from synthkit.plan_report import as_table, summarise
 
         summary = summarise(_load(recipe, override), work_root(out))
@@ -189,7 +191,7 @@ def digest(
     """
     with user_errors():
         from synthkit.facts import identify
-        from synthkit.make import work_root
+        from synthkit.options import work_root
 
         write_report(identify(_load(recipe, override), work_root(out)).to_json(), report)
 
@@ -278,7 +280,7 @@ def doctor(
     with user_errors():
         from synthkit.doctor import examine
         from synthkit.doctor_recipe import examine_recipe
-        from synthkit.make import RELEASES, work_root
+        from synthkit.options import RELEASES, work_root
 
         checks = list(examine(out or RELEASES))
         if recipe is not None:

@@ -75,7 +75,7 @@ def evaluate(
     """Train classifiers on a release and its real images, and say how good they are."""
     with user_errors():
         from synthkit.environment import choose_device
-        from synthkit.make import work_root
+        from synthkit.options import work_root
         from synthkit_eval.distributed import join
         from synthkit_eval.evaluate import Options, evaluate, evaluate_real_only
         from synthkit_eval.protocol import load_protocol, usual_protocol

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from synthkit.engines.display import Display
     from synthkit.facts import Facts
-    from synthkit.make import Options
+    from synthkit.options import Options
     from synthkit.shards import Origin
 
 _LOOK_EVERY_S = 0.5

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from synthkit.engines.display import Display
 from synthkit.engines.ray_driver import RayJob, run
 from synthkit.errors import BuildError
-from synthkit.make import Generated
+from synthkit.options import Generated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from synthkit.facts import Facts
-    from synthkit.make import Options
+    from synthkit.options import Options
     from synthkit.shards import Origin, ShardFacts
     from synthkit.work import Workspace
 

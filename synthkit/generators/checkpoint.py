@@ -34,6 +34,11 @@ class Checkpoint:
     revision: str
     folder: Path
 
+    @property
+    def size(self) -> int:
+        """Bytes of its weights."""
+        return sum(path.stat().st_size for path in self.folder.rglob("*.safetensors"))
+
 
 def locate(model: Model) -> Checkpoint:
     """Find the model that a recipe names.
