@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING
 
 from synthkit.environment import choose_device, device_name
+from synthkit.errors import RecipeError
 from synthkit.generators import needs_device
 from synthkit.generators.batch_size import ON_CPU, choose_batch_size
 from synthkit.recipe import AUTO
@@ -34,6 +35,15 @@ def settled(recipe: Recipe, checkpoint: Checkpoint, work_root: Path, device: str
     if needs_device(checkpoint) and (device := choose_device(device)) != "cpu":
         size = _remembered(recipe, checkpoint, work_root, device)
     return recipe.model_copy(update={"sampler": recipe.sampler.model_copy(update={"batch_size": size})})
+
+
+def refuse_auto(recipe: Recipe) -> None:
+    """Raise RecipeError if a batch size is left to be measured where several machines must agree on it."""
+    if recipe.sampler.batch_size == AUTO:
+        raise RecipeError(
+            "sampler.batch_size: auto is measured on one machine, and several that share a build could "
+            "differ; give the number that one of them finds: --set sampler.batch_size=N"
+        )
 
 
 def _remembered(recipe: Recipe, checkpoint: Checkpoint, work_root: Path, device: str) -> int:

@@ -69,10 +69,11 @@ class ShardBuilder:
         """
         name, extension = self.name(shard), self.maker.recipe.output.extension
         draft = draft_path(self.folder, name)
-        if finished(self.folder, name) is not None:
+        there = finished(self.folder, name)
+        if there is not None and there.origin == self.origin:
             observer.kept(self.plan.images_in(shard))
             return
-        made = read_draft(draft, self.origin, extension)
+        made = self._planned(shard, read_draft(draft, self.origin, extension))
         observer.kept(len(made))
         batches: Iterable[Batch] = _batches(self._missing(shard, made), self.plan.batch_size)
         while batches:
@@ -88,6 +89,15 @@ class ShardBuilder:
     def name(self, shard: int) -> str:
         """The file name of a shard."""
         return shard_name(shard, self.plan.shards)
+
+    def _planned(self, shard: int, made: Made) -> Made:
+        """Of what a draft holds, the images that the plan has at these places."""
+        indices = self.plan.indices(shard)
+        return {
+            index: item
+            for index, item in made.items()
+            if index in indices and self.maker.is_of(item[0], self.plan.row(index))
+        }
 
     def _missing(self, shard: int, made: Made) -> Batch:
         return [Draw(self.plan.row(index)) for index in self.plan.indices(shard) if index not in made]

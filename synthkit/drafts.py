@@ -17,13 +17,21 @@ from synthkit.records import read_record
 from synthkit.shards import Origin, add_member, add_sample, write_atomically
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from synthkit.records import Provenance
 
 # By index: rejected draws come late.
 Made = dict[int, tuple["Provenance", bytes]]
-_ORIGIN = "origin.json"
+_HEAD = "draft.json"
+
+
+class _Head(msgspec.Struct, frozen=True):
+    """The first member: where the samples come from, and the SHA-256 of all their records."""
+
+    origin: Origin
+    records: str
 
 
 def draft_path(folder: Path, shard_name: str) -> Path:
@@ -35,7 +43,9 @@ def write_draft(path: Path, made: Made, origin: Origin, extension: str) -> None:
     """Keep the images that are made of a shard."""
     buffer = io.BytesIO()
     with tarfile.TarFile(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        add_member(tar, _ORIGIN, msgspec.json.encode(origin))
+        add_member(
+            tar, _HEAD, msgspec.json.encode(_Head(origin, _sha256(record for record, _ in made.values())))
+        )
         for record, image in made.values():
             add_sample(tar, record, image, extension)
     write_atomically(path, buffer.getvalue())
@@ -46,11 +56,19 @@ def read_draft(path: Path, origin: Origin, extension: str) -> Made:
     try:
         with tarfile.open(path, "r:") as tar:
             members = {member.name: _content(tar, member) for member in tar}
-        if msgspec.json.decode(members.pop(_ORIGIN), type=Origin) != origin:
-            return {}
-        return dict(_sample(members, name, extension) for name in members if name.endswith(".json"))
+        head = msgspec.json.decode(members.pop(_HEAD), type=_Head)
+        made = dict(_sample(members, name, extension) for name in members if name.endswith(".json"))
+        same = head == _Head(origin, _sha256(record for record, _ in made.values()))
+        return made if same else {}
     except (OSError, ValueError, KeyError, tarfile.TarError):
         return {}
+
+
+def _sha256(records: Iterable[Provenance]) -> str:
+    digest = hashlib.sha256()
+    for record in records:
+        digest.update(record.to_json())
+    return digest.hexdigest()
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

@@ -100,6 +100,11 @@ class ImageMaker:
         image, size = encode(pixels, self.recipe.output, mark)
         return self._record(draw, mixing, image, size), image
 
+    def is_of(self, record: Provenance, row: PlannedImage) -> bool:
+        """Whether a record is that of a planned image."""
+        said = (record.key, record.label, record.seed, record.sources)
+        return said == (key_of(row.index), row.label, row.seed, self.real.named(row.sources))
+
     def _embed(self, mixed: Sequence[Mixed]) -> NDArray[np.float32]:
         pixels = [item.pixels for item in mixed if item.pixels is not None]
         if pixels:

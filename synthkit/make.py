@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from synthkit.batch_sizes import refuse_auto
 from synthkit.environment import NO_DEVICE, choose_devices, describe_all
 from synthkit.errors import SourceError
 from synthkit.facts import identify
@@ -17,7 +18,7 @@ from synthkit.part import WHOLE
 from synthkit.progress import progress
 from synthkit.release import check_replaceable, is_current, restore, write_release
 from synthkit.sources import held_out, open_source
-from synthkit.work import Workspace, locked, rate_key, when_alone
+from synthkit.work import Workspace, check_alike, locked, locked_part, rate_key, when_alone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +53,8 @@ def make_release(recipe: Recipe, options: Options) -> Outcome:
     """
     target = target_of(recipe, options)
     started = time.monotonic()
+    if options.part != WHOLE or options.engine != "local":
+        refuse_auto(recipe)
     with naming_the_place(options.work_root):
         facts = identify(recipe, options.work_root, limit=options.limit, device=options.device)
         generated, place = None, target
@@ -60,7 +63,7 @@ def make_release(recipe: Recipe, options: Options) -> Outcome:
                 with locked(target):
                     generated = _make(facts, options, target)
             else:
-                with locked(target, shared=True):
+                with locked(target, shared=True), locked_part(workspace_of(facts, options)):
                     generated, place = _make_part(facts, options)
         return Outcome(place, facts, generated, time.monotonic() - started, options.part)
 
@@ -89,6 +92,8 @@ def _make(facts: Facts, options: Options, target: Path) -> Generated | None:
     with when_alone(workspace):
         workspace.open(fresh=options.fresh)
     generated = _generate_missing(facts, workspace, options)
+    # Parts may have come from elsewhere.
+    check_alike(workspace.finished().values())
     write_release(target, facts, workspace)
     return generated
 

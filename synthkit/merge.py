@@ -6,30 +6,30 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from synthkit.environment import changed
+from synthkit.batch_sizes import refuse_auto
 from synthkit.errors import BuildError
 from synthkit.facts import identify
 from synthkit.make import Outcome, check_leaks, naming_the_place, target_of, workspace_of
 from synthkit.options import Generated
 from synthkit.progress import progress
-from synthkit.release import check_replaceable, write_release
+from synthkit.release import check_replaceable, is_current, restore, write_release
 from synthkit.remote_shards import RemoteShards, is_url, is_whole
-from synthkit.shards import adopt, finished, read_sidecar
-from synthkit.work import WORK_FOLDER, locked, when_alone
+from synthkit.shards import ShardFacts, adopt, finished, read_sidecar
+from synthkit.work import WORK_FOLDER, check_alike, locked, when_alone
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from synthkit.facts import Facts
     from synthkit.options import Options
     from synthkit.recipe import Recipe
-    from synthkit.shards import ShardFacts
     from synthkit.work import Workspace
 
 _SHOWN = 20
 
 
 Place = Path | RemoteShards
+Found = tuple[Place, ShardFacts]
 
 
 def merge(recipe: Recipe, folders: Sequence[str], options: Options) -> Outcome:
@@ -41,35 +41,78 @@ def merge(recipe: Recipe, folders: Sequence[str], options: Options) -> Outcome:
     with different content; the release is then not touched.
     """
     started = time.monotonic()
+    refuse_auto(recipe)
     target = target_of(recipe, options)
     with naming_the_place(options.work_root):
         facts = identify(recipe, options.work_root)
         check_leaks(facts)
         with locked(target):
+            restore(target)
+            if is_current(target, facts):
+                return Outcome(target, facts, None, time.monotonic() - started)
             if not options.overwrite:
                 check_replaceable(target, facts)
             workspace = workspace_of(facts, options)
             with when_alone(workspace):
                 workspace.open(fresh=False)
             found = [shard for folder in folders for shard in _shards_of(folder, facts, workspace)]
-            taken: dict[str, str] = {}
-            with progress("merging", len(found), unit="shards") as advance:
-                for place, shard in found:
-                    if _take(place, shard, workspace):
-                        taken[shard.name] = f"{place}/{shard.name}"
-                    advance(1)
-            _complete(workspace, facts, taken)
+            _check(found, workspace, facts)
+            _collect(found, workspace)
             write_release(target, facts, workspace)
     return Outcome(target, facts, Generated(), time.monotonic() - started)
 
 
-def _shards_of(folder: str, facts: Facts, workspace: Workspace) -> list[tuple[Place, ShardFacts]]:
+def _check(found: Sequence[Found], workspace: Workspace, facts: Facts) -> None:
+    """All that can be told from sidecars, before anything is brought here."""
+    every = {shard.name: shard for shard in workspace.finished().values()}
+    for place, shard in found:
+        other = every.setdefault(shard.name, shard)
+        if other.sha256 != shard.sha256:
+            raise BuildError(
+                f"{place}/{shard.name}: differs from another one of that name; two machines made it with "
+                "different bits: remove the one that you do not trust"
+            )
+        every[shard.name] = shard
+    missing = [number for number in workspace.numbers if workspace.name(number) not in every]
+    if missing:
+        shown = ", ".join(map(str, missing[:_SHOWN])) + (" …" if len(missing) > _SHOWN else "")
+        raise BuildError(
+            f"{len(missing):,} of {facts.plan.shards:,} shards are missing ({shown}, counted from 0); name "
+            "the folders that have them, or make them here with synthkit build"
+        )
+    check_alike(every[workspace.name(number)] for number in workspace.numbers)
+
+
+def _collect(found: Sequence[Found], workspace: Workspace) -> None:
+    """Bring shards into the work folder; each is read there, once, against its SHA-256."""
+    taken: dict[str, str] = {}
+    with progress("merging", len(found), unit="shards") as advance:
+        for place, shard in found:
+            if finished(workspace.shards, shard.name) != shard:
+                _take(place, shard, workspace.shards)
+                taken[shard.name] = f"{place}/{shard.name}"
+            advance(1)
+    whole = workspace.intact()
+    for number in workspace.numbers:
+        if number not in whole:
+            name = workspace.name(number)
+            raise _damaged(taken.get(name, str(workspace.shards / name)))
+
+
+def _take(place: Place, shard: ShardFacts, folder: Path) -> None:
+    if isinstance(place, RemoteShards):
+        place.fetch(shard, folder)
+    else:
+        adopt(place, shard, folder)
+
+
+def _shards_of(folder: str, facts: Facts, workspace: Workspace) -> list[Found]:
     if is_url(folder):
         return _shards_at(RemoteShards(folder), facts, workspace)
     return _shards_in(Path(folder), facts, workspace)
 
 
-def _shards_in(folder: Path, facts: Facts, workspace: Workspace) -> list[tuple[Place, ShardFacts]]:
+def _shards_in(folder: Path, facts: Facts, workspace: Workspace) -> list[Found]:
     """The finished shards in a folder, with the place of each. Raises BuildError if there are none."""
     if not folder.is_dir():
         raise BuildError(f"{folder}: there is no such folder")
@@ -83,9 +126,9 @@ def _shards_in(folder: Path, facts: Facts, workspace: Workspace) -> list[tuple[P
     return [(path.parent, _whole(path, facts, workspace)) for path in sidecars]
 
 
-def _shards_at(root: RemoteShards, facts: Facts, workspace: Workspace) -> list[tuple[Place, ShardFacts]]:
+def _shards_at(root: RemoteShards, facts: Facts, workspace: Workspace) -> list[Found]:
     """The finished shards at an address, as far as sizes tell. Raises BuildError if there are none."""
-    found: list[tuple[Place, ShardFacts]] = []
+    found: list[Found] = []
     for below in _below(workspace.folder.name):
         place = RemoteShards(f"{root}/{below}".removesuffix("/."))
         sizes = place.listed()
@@ -126,46 +169,3 @@ def _checked(sidecar: str, shard: ShardFacts | None, facts: Facts, workspace: Wo
 
 def _damaged(tar: str) -> BuildError:
     return BuildError(f"{tar}: is not what its sidecar says; copy it again")
-
-
-def _take(place: Place, shard: ShardFacts, workspace: Workspace) -> bool:
-    """Bring one shard into the work folder; False if the same one is there."""
-    here = finished(workspace.shards, shard.name)
-    if here is not None and here.sha256 != shard.sha256:
-        raise BuildError(
-            f"{place}/{shard.name}: differs from the one in {workspace.shards}; two machines made it with "
-            "different bits: remove the one that you do not trust"
-        )
-    if here is not None:
-        return False
-    if isinstance(place, RemoteShards):
-        place.fetch(shard, workspace.shards)
-    else:
-        adopt(place, shard, workspace.shards)
-    return True
-
-
-def _complete(workspace: Workspace, facts: Facts, taken: Mapping[str, str]) -> None:
-    """All shards are there and whole, and were made in one environment.
-
-    `taken` says where those come from that are new here: their content is read now, once.
-    """
-    there = workspace.intact()
-    missing = [number for number in workspace.numbers if number not in there]
-    damaged = next((taken[name] for name in map(workspace.name, missing) if name in taken), None)
-    if damaged is not None:
-        raise _damaged(damaged)
-    if missing:
-        shown = ", ".join(map(str, missing[:_SHOWN])) + (" …" if len(missing) > _SHOWN else "")
-        raise BuildError(
-            f"{len(missing):,} of {facts.plan.shards:,} shards are missing ({shown}, counted from 0); name "
-            "the folders that have them, or make them here with synthkit build"
-        )
-    first, *rest = there.values()
-    for shard in rest:
-        differences = changed(first.origin.environment, shard.origin.environment)
-        if differences:
-            raise BuildError(
-                f"{first.name} and {shard.name} were made in different environments "
-                f"({', '.join(differences)}), which can change bits: make all of them in one"
-            )

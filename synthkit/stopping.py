@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -68,4 +68,6 @@ def at_once(number: int) -> None:
 def say(what: str) -> None:
     """One line to the terminal, whose cursor a progress bar may have hidden."""
     cursor = _SHOW_CURSOR if sys.stderr.isatty() else ""
-    os.write(2, f"{cursor}\n{what}\n".encode())
+    # Nobody may be there to read it.
+    with suppress(OSError):
+        os.write(2, f"{cursor}\n{what}\n".encode())

@@ -5,21 +5,22 @@ Nothing in it but finished shards is a state: whatever else a kill leaves is rem
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from synthkit.drafts import draft_path
 from synthkit.environment import changed
 from synthkit.errors import BuildError
+from synthkit.locks import try_lock
 from synthkit.part import WHOLE
 from synthkit.shards import Origin, finished, is_intact, records_path, shard_name, sidecar_path
+from synthkit.stopping import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 WORK_FOLDER = ".synthkit"
 LOG = "build.jsonl"
 # How long a batch of workers that lost their build may take.
-_PATIENCE_S = 120
+_PATIENCE_S = 900
 
 
 class Workspace:
@@ -120,6 +121,11 @@ class Workspace:
         """Held by every worker process of this part, also by those that outlive the process they work for."""
         return self.folder / f"workers-{self.part.number}-of-{self.part.of}.lock"
 
+    def workers_locks(self) -> list[Path]:
+        """Those of all who may be at work on the same shards: for the whole, the workers of every part."""
+        others = self.folder.glob("workers-*.lock") if self.part == WHOLE else ()
+        return sorted({self.workers_lock, *others})
+
 
 def one_origin(place: str, origin: Origin, done: Iterable[ShardFacts]) -> Origin:
     """The origin. Raises BuildError when a place's finished shards were made in another environment."""
@@ -133,48 +139,70 @@ def one_origin(place: str, origin: Origin, done: Iterable[ShardFacts]) -> Origin
     return origin
 
 
+def check_alike(shards: Iterable[ShardFacts]) -> None:
+    """Raise BuildError if shards were made in different environments: no release mixes them."""
+    first: ShardFacts | None = None
+    for shard in shards:
+        first = first or shard
+        differences = changed(first.origin.environment, shard.origin.environment)
+        if differences:
+            raise BuildError(
+                f"{first.name} and {shard.name} were made in different environments "
+                f"({', '.join(differences)}), which can change bits: make all of them in one"
+            )
+
+
 @contextmanager
 def when_alone(workspace: Workspace) -> Iterator[None]:
     """Wait for workers of an earlier build, which outlive it by a batch. Raises BuildError if they stay."""
     workspace.folder.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + _PATIENCE_S
-    with workspace.workers_lock.open("a") as stream:
-        while not _locks(stream.fileno()):
-            if time.monotonic() > deadline:
-                raise BuildError(
-                    f"{workspace.folder}: workers of an earlier build are still at work; end them "
-                    "(pkill -f synthkit.engines.worker), then run this again"
-                )
-            time.sleep(0.05)
+    with ExitStack() as held:
+        for path in workspace.workers_locks():
+            _wait_for(held.enter_context(path.open("a")).fileno(), workspace)
         yield
 
 
-def _locks(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True  # A disk that cannot lock.
-    return True
+def _wait_for(descriptor: int, workspace: Workspace) -> None:
+    began, told = time.monotonic(), False
+    while not try_lock(descriptor):
+        waited = time.monotonic() - began
+        if waited > _PATIENCE_S:
+            raise BuildError(
+                f"{workspace.folder}: workers of an earlier build are still at work after {_PATIENCE_S} s; "
+                "end those processes, then run this again"
+            )
+        if waited > 1 and not told:
+            told = True
+            say("waiting for workers of an earlier build, which finish their batch")
+        time.sleep(0.05)
 
 
 @contextmanager
 def locked(release: Path, *, shared: bool = False) -> Iterator[None]:
-    """Hold the only build of a release; the kernel lets go of it when a process dies.
-
-    Builds of parts share it with each other, and with nobody else.
-    """
+    """Hold the only build of a release. Builds of parts share it with each other, and with nobody else."""
     release.parent.mkdir(parents=True, exist_ok=True)
-    with release.with_name(f".{release.name}.lock").open("a+") as stream:
-        try:
-            fcntl.flock(stream, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with _held(release.with_name(f".{release.name}.lock"), str(release), shared=shared):
+        yield
+
+
+@contextmanager
+def locked_part(workspace: Workspace) -> Iterator[None]:
+    """Hold the only build of a part of one."""
+    workspace.folder.mkdir(parents=True, exist_ok=True)
+    name = f"part-{workspace.part.number}-of-{workspace.part.of}.lock"
+    with _held(workspace.folder / name, f"{workspace.folder}: part {workspace.part}", shared=False):
+        yield
+
+
+@contextmanager
+def _held(path: Path, what: str, *, shared: bool) -> Iterator[None]:
+    with path.open("a+") as stream:
+        if not try_lock(stream.fileno(), shared=shared):
             stream.seek(0)
             other = stream.read().strip() or "unknown"
             raise BuildError(
-                f"{release}: process {other} is at work on it; wait for it to end, then run this again"
-            ) from None
+                f"{what}: process {other} is at work on it; wait for it to end, then run this again"
+            )
         stream.truncate(0)
         stream.write(str(os.getpid()))
         stream.flush()
@@ -190,6 +218,7 @@ def rate_key(recipe: Recipe, checkpoint: Checkpoint) -> dict[str, Any]:
     return {
         "model": [checkpoint.name, checkpoint.revision, recipe.model.dtype],
         "sampler": [sampler.scheduler, sampler.steps, sampler.guidance_scale > 1, sampler.batch_size],
+        "arithmetic": recipe.arithmetic.model_dump(mode="json", exclude_defaults=True),
         "output": recipe.output.model_dump(exclude={"shard_size"}),
     }
 

@@ -48,7 +48,7 @@ def test_fifty_kills_change_no_byte(tmp_path: Path, warm: Warm) -> None:
         after = finished_shards(cli.folder)
         assert before <= after
         before = after
-    if process is not None:
+    if process is not None and process.poll() is None:
         process.send_signal(signal.SIGKILL)
         process.communicate()
     print(f"{killed}, {len(before)} of {SHARDS} shards finished before the last run")

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -84,8 +85,9 @@ def test_a_gap_is_named(cli: Cli) -> None:
         "error: 4 of 12 shards are missing (4, 5, 6, 7, counted from 0); name the folders that have them"
         in refused(cli, "one", "three")
     )
-    # What was collected stays; the rest is enough.
-    assert cli("merge", "flat.yaml", "two").exit_code == 0
+    # Nothing was taken, as nothing is that cannot be a release.
+    assert not finished_shards(cli.folder)
+    assert cli("merge", "flat.yaml", "one", "two", "three").exit_code == 0
 
 
 def test_another_digest_is_refused(cli: Cli) -> None:
@@ -108,8 +110,10 @@ def test_an_overlap_that_differs_is_refused(cli: Cli) -> None:
     facts = msgspec.json.decode(sidecar.read_bytes(), type=ShardFacts)
     sidecar.write_bytes(msgspec.json.encode(msgspec.structs.replace(facts, sha256=sha256_of(tar))))
     told = refused(cli, "copy", "one", "two", "three")
-    assert f"error: one/.synthkit/{tar.parents[1].name}/shards/{tar.name}: differs from the one in" in told
+    assert f"error: one/.synthkit/{tar.parents[1].name}/shards/{tar.name}: differs from another one" in told
     assert "remove the one that you do not trust" in told
+    shutil.rmtree(cli.folder / "one")
+    assert cli("merge", "flat.yaml", "copy", "two", "three").exit_code == 0
 
 
 @pytest.mark.parametrize("suffix", [".tar", ".parquet"])
@@ -126,11 +130,79 @@ def test_a_damaged_sidecar_is_refused(cli: Cli) -> None:
     assert ".json: is damaged; remove it, and make the shard again there" in refused(cli, "one", "two")
 
 
-def test_another_environment_is_refused(cli: Cli) -> None:
+def test_another_environment_is_refused(cli: Cli, parts: Path) -> None:
     for path in (cli.folder / "three").glob(".synthkit/*/shards/*.json"):
         path.write_text(re.sub(r'"torch":"[^"]*"', '"torch":"1.0.0"', path.read_text()))
     told = refused(cli, "one", "two", "three")
     assert "were made in different environments (torch " in told
+    # Made again in the right one, though to the same bytes.
+    shutil.rmtree(cli.folder / "three")
+    assert cli("build", "flat.yaml", "--shards", "3/3", "--out", "three").exit_code == 0
+    assert cli("merge", "flat.yaml", "one", "two", "three").exit_code == 0
+    assert digests(cli.folder / "releases/flat") == digests(parts / "releases/flat")
+
+
+def test_a_build_over_parts_of_different_environments_is_refused(cli: Cli) -> None:
+    for number in (1, 2):
+        assert cli("build", "flat.yaml", "--shards", f"{number}/2").exit_code == 0
+    for path in sorted(cli.folder.glob(".synthkit/*/shards/*.json"))[6:]:
+        path.write_text(re.sub(r'"torch":"[^"]*"', '"torch":"1.0.0"', path.read_text()))
+    result = cli("build", "flat.yaml")
+    assert result.exit_code == 1
+    assert "were made in different environments (torch " in result.output
+    assert not (cli.folder / "releases/flat").exists()
+
+
+def test_a_merge_that_was_cut_off_is_undone_and_one_of_a_release_that_is_there_does_nothing(
+    cli: Cli, parts: Path
+) -> None:
+    folders = ("one", "two", "three")
+    assert cli("merge", "flat.yaml", *folders).exit_code == 0
+    (cli.folder / "releases" / ".flat.old").mkdir()
+    result = cli("merge", "flat.yaml", *folders)
+    assert result.exit_code == 0, result.output
+    assert "up to date, 240 images; nothing to do" in result.output
+    assert not (cli.folder / "releases" / ".flat.old").exists()
+    assert digests(cli.folder / "releases/flat") == digests(parts / "releases/flat")
+
+
+def test_the_same_part_twice_stops_and_names_the_first(cli: Cli) -> None:
+    from synthkit.facts import identify
+    from synthkit.make import workspace_of
+    from synthkit.options import Options
+    from synthkit.part import Part
+    from synthkit.recipe_file import load
+    from synthkit.work import locked_part
+
+    before = Path.cwd()
+    os.chdir(cli.folder)
+    try:
+        options = Options(part=Part(1, 2))
+        workspace = workspace_of(identify(load(Path("flat.yaml"), ()), options.work_root), options)
+        with locked_part(workspace):
+            result = cli("build", "flat.yaml", "--shards", "1/2")
+            assert result.exit_code == 1
+            assert f"part 1/2: process {os.getpid()} is at work on it; wait for it to end" in result.output
+            assert cli("build", "flat.yaml", "--shards", "2/2").exit_code == 0
+    finally:
+        os.chdir(before)
+
+
+@pytest.mark.parametrize("command", [("build", "--shards", "1/2"), ("merge",), ("build", "--engine", "ray")])
+def test_a_batch_size_to_be_measured_is_refused_where_machines_must_agree(
+    cli: Cli, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Before anybody looks for a cluster.
+    monkeypatch.setattr("synthkit.engines.ray_cluster.check", lambda address: None)
+    first, *rest = command
+    result = cli(first, "flat.yaml", *rest, "--set", "sampler.batch_size=auto")
+    assert result.exit_code == 1
+    assert "error: sampler.batch_size: auto is measured on one machine" in result.output
+
+
+def test_the_command_to_merge_is_told_whole(cli: Cli) -> None:
+    result = cli("build", "flat.yaml", "--shards", "1/2", "--set", "seed=3", "--out", "x")
+    assert "When all parts are: synthkit merge flat.yaml --set seed=3 x [FOLDER …]" in result.output
 
 
 def test_folders_that_are_not_there_or_hold_nothing(cli: Cli) -> None:
@@ -206,7 +278,7 @@ def test_the_slurm_script_of_the_docs_works_as_printed(cli: Cli, parts: Path, tm
         **os.environ,
         "PATH": f"{commands}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
-        "PYTHON": os.sys.executable,  # type: ignore[attr-defined]
+        "PYTHON": sys.executable,
     }
     count = 2
     for number in range(1, count + 1):

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
+import subprocess
+import sys
+import tarfile
 import time
 from pathlib import Path
 
 import pytest
 
+from synthkit.drafts import Made, draft_path, write_draft
+from synthkit.engines.display import Display
+from synthkit.engines.local import Observer
+from synthkit.records import read_record
+from synthkit.shards import read_sidecar
 from tests.conftest import Cli, digests
 from tests.warm import Warm, WarmProcess
 from tests.workers import (
@@ -28,7 +37,7 @@ TWO = ("--workers", "2")
 
 @pytest.fixture(scope="module")
 def flat_release(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    cli = flat_cli(tmp_path_factory.mktemp("flat"))
+    cli = flat_cli(tmp_path_factory.mktemp("flat"), size=512)
     result = cli("build", "flat.yaml")
     assert result.exit_code == 0, result.output
     return digests(cli.folder / "releases/flat")
@@ -36,7 +45,7 @@ def flat_release(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture
 def flat(tmp_path: Path) -> Cli:
-    return flat_cli(tmp_path / "flat")
+    return flat_cli(tmp_path / "flat", size=512)
 
 
 def start(warm: Warm, cli: Cli, *more: str) -> WarmProcess:
@@ -127,18 +136,47 @@ def test_sigterm_finishes_the_batch_and_exits_143(
 
 
 def test_a_damaged_draft_is_as_good_as_none(flat: Cli, flat_release: dict[str, str]) -> None:
-    from synthkit.drafts import draft_path
-
     assert flat("build", "flat.yaml", "--shards", "1/12").exit_code == 0
     shards = next(flat.folder.glob(".synthkit/*/shards"))
     tar = next(shards.glob("*.tar"))
     whole = tar.read_bytes()
-    for number, content in enumerate((b"", b"junk", whole, whole[:5000], whole[:3000] + b"x" + whole[3001:])):
+    for number, content in enumerate((b"", b"junk", whole, whole[:5000])):
         draft_path(shards, tar.name.replace("00000-of", f"{number + 1:05d}-of")).write_bytes(content)
     result = flat("build", "flat.yaml")
     assert made_now(result.output) == 220
     assert digests(flat.folder / "releases/flat") == flat_release
     assert not leftovers(flat.folder)
+
+
+def test_a_draft_is_taken_for_what_it_is_and_nothing_else(flat: Cli, flat_release: dict[str, str]) -> None:
+    """A whole one saves work; one with a record edited, or of another shard, does not."""
+    assert flat("build", "flat.yaml").exit_code == 0
+    shards = next(flat.folder.glob(".synthkit/*/shards"))
+    tars = sorted(shards.glob("*.tar"))
+    origin = read_sidecar(tars[0].with_suffix(".json")).origin  # type: ignore[union-attr]
+    made = {number: samples(tar) for number, tar in enumerate(tars[:3])}
+    for tar in tars[:3]:
+        tar.unlink()
+    shutil.rmtree(flat.folder / "releases")
+    write_draft(draft_path(shards, tars[0].name), made[0], origin, "png")
+    write_draft(draft_path(shards, tars[1].name), made[0], origin, "png")
+    write_draft(draft_path(shards, tars[2].name), made[2], origin, "png")
+    edited = draft_path(shards, tars[2].name)
+    raw = edited.read_bytes()
+    seed = re.search(rb'"seed":(\d)', raw)
+    assert seed
+    edited.write_bytes(raw[: seed.start(1)] + b"%d" % (9 - int(seed[1])) + raw[seed.end(1) :])
+    result = flat("build", "flat.yaml")
+    assert made_now(result.output) == 40
+    assert digests(flat.folder / "releases/flat") == flat_release
+
+
+def samples(tar: Path) -> Made:
+    """The images of a shard, with their records."""
+    with tarfile.open(tar) as archive:
+        members = {member.name: archive.extractfile(member).read() for member in archive}  # type: ignore[union-attr]
+    keys = [name.removesuffix(".cls") for name in members if name.endswith(".cls")]
+    return {int(key): (read_record(members[f"{key}.json"]), members[f"{key}.png"]) for key in keys}
 
 
 def test_an_error_of_a_worker_is_the_builds(cli: Cli, warm: Warm) -> None:
@@ -167,11 +205,19 @@ def test_workers_that_always_die_end_the_build(flat: Cli, warm: Warm) -> None:
     assert "was ended by signal 9" in told
 
 
-def test_a_build_that_hangs_without_workers_ends(flat: Cli, warm: Warm) -> None:
-    """A pipe in place of a real image stands for a disk that does not answer."""
-    from synthkit.engines.display import Display
-    from synthkit.engines.local import Observer
+def test_a_worker_that_hangs_before_it_reads_its_orders_is_replaced(
+    flat: Cli, warm: Warm, flat_release: dict[str, str]
+) -> None:
+    process = warm.start("build", "flat.yaml", *TWO, "--worker-timeout", "4", cwd=flat.folder)
+    wait_until(lambda: workers_of(process.pid))
+    os.kill(workers_of(process.pid)[0], signal.SIGSTOP)
+    _, told = process.communicate()
+    assert process.returncode == 0, told
+    assert "showed no sign of life for 4 s; another takes its place" in told
+    assert digests(flat.folder / "releases/flat") == flat_release
 
+
+def test_nothing_going_on_ends_a_process_and_signs_of_life_do_not() -> None:
     pid = os.fork()
     if pid == 0:
         with Display(10, 0) as display:
@@ -185,6 +231,18 @@ def test_a_build_that_hangs_without_workers_ends(flat: Cli, warm: Warm) -> None:
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 1
     assert 1.0 < time.monotonic() - started < 10
+
+
+def test_sigterm_without_anybody_to_tell_exits_143_all_the_same(flat: Cli) -> None:
+    command = [sys.executable, "-m", "synthkit", "build", "flat.yaml", "--set", "output.size=1024"]
+    reading, writing = os.pipe()
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    process = subprocess.Popen(command, cwd=flat.folder, stderr=writing, env=environment)
+    os.close(writing)
+    wait_until(lambda: finished_shards(flat.folder))
+    os.close(reading)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 143
 
 
 @pytest.mark.parametrize("workers", ["0", "-1", "two", "5000"])

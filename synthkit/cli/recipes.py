@@ -123,7 +123,7 @@ def build(
 
             _print_delivered(deliver(_load(recipe, override), out, options), recipe)
         else:
-            _print_outcome(make_release(_load(recipe, override), options))
+            _print_outcome(make_release(_load(recipe, override), options), _merge(recipe, override, out))
 
 
 @app.command(
@@ -321,7 +321,16 @@ def _load(path: Path, overrides: list[str] | None) -> Recipe:
     return load(path, overrides or ())
 
 
-def _print_outcome(outcome: Outcome) -> None:
+def _merge(recipe: Path, override: list[str] | None, place: str | None) -> str:
+    """The command that completes a release, with all that makes it the same."""
+    import shlex
+
+    changes = [word for change in override or () for word in ("--set", change)]
+    words = ["synthkit", "merge", str(recipe), *changes, *([place] if place else [])]
+    return f"{shlex.join(words)} [FOLDER …]"
+
+
+def _print_outcome(outcome: Outcome, merge_command: str = "") -> None:
     from synthkit.part import WHOLE
     from synthkit.progress import duration
 
@@ -333,7 +342,7 @@ def _print_outcome(outcome: Outcome) -> None:
             f"{outcome.release}: part {outcome.part} is finished, {len(numbers)} of {facts.plan.shards} "
             f"shards, {made:,} images made now in {duration(outcome.seconds)}"
         )
-        print("When all parts are: synthkit merge RECIPE [FOLDER …]")
+        print(f"When all parts are: {merge_command}")
         return
     if outcome.generated is None:
         print(f"{outcome.release}: up to date, {images:,} images; nothing to do")

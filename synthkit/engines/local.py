@@ -20,7 +20,7 @@ class Observer:
 
     def __init__(self, display: Display, timeout: float) -> None:
         self._display, self._timeout = display, timeout
-        self._last = time.monotonic()
+        self._silent = 0.0
         threading.Thread(target=self._watch, daemon=True).start()
 
     def embedded(self, images: int, total: int) -> None:
@@ -39,7 +39,7 @@ class Observer:
 
     def alive(self) -> None:
         """Something went on."""
-        self._last = time.monotonic()
+        self._silent = 0.0
 
     @property
     def stopping(self) -> bool:
@@ -51,9 +51,12 @@ class Observer:
         self._timeout = float("inf")
 
     def _watch(self) -> None:
+        tick = min(1.0, self._timeout / 4)
         while self._timeout != float("inf"):
-            time.sleep(min(1.0, self._timeout / 4))
-            if time.monotonic() - self._last > self._timeout:
+            time.sleep(tick)
+            # Not the clock's time: a process that was suspended (Ctrl-Z) was not silent.
+            self._silent += tick
+            if self._silent > self._timeout:
                 stopping.say(
                     f"error: nothing has gone on for {self._timeout:g} s: the device or a disk hangs; what "
                     "is finished is kept: run the same command again, or give a longer --worker-timeout"

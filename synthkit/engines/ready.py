@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -11,10 +10,10 @@ import numpy as np
 
 from synthkit.build import ShardBuilder
 from synthkit.embeddings import embed, needed
-from synthkit.environment import NO_DEVICE, choose_device
 from synthkit.filters import make_judge
-from synthkit.generators import load, needs_device
+from synthkit.generators import load
 from synthkit.image_maker import ImageMaker
+from synthkit.locks import try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,11 +28,6 @@ if TYPE_CHECKING:
     from synthkit.shards import Origin
 
 _ASK_AGAIN_S = 0.2
-
-
-def device_for(facts: Facts, wanted: str) -> str:
-    """The device that a build runs on; where there is no model to run it is none."""
-    return choose_device(wanted) if needs_device(facts.checkpoint) else NO_DEVICE
 
 
 def ready(
@@ -83,15 +77,9 @@ def _embedded(facts: Facts, generator: Generator, path: Path, observer: Observer
 def _alone(path: Path, observer: Observer) -> Iterator[None]:
     """One process of a machine at a time; on a disk that cannot lock, all do the same work."""
     with path.with_suffix(".lock").open("a") as stream:
-        while True:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                observer.alive()
-                time.sleep(_ASK_AGAIN_S)
-            except OSError:
-                break
+        while not try_lock(stream.fileno()):
+            observer.alive()
+            time.sleep(_ASK_AGAIN_S)
         yield
 
 

@@ -6,8 +6,8 @@ Messages to it are shard numbers; from it (word, detail …), see `Talk`.
 
 from __future__ import annotations
 
-import fcntl
 import os
+import pickle
 import queue
 import signal
 import sys
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from synthkit import stopping
 from synthkit.errors import SynthkitError
+from synthkit.locks import try_lock
 from synthkit.stopping import Stopped
 
 if TYPE_CHECKING:
@@ -32,15 +33,19 @@ STOP = "stop"
 _ALIVE_EVERY_S = 0.5
 
 
+if TYPE_CHECKING:
+    # None comes when there are no more.
+    Shards = queue.SimpleQueue[int | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What a worker is told first.
+    """What workers are told first.
 
-    `lock` is a file that it holds as long as it lives; `sharing` is how many workers share the cores.
+    `lock` is a file that each holds as long as it lives; `sharing` is how many workers share the cores.
     """
 
     job: Job
-    device: str
     sharing: int
     lock: Path
 
@@ -58,7 +63,7 @@ class _Talk:
         try:
             self._connection.send((word, *detail))
         except OSError:
-            stopping.ask()
+            stopping.ask(quietly=True)
 
     def embedded(self, images: int, total: int) -> None:
         self.tell("embedded", images, total)
@@ -79,18 +84,22 @@ class _Talk:
 
 
 def main() -> None:
-    """Work for the process at the other end of the connection whose number is the only argument."""
+    """Work on a device for the process that started this one.
+
+    The arguments are the numbers of two open files, the connection to it and its pickled orders, and
+    the device.
+    """
+    shards: Shards = queue.SimpleQueue()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The terminal's Ctrl-C is for the process we work for.
-    signal.signal(signal.SIGTERM, lambda number, frame: _stop())
-    connection = Connection(int(sys.argv[1]))
-    orders: Orders = connection.recv()
-    shards: queue.SimpleQueue[int] = queue.SimpleQueue()
+    signal.signal(signal.SIGTERM, lambda number, frame: _stop(shards))
+    connection, device = Connection(int(sys.argv[1])), sys.argv[3]
+    orders = _read(int(sys.argv[2]))
     threading.Thread(target=_listen, args=(connection, shards), daemon=True).start()
     talk = _Talk(connection)
     with orders.lock.open("a") as lock:
-        _hold(lock.fileno())
+        try_lock(lock.fileno(), shared=True)
         try:
-            _work(orders, shards, talk)
+            _work(orders, device, shards, talk)
         except Stopped:
             talk.tell("stopped")
         except SynthkitError as error:
@@ -104,15 +113,24 @@ def main() -> None:
     os._exit(0)
 
 
-def _work(orders: Orders, shards: queue.SimpleQueue[int], talk: _Talk) -> None:
-    if orders.device == "cpu":
+def _read(descriptor: int) -> Orders:
+    """All workers read the same open file: none may move its position."""
+    raw = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+    orders: Orders = pickle.loads(raw)  # noqa: S301 (of the process that started this one)
+    return orders
+
+
+def _work(orders: Orders, device: str, shards: Shards, talk: _Talk) -> None:
+    if device == "cpu":
         import torch
 
         torch.set_num_threads(max(1, torch.get_num_threads() // orders.sharing))
-    builder: ShardBuilder = orders.job.ready(orders.device, talk)
+    builder: ShardBuilder = orders.job.ready(device, talk)
     talk.tell("free")
     while True:
         shard = shards.get()
+        if shard is None:
+            raise Stopped
         with stopping.gracefully():
             builder.build(shard, talk)
         if stopping.requested():
@@ -120,29 +138,24 @@ def _work(orders: Orders, shards: queue.SimpleQueue[int], talk: _Talk) -> None:
         talk.tell("done", shard)
 
 
-def _listen(connection: Connection, shards: queue.SimpleQueue[int]) -> None:
+def _listen(connection: Connection, shards: Shards) -> None:
     while True:
         try:
             said = connection.recv()
         except (EOFError, OSError):
             said = STOP
         if said == STOP:
-            _stop()
+            _stop(shards)
             return
         shards.put(said)
 
 
-def _stop() -> None:
+def _stop(shards: Shards) -> None:
     """After the batch under way, or at once if there is none."""
     if not stopping.ask(quietly=True):
         os._exit(0)
-
-
-def _hold(descriptor: int) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
-    except OSError:
-        return  # A disk that cannot lock.
+    # It may just have ended, and nothing else would wake who waits for the next.
+    shards.put(None)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,11 @@ sign of life, goes to another, which takes its place.
 from __future__ import annotations
 
 import os
+import pickle
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     from synthkit.engines.job import Job
 
 _LOOK_EVERY_S = 0.5
+# How long a worker may take to end that was killed.
+_PATIENCE_S = 5.0
 # Workers that may die over one shard, or before they are ready, until the build gives up.
 _DEATHS = 3
 _COMMAND = "from synthkit.engines.worker import main; main()"
@@ -40,7 +45,7 @@ _COMMAND = "from synthkit.engines.worker import main; main()"
 class _Worker:
     """A process at work: on which device and shard, what it kept and made of it, when it was last heard.
 
-    An idle one is ready and waits for a shard.
+    An idle one waits for a shard.
     """
 
     device: str
@@ -51,7 +56,6 @@ class _Worker:
     made: int = 0
     idle: bool = False
     heard: float = field(default_factory=time.monotonic)
-    hangs: bool = False
 
 
 def run(job: Job, devices: Sequence[str], lock: Path, display: Display) -> None:
@@ -59,8 +63,12 @@ def run(job: Job, devices: Sequence[str], lock: Path, display: Display) -> None:
 
     Raises BuildError when workers keep dying, and whatever error a worker meets.
     """
-    pool = _Pool(job, len(devices), lock, display)
-    with stopping.gracefully():
+    orders = Orders(job, len(devices), lock)
+    with stopping.gracefully(), tempfile.TemporaryFile() as stream:
+        # In a file, since a worker that hangs before it reads a pipe would make us hang as well.
+        pickle.dump(orders, stream)
+        stream.flush()
+        pool = _Pool(job, stream.fileno(), display)
         try:
             for device in devices:
                 pool.start(device)
@@ -70,12 +78,13 @@ def run(job: Job, devices: Sequence[str], lock: Path, display: Display) -> None:
 
 
 class _Pool:
-    def __init__(self, job: Job, sharing: int, lock: Path, display: Display) -> None:
-        self._job, self._sharing, self._lock, self._display = job, sharing, lock, display
+    def __init__(self, job: Job, orders: int, display: Display) -> None:
+        self._job, self._orders, self._display = job, orders, display
         self._todo = deque(job.missing)
         self._left = len(job.missing)
         self._workers: list[_Worker] = []
-        self._deaths: Counter[int | None] = Counter()
+        # By shard; by device of those that were not ready yet.
+        self._deaths: Counter[int | str] = Counter()
         self._failure: Exception | None = None
         self._told = False
 
@@ -84,14 +93,13 @@ class _Pool:
         ours, theirs = Pipe()
         with theirs:
             process = subprocess.Popen(  # noqa: S603 (this very interpreter)
-                [sys.executable, "-P", "-c", _COMMAND, str(theirs.fileno())],
-                pass_fds=(theirs.fileno(),),
+                [sys.executable, "-P", "-c", _COMMAND, str(theirs.fileno()), str(self._orders), device],
+                pass_fds=(theirs.fileno(), self._orders),
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
             )
         self._workers.append(_Worker(device, process, ours))
-        _tell(self._workers[-1], Orders(self._job, device, self._sharing, self._lock))
 
     def run(self) -> None:
         """Until all shards are made, or all workers have stopped."""
@@ -110,15 +118,13 @@ class _Pool:
     def close(self) -> None:
         """No worker outlives the build."""
         for worker in self._workers:
-            worker.process.kill()
-            worker.process.wait()
-            worker.connection.close()
+            _end(worker)
 
     def _hear(self, worker: _Worker) -> None:
         try:
             word, *detail = worker.connection.recv()
         except (EOFError, OSError):
-            self._lost(worker)
+            self._lost(worker, "")
             return
         worker.heard = time.monotonic()
         match word, detail:
@@ -131,7 +137,7 @@ class _Pool:
                 worker.made += images
                 self._display.made(images)
             case "free", _:
-                self._deaths[None] = 0
+                self._deaths[worker.device] = 0
                 self._hand_out(worker)
             case "done", _:
                 self._left -= 1
@@ -147,11 +153,10 @@ class _Pool:
             _tell(worker, worker.shard)
 
     def _look_after(self) -> None:
-        for worker in self._workers:
+        for worker in list(self._workers):
             silent = time.monotonic() - worker.heard > self._job.timeout
-            if silent and not worker.idle and not worker.hangs:
-                worker.hangs = True
-                worker.process.kill()
+            if silent and not worker.idle:
+                self._lost(worker, f"showed no sign of life for {self._job.timeout:g} s")
 
     def _tell_all_to_stop(self) -> None:
         if not self._told:
@@ -159,33 +164,40 @@ class _Pool:
             for worker in self._workers:
                 _tell(worker, STOP)
 
-    def _lost(self, worker: _Worker) -> None:
+    def _lost(self, worker: _Worker, why: str) -> None:
         """A worker's end: its shard is made again, by another in its place."""
         self._workers.remove(worker)
-        worker.connection.close()
-        code = worker.process.wait()
+        code = _end(worker)
         if self._told or self._failure is not None:
             return
-        self._deaths[worker.shard] += 1
-        why = self._why(worker, code)
-        if self._deaths[worker.shard] >= _DEATHS:
+        why = why or (f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}")
+        if not self._goes_on(worker):
             self._failure = BuildError(self._give_up(worker.shard, why))
             return
-        stopping.say(f"a worker on {worker.device} {why}; another takes its place")
         self._display.lost(worker.kept, worker.made)
         if worker.shard is not None:
             remove_half_written(self._job.folder, shard_name(worker.shard, self._job.facts.plan.shards))
             self._todo.appendleft(worker.shard)
+        self._replace(worker, why)
+
+    def _goes_on(self, worker: _Worker) -> bool:
+        """Count a death, of an idle worker excepted; whether to go on all the same."""
+        if worker.idle:
+            return True
+        what = worker.device if worker.shard is None else worker.shard
+        self._deaths[what] += 1
+        # A device on which none gets ready is given up as long as there are others.
+        return self._deaths[what] < _DEATHS or (worker.shard is None and bool(self._workers))
+
+    def _replace(self, worker: _Worker, why: str) -> None:
         idle = next((other for other in self._workers if other.idle), None)
+        given_up = self._deaths[worker.device] >= _DEATHS
         if idle is not None:
             self._hand_out(idle)
-        elif self._todo:
+        elif self._todo and not given_up:
             self.start(worker.device)
-
-    def _why(self, worker: _Worker, code: int) -> str:
-        if worker.hangs:
-            return f"showed no sign of life for {self._job.timeout:g} s"
-        return f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        then = "no more are started there" if given_up else "another takes its place"
+        stopping.say(f"a worker on {worker.device} {why}; {then}")
 
     def _give_up(self, shard: int | None, why: str) -> str:
         what = "workers" if shard is None else shard_name(shard, self._job.facts.plan.shards)
@@ -195,6 +207,16 @@ class _Pool:
             "the system's, for want of memory: use fewer --workers, or lower sampler.batch_size. What is "
             "finished is kept"
         )
+
+
+def _end(worker: _Worker) -> int:
+    """Kill a worker that may have ended by itself; returns its exit code."""
+    worker.connection.close()
+    worker.process.kill()
+    try:
+        return worker.process.wait(_PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        return -signal.SIGKILL  # It waits for a device or a disk, and ends when that answers.
 
 
 def _tell(worker: _Worker, what: Any) -> None:
