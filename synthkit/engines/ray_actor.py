@@ -128,7 +128,7 @@ class Actor:
     def _ready(self, facts: Facts, orders: Orders, root: Path) -> ShardBuilder:
         from synthkit.engines.ready import ready
 
-        workspace = Workspace(root, facts.recipe.name, facts.digest, facts.plan.shards)
+        workspace = Workspace(root, facts.recipe.name, facts.digest, facts.plan.shards, limit=orders.limit)
         folder = Path(orders.place) if self._remote is None else _own_folder(workspace.folder)
         origin = Origin(orders.digest, orders.environment)
         workspace.folder.mkdir(parents=True, exist_ok=True)
