@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,19 @@ def test_a_preview_keeps_embeddings_of_its_own(
         orders = Orders(recipe.model_dump_json(), limit, digest, {}, str(tmp_path), "mark")
         Actor(os.getcwd(), NO_DEVICE).prepare(orders)  # noqa: PTH109
     assert files[0].parent != files[1].parent
+
+
+def test_what_dead_processes_left_is_removed_also_where_there_is_no_proc(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda path: path.parent != Path("/proc") and there(path))
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    numbers = {1, os.getppid(), dead.pid}
+    for number in numbers:
+        (tmp_path / f"shards-{number}").mkdir()
+    own = ray_actor._own_folder(tmp_path)
+    alive = numbers - {dead.pid} | {os.getpid()}
+    assert {path.name for path in tmp_path.iterdir()} == {f"shards-{number}" for number in alive}
+    assert own.name == f"shards-{os.getpid()}"
