@@ -11,7 +11,7 @@ from synthkit.errors import BuildError
 from synthkit.facts import identify
 from synthkit.make import check_leaks, naming_the_place
 from synthkit.options import Generated
-from synthkit.remote_shards import RemoteShards
+from synthkit.remote_shards import RemoteShards, refuse_password
 from synthkit.shards import Origin, shard_name
 from synthkit.work import WORK_FOLDER, one_origin
 
@@ -38,6 +38,7 @@ def deliver(recipe: Recipe, url: str, options: Options) -> Delivered:
 
     Raises a SynthkitError that says what to do; what is there stays there.
     """
+    refuse_password(url)
     if options.engine != "ray":
         raise BuildError(f"--out {url}: only --engine ray writes to an address; give a folder")
     if options.limit is not None:
