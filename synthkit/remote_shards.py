@@ -115,8 +115,13 @@ class RemoteShards:
         stem = name.removesuffix(".tar")
         with _told(self.url, "written"):
             for file in (f"{stem}.json", name, f"{stem}.parquet"):
-                if self._system.exists(self._at(file)):
-                    self._system.rm_file(self._at(file))
+                self.remove(file)
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        with _told(f"{self.url}/{name}", "removed"):
+            if self._system.exists(self._at(name)):
+                self._system.rm_file(self._at(name))
 
     @contextmanager
     def marked(self, mark: str) -> Iterator[None]:
