@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from dataclasses import dataclass
@@ -11,13 +12,15 @@ from synthkit.errors import BuildError
 from synthkit.facts import identify
 from synthkit.make import check_leaks, naming_the_place
 from synthkit.options import Generated
-from synthkit.remote_shards import RemoteShards
+from synthkit.part import WHOLE
+from synthkit.remote_shards import RemoteShards, refuse_password
 from synthkit.shards import Origin, shard_name
 from synthkit.work import WORK_FOLDER, one_origin
 
 if TYPE_CHECKING:
     from synthkit.facts import Facts
     from synthkit.options import Options
+    from synthkit.part import Part
     from synthkit.recipe import Recipe
     from synthkit.shards import ShardFacts
 
@@ -38,6 +41,7 @@ def deliver(recipe: Recipe, url: str, options: Options) -> Delivered:
 
     Raises a SynthkitError that says what to do; what is there stays there.
     """
+    refuse_password(url)
     if options.engine != "ray":
         raise BuildError(f"--out {url}: only --engine ray writes to an address; give a folder")
     if options.limit is not None:
@@ -68,7 +72,9 @@ def _generate_missing(
     from synthkit.engines.display import Display
     from synthkit.engines.ray_driver import RayJob, run
 
-    mark = f".ray-{secrets.token_hex(8)}.tmp"
+    _remove_marks(there, options.part)
+    part = f"{options.part.number}-of-{options.part.of}"
+    mark = f".ray-{part}-{secrets.token_hex(8)}.tmp"
     to_make = sum(facts.plan.images_in(number) for number in missing)
     images = sum(facts.plan.images_in(number) for number in wanted.values())
 
@@ -82,6 +88,14 @@ def _generate_missing(
     if lost:
         raise BuildError(f"{there}: {len(lost)} shards were delivered and are not there ({min(lost)} …)")
     return generated
+
+
+def _remove_marks(there: RemoteShards, part: Part) -> None:
+    """Those that stopped builds left; builds of other parts may be running."""
+    own = re.compile(rf"\.ray-{'.*' if part == WHOLE else f'{part.number}-of-{part.of}-.*'}\.tmp")
+    for name in there.listed():
+        if own.fullmatch(name):
+            there.remove(name)
 
 
 def _check_digests(there: RemoteShards, facts: Facts, done: dict[str, ShardFacts]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 from collections import deque
@@ -43,8 +44,10 @@ def embed(
 ) -> NDArray[np.float32]:
     """(N, D) float32: the embeddings of the real images at some positions, zeros elsewhere.
 
-    They are read from `path` if an earlier run got that far, and kept there otherwise.
+    They are read from the file for just these positions beside `path` if an earlier run got that far,
+    and kept there otherwise.
     """
+    path = _path_for(positions, path)
     shape = (len(real.listing), generator.embedding_size)
     kept = _read(path)
     if kept is not None and kept.shape == shape:
@@ -54,6 +57,12 @@ def embed(
     np.save(buffer, embeddings, allow_pickle=False)
     write_atomically(path, buffer.getvalue())
     return embeddings
+
+
+def _path_for(positions: NDArray[np.int32], path: Path) -> Path:
+    """Rows at other positions are zeros: a file is of use to those who ask for the same ones."""
+    asked = hashlib.sha256(positions.astype("<i4").tobytes()).hexdigest()
+    return path.with_stem(f"{path.stem}-{asked[:12]}")
 
 
 def compute(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://")
+_PASSWORD = re.compile(r"://[^/?#@\[]*:(?!\d*/)[^@]*@")
 # Where fsspec itself has no code for a protocol.
 _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}
 _AT_ONCE = 16
@@ -33,14 +34,25 @@ def is_url(text: str) -> bool:
     return _URL.match(text) is not None
 
 
+def refuse_password(url: str) -> None:
+    """Raises BuildError, without naming the address, if it holds a password: it is shown and sent around."""
+    if _PASSWORD.search(url):
+        raise BuildError(
+            "an address with a password in it (user:password@…) is not taken, since addresses are shown and "
+            "sent to other nodes: leave it out, and give it in the store's own configuration or environment "
+            "(fsspec reads FSSPEC_FTP_PASSWORD, for one)"
+        )
+
+
 class RemoteShards:
     """The shards at one address; the folder need not exist yet.
 
-    Everything raises BuildError, in one line, if the address cannot be had: the package for its
-    protocol is missing, nobody is there, or access is denied.
+    Everything raises BuildError, in one line, if the address cannot be had: it holds a password, the
+    package for its protocol is missing, nobody is there, or access is denied.
     """
 
     def __init__(self, url: str) -> None:
+        refuse_password(url)
         self.url = url.rstrip("/")
         self._system, self._root = _open(self.url)
 
@@ -103,8 +115,13 @@ class RemoteShards:
         stem = name.removesuffix(".tar")
         with _told(self.url, "written"):
             for file in (f"{stem}.json", name, f"{stem}.parquet"):
-                if self._system.exists(self._at(file)):
-                    self._system.rm_file(self._at(file))
+                self.remove(file)
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        with _told(f"{self.url}/{name}", "removed"):
+            if self._system.exists(self._at(name)):
+                self._system.rm_file(self._at(name))
 
     @contextmanager
     def marked(self, mark: str) -> Iterator[None]:

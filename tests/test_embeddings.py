@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from synthkit.contents import Contents
-from synthkit.embeddings import compute
+from synthkit.embeddings import compute, embed
 from synthkit.errors import SourceError
 from synthkit.real_images import read_all
 from synthkit.records import Listing
@@ -87,3 +87,18 @@ def test_an_image_that_changed_meanwhile_is_named_and_the_rest_is_left():
     with pytest.raises(SourceError, match="grey/9: changed while the build was running"):
         compute(images, np.arange(200, dtype=np.int32), Brightness(source), BATCH, lambda count: None)
     assert source.loaded < 30
+
+
+def test_kept_embeddings_serve_those_who_ask_for_the_same_images(tmp_path):
+    images, told = real(Greys(8)), []
+
+    def at(*positions):
+        asked = np.array(positions, dtype=np.int32)
+        path = tmp_path / "embeddings.npy"
+        return embed(images, asked, Brightness(images.source), path, BATCH, told.append)[:, 0].tolist()
+
+    assert at(1, 2) == [0, 1, 2, 0, 0, 0, 0, 0]
+    assert at(1, 2, 7) == [0, 1, 2, 0, 0, 0, 0, 7]
+    assert told == [2, 3]
+    assert at(1, 2) == [0, 1, 2, 0, 0, 0, 0, 0]
+    assert told == [2, 3]

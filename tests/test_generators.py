@@ -186,9 +186,12 @@ def test_every_step_is_told(checkpoint: Checkpoint, rows: Any) -> None:
     assert len(steps) == SAMPLER.steps + 1
 
 
-def test_another_sampler_for_the_same_model(checkpoint: Checkpoint, generator: Any, rows: Any) -> None:
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_another_sampler_for_the_same_model(
+    checkpoint: Checkpoint, generator: Any, rows: Any, scheduler: str
+) -> None:
     before = generator.generate(*rows)
-    sampler = SAMPLER.model_copy(update={"scheduler": "ddim", "steps": 2})
+    sampler = SAMPLER.model_copy(update={"scheduler": scheduler, "steps": 2})
     other = generator.resampled(sampler).generate(*rows)
     fresh = load(checkpoint, dtype="float32", sampler=sampler, device="cpu").generate(*rows)
     np.testing.assert_array_equal(other, fresh)

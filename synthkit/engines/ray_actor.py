@@ -128,7 +128,7 @@ class Actor:
     def _ready(self, facts: Facts, orders: Orders, root: Path) -> ShardBuilder:
         from synthkit.engines.ready import ready
 
-        workspace = Workspace(root, facts.recipe.name, facts.digest, facts.plan.shards)
+        workspace = Workspace(root, facts.recipe.name, facts.digest, facts.plan.shards, limit=orders.limit)
         folder = Path(orders.place) if self._remote is None else _own_folder(workspace.folder)
         origin = Origin(orders.digest, orders.environment)
         workspace.folder.mkdir(parents=True, exist_ok=True)
@@ -184,12 +184,23 @@ def _own_folder(work: Path) -> Path:
     """Where this process makes shards; what dead ones left is removed."""
     for other in work.glob("shards-*"):
         number = re.fullmatch(r"shards-(\d+)", other.name)
-        if number and not Path(f"/proc/{number[1]}").exists():
+        if number and not _lives(int(number[1])):
             shutil.rmtree(other, ignore_errors=True)
     folder = work / f"shards-{os.getpid()}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
+
+
+def _lives(number: int) -> bool:
+    """Whether there is a process of this number, whoever's it is."""
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _check_same(facts: Facts, orders: Orders) -> None:

@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY_S = 0.5
 _TELL_AFTER_S = 15.0
-# Actors that may die over one shard, or in a row before they are ready, until the build gives up.
+# Actors that may die over one shard, or in a row before they are ready while nobody is at work, until the
+# build gives up.
 _DEATHS = 3
+_WITH_ITS_NODE = "was lost with its node"
 _PULSE = "pulse"
 
 
@@ -244,28 +246,36 @@ class _Pool:
 
     def _check_room(self, waited: float) -> None:
         """Nobody is up: that is told, and is an error in the end."""
-        has = ", ".join(f"{self._ray.cluster_resources().get(kind, 0):g} {kind}s" for kind in ("CPU", "GPU"))
+        late = waited > self._options.timeout
+        if not late and (waited <= _TELL_AFTER_S or self._told):
+            return
+        resources = self._ray.cluster_resources()
+        has = ", ".join(f"{resources.get(kind, 0):g} {kind}s" for kind in ("CPU", "GPU"))
         needed = "a free GPU" if self._device == "cuda" else "a free CPU"
-        if waited > self._options.timeout:
+        if late:
             raise BuildError(
                 f"--engine ray: no node with {needed} came up within {self._options.timeout:g} s (the "
                 f"cluster has {has}, used ones included); free some, add nodes, or "
                 "wait longer with --worker-timeout"
             )
-        if waited > _TELL_AFTER_S and not self._told:
-            self._told = True
-            stopping.say(f"waiting for a node with {needed}; the cluster has {has}, used ones included")
+        self._told = True
+        stopping.say(f"waiting for a node with {needed}; the cluster has {has}, used ones included")
 
     def _lost(self, worker: _Worker, why: str) -> None:
         """An actor's end: its shard is made again, by another."""
         self._let_go(worker)
-        self._deaths[worker.shard] += 1
+        self._deaths[worker.shard] += self._counts(worker, why)
         if self._deaths[worker.shard] >= _DEATHS:
             raise BuildError(self._give_up(worker.shard, why))
         stopping.say(f"an actor on {worker.node or 'a node'} {why}; another takes its place")
         if worker.shard is not None:
             self._display.lost(worker.kept, worker.made)
             self._todo.appendleft(worker.shard)
+
+    def _counts(self, worker: _Worker, why: str) -> bool:
+        """Whether an end tells against the build: that of one getting ready may be its node's own matter."""
+        others_work = any(other.shard is not None for other in self._workers)
+        return worker.shard is not None or not (others_work or why == _WITH_ITS_NODE)
 
     def _give_up(self, shard: int | None, why: str) -> str:
         what = "actors" if shard is None else shard_name(shard, self._job.facts.plan.shards)
@@ -296,7 +306,7 @@ def _lacks_package(error: Exception) -> BuildError:
 def _why(error: Exception) -> str:
     text = str(error)
     if "its node has died" in text or "node was terminated" in text:
-        return "was lost with its node"
+        return _WITH_ITS_NODE
     if "low on memory" in text:
         return "was ended for want of memory"
     return "died"

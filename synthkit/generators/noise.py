@@ -15,8 +15,13 @@ if TYPE_CHECKING:
 
 
 def draw_in_float32(pipeline: Any) -> None:
-    """Change a Stable unCLIP pipeline's own drawing; in float32 every bit stays the same."""
-    noise_embeddings, prepare_latents = pipeline.noise_image_embeddings, pipeline.prepare_latents
+    """Change a Stable unCLIP pipeline's own drawing; in float32 every bit stays the same.
+
+    A copy of the pipeline needs the same done to it: methods of its own would be the original's.
+    """
+    methods = type(pipeline)
+    noise_embeddings = methods.noise_image_embeddings.__get__(pipeline)
+    prepare_latents = methods.prepare_latents.__get__(pipeline)
 
     def noised(image_embeds: Any, noise_level: int, noise: Any = None, generator: Any = None) -> Any:
         drawn = _normal(image_embeds.shape, generator) if noise is None else noise

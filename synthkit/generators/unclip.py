@@ -68,6 +68,7 @@ class UnclipGenerator:
         other = copy(self)
         other.sampler = sampler
         other._pipeline = copy(self._pipeline)
+        draw_in_float32(other._pipeline)
         other._pipeline.scheduler = _scheduler(self._pipeline.scheduler, sampler)
         return other
 
