@@ -19,7 +19,10 @@ In turn, several rounds, medians. Nothing else may run: threads that share a bat
 Imports and the loading of the model are in no clock: what the build spends on loading is taken off (unless
 worker processes do it). The per-image script makes a 32nd of the images in each of its four ways.
 
-Of the ratios, `build_vs_bare_loop` compares two workers with two bare loops at once, in float32: what
+Of the ratios, `model_share_of_build` is the part of a one-process build's time (loading excepted) that is
+spent in the model's own calls: the rest is all that conditioning, encoding, hashing, writing and finishing
+the release cost. It needs no second run to compare with, so a noisy machine changes it least.
+`build_vs_bare_loop` compares two workers with two bare loops at once, in float32: what
 everything but the model costs; `one_process_vs_bare_loop` the same for one process with all threads, which
 the encoding of images then shares. `build_vs_per_image_script` compares two workers with the script's best,
 in float32; `bfloat16_build_vs_per_image_script` two workers in bfloat16.
@@ -160,17 +163,33 @@ def bare(script: Script, images: int) -> None:
         ((decoded / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
+# Of every build in one process, the part of its time that the model took.
+MODEL_SHARES: list[float] = []
+
+
 def build(recipe: Recipe, images: int, folder: Path) -> float:
     """Seconds that the build spent on loading the model."""
-    spent = 0.0
+    spent, in_model = 0.0, 0.0
     loading = ready.load
 
     def timed(*args: Any, **options: Any) -> Any:
         nonlocal spent
         started = time.perf_counter()
         loaded = loading(*args, **options)
+        generate = loaded.generate
+
+        def counted(*inputs: Any) -> Any:
+            nonlocal in_model
+            began = time.perf_counter()
+            made = generate(*inputs)
+            in_model += time.perf_counter() - began
+            return made
+
+        loaded.generate = counted
         spent += time.perf_counter() - started
         return loaded
+
+    began = time.perf_counter()
 
     ready.load = timed
     try:
@@ -178,6 +197,7 @@ def build(recipe: Recipe, images: int, folder: Path) -> float:
             make_release(recipe, Options(out=folder, limit=images, workers=1, fresh=True))
     finally:
         ready.load = loading
+    MODEL_SHARES.append(in_model / (time.perf_counter() - began - spent))
     return spent
 
 
@@ -198,8 +218,6 @@ def by_workers(workers: int, dtype: str, images: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "synthkit", "build", str(RECIPE), "--fresh", "--out", folder]
         command += ["--limit", str(images), "--workers", str(workers), "--set", f"model.dtype={dtype}"]
-        # A shard for each batch, so that the work can be shared evenly.
-        command += ["--set", f"output.shard_size={BATCH}"]
         subprocess.run(command, check=True, capture_output=True, env=environment)
         (log,) = Path(folder).glob(".synthkit/*/build.jsonl")
         events = [json.loads(line) for line in log.read_text().splitlines()]
@@ -256,6 +274,7 @@ def ratios(medians: dict[str, float]) -> dict[str, float]:
     peer = max(value for name, value in medians.items() if name.startswith(PER_IMAGE))
     two = {dtype: medians[workers_label(2, dtype)] for dtype in DTYPES}
     return {
+        "model_share_of_build": statistics.median(MODEL_SHARES[1:]),
         "build_vs_per_image_script": two["float32"] / peer,
         "bfloat16_build_vs_per_image_script": two["bfloat16"] / peer,
         "build_vs_bare_loop": two["float32"] / medians[BARE_2],

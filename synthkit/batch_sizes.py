@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from typing import TYPE_CHECKING
 
 from synthkit.environment import choose_device, device_name
@@ -34,6 +35,7 @@ def settled(recipe: Recipe, checkpoint: Checkpoint, work_root: Path, device: str
     size = ON_CPU
     if needs_device(checkpoint) and (device := choose_device(device)) != "cpu":
         size = _remembered(recipe, checkpoint, work_root, device)
+    print(f"sampler.batch_size: auto is {size} here", file=sys.stderr)
     return recipe.model_copy(update={"sampler": recipe.sampler.model_copy(update={"batch_size": size})})
 
 

@@ -122,7 +122,9 @@ def _shards_in(folder: Path, facts: Facts, workspace: Workspace) -> list[Found]:
     if not sidecars:
         others = sorted({path.parents[1].name for path in folder.glob("**/shards/train-*.json")})
         there = f"; it has those of {', '.join(others)}: of another recipe" if others else ""
-        raise BuildError(f"{folder}: has no finished shards of {name}{there}")
+        raise BuildError(
+            f"{folder}: has no finished shards of {name}{there}; give the same --set as its build"
+        )
     return [(path.parent, _whole(path, facts, workspace)) for path in sidecars]
 
 

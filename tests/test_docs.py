@@ -17,7 +17,9 @@ from synthkit_eval.protocol import Protocol
 from tests.conftest import Cli
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted(
+    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "bench/README.md", *(ROOT / "docs").glob("*.md")]
+)
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -76,6 +78,14 @@ def test_every_method_is_in_the_docs() -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_no_page_has_a_gap_and_every_bench_is_listed() -> None:
+    for page in PAGES:
+        assert "@@" not in page.read_text(), page
+    listed = (ROOT / "bench/README.md").read_text()
+    for path in (ROOT / "bench").glob("*.py"):
+        assert path.name in listed or path.name.startswith(("gpu_", "unclip_")), path.name
 
 
 @pytest.mark.parametrize("name", ["methods", "plain", "guidance"])

@@ -33,7 +33,9 @@ _MOST_WORKERS = 1024
 @app.command(
     epilog="Examples: `synthkit build recipes/digits_lt_ecd.yaml` · "
     "`synthkit build my.yaml --limit 64` (a preview) · "
-    "`synthkit build my.yaml --set sampler.guidance_scale=2.0 --out /data/releases`"
+    "`synthkit build my.yaml --set sampler.guidance_scale=2.0 --out /data/releases` · "
+    "`synthkit build my.yaml --shards 3/16` (a part, for `synthkit merge`) · "
+    "`synthkit build my.yaml --engine ray`"
 )
 def build(
     recipe: RecipeArgument,
@@ -121,7 +123,7 @@ def build(
         if out and is_url(out):
             from synthkit.deliver import deliver
 
-            _print_delivered(deliver(_load(recipe, override), out, options), recipe)
+            _print_delivered(deliver(_load(recipe, override), out, options), _merge(recipe, override, out))
         else:
             _print_outcome(make_release(_load(recipe, override), options), _merge(recipe, override, out))
 
@@ -327,7 +329,7 @@ def _merge(recipe: Path, override: list[str] | None, place: str | None) -> str:
 
     changes = [word for change in override or () for word in ("--set", change)]
     words = ["synthkit", "merge", str(recipe), *changes, *([place] if place else [])]
-    return f"{shlex.join(words)} [FOLDER …]"
+    return shlex.join(words)
 
 
 def _print_outcome(outcome: Outcome, merge_command: str = "") -> None:
@@ -342,7 +344,7 @@ def _print_outcome(outcome: Outcome, merge_command: str = "") -> None:
             f"{outcome.release}: part {outcome.part} is finished, {len(numbers)} of {facts.plan.shards} "
             f"shards, {made:,} images made now in {duration(outcome.seconds)}"
         )
-        print(f"When all parts are: {merge_command}")
+        print(f"When all parts are: {merge_command} (and the folders of other parts)")
         return
     if outcome.generated is None:
         print(f"{outcome.release}: up to date, {images:,} images; nothing to do")
@@ -360,14 +362,14 @@ def _print_outcome(outcome: Outcome, merge_command: str = "") -> None:
     print(f"Look at {outcome.release / 'samples.png'}; check it with: synthkit verify {outcome.release}")
 
 
-def _print_delivered(outcome: Delivered, recipe: Path) -> None:
+def _print_delivered(outcome: Delivered, merge_command: str) -> None:
     from synthkit.progress import duration
 
     print(
         f"{outcome.url}: {outcome.shards} of {outcome.facts.plan.shards} shards are there, "
         f"{outcome.generated.images:,} images made now in {duration(outcome.seconds)}"
     )
-    print(f"Complete the release with: synthkit merge {recipe} {outcome.url}")
+    print(f"Complete the release with: {merge_command}")
 
 
 def _print_table(table: object) -> None:

@@ -25,7 +25,9 @@ def import_ray() -> Any:
     try:
         import ray
     except ImportError:
-        raise BuildError("--engine ray: Ray is not installed here: pip install 'synthkit[ray]'") from None
+        raise BuildError(
+            "--engine ray: Ray is not installed here: in the clone of synthkit, pip install '.[ray]'"
+        ) from None
     return ray
 
 

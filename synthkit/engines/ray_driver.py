@@ -298,7 +298,7 @@ def _lacks_package(error: Exception) -> BuildError:
     """A node could not even begin."""
     reason = str(error).partition("No module named")[2].splitlines()[0].strip()
     return BuildError(
-        f"--engine ray: a node has no module {reason}: install synthkit[ray]=={__version__} on every node, "
+        f"--engine ray: a node has no module {reason}: install synthkit {__version__} with its extra ray on every node, "
         "or give it with a runtime_env"
     )
 
