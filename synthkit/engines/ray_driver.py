@@ -298,8 +298,8 @@ def _lacks_package(error: Exception) -> BuildError:
     """A node could not even begin."""
     reason = str(error).partition("No module named")[2].splitlines()[0].strip()
     return BuildError(
-        f"--engine ray: a node has no module {reason}: install synthkit {__version__} with its extra ray on every node, "
-        "or give it with a runtime_env"
+        f"--engine ray: a node has no module {reason}: install synthkit {__version__} with its extra ray on "
+        "every node, or give it with a runtime_env"
     )
 
 
