@@ -34,7 +34,7 @@ def test_fifty_kills_change_no_byte(tmp_path: Path, warm: Warm) -> None:
                 forget_some(cli.folder, rng)
                 before = finished_shards(cli.folder)
             process = warm.start("build", "flat.yaml", "--workers", "2", cwd=cli.folder)
-        time.sleep(rng.uniform(0, 0.5))
+        time.sleep(rng.uniform(0, 0.35))
         victims = workers_of(process.pid)
         seen |= set(victims)
         if victims and rng.random() < 0.7:

@@ -189,7 +189,7 @@ def test_shards_at_an_address_become_the_same_release(
     result = cli(*command)
     assert result.exit_code == 0, result.output
     assert f"{url}: 4 of 4 shards are there, 76 images made now" in result.output
-    assert f"synthkit merge {recipe} {url}" in result.output
+    assert f"synthkit merge {recipe} --set model.id=builtin:flat-colours {url}" in result.output
     assert not leftovers(tmp_path / "store")
     assert not list(ray_cluster.home.rglob("*.tar"))
     # One that is cut off is made again, and the others are not.
@@ -286,4 +286,7 @@ def test_missing_packages_are_named(cli: Cli, monkeypatch: pytest.MonkeyPatch) -
     assert result.output.splitlines()[-1] == "error: s3://bucket/releases: needs a package: pip install s3fs"
     monkeypatch.setitem(sys.modules, "ray", None)
     result = cli("build", "recipe.yaml", "--engine", "ray")
-    assert result.output == "error: --engine ray: Ray is not installed here: pip install 'synthkit[ray]'\n"
+    assert (
+        result.output
+        == "error: --engine ray: Ray is not installed here: in the clone of synthkit, pip install '.[ray]'\n"
+    )
