@@ -191,7 +191,8 @@ class _Pool:
 
     def _replace(self, worker: _Worker, why: str) -> None:
         idle = next((other for other in self._workers if other.idle), None)
-        given_up = self._deaths[worker.device] >= _DEATHS
+        # The last one is always replaced, or shards would be left that nobody makes.
+        given_up = self._deaths[worker.device] >= _DEATHS and bool(self._workers)
         if idle is not None:
             self._hand_out(idle)
         elif self._todo and not given_up:
