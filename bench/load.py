@@ -62,11 +62,11 @@ def jpeg(pixels: NDArray[np.uint8], quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def write_tar(path: Path, files: list[bytes]) -> Path:
+def write_tar(path: Path, files: list[bytes], first: int) -> Path:
     with tarfile.open(path, "w") as tar:
-        for number, content in enumerate(files):
-            for name, data in ((f"{number:06d}.cls", b"%d" % (number % 10)), (f"{number:06d}.jpg", content)):
-                member = tarfile.TarInfo(name)
+        for number, content in enumerate(files, first):
+            for name, data in (("cls", b"%d" % (number % 10)), ("jpg", content), ("json", b"{}")):
+                member = tarfile.TarInfo(f"{number:09d}.{name}")
                 member.size = len(data)
                 tar.addfile(member, io.BytesIO(data))
     return path
@@ -84,7 +84,10 @@ def make_data(folder: Path, images: int) -> tuple[list[Path], list[Path]]:
         path.write_bytes(content)
     parts = 4
     tars = [
-        [write_tar(folder / f"{kind}-{part}.tar", files[part::parts]) for part in range(parts)]
+        [
+            write_tar(folder / f"{kind}-{part}.tar", files[part::parts], part * len(files) // parts)
+            for part in range(parts)
+        ]
         for kind, files in (("synthetic", synthetic), ("real", real))
     ]
     return tars[0], tars[1]
@@ -116,7 +119,7 @@ def peer(synthetic: list[Path], real: list[Path], workers: int) -> Iterator[Tens
 def ours(synthetic: list[Path], folder: Path, workers: int) -> Iterator[Tensor]:
     source = open_source(FolderSourceConfig(kind="folder", root=str(folder / "real")))
     real = read_all(source, on_error="stop", contents=Contents(), advance=lambda count: None)
-    tars = index_tars(synthetic, "jpg")
+    tars = index_tars(synthetic, "jpg", (512, 512))
     images = TrainingImages(real, tars, IMAGES)
     colours = Colours(IMAGES, "cpu")
     order = make_order(Batches(size=BATCH), len(real.listing), len(tars), 0, 0, World())

@@ -11,15 +11,17 @@ from __future__ import annotations
 import hashlib
 import io
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from synthkit.errors import ReleaseError, SourceError
+from synthkit.errors import SourceError
 from synthkit.filters import unit
 from synthkit.sources import held_out, open_source
 from synthkit.sources.protocol import load_image
+from synthkit.trace import trace_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from synthkit.manifest import Manifest
     from synthkit.recipe import Recipe
     from synthkit.source_config import SourceConfig
+    from synthkit.trace import Traced
 
 Part = Literal["pool", "held out"]
 KEPT_PAIRS = 100
@@ -168,29 +171,16 @@ def audit(
 
 
 def synthetic_images(release: Path, manifest: Manifest, batch_size: int) -> Iterator[list[Synthetic]]:
-    """The images of a release in batches, as a downstream user reads them."""
-    import webdataset
-
-    urls = [str(release / shard.path) for shard in manifest.shards]
-    batch: list[Synthetic] = []
-    for sample in _samples(release, webdataset.WebDataset(urls, shardshuffle=False).decode("pil")):
-        record = sample["json"]
-        ids = frozenset(source["id"] for source in record["sources"])
-        batch.append(Synthetic(record["key"], record["class_name"], ids, sample[manifest.extension]))
-        if len(batch) == batch_size:
-            yield batch
-            batch = []
-    if batch:
+    """The images of a release in batches. Raises ReleaseError for a sample that is damaged."""
+    images = (_synthetic(traced) for traced in trace_all(release, manifest))
+    while batch := list(islice(images, batch_size)):
         yield batch
 
 
-def _samples(release: Path, dataset: Any) -> Iterator[dict[str, Any]]:
-    try:
-        yield from dataset
-    except Exception as error:
-        # A damaged shard makes the reader raise anything at all.
-        reason = " ".join(str(error).split())[:200]
-        raise ReleaseError(f"{release}: cannot be read: {reason}; run synthkit verify {release}") from error
+def _synthetic(traced: Traced) -> Synthetic:
+    record = traced.record
+    ids = frozenset(source.id for source in record.sources)
+    return Synthetic(record.key, record.class_name, ids, traced.pixels())
 
 
 def count_real(config: SourceConfig) -> int:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
 from typing import TYPE_CHECKING
-
-from PIL import Image
 
 from synthkit.audit import Audit, Limits, Pair, audit, count_real, picture, read_real, synthetic_images
 from synthkit.card import render_card
 from synthkit.environment import choose_device
+from synthkit.errors import ReleaseError
 from synthkit.generators import load
 from synthkit.generators.checkpoint import locate
 from synthkit.manifest import AuditFacts
@@ -20,6 +18,7 @@ from synthkit.release import CARD, amend
 from synthkit.sources import held_out, open_source
 from synthkit.sources.protocol import load_image
 from synthkit.trace import read_recipe, trace
+from synthkit.verify import verified
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,9 +35,11 @@ def audit_release(
 ) -> Audit:
     """Compare a release with its real images, and put audit.json, audit.png and the number in its card.
 
-    Raises SourceError if the real images are not here, GeneratorError if the model is not.
+    Raises ReleaseError if the release is not intact, SourceError if the real images are not here,
+    GeneratorError if the model is not.
     """
     recipe = read_recipe(release, overrides)
+    _check_intact(release, manifest)
     batch_size = recipe.sampler.batch_size
     generator = load(
         locate(recipe.model),
@@ -54,6 +55,16 @@ def audit_release(
         found = audit(images, real, generator, limits, advance)
     _write(release, manifest, recipe, found)
     return found
+
+
+def _check_intact(release: Path, manifest: Manifest) -> None:
+    """A number in the card, and a new seal, are for a release that is what it says."""
+    faults = verified(release, manifest)
+    if faults:
+        raise ReleaseError(
+            f"{release}: {faults[0].path}: {faults[0].reason}; it is not audited: "
+            f"run synthkit verify {release}"
+        )
 
 
 def _write(release: Path, manifest: Manifest, recipe: Recipe, found: Audit) -> None:
@@ -78,7 +89,7 @@ def _write(release: Path, manifest: Manifest, recipe: Recipe, found: Audit) -> N
 
 
 def _picture(release: Path, manifest: Manifest, recipe: Recipe, pairs: Sequence[Pair]) -> bytes:
-    images = {pair.key: _synthetic(release, manifest, pair.key) for pair in pairs}
+    images = {pair.key: trace(release, manifest, pair.key).pixels() for pair in pairs}
     sources = {"pool": open_source(recipe.source)}
     if any(pair.part == "held out" for pair in pairs):
         sources["held out"] = open_source(held_out(recipe.source))
@@ -89,7 +100,3 @@ def _picture(release: Path, manifest: Manifest, recipe: Recipe, pairs: Sequence[
         for pair in pairs
     }
     return picture(pairs, images, real)
-
-
-def _synthetic(release: Path, manifest: Manifest, key: str) -> Image.Image:
-    return Image.open(io.BytesIO(trace(release, manifest, key).image)).convert("RGB")

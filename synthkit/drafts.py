@@ -15,6 +15,7 @@ import msgspec
 
 from synthkit.records import read_record
 from synthkit.shards import Origin, add_member, add_sample, write_atomically
+from synthkit.tar_members import content, members, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,13 +55,13 @@ def write_draft(path: Path, made: Made, origin: Origin, extension: str) -> None:
 def read_draft(path: Path, origin: Origin, extension: str) -> Made:
     """The images that were kept, if they have the same origin and are what their records say."""
     try:
-        with tarfile.open(path, "r:") as tar:
-            members = {member.name: _content(tar, member) for member in tar}
-        head = msgspec.json.decode(members.pop(_HEAD), type=_Head)
-        made = dict(_sample(members, name, extension) for name in members if name.endswith(".json"))
+        with opened(path) as (stream, size):
+            files = {member.name: content(stream, member) for member in members(stream, size)}
+        head = msgspec.json.decode(files.pop(_HEAD), type=_Head)
+        made = dict(_sample(files, name, extension) for name in files if name.endswith(".json"))
         same = head == _Head(origin, _sha256(record for record, _ in made.values()))
         return made if same else {}
-    except (OSError, ValueError, KeyError, tarfile.TarError):
+    except (OSError, ValueError, KeyError):
         return {}
 
 
@@ -71,15 +72,8 @@ def _sha256(records: Iterable[Provenance]) -> str:
     return digest.hexdigest()
 
 
-def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    stream = tar.extractfile(member) if member.isreg() else None
-    if stream is None:
-        raise ValueError(member.name)
-    return stream.read()
-
-
-def _sample(members: dict[str, bytes], name: str, extension: str) -> tuple[int, tuple[Provenance, bytes]]:
-    record, image = read_record(members[name]), members[f"{name.removesuffix('json')}{extension}"]
+def _sample(files: dict[str, bytes], name: str, extension: str) -> tuple[int, tuple[Provenance, bytes]]:
+    record, image = read_record(files[name]), files[f"{name.removesuffix('json')}{extension}"]
     if hashlib.sha256(image).hexdigest() != record.image_sha256:
         raise ValueError(name)
     return int(record.key), (record, image)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from synthkit.errors import GeneratorError
 from synthkit.marks import save_options
+from synthkit.records import MAX_EDGE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,10 +22,16 @@ DEFAULT_QUALITY = 95
 
 
 def encode(pixels: NDArray[np.uint8], output: Output, mark: Mark) -> tuple[bytes, tuple[int, int]]:
-    """The file of an image, (H, W, 3) uint8, with its mark; and its width and height as written."""
+    """The file of an image, (H, W, 3) uint8, with its mark; and its width and height as written.
+
+    Raises GeneratorError for an image that is larger than a release may hold.
+    """
     image = Image.fromarray(pixels)
     if output.size is not None and image.size != (output.size, output.size):
         image = image.resize((output.size, output.size), Image.Resampling.LANCZOS)
+    if max(image.size) > MAX_EDGE:
+        made = f"{image.width}x{image.height}"
+        raise GeneratorError(f"output.size: the model makes images of {made}; set it to {MAX_EDGE} or less")
     buffer = io.BytesIO()
     options = save_options(output.format, mark.packet())
     match output.format:

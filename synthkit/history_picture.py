@@ -17,7 +17,6 @@ from synthkit.conditioning import METHODS, Stream, attempt_seed, drop, stream
 from synthkit.generators.checkpoint import find_local
 from synthkit.replay import sources_of
 from synthkit.samples import FIRST, INK, SECOND, SOFT, SYNTHETIC, drawable, fit, font
-from synthkit.sources.decoding import decode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,13 +41,13 @@ class _Panel(NamedTuple):
 def history_picture(manifest: Manifest, recipe: Recipe, traced: Traced) -> bytes:
     """The picture as a PNG file.
 
-    Raises SourceError if a real source is not here as it was, or the synthetic image is no image.
+    Raises SourceError if a real source is not here as it was, ReleaseError if the synthetic image is none.
     """
     record = traced.record
     real = sources_of(manifest, recipe, [record])
     panels = [*_sources(record, real), *_conditioning(recipe, record, real)]
-    result = decode(traced.image, record.key)
-    panels.append(_Panel("synthetic", f"{record.class_name}, seed {record.seed}", result, SYNTHETIC))
+    note = f"{record.class_name}, seed {record.seed}"
+    panels.append(_Panel("synthetic", note, traced.pixels(), SYNTHETIC))
     width = _GAP + len(panels) * (_TILE + _GAP)
     sheet = Image.new("RGB", (max(width, 560), _TOP + _TILE + 60), "white")
     draw = ImageDraw.Draw(sheet)

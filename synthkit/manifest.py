@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from synthkit.errors import ReleaseError
 from synthkit.hashing import sha256_of
 from synthkit.recipe import NAME, SEMVER
-from synthkit.records import FORMAT_VERSION
+from synthkit.records import FORMAT_VERSION, MAX_EDGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,8 +149,8 @@ class Manifest(_Facts):
     generator: GeneratorFacts
     method: str
     images: int
-    width: int
-    height: int
+    width: int = Field(ge=1, le=MAX_EDGE)
+    height: int = Field(ge=1, le=MAX_EDGE)
     extension: Literal["png", "jpg", "webp"]
     classes: list[ClassFacts]
     skipped: list[SkippedFacts]

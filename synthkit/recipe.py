@@ -24,7 +24,7 @@ from pydantic import (
 
 from synthkit.conditioning import METHODS
 from synthkit.filter_config import Filters
-from synthkit.records import FORMAT_VERSION
+from synthkit.records import FORMAT_VERSION, MAX_EDGE
 from synthkit.source_config import Section, SourceConfig
 
 # Which field changes data. `source` and the model's identity enter the digest by their content (the
@@ -150,7 +150,7 @@ class Output(Section):
         None, ge=1, le=100, description="Quality of jpeg and webp (default 95); png is lossless."
     )
     size: int | None = Field(
-        None, ge=8, le=4096, description="Edge of the written image in pixels; default: as generated."
+        None, ge=8, le=MAX_EDGE, description="Edge of the written image in pixels; default: as generated."
     )
     shard_size: int = Field(
         1024, ge=1, le=100_000, description="Images per shard; a multiple of batch_size wastes nothing."

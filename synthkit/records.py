@@ -32,6 +32,9 @@ class Listing:
 # Raised when the same recipe would give other bytes: a change of plan, records, tars or encoding.
 FORMAT_VERSION = 1
 
+# Of an image, in pixels: what a recipe may ask for, and the most that anyone who reads it makes room for.
+MAX_EDGE = 4096
+
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -112,7 +115,10 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 def read_record(raw: bytes) -> Provenance:
     """A record from the bytes of KEY.json. Raises ValueError (msgspec.DecodeError) for anything else."""
-    record = msgspec.json.decode(raw, type=Provenance)
+    try:
+        record = msgspec.json.decode(raw, type=Provenance)
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
     if record.to_json() != raw:
         raise ValueError("is not written as records are: keys repeated, out of order, or spaced out")
     return record

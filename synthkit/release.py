@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
-import json
 import shutil
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from synthkit.card import render_card
 from synthkit.croissant import CROISSANT, render_croissant
@@ -32,14 +29,16 @@ from synthkit.manifest import (
 )
 from synthkit.plan import balance
 from synthkit.records import arrow_schema, key_of
+from synthkit.release_images import decode_image, read_sample
 from synthkit.samples import EXAMPLES, Example, SampleRow, contact_sheet, pick_labels
-from synthkit.shards import SPLIT, link, read_member, records_path, shard_name
+from synthkit.shards import SPLIT, link, records_path, shard_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from synthkit.facts import Facts
+    from synthkit.records import Provenance
     from synthkit.shards import ShardFacts
     from synthkit.work import Workspace
 
@@ -253,8 +252,8 @@ def _source_facts(facts: Facts) -> SourceFacts:
 
 
 def _first_record(folder: Path, facts: Facts) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads(_member(folder, facts, 0, "json"))
-    return record
+    record, _ = _sample(folder, facts, 0)
+    return record.to_row()
 
 
 def _sheet(folder: Path, facts: Facts, manifest: Manifest) -> bytes:
@@ -274,14 +273,19 @@ def _sheet(folder: Path, facts: Facts, manifest: Manifest) -> bytes:
 
 def _example(folder: Path, facts: Facts, index: int) -> Example:
     sources = [facts.real.load(position) for position in facts.plan.row(index).sources]
-    image = Image.open(io.BytesIO(_member(folder, facts, index, facts.recipe.output.extension)))
-    return Example(sources, image)
+    record, image = _sample(folder, facts, index)
+    size = (record.width, record.height)
+    return Example(sources, decode_image(image, record.key, facts.recipe.output.extension, size))
 
 
-def _member(folder: Path, facts: Facts, index: int, extension: str) -> bytes:
-    plan = facts.plan
-    tar = folder / "data" / shard_name(index // plan.shard_size, plan.shards)
-    return read_member(tar, f"{key_of(index)}.{extension}")
+def _sample(folder: Path, facts: Facts, index: int) -> tuple[Provenance, bytes]:
+    """The record and the image file of a finished shard. Raises ReleaseError if it is damaged."""
+    shard, plan = index // facts.plan.shard_size, facts.plan
+    tar = folder / "data" / shard_name(shard, plan.shards)
+    try:
+        return read_sample(tar, shard * plan.shard_size, index, facts.recipe.output.extension)
+    except ValueError as error:
+        raise ReleaseError(f"{tar}: {key_of(index)} cannot be read: {error}; build with --fresh") from None
 
 
 def _beside(target: Path, what: str) -> Path:

@@ -132,7 +132,7 @@ def compare(traced: Traced, image: bytes) -> Replayed:
     key = traced.record.key
     if image == traced.image:
         return Replayed(key, image, identical=True, psnr=float("inf"), largest=0, share=0.0)
-    before, now = (np.asarray(decode(raw, key), dtype=np.float64) for raw in (traced.image, image))
+    before, now = (np.asarray(rgb, dtype=np.float64) for rgb in (traced.pixels(), decode(image, key)))
     if before.shape != now.shape:
         return Replayed(key, image, identical=False, psnr=0.0, largest=255, share=1.0)
     difference = np.abs(before - now)

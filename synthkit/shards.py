@@ -186,19 +186,6 @@ def records_path(tar: Path) -> Path:
     return tar.with_suffix(".parquet")
 
 
-def read_member(tar: Path, member: str) -> bytes:
-    """One member of a shard, by its name. Raises KeyError if it is not there, or no plain file."""
-    with tarfile.open(tar, "r:") as archive:
-        found = archive.getmember(member)
-        # A link may lead to itself, and holes have no end.
-        if not found.isreg() or found.issparse() or found.size > tar.stat().st_size:
-            raise KeyError(member)
-        stream = archive.extractfile(found)
-        if stream is None:
-            raise KeyError(member)
-        return stream.read()
-
-
 def remove_half_written(folder: Path, name: str) -> None:
     """Remove what a writer of a shard left that is no more."""
     for leftover in folder.glob(f".{name.removesuffix('.tar')}.*.tmp"):

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import tarfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from synthkit.errors import RecipeError, ReleaseError
 from synthkit.manifest import RECIPE
 from synthkit.recipe_file import load_complete
-from synthkit.records import key_of, read_record
-from synthkit.shards import read_member
+from synthkit.records import key_of
+from synthkit.release_images import decode_image, read_sample, read_samples
 from synthkit.verify_shard import against_release
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from PIL import Image
 
     from synthkit.manifest import Manifest
     from synthkit.recipe import Recipe
@@ -34,6 +36,12 @@ class Traced:
     record: Provenance
     image: bytes
     shard: str
+    extension: str
+
+    def pixels(self) -> Image.Image:
+        """The RGB image. Raises ReleaseError if the file is not one that a build writes."""
+        size = (self.record.width, self.record.height)
+        return decode_image(self.image, self.record.key, self.extension, size)
 
 
 def trace(release: Path, manifest: Manifest, key: str) -> Traced:
@@ -43,11 +51,26 @@ def trace(release: Path, manifest: Manifest, key: str) -> Traced:
     for shard in manifest.shards:
         images = shard.images or 0
         if index < first + images:
-            return _read(release, manifest, shard.path, key_of(index))
+            with _told(release, shard.path, key_of(index)):
+                found = read_sample(release / shard.path, first, index, manifest.extension)
+                return _checked(release, manifest, shard.path, key_of(index), found)
         first += images
     raise ReleaseError(
         f"{release}: the manifest's shards hold no {key}; `synthkit verify` says what is wrong"
     )
+
+
+def trace_all(release: Path, manifest: Manifest) -> Iterator[Traced]:
+    """Every image of a release, in order. Raises ReleaseError for a shard or a sample that is damaged."""
+    index = 0
+    for shard in manifest.shards:
+        first = index
+        with _told(release, shard.path, "a sample"):
+            for found in read_samples(release / shard.path, first, manifest.extension):
+                yield _checked(release, manifest, shard.path, key_of(index), found)
+                index += 1
+            if index - first != shard.images:
+                raise ValueError(f"there are {index - first} images, the manifest says {shard.images}")
 
 
 def index_of(manifest: Manifest, key: str) -> int:
@@ -79,18 +102,28 @@ def read_recipe(release: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise ReleaseError(str(error)) from None
 
 
-def _read(release: Path, manifest: Manifest, shard: str, key: str) -> Traced:
-    tar = release / shard
+@contextmanager
+def _told(release: Path, shard: str, what: str) -> Iterator[None]:
+    """Whatever is wrong with a shard, in one line."""
     try:
-        record = read_record(read_member(tar, f"{key}.json"))
-        image = read_member(tar, f"{key}.{manifest.extension}")
-    except (OSError, KeyError, ValueError, tarfile.TarError) as error:
+        yield
+    except (OSError, ValueError) as error:
         told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         reason = " ".join(told.split())
-        raise ReleaseError(f"{tar}: {key} cannot be read: {reason}; run synthkit verify {release}") from None
+        raise ReleaseError(
+            f"{release / shard}: {what} cannot be read: {reason}; run synthkit verify {release}"
+        ) from None
+
+
+def _checked(
+    release: Path, manifest: Manifest, shard: str, key: str, found: tuple[Provenance, bytes]
+) -> Traced:
+    """A sample whose record is of this release, and of this image. Raises ReleaseError for another."""
+    record, image = found
+    where = f"{release / shard}: {key}"
     if hashlib.sha256(image).hexdigest() != record.image_sha256 or record.key != key:
-        raise ReleaseError(f"{tar}: {key} is not the image of its record; run synthkit verify {release}")
+        raise ReleaseError(f"{where} is not the image of its record; run synthkit verify {release}")
     fault = next(against_release(record, key, manifest), None)
     if fault is not None:
-        raise ReleaseError(f"{tar}: {key}: {fault}; run synthkit verify {release}")
-    return Traced(record, image, shard)
+        raise ReleaseError(f"{where}: {fault}; run synthkit verify {release}")
+    return Traced(record, image, shard, manifest.extension)

@@ -1,13 +1,13 @@
 """Checks one shard byte by byte: a tar as `shards.py` writes it, and in it images, labels and records.
 
 Source: POSIX.1-1988 ustar and the WebDataset format. Nothing is extracted, no size in the file is
-trusted beyond the file's own length, and memory holds one member at a time and the shard's records.
+trusted beyond the file's own length, nothing is decoded whose header is not in order, and memory holds one
+sample at a time and the shard's records.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 import tarfile
 from collections import Counter
 from dataclasses import dataclass, field
@@ -15,20 +15,18 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 from synthkit.conditioning import METHODS
 from synthkit.errors import UnreadableImage
+from synthkit.image_header import FORMATS, check_png_data, read_header
 from synthkit.marks import Mark
 from synthkit.records import Provenance, key_of, read_record
+from synthkit.release_images import MAX_RECORD
 from synthkit.sources.decoding import decode
+from synthkit.tar_members import content, members, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from synthkit.manifest import Manifest
-
-_BLOCK = tarfile.BLOCKSIZE
-_MAX_MEMBER = 1 << 28
-_MAX_RECORD = 1 << 20
-_SIZE = re.compile(rb"[0-7]{11}\0")
 
 
 @dataclass(slots=True)
@@ -41,12 +39,9 @@ class ShardReport:
 
 
 class _Member(NamedTuple):
+    name: str
     header: bytes
     body: bytes
-
-    @property
-    def name(self) -> str:
-        return self.header[:100].rstrip(b"\0").decode("utf-8", "replace")
 
 
 def check_shard(path: Path, first: int, manifest: Manifest, *, deep: bool) -> ShardReport:
@@ -54,10 +49,10 @@ def check_shard(path: Path, first: int, manifest: Manifest, *, deep: bool) -> Sh
     report = ShardReport()
     extensions = sorted(("cls", "json", manifest.extension))
     try:
-        with path.open("rb") as stream:
-            members = _members(stream, path.stat().st_size)
+        with opened(path) as (stream, size):
+            read = _members(stream, size)
             index = first
-            while sample := _take(members, len(extensions)):
+            while sample := _take(read, len(extensions)):
                 wanted = [f"{key_of(index)}.{extension}" for extension in extensions]
                 names = [member.name for member in sample]
                 if names != wanted:
@@ -77,30 +72,8 @@ def _take(members: Iterator[_Member], count: int) -> list[_Member]:
 
 
 def _members(stream: IO[bytes], size: int) -> Iterator[_Member]:
-    """The members of a tar, then a check that it ends as it should. Raises ValueError."""
-    at = 0
-    while at + _BLOCK <= size:
-        header = stream.read(_BLOCK)
-        if not header.strip(b"\0"):
-            break
-        name = header[:100].rstrip(b"\0").decode("utf-8", "replace")
-        if not _SIZE.fullmatch(header[124:136]):
-            raise ValueError(f"member {name[:80]!r} at byte {at:,} has no plain size")
-        length = int(header[124:135], 8)
-        padded = -(-length // _BLOCK) * _BLOCK
-        if length > _MAX_MEMBER or at + _BLOCK + padded > size:
-            raise ValueError(f"member {name[:80]!r} at byte {at:,} says it has {length:,} bytes")
-        body = stream.read(padded)
-        if len(body) < padded:
-            raise ValueError(f"it is cut short at byte {at:,}")
-        if body[length:].strip(b"\0"):
-            raise ValueError(f"the padding after member {name[:80]!r} is not empty")
-        yield _Member(header, body[:length])
-        at += _BLOCK + padded
-    whole = -(-(at + 2 * _BLOCK) // tarfile.RECORDSIZE) * tarfile.RECORDSIZE
-    stream.seek(at)
-    if size != whole or stream.read(whole - at).strip(b"\0"):
-        raise ValueError(f"it does not end after byte {at:,} as a tar does")
+    for member in members(stream, size):
+        yield _Member(member.name, member.header, content(stream, member))
 
 
 def _check_sample(
@@ -120,17 +93,20 @@ def _check_sample(
             )
     parts = {extension: member.body for extension, member in zip(extensions, sample, strict=True)}
     try:
-        if len(parts["json"]) > _MAX_RECORD:
+        if len(parts["json"]) > MAX_RECORD:
             raise ValueError("is too large")
         record = read_record(parts["json"])
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         report.faults.append(f"{key}.json is not a provenance record: {error}")
         return
     report.records[-1] = record
     report.labels[record.label] += 1
     faults = [*against_release(record, key, manifest), *_against_parts(record, parts, manifest)]
-    if deep:
-        faults += _decoded(record, parts[manifest.extension], manifest.extension)
+    image = parts[manifest.extension]
+    of_image = list(_against_header(record, image, manifest))
+    if deep and not of_image:
+        of_image += _decoded(record, image, manifest.extension)
+    faults += of_image
     report.faults += [f"{key}: {fault}" for fault in faults]
 
 
@@ -173,18 +149,30 @@ def _against_parts(record: Provenance, parts: dict[str, bytes], manifest: Manife
         yield f"its label is {parts['cls'][:20]!r}, its record's {record.label}"
     if hashlib.sha256(image).hexdigest() != record.image_sha256:
         yield "its image is not the one in its record (sha256)"
-    if Mark(manifest.name, record.key, record.model, record.revision).packet() not in image:
+
+
+def _against_header(record: Provenance, image: bytes, manifest: Manifest) -> Iterator[str]:
+    """What an image's header says against its name, its record and the mark that it must bear."""
+    try:
+        header = read_header(image, manifest.extension)
+    except ValueError as error:
+        yield f"its image is not as a build writes it: {error}"
+        return
+    if header.size != (record.width, record.height):
+        yield f"its image is {header.width}x{header.height}, its record's {record.width}x{record.height}"
+    if header.xmp != Mark(manifest.name, record.key, record.model, record.revision).packet():
         yield "its image lacks the mark that says it is generated (XMP)"
 
 
 def _decoded(record: Provenance, raw: bytes, extension: str) -> Iterator[str]:
     try:
-        image = decode(raw, f"{record.key}.{extension}")
+        if extension == "png":
+            check_png_data(raw, (record.width, record.height))
+        decode(raw, record.key, (FORMATS[extension],))
     except UnreadableImage as error:
         yield f"its image cannot be decoded: {error.reason}"
-        return
-    if image.size != (record.width, record.height):
-        yield f"its image is {image.width}x{image.height}, its record's {record.width}x{record.height}"
+    except ValueError as error:
+        yield f"its image cannot be decoded: {error}"
 
 
 def _header(name: str, size: int) -> bytes:

@@ -169,3 +169,11 @@ def digests(folder: Path) -> dict[str, str]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def read_member(tar: Path, name: str) -> bytes:
+    """A file in a tar, by Python's own reader."""
+    import tarfile
+
+    with tarfile.open(tar) as archive:
+        return archive.extractfile(name).read()  # type: ignore[union-attr]

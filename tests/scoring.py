@@ -20,9 +20,9 @@ from synthkit.manifest import MANIFEST, FileFacts, read_manifest
 from synthkit.marks import Mark
 from synthkit.recipe import Output
 from synthkit.records import arrow_schema, read_record
-from synthkit.shards import Origin, ShardWriter, read_member, records_path, sidecar_path
+from synthkit.shards import Origin, ShardWriter, records_path, sidecar_path
 from synthkit.verify import RECORDS
-from tests.conftest import Cli
+from tests.conftest import Cli, read_member
 
 # A network and a number of epochs that take a second.
 QUICK = ("network=test_resnet", "network_args={}", "epochs=2")

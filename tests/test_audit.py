@@ -5,18 +5,16 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import tarfile
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from synthkit.manifest import Manifest
-from synthkit.marks import Mark
+from synthkit.marks import save_options
 from synthkit.sources.digits import DigitsSource
 from synthkit.sources.protocol import load_image
 from tests.conftest import Cli
-from tests.test_faults import forge
+from tests.test_marks import forge
 
 
 @pytest.fixture
@@ -48,7 +46,7 @@ def test_an_audited_release_says_so_and_is_intact(cli: Cli, copy: Path) -> None:
 def test_a_copy_that_was_smuggled_in_is_found_first(cli: Cli, copy: Path) -> None:
     """A real test digit in place of a synthetic one, its record and manifest made to fit."""
     test = DigitsSource("test")
-    smuggle(copy, load_image(test, 123))
+    forge(copy, "000000000", lambda image: saved_with_its_mark(load_image(test, 123), image))
     result = cli("audit", copy)
     assert result.exit_code == 0, result.output
     first = json.loads((copy / "audit.json").read_text())["pairs"][0]
@@ -59,27 +57,11 @@ def test_a_copy_that_was_smuggled_in_is_found_first(cli: Cli, copy: Path) -> Non
     assert ", 1 of them exact" in (copy / "README.md").read_text()
 
 
-def smuggle(release: Path, image: Image.Image) -> None:
-    import hashlib
-
-    path = release / "data/train-00000-of-00004.tar"
-    with tarfile.open(path) as archive:
-        members = [(member, archive.extractfile(member).read()) for member in archive]  # type: ignore[union-attr]
-    manifest = Manifest.model_validate_json((release / "manifest.json").read_bytes())
-    mark = Mark(manifest.name, "000000000", manifest.generator.name, manifest.generator.revision)
-    from synthkit.marks import save_options
-
+def saved_with_its_mark(image: Image.Image, marked: bytes) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", **save_options("png", mark.packet()))
-    record = json.loads(members[1][1])
-    record["image_sha256"] = hashlib.sha256(buffer.getvalue()).hexdigest()
-    members[1] = (members[1][0], json.dumps(record, separators=(",", ":")).encode())
-    members[2] = (members[2][0], buffer.getvalue())
-    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
-        for member, content in members:
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    forge(release, "data/train-00000-of-00004.tar")
+    packet = Image.open(io.BytesIO(marked)).info["xmp"]
+    image.save(buffer, "PNG", **save_options("png", packet))
+    return buffer.getvalue()
 
 
 def test_real_images_that_are_not_here(cli: Cli, copy: Path) -> None:
@@ -97,7 +79,7 @@ def test_a_damaged_release_is_told_in_a_line(cli: Cli, copy: Path) -> None:
     result = cli("audit", copy)
     assert result.exit_code == 1
     (line,) = [line for line in result.output.splitlines() if line.startswith("error: ")]
-    assert f"error: {copy}: cannot be read: " in line
+    assert f"error: {copy}: data/train-00001-of-00004.tar: has 5,000 bytes, the manifest says " in line
     assert line.endswith(f"run synthkit verify {copy}")
     assert not (copy / "audit.json").exists()
 

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthkit.shards import read_member
-from tests.conftest import Cli, digests
+from tests.conftest import Cli, digests, read_member
 from tests.warm import Warm
 
 

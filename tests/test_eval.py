@@ -358,5 +358,5 @@ def test_a_file_that_is_damaged_in_training_is_told_in_one_line(small_release: P
     real = read_all(source, on_error="stop", contents=Contents(), advance=lambda count: None)
     loaded = TrainingImages(real, images, load_protocol("digits-lt").images)
     order = make_order(Batches(size=32), len(real.listing), 76, 0, 0, World())
-    with pytest.raises(SourceError, match=r"^000000000: cannot be read: .*run synthkit verify --deep$"):
+    with pytest.raises(SourceError, match=r"^000000000\.png: cannot be read: .*run synthkit verify --deep$"):
         list(training_batches(loaded, order, epoch=0, seed=0, world=World(), workers=1))

@@ -14,9 +14,8 @@ from PIL import Image
 
 from synthkit.manifest import read_manifest
 from synthkit.records import read_record
-from synthkit.shards import read_member
 from synthkit.verify import verify_release
-from tests.conftest import Cli
+from tests.conftest import Cli, read_member
 
 RELEASE = Path(__file__).parent / "data" / "release-format-1"
 SHARD = RELEASE / "data" / "train-00000-of-00001.tar"

@@ -185,7 +185,6 @@ def one_value(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         (lambda pixels: pixels ^ 1, "differs: PSNR 48.1 dB, 100 % of values, by at most 1 grey levels"),
         (one_value, "differs: PSNR 40.9 dB, 0.0326 % of values, by at most 128 grey levels"),
         (lambda pixels: pixels, "the same pixels in another file"),
-        (lambda pixels: pixels[:-1], "differs: PSNR 0.0 dB, 100 % of values, by at most 255 grey levels"),
     ],
 )
 def test_an_image_that_is_not_the_same_is_told_how_far_it_is(
@@ -210,8 +209,20 @@ def test_an_image_that_cannot_be_opened_is_told_in_a_line(cli: Cli, digits: Path
     shutil.copytree(digits, copy)
     forge(copy, "000000001", lambda image: b"no image")
     line = refused(cli, "replay", copy, "1")
-    assert line == "error: 000000001: cannot be read: it is not an image of a known format"
+    assert line == (
+        "error: 000000001.png: cannot be read: it is not PNG, as its name says; run synthkit verify --deep"
+    )
     assert refused(cli, "show", copy, "1", "--picture", "history.png") == line
+
+
+def test_an_image_of_another_size_than_its_record_says_is_told_before_it_is_decoded(
+    cli: Cli, digits: Path
+) -> None:
+    copy = cli.folder / "copy"
+    shutil.copytree(digits, copy)
+    forge(copy, "000000001", repainted(lambda pixels: pixels[:-1]))
+    line = refused(cli, "replay", copy, "1")
+    assert line.startswith("error: 000000001.png: cannot be read: it is 32x31, its record says 32x32; ")
 
 
 def test_another_platform_is_named(cli: Cli, digits: Path) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import io
 import logging
-import pickle
 import re
 import socket
 import sys
@@ -275,7 +274,9 @@ def _as_written_here(path: Path) -> io.BytesIO:
 
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
+    except (OSError, MemoryError):
+        raise
+    except Exception:
         # PyTorch's own message tells how to unpickle it all the same.
         raise ValueError("it is damaged, or holds more than tensors, which is not unpickled") from None
     buffer = io.BytesIO()

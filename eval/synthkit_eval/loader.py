@@ -13,9 +13,7 @@ import numpy as np
 import torch  # noqa: TID253 (nothing imports this module but training)
 from torch.utils.data import DataLoader  # noqa: TID253
 
-from synthkit.errors import ReleaseError, SourceError, SynthkitError, UnreadableImage
-from synthkit.records import key_of
-from synthkit.sources.decoding import decode
+from synthkit.errors import SourceError, SynthkitError
 from synthkit.training import HalfAndHalf
 from synthkit_eval.augmentation import COLUMNS, evaluation_pixels, training_pixels
 
@@ -144,11 +142,7 @@ class TrainingImages:
         first = len(self._real.listing)
         if index < first or self._synthetic is None:
             return _as_tensor(self._real.load(index))
-        number = index - first
-        try:
-            return _as_tensor(decode(self._synthetic.read(number), key_of(number)))
-        except UnreadableImage as error:
-            raise ReleaseError(f"{error}; run synthkit verify --deep") from error
+        return _as_tensor(self._synthetic.image(index - first))
 
 
 class EvaluationImages:

@@ -11,11 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synthkit.errors import ReleaseError, UnreadableImage
 from synthkit.progress import progress
-from synthkit.records import key_of
 from synthkit.shards import write_atomically
-from synthkit.sources.decoding import decode
 from synthkit_eval.features import NONE, open_features
 from synthkit_eval.machine import code_digest, cpus
 from synthkit_eval.score import SetScore
@@ -95,7 +92,7 @@ def _measure(
         # Room for all of it now: a file with holes on a full disk would end the process.
         os.posix_fallocate(file.fileno(), 0, max(1, 4 * shape[0] * shape[1]))
         synthetic = np.memmap(file, dtype=np.float32, mode="r+", shape=shape)
-        _fill(synthetic, features, lambda index: _load(release, images, index), advance)
+        _fill(synthetic, features, images.image, advance)
         groups = {item.label: item.group for item in release.manifest.classes}
         sides = (
             LabelledFeatures(real, evaluation.listing.labels),
@@ -116,10 +113,3 @@ def _fill(
             some = list(pool.map(load, range(start, min(start + _BATCH, len(points)))))
             points[start : start + len(some)] = features(some)
             advance(len(some))
-
-
-def _load(release: ScoredRelease, images: SyntheticImages, index: int) -> Image.Image:
-    try:
-        return decode(images.read(index), key_of(index))
-    except UnreadableImage as error:
-        raise ReleaseError(f"{release.reference}: {error}; run synthkit verify --deep") from error

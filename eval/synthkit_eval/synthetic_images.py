@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import tarfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from synthkit.errors import ReleaseError
+from synthkit.records import key_of
+from synthkit.release_images import decode_image, read_label, samples
+from synthkit.tar_members import opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from PIL import Image
 
     from synthkit.manifest import Manifest
 
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class SyntheticImages:
     """Image files in tars, read at random: `labels`, `shards`, `offsets` and `sizes` are (N,).
+
+    `size` is the width and height of every image.
 
     A webdataset reader gives the same samples one after the other; an even shuffle needs all at once.
     """
@@ -31,6 +36,8 @@ class SyntheticImages:
     offsets: NDArray[np.int64]
     sizes: NDArray[np.int64]
     labels: NDArray[np.int32]
+    extension: str
+    size: tuple[int, int]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -46,43 +53,42 @@ class SyntheticImages:
             raise ReleaseError(f"{path}: was changed while it was read; run synthkit verify")
         return content
 
+    def image(self, index: int) -> Image.Image:
+        """The RGB image. Raises ReleaseError if the file is not one that a build writes."""
+        return decode_image(self.read(index), key_of(index), self.extension, self.size)
+
 
 def open_synthetic(release: Path, manifest: Manifest) -> SyntheticImages:
     """Every image of a release, in the order of its keys.
 
     Raises ReleaseError if a tar is damaged or a label is none of the manifest's classes.
     """
-    found = index_tars([release / shard.path for shard in manifest.shards], manifest.extension)
+    size = (manifest.width, manifest.height)
+    found = index_tars([release / shard.path for shard in manifest.shards], manifest.extension, size)
     labels = found.labels
     if len(labels) and not 0 <= labels.min() <= labels.max() < len(manifest.classes):
         raise ReleaseError(f"{release}: has labels outside its classes; run synthkit verify {release}")
     return found
 
 
-def index_tars(paths: Sequence[Path], extension: str) -> SyntheticImages:
-    """Every image file (KEY.extension) with a label (KEY.cls) in some tars. Raises ReleaseError."""
+def index_tars(paths: Sequence[Path], extension: str, size: tuple[int, int]) -> SyntheticImages:
+    """Every sample in some tars, whose keys count on from one to the next. Raises ReleaseError."""
     parts: list[NDArray[np.int64]] = []
+    first = 0
     for path in paths:
         try:
-            parts.append(np.asarray(list(_members(path, extension)), dtype=np.int64).reshape(-1, 3))
-        except (OSError, ValueError, KeyError, tarfile.TarError) as error:
+            parts.append(np.asarray(list(_places(path, first, extension)), dtype=np.int64).reshape(-1, 3))
+        except (OSError, ValueError) as error:
             raise ReleaseError(f"{path}: cannot be read: {error}; run synthkit verify") from error
+        first += len(parts[-1])
     offsets, sizes, labels = np.concatenate(parts or [np.empty((0, 3), dtype=np.int64)]).T
     shards = np.repeat(np.arange(len(paths), dtype=np.int32), [len(part) for part in parts])
-    return SyntheticImages(tuple(paths), shards, offsets, sizes, labels.astype(np.int32))
+    return SyntheticImages(tuple(paths), shards, offsets, sizes, labels.astype(np.int32), extension, size)
 
 
-def _members(path: Path, extension: str) -> Iterator[tuple[int, int, int]]:
+def _places(path: Path, first: int, extension: str) -> Iterator[tuple[int, int, int]]:
     """Offset, size and label of each image of a tar."""
-    labels: dict[str, int] = {}
-    places: dict[str, tuple[int, int]] = {}
-    with path.open("rb") as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
-        for member in tar:
-            key, _, kind = member.name.partition(".")
-            if kind == "cls":
-                content = tar.extractfile(member)
-                labels[key] = int(content.read(20)) if content else -1
-            elif kind == extension:
-                places[key] = (member.offset_data, member.size)
-    for key, (offset, size) in places.items():
-        yield offset, size, labels[key]
+    with opened(path) as (stream, length):
+        for parts in samples(stream, length, first, extension):
+            image = parts[extension]
+            yield image.offset, image.size, read_label(stream, parts)

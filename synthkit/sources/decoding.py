@@ -19,14 +19,14 @@ _WIDE = {"F": "floating-point", "I": "32-bit"}
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 
 
-def decode(raw: bytes, name: str) -> Image.Image:
+def decode(raw: bytes, name: str, formats: tuple[str, ...] = FORMATS) -> Image.Image:
     """The image in a file, RGB, upright (EXIF), at 8 bits a channel, what is transparent on white.
 
-    Raises UnreadableImage with the name for what is no image, is cut short, or is larger than
-    Pillow's pixel limit.
+    Raises UnreadableImage with the name for what is no image of these formats, as Pillow calls them, is cut
+    short, or is larger than Pillow's pixel limit.
     """
     try:
-        with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(raw), formats=formats) as image:
             return _rgb(_eight_bits(ImageOps.exif_transpose(image), image.format))
     except MemoryError:
         raise
