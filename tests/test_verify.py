@@ -196,7 +196,7 @@ def test_a_record_that_would_fill_the_memory_is_not_read(cli: Cli, copy: Path) -
         archive.addfile(sparse, io.BytesIO(b"x"))
     seal(copy, SHARD)
     told = faults(cli, copy)
-    assert f"{SHARD}: is not whole: member './PaxHeaders" in told
+    assert f"{SHARD}: is not whole: member '././@PaxHeader'" in told
     assert " at byte 0 is not a plain file" in told
 
 
