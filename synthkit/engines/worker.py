@@ -7,7 +7,7 @@ Messages to it are shard numbers; from it (word, detail …), see `Talk`.
 from __future__ import annotations
 
 import os
-import pickle
+import pickle  # noqa: TID251 (of the process that started this one)
 import queue
 import signal
 import sys

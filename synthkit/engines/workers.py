@@ -7,7 +7,7 @@ sign of life, goes to another, which takes its place.
 from __future__ import annotations
 
 import os
-import pickle
+import pickle  # noqa: TID251 (orders for the processes that this one starts)
 import signal
 import subprocess
 import sys

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import io
 import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from synthkit.errors import UnreadableImage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
 # Large photographs and odd metadata are no news. (Here, for filters cannot be changed thread by thread.)
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -25,9 +32,27 @@ def decode(raw: bytes, name: str, formats: tuple[str, ...] = FORMATS) -> Image.I
     Raises UnreadableImage with the name for what is no image of these formats, as Pillow calls them, is cut
     short, or is larger than Pillow's pixel limit.
     """
+    with _opened(raw, name, formats) as image:
+        return _rgb(_eight_bits(ImageOps.exif_transpose(image), image.format))
+
+
+def decode_palette(raw: bytes, name: str) -> NDArray[np.uint8]:
+    """The (H, W) uint8 numbers of colours in a PNG with a palette, as masks are.
+
+    Raises UnreadableImage with the name for any other file.
+    """
+    with _opened(raw, name, ("PNG",)) as image:
+        if image.mode != "P":
+            raise ValueError("it is no palette image")
+        return np.asarray(image, dtype=np.uint8)
+
+
+@contextmanager
+def _opened(raw: bytes, name: str, formats: tuple[str, ...]) -> Iterator[Image.Image]:
+    """An image file that others made, by one of these formats: Pillow guesses among no others."""
     try:
-        with Image.open(io.BytesIO(raw), formats=formats) as image:
-            return _rgb(_eight_bits(ImageOps.exif_transpose(image), image.format))
+        with Image.open(io.BytesIO(raw), formats=formats) as image:  # noqa: TID251 (the wrapper)
+            yield image
     except MemoryError:
         raise
     except Exception as error:

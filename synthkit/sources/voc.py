@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
-from synthkit.errors import SourceError
+from synthkit.errors import SourceError, UnreadableImage
 from synthkit.records import Listing
+from synthkit.sources.decoding import decode_palette
 from synthkit.sources.files import ImageFiles, check_inside, expanded, get_it
 
 if TYPE_CHECKING:
@@ -118,12 +118,11 @@ def _label(root: Path, name: str) -> int | None:
 
 
 def _mask(path: Path) -> NDArray[np.uint8]:
+    if not path.is_file():
+        raise SourceError(f"{path}: is missing: VOC's masks are what its labels come from")
     try:
-        with Image.open(path, formats=("PNG",)) as image:
-            if image.mode != "P":
-                raise SourceError(f"{path}: is no palette image, as the masks of VOC are: get the original")
-            return np.asarray(image, dtype=np.uint8)
-    except FileNotFoundError:
-        raise SourceError(f"{path}: is missing: VOC's masks are what its labels come from") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise SourceError(f"{path}: cannot be read: {error}") from None
+        return decode_palette(path.read_bytes(), str(path))
+    except UnreadableImage as error:
+        raise SourceError(f"{path}: {error.reason}, as a mask of VOC must be: get the original") from None
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}") from None
