@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthkit.errors import ReleaseError, UnreadableImage
+from synthkit.files import write_file
 from synthkit.progress import progress
 from synthkit.records import key_of
-from synthkit.shards import write_atomically
 from synthkit.sources.decoding import decode
 from synthkit_eval.features import NONE, open_features
 from synthkit_eval.machine import code_digest, cpus
@@ -64,7 +64,7 @@ def compare_sets(
         total = len(images) + len(evaluation.listing)
         with progress(f"features ({features.name})", total) as advance:
             found = _measure(release, images, evaluation, features, work, advance)
-        write_atomically(kept, found.model_dump_json().encode())
+        write_file(kept, found.model_dump_json().encode())
     return found
 
 
