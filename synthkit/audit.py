@@ -20,7 +20,6 @@ from PIL import Image
 from synthkit.errors import SourceError
 from synthkit.filters import unit
 from synthkit.sources import held_out, open_source
-from synthkit.sources.protocol import load_image
 from synthkit.trace import trace_all
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
     from synthkit.generators import Generator
     from synthkit.manifest import Manifest
-    from synthkit.recipe import Recipe
+    from synthkit.real_images import RealImages
     from synthkit.source_config import SourceConfig
     from synthkit.trace import Traced
 
@@ -105,6 +104,7 @@ class _Views:
 class Real:
     """The real images of a release, those of the pool first; `places` finds one by its pixels' SHA-256."""
 
+    images: dict[Part, RealImages]
     names: list[str]
     parts: list[Part]
     views: _Views
@@ -115,26 +115,32 @@ class Real:
         """How many are of the pool."""
         return self.parts.count("pool")
 
+    def load(self, pair: Pair) -> Image.Image:
+        """The real image of a pair (RGB)."""
+        images = self.images[pair.part]
+        return images.load(images.listing.ids.index(pair.real))
 
-def read_real(recipe: Recipe, generator: Generator, batch_size: int, advance: Callable[[int], None]) -> Real:
-    """The pool and the held-out part, embedded and hashed. Raises SourceError if the pool is not here."""
+
+def look_at_real(
+    images: dict[Part, RealImages], generator: Generator, batch_size: int, advance: Callable[[int], None]
+) -> Real:
+    """The real images of the pool, and those held out, embedded and hashed."""
     names: list[str] = []
     parts: list[Part] = []
-    images: list[_Views] = []
-    for part, config in _parts(recipe.source):
-        source = open_source(config)
-        for start in range(0, len(source.listing), batch_size):
-            some = range(start, min(start + batch_size, len(source.listing)))
-            names += [source.listing.ids[index] for index in some]
-            parts += [part] * len(some)
-            images.append(_view([load_image(source, index) for index in some], generator))
+    seen: list[_Views] = []
+    for part, real in images.items():
+        names += real.listing.ids
+        parts += [part] * len(real.listing)
+        for start in range(0, len(real.listing), batch_size):
+            some = range(start, min(start + batch_size, len(real.listing)))
+            seen.append(_view([real.load(position) for position in some], generator))
             advance(len(some))
     views = _Views(
-        np.concatenate([view.embeddings for view in images]),
-        np.concatenate([view.hashes for view in images]),
-        [pixels for view in images for pixels in view.pixels],
+        np.concatenate([view.embeddings for view in seen]),
+        np.concatenate([view.hashes for view in seen]),
+        [pixels for view in seen for pixels in view.pixels],
     )
-    return Real(names, parts, views, {pixels: place for place, pixels in enumerate(views.pixels)})
+    return Real(images, names, parts, views, {pixels: place for place, pixels in enumerate(views.pixels)})
 
 
 def audit(
@@ -183,12 +189,8 @@ def _synthetic(traced: Traced) -> Synthetic:
     return Synthetic(record.key, record.class_name, ids, traced.pixels())
 
 
-def count_real(config: SourceConfig) -> int:
-    """How many real images there are to read."""
-    return sum(len(open_source(part).listing) for _, part in _parts(config))
-
-
-def _parts(config: SourceConfig) -> Iterator[tuple[Part, SourceConfig]]:
+def parts_of(config: SourceConfig) -> Iterator[tuple[Part, SourceConfig]]:
+    """Where the real images are: the pool and, if the data set has one that is here, the held-out part."""
     yield "pool", config
     try:
         scoring = held_out(config)

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from synthkit.audit import Audit, Limits, Pair, audit, count_real, picture, read_real, synthetic_images
+from synthkit.audit import (
+    Audit,
+    Limits,
+    Part,
+    Real,
+    audit,
+    look_at_real,
+    parts_of,
+    picture,
+    synthetic_images,
+)
 from synthkit.card import render_card
+from synthkit.contents import FILE, open_contents
 from synthkit.environment import choose_device
 from synthkit.errors import ReleaseError
 from synthkit.generators import load
 from synthkit.generators.checkpoint import locate
 from synthkit.manifest import AuditFacts
 from synthkit.progress import progress
+from synthkit.real_images import RealImages, read_all
 from synthkit.records import key_of
-from synthkit.release import CARD, amend
-from synthkit.sources import held_out, open_source
-from synthkit.sources.protocol import load_image
+from synthkit.release import CARD
+from synthkit.release_folder import ReleaseFolder
+from synthkit.sources import open_source
 from synthkit.trace import read_recipe, trace
 from synthkit.verify import verified
 
@@ -26,20 +38,73 @@ if TYPE_CHECKING:
 
     from synthkit.manifest import Manifest
     from synthkit.recipe import Recipe
+    from synthkit.source_config import SourceConfig
 
 PICTURED = 16
 
 
+class Audited(NamedTuple):
+    """What an audit found, in which release, against the real images of which digest."""
+
+    found: Audit
+    manifest: Manifest
+
+
 def audit_release(
-    release: Path, manifest: Manifest, overrides: Sequence[str], device: str, limits: Limits
-) -> Audit:
+    path: Path, overrides: Sequence[str], device: str, limits: Limits, work_root: Path
+) -> Audited:
     """Compare a release with its real images, and put audit.json, audit.png and the number in its card.
 
-    Raises ReleaseError if the release is not intact, SourceError if the real images are not here,
-    GeneratorError if the model is not.
+    Nobody else can change the release meanwhile. Raises SourceError if the real images are not here,
+    ReleaseError if others are or the release is not intact, GeneratorError if the model is not here.
     """
-    recipe = read_recipe(release, overrides)
-    _check_intact(release, manifest)
+    release = ReleaseFolder.at(path)
+    # Nothing is locked or written where no release is.
+    release.manifest()
+    with release.locked():
+        manifest = release.manifest()
+        release.check_own(manifest)
+        recipe = read_recipe(release.path, overrides)
+        _check_intact(release.path, manifest)
+        images = _read_real(path, manifest, recipe, work_root)
+        real, found = _compare(release.path, manifest, recipe, images, device, limits)
+        _write(release, manifest, real, found)
+    return Audited(found, manifest)
+
+
+def _read_real(path: Path, manifest: Manifest, recipe: Recipe, work_root: Path) -> dict[Part, RealImages]:
+    """The pool, which must be what the release was made from, and what is here of the held-out part."""
+    parts = dict(parts_of(recipe.source))
+    images: dict[Part, RealImages] = {"pool": _read("real images", parts["pool"], work_root)}
+    pool, stated = images["pool"], manifest.source
+    if pool.digest != stated.digest:
+        raise ReleaseError(
+            f"{path}: the real images here are not those that it was made from: {len(pool.listing):,} with "
+            f"digest {pool.digest[:12]}, not {stated.images:,} with {stated.digest[:12]}; point --set "
+            "source.… to the same ones; the release stays as it is"
+        )
+    if "held out" in parts:
+        images["held out"] = _read("held-out images", parts["held out"], work_root)
+    return images
+
+
+def _read(what: str, config: SourceConfig, work_root: Path) -> RealImages:
+    source = open_source(config)
+    with (
+        open_contents(work_root / FILE) as contents,
+        progress(f"reading {what}", len(source.listing)) as advance,
+    ):
+        return read_all(source, on_error=config.on_error, contents=contents, advance=advance)
+
+
+def _compare(
+    release: Path,
+    manifest: Manifest,
+    recipe: Recipe,
+    images: dict[Part, RealImages],
+    device: str,
+    limits: Limits,
+) -> tuple[Real, Audit]:
     batch_size = recipe.sampler.batch_size
     generator = load(
         locate(recipe.model),
@@ -48,13 +113,11 @@ def audit_release(
         device=choose_device(device),
         arithmetic=recipe.arithmetic,
     )
-    with progress("reading real images", count_real(recipe.source)) as advance:
-        real = read_real(recipe, generator, batch_size, advance)
+    with progress("embedding real images", sum(len(part.listing) for part in images.values())) as advance:
+        real = look_at_real(images, generator, batch_size, advance)
     with progress("comparing", manifest.images) as advance:
-        images = synthetic_images(release, manifest, batch_size)
-        found = audit(images, real, generator, limits, advance)
-    _write(release, manifest, recipe, found)
-    return found
+        synthetic = synthetic_images(release, manifest, batch_size)
+        return real, audit(synthetic, real, generator, limits, advance)
 
 
 def _check_intact(release: Path, manifest: Manifest) -> None:
@@ -67,7 +130,7 @@ def _check_intact(release: Path, manifest: Manifest) -> None:
         )
 
 
-def _write(release: Path, manifest: Manifest, recipe: Recipe, found: Audit) -> None:
+def _write(release: ReleaseFolder, manifest: Manifest, real: Real, found: Audit) -> None:
     facts = AuditFacts(
         images=found.images,
         pool=found.pool,
@@ -79,24 +142,16 @@ def _write(release: Path, manifest: Manifest, recipe: Recipe, found: Audit) -> N
         exact=found.exact,
     )
     audited = manifest.model_copy(update={"audit": facts})
-    example = trace(release, manifest, key_of(0)).record.to_row()
+    example = trace(release.path, manifest, key_of(0)).record.to_row()
     files = {
         "audit.json": json.dumps(found.to_json(), indent=2, ensure_ascii=False).encode() + b"\n",
-        "audit.png": _picture(release, manifest, recipe, found.pairs[:PICTURED]),
+        "audit.png": _picture(release.path, manifest, real, found),
         CARD: render_card(audited, example).encode(),
     }
-    amend(release, audited, files)
+    release.amend(manifest, audited, files)
 
 
-def _picture(release: Path, manifest: Manifest, recipe: Recipe, pairs: Sequence[Pair]) -> bytes:
-    images = {pair.key: trace(release, manifest, pair.key).pixels() for pair in pairs}
-    sources = {"pool": open_source(recipe.source)}
-    if any(pair.part == "held out" for pair in pairs):
-        sources["held out"] = open_source(held_out(recipe.source))
-    real = {
-        f"{pair.part}/{pair.real}": load_image(
-            sources[pair.part], sources[pair.part].listing.ids.index(pair.real)
-        )
-        for pair in pairs
-    }
-    return picture(pairs, images, real)
+def _picture(release: Path, manifest: Manifest, real: Real, found: Audit) -> bytes:
+    pairs = found.pairs[:PICTURED]
+    synthetic = {pair.key: trace(release, manifest, pair.key).pixels() for pair in pairs}
+    return picture(pairs, synthetic, {f"{pair.part}/{pair.real}": real.load(pair) for pair in pairs})

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from synthkit.environment import choose_device, device_name
 from synthkit.errors import RecipeError
+from synthkit.files import write_file
 from synthkit.generators import needs_device
 from synthkit.generators.batch_size import ON_CPU, choose_batch_size
 from synthkit.recipe import AUTO
-from synthkit.shards import write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,6 +68,5 @@ def _remembered(recipe: Recipe, checkpoint: Checkpoint, work_root: Path, device:
             device=device,
             arithmetic=recipe.arithmetic,
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps({"batch_size": size, "device": facts[-1]}).encode())
+    write_file(path, json.dumps({"batch_size": size, "device": facts[-1]}).encode())
     return size

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from synthkit.files import write_atomically
 from synthkit.records import read_record
-from synthkit.shards import Origin, add_member, add_sample, write_atomically
+from synthkit.shards import Origin, add_member, add_sample
 from synthkit.tar_members import content, members, opened
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthkit.conditioning import METHODS
-from synthkit.shards import write_atomically
+from synthkit.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from synthkit.errors import RecipeError
+from synthkit.files import write_file
 from synthkit.recipe_file import load
 from synthkit.source_config import SOURCES
 
@@ -64,15 +65,19 @@ def write_recipe(path: Path, answers: Sequence[str]) -> None:
             )
     recipe = load(TEMPLATE, answers).model_dump(mode="json", exclude_none=True)
     text = _filled(fields, recipe)
-    with path.open("x", encoding="utf-8") as stream:
-        stream.write(text)
+    _refuse_taken(path)
+    write_file(path, text.encode())
 
 
 def check_name(path: Path, name: str) -> None:
     """Before anything is asked: raises RecipeError if the name does not fit or the file is there."""
+    _refuse_taken(path)
+    load(TEMPLATE, [f"name={name}"])
+
+
+def _refuse_taken(path: Path) -> None:
     if os.path.lexists(path):
         raise RecipeError(f"{path}: is there already; choose another name, or remove it")
-    load(TEMPLATE, [f"name={name}"])
 
 
 def _implied(answers: Sequence[str]) -> list[str]:

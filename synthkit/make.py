@@ -16,9 +16,10 @@ from synthkit.leaks import leaks
 from synthkit.options import Generated
 from synthkit.part import WHOLE
 from synthkit.progress import progress
-from synthkit.release import check_replaceable, is_current, restore, write_release
+from synthkit.release import check_replaceable, is_current, write_release
+from synthkit.release_folder import ReleaseFolder
 from synthkit.sources import held_out, open_source
-from synthkit.work import Workspace, check_alike, locked, locked_part, rate_key, when_alone
+from synthkit.work import Workspace, check_alike, locked_part, rate_key, when_alone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,27 +52,27 @@ def make_release(recipe: Recipe, options: Options) -> Outcome:
 
     Raises a SynthkitError that says what to do; finished shards survive any error.
     """
-    target = target_of(recipe, options)
+    release = release_of(recipe, options)
     started = time.monotonic()
     if options.part != WHOLE or options.engine != "local":
         refuse_auto(recipe)
     with naming_the_place(options.work_root):
         facts = identify(recipe, options.work_root, limit=options.limit, device=options.device)
-        generated, place = None, target
-        if options.fresh or not is_current(target, facts):
+        generated, place = None, release.path
+        if options.fresh or not is_current(release, facts):
             if options.part == WHOLE:
-                with locked(target):
-                    generated = _make(facts, options, target)
+                with release.locked():
+                    generated = _make(facts, options, release)
             else:
-                with locked(target, shared=True), locked_part(workspace_of(facts, options)):
+                with release.locked(shared=True), locked_part(workspace_of(facts, options)):
                     generated, place = _make_part(facts, options)
         return Outcome(place, facts, generated, time.monotonic() - started, options.part)
 
 
-def target_of(recipe: Recipe, options: Options) -> Path:
+def release_of(recipe: Recipe, options: Options) -> ReleaseFolder:
     """The release folder of a recipe."""
     preview = "" if options.limit is None else "-preview"
-    return options.releases / f"{recipe.name}{preview}"
+    return ReleaseFolder(options.releases / f"{recipe.name}{preview}")
 
 
 def workspace_of(facts: Facts, options: Options) -> Workspace:
@@ -80,21 +81,23 @@ def workspace_of(facts: Facts, options: Options) -> Workspace:
     return Workspace(options.work_root, name, facts.digest, shards, limit=options.limit, part=options.part)
 
 
-def _make(facts: Facts, options: Options, target: Path) -> Generated | None:
-    restore(target)
+def _make(facts: Facts, options: Options, release: ReleaseFolder) -> Generated | None:
     # Again, now that nobody else can be building it.
-    if not options.fresh and is_current(target, facts):
+    if not options.fresh and is_current(release, facts):
         return None
-    if not options.overwrite:
-        check_replaceable(target, facts)
-    check_leaks(facts)
     workspace = workspace_of(facts, options)
+    if not options.overwrite:
+        check_replaceable(release, facts, workspace)
+    check_leaks(facts)
     with when_alone(workspace):
         workspace.open(fresh=options.fresh)
     generated = _generate_missing(facts, workspace, options)
     # Parts may have come from elsewhere.
     check_alike(workspace.finished().values())
-    write_release(target, facts, workspace)
+    if not options.overwrite:
+        # Hours may have passed, and somebody put files there.
+        check_replaceable(release, facts, workspace)
+    write_release(release, facts, workspace)
     return generated
 
 

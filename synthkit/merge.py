@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from synthkit.batch_sizes import refuse_auto
 from synthkit.errors import BuildError
 from synthkit.facts import identify
-from synthkit.make import Outcome, check_leaks, naming_the_place, target_of, workspace_of
+from synthkit.make import Outcome, check_leaks, naming_the_place, release_of, workspace_of
 from synthkit.options import Generated
 from synthkit.progress import progress
-from synthkit.release import check_replaceable, is_current, restore, write_release
+from synthkit.release import check_replaceable, is_current, write_release
 from synthkit.remote_shards import RemoteShards, is_url, is_whole
 from synthkit.shards import ShardFacts, adopt, finished, read_sidecar
-from synthkit.work import WORK_FOLDER, check_alike, locked, when_alone
+from synthkit.work import WORK_FOLDER, check_alike, when_alone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,24 +42,23 @@ def merge(recipe: Recipe, folders: Sequence[str], options: Options) -> Outcome:
     """
     started = time.monotonic()
     refuse_auto(recipe)
-    target = target_of(recipe, options)
+    release = release_of(recipe, options)
     with naming_the_place(options.work_root):
         facts = identify(recipe, options.work_root)
         check_leaks(facts)
-        with locked(target):
-            restore(target)
-            if is_current(target, facts):
-                return Outcome(target, facts, None, time.monotonic() - started)
-            if not options.overwrite:
-                check_replaceable(target, facts)
+        with release.locked():
+            if is_current(release, facts):
+                return Outcome(release.path, facts, None, time.monotonic() - started)
             workspace = workspace_of(facts, options)
+            if not options.overwrite:
+                check_replaceable(release, facts, workspace)
             with when_alone(workspace):
                 workspace.open(fresh=False)
             found = [shard for folder in folders for shard in _shards_of(folder, facts, workspace)]
             _check(found, workspace, facts)
             _collect(found, workspace)
-            write_release(target, facts, workspace)
-    return Outcome(target, facts, Generated(), time.monotonic() - started)
+            write_release(release, facts, workspace)
+    return Outcome(release.path, facts, Generated(), time.monotonic() - started)
 
 
 def _check(found: Sequence[Found], workspace: Workspace, facts: Facts) -> None:

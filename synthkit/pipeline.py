@@ -17,9 +17,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from synthkit.errors import PipelineError, ReleaseError
-from synthkit.manifest import read_manifest
 from synthkit.recipe import SEMVER
 from synthkit.recipe_file import files_of, load
+from synthkit.release_folder import ReleaseFolder
 from synthkit.yaml_file import YAML_ERRORS
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def keep_audit(listed: Listed) -> None:
 
     Only where the folder is what the recipe makes now. Raises PipelineError if DVC refuses.
     """
-    if not (listed.folder / "audit.json").is_file():
+    if not ReleaseFolder(listed.folder).is_here() or not (listed.folder / "audit.json").is_file():
         return
     _run_dvc("repro", f"inputs@{listed.name}")
     if _is_made(listed):
@@ -187,7 +187,7 @@ def _is_made(listed: Listed) -> bool:
     """Whether the folder holds what decides the release now, by version and digest."""
     try:
         inputs = json.loads((Path(REPORTS) / listed.name / "inputs.json").read_bytes())
-        manifest = read_manifest(listed.folder)
+        manifest = ReleaseFolder(listed.folder).manifest()
     except (OSError, ValueError, ReleaseError):
         return False
     return (manifest.version, manifest.recipe_digest) == (inputs.get("version"), inputs.get("digest"))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthkit.errors import HubError, ReleaseError
+from synthkit.files import remove
+from synthkit.hashing import sha256_of
 from synthkit.hub import KIND, Repository, check_name, prepare_client
 from synthkit.hub_errors import ask, offline
 from synthkit.manifest import MANIFEST, MAX_BYTES, Manifest, parse_manifest, read_manifest
 from synthkit.progress import progress
+from synthkit.release_folder import ReleaseFolder
 from synthkit.verify import named_files, verified
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ def find_release(reference: str, only: Sequence[str] = ()) -> Path:
     The copy lies in the Hub client's cache. Raises ReleaseError or HubError if there is no such release.
     """
     path = Path(reference)
-    if path.exists():
+    if ReleaseFolder.at(path).is_here():
         return path
     found = _REFERENCE.fullmatch(reference)
     if found is None:
@@ -65,19 +67,43 @@ def pull(reference: str, releases: Path) -> tuple[Path, Manifest]:
     repository = Repository(found[1])
     commit = repository.commit_of(found[3])
     manifest, content = _read_manifest(reference, repository, commit)
-    target = releases / found[2]
-    if target.exists():
-        _check_same(target, manifest)
-        _check_intact(target, manifest)
-        return target, manifest
-    arriving = releases / f".{found[2]}.{commit[:12]}.arriving"
-    arriving.mkdir(parents=True, exist_ok=True)
+    release = ReleaseFolder(releases / found[2])
+    with release.locked():
+        if release.path.exists():
+            _check_same(release.path, manifest)
+            _check_intact(release.path, manifest)
+        else:
+            arriving = releases / f".{found[2]}.{commit[:12]}.arriving"
+            arriving.mkdir(exist_ok=True)
+            _bring(repository, commit, arriving, manifest, content)
+            remove(arriving / ".cache")
+            release.put(arriving)
+        _remove_arriving(releases, found[2])
+    return release.path, manifest
+
+
+def _bring(repository: Repository, commit: str, arriving: Path, manifest: Manifest, content: bytes) -> None:
+    """Every file, verified; what a power cut damaged of an earlier call is fetched again."""
     _download(repository, commit, arriving, manifest)
     (arriving / MANIFEST).write_bytes(content)
-    shutil.rmtree(arriving / ".cache", ignore_errors=True)
-    _check_intact(arriving, manifest)
-    arriving.rename(target)
-    return target, manifest
+    if verified(arriving, manifest):
+        for file in manifest.files:
+            _remove_damaged(arriving / file.path, file)
+        _download(repository, commit, arriving, manifest)
+        _check_intact(arriving, manifest)
+
+
+def _remove_damaged(path: Path, file: FileFacts) -> None:
+    if path.stat().st_size != file.bytes or sha256_of(path) != file.sha256:
+        path.unlink()
+
+
+def _remove_arriving(releases: Path, name: str) -> None:
+    """What was begun of this release, or of other versions of it, and can be no release here any more."""
+    begun = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{12}}\.arriving")
+    for path in releases.iterdir():
+        if begun.fullmatch(path.name):
+            remove(path)
 
 
 def _read_manifest(reference: str, repository: Repository, commit: str) -> tuple[Manifest, bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,8 @@ import numpy as np
 from synthkit.card import render_card
 from synthkit.croissant import CROISSANT, render_croissant
 from synthkit.errors import BuildError, ReleaseError
+from synthkit.files import link
+from synthkit.hashing import sha256_of
 from synthkit.manifest import (
     MANIFEST,
     RECIPE,
@@ -31,7 +32,7 @@ from synthkit.plan import balance
 from synthkit.records import arrow_schema, key_of
 from synthkit.release_images import decode_image, read_sample
 from synthkit.samples import EXAMPLES, Example, SampleRow, contact_sheet, pick_labels
-from synthkit.shards import SPLIT, link, records_path, shard_name
+from synthkit.shards import SPLIT, records_path, shard_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,33 +40,42 @@ if TYPE_CHECKING:
 
     from synthkit.facts import Facts
     from synthkit.records import Provenance
+    from synthkit.release_folder import ReleaseFolder
     from synthkit.shards import ShardFacts
     from synthkit.work import Workspace
 
 SAMPLES = "samples.png"
 CARD = "README.md"
+_OWN = frozenset(
+    {MANIFEST, RECIPE, SAMPLES, CARD, CROISSANT, f"provenance/{SPLIT}.parquet", "audit.json", "audit.png"}
+)
 
 
-def is_current(target: Path, facts: Facts) -> bool:
-    """Whether a folder already holds this very release: same digest, same card facts, sizes as stated."""
+def is_current(release: ReleaseFolder, facts: Facts) -> bool:
+    """Whether a folder already holds this very release: same digest, same card facts, sizes as stated.
+
+    Not so while anything of a replacement lies beside it.
+    """
+    target = release.path
     try:
         manifest = read_manifest(target)
         recipe_yaml = (target / RECIPE).read_bytes()
         sizes = all((target / file.path).stat().st_size == file.bytes for file in manifest.files)
     except (ReleaseError, OSError):
         return False
-    if _beside(target, "old").exists():
+    if not release.is_settled():
         return False
     same = (manifest.recipe_digest, manifest.images) == (facts.digest, len(facts.plan))
     kind = (manifest.partial is not None) is facts.preview
     return same and kind and sizes and recipe_yaml == facts.recipe_yaml
 
 
-def check_replaceable(target: Path, facts: Facts) -> None:
+def check_replaceable(release: ReleaseFolder, facts: Facts, workspace: Workspace) -> None:
     """Raise BuildError if a folder holds anything that this recipe did not make.
 
-    Previews may always be replaced by previews.
+    Previews may always be replaced by previews, and so may what a power cut left of this very build.
     """
+    target = release.path
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise BuildError(f"{target}: is not a folder; move it away, or choose another --out")
     if not target.exists() or not any(target.iterdir()):
@@ -73,6 +83,8 @@ def check_replaceable(target: Path, facts: Facts) -> None:
     try:
         manifest = read_manifest(target)
     except ReleaseError as error:
+        if _lost_power(target, workspace):
+            return
         raise BuildError(
             f"{error}; move it away, choose another --out, or replace it with --overwrite"
         ) from None
@@ -90,56 +102,36 @@ def check_replaceable(target: Path, facts: Facts) -> None:
         )
 
 
-def write_release(target: Path, facts: Facts, workspace: Workspace) -> None:
+def _lost_power(target: Path, workspace: Workspace) -> bool:
+    """Whether a folder has a release's files alone, its manifest empty, its shards empty or this build's.
+
+    So a power cut left it under a synthkit that did not yet wait for the disk.
+    """
+    if not _is_blank(target / MANIFEST):
+        return False
+    shards = {f"data/{shard.name}": shard.sha256 for shard in workspace.finished().values()}
+    for path in target.rglob("*"):
+        name = path.relative_to(target).as_posix()
+        if path.is_dir() or name in _OWN:
+            continue
+        if name not in shards or not (_is_blank(path) or sha256_of(path) == shards[name]):
+            return False
+    return True
+
+
+def _is_blank(path: Path) -> bool:
+    """Whether a file is empty, or holds zeros: what a disk shows of a content that never reached it."""
+    try:
+        with path.open("rb") as stream:
+            return not stream.read(1 << 16).strip(b"\0")
+    except OSError:
+        return False
+
+
+def write_release(release: ReleaseFolder, facts: Facts, workspace: Workspace) -> None:
     """Write a release beside its place, then put it there in one step."""
-    new = _begin(target)
-    _write_into(new, facts, workspace)
-    _put(new, target)
-
-
-def amend(target: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
-    """Add files to a release, or replace some, and seal it again; in one step, or not at all."""
-    new = _begin(target)
-    kept = [file for file in manifest.files if file.path not in files]
-    for file in kept:
-        place = new / file.path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        link(target / file.path, place)
-    for name, content in files.items():
-        (new / name).write_bytes(content)
-    every = sorted([*kept, *(file_facts(new, new / name) for name in files)], key=lambda file: file.path)
-    (new / MANIFEST).write_bytes(manifest.model_copy(update={"files": every}).sealed().to_json())
-    _put(new, target)
-
-
-def _begin(target: Path) -> Path:
-    """An empty folder beside a release, what was left of an earlier attempt removed."""
-    new = _beside(target, "new")
-    for leftover in (new, _beside(target, "trash")):
-        shutil.rmtree(leftover, ignore_errors=True)
-    new.mkdir(parents=True)
-    return new
-
-
-def _put(new: Path, target: Path) -> None:
-    old, trash = _beside(target, "old"), _beside(target, "trash")
-    if target.is_symlink() or target.is_file():
-        target.unlink()
-    if target.exists():
-        target.rename(old)
-    new.rename(target)
-    if old.exists():
-        # Under a name that `restore` does not bring back, however long removing it takes.
-        old.rename(trash)
-        shutil.rmtree(trash, ignore_errors=True)
-
-
-def restore(target: Path) -> None:
-    """Undo a replacement that was cut off between its two renames; remove one that was cut off later."""
-    old = _beside(target, "old")
-    if old.exists() and not target.exists():
-        old.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
+    with release.replace() as new:
+        _write_into(new, facts, workspace)
 
 
 def _write_into(folder: Path, facts: Facts, workspace: Workspace) -> None:
@@ -173,7 +165,7 @@ def _place_shard(folder: Path, shards_folder: Path, shard: ShardFacts) -> FileFa
 def _collect_records(target: Path, tars: Sequence[Path]) -> None:
     import pyarrow.parquet as pq
 
-    with pq.ParquetWriter(target, arrow_schema(), compression="zstd") as writer:
+    with target.open("wb") as stream, pq.ParquetWriter(stream, arrow_schema(), compression="zstd") as writer:
         for tar in tars:
             # Not `read_table`, which makes a data set of every file.
             with pq.ParquetFile(records_path(tar)) as rows:
@@ -286,7 +278,3 @@ def _sample(folder: Path, facts: Facts, index: int) -> tuple[Provenance, bytes]:
         return read_sample(tar, shard * plan.shard_size, index, facts.recipe.output.extension)
     except ValueError as error:
         raise ReleaseError(f"{tar}: {key_of(index)} cannot be read: {error}; build with --fresh") from None
-
-
-def _beside(target: Path, what: str) -> Path:
-    return target.with_name(f".{target.name}.{what}")

@@ -6,7 +6,6 @@ there when its sidecar is.
 
 from __future__ import annotations
 
-import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -101,8 +100,6 @@ class RemoteShards:
         def bring(name: str, target: Path) -> None:
             with _told(f"{self.url}/{name}", "read"):
                 self._system.get_file(self._at(name), str(target))
-            with target.open("r+b") as stream:
-                os.fsync(stream.fileno())
             if name in hashes and sha256_of(target) != hashes[name]:
                 raise BuildError(
                     f"{self.url}/{name}: is not what its sidecar says; remove it, and make it again"

@@ -6,17 +6,14 @@ ustar. Times, owners and groups are zero, members stand in alphabetical order of
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
-import os
-import secrets
-import shutil
 import tarfile
-from typing import IO, TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
+from synthkit.files import link, rename, sync, sync_file, temporary_name, write_atomically
 from synthkit.hashing import sha256_of
 from synthkit.records import Provenance, arrow_schema
 
@@ -62,7 +59,7 @@ class ShardWriter:
 
     def __init__(self, folder: Path, name: str, extension: str, origin: Origin) -> None:
         self._folder, self._name, self._extension, self._origin = folder, name, extension, origin
-        self._written = _temporary(folder / name)
+        self._written = temporary_name(folder / name)
         self._stream = self._written.open("wb")
         self._tar = tarfile.TarFile(fileobj=self._stream, mode="w", format=tarfile.USTAR_FORMAT)
         self._records: list[Provenance] = []
@@ -88,7 +85,7 @@ class ShardWriter:
 
     def _finish(self) -> None:
         self._tar.close()
-        _sync(self._stream)
+        sync(self._stream)
         tar = self._folder / self._name
         records = _parquet(self._records)
         write_atomically(records_path(tar), records)
@@ -101,7 +98,7 @@ class ShardWriter:
             records_sha256=hashlib.sha256(records).hexdigest(),
             origin=self._origin,
         )
-        _rename(self._written, tar)
+        rename(self._written, tar)
         write_atomically(sidecar_path(tar), msgspec.json.encode(facts))
 
 
@@ -151,22 +148,13 @@ def receive(facts: ShardFacts, folder: Path, bring: Callable[[str, Path], None])
     """Take a finished shard into a folder, its sidecar last; `bring` puts a file, by its name, in a place."""
     tar = folder / facts.name
     for place in (tar, records_path(tar), sidecar_path(tar)):
-        temporary = _temporary(place)
+        temporary = temporary_name(place)
         try:
             bring(place.name, temporary)
-            _rename(temporary, place)
+            sync_file(temporary)
+            rename(temporary, place)
         finally:
             temporary.unlink(missing_ok=True)
-
-
-def link(source: Path, target: Path) -> None:
-    """The same file under another name, or a copy where there can be none."""
-    try:
-        os.link(source, target)
-    except OSError as error:
-        if error.errno not in (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK):
-            raise
-        shutil.copyfile(source, target)
 
 
 def is_intact(folder: Path, facts: ShardFacts) -> bool:
@@ -192,18 +180,6 @@ def remove_half_written(folder: Path, name: str) -> None:
         leftover.unlink(missing_ok=True)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """A file that is either whole or not there, also after a power cut."""
-    temporary = _temporary(path)
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            _sync(stream)
-        _rename(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def table_of(records: Sequence[Provenance]) -> pa.Table:
     """Provenance records as columns."""
     import pyarrow as pa
@@ -220,24 +196,3 @@ def _parquet(records: Sequence[Provenance]) -> bytes:
     buffer = io.BytesIO()
     pq.write_table(table_of(records), buffer, compression="zstd")
     return buffer.getvalue()
-
-
-def _rename(old: Path, new: Path) -> None:
-    """Give a file its final name, and the name to the disk, before anything that relies on it."""
-    old.rename(new)
-    folder = os.open(new.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _sync(stream: IO[bytes]) -> None:
-    """Flush a file down to the disk."""
-    stream.flush()
-    os.fsync(stream.fileno())
-
-
-def _temporary(path: Path) -> Path:
-    """A name of its own for every writer: one that was given up may still be alive somewhere."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info  # noq
 
 from synthkit.manifest import RECIPE
 from synthkit.pull import find_release
+from synthkit.release_folder import ReleaseFolder
 from synthkit.sources import open_source
 from synthkit.sources.protocol import load_image
 from synthkit.trace import read_recipe
@@ -57,7 +58,10 @@ def real(release: str | os.PathLike[str], **places: str | os.PathLike[str]) -> R
         f"source.{field}={json.dumps(os.fspath(place), ensure_ascii=False)}"
         for field, place in places.items()
     ]
-    return RealImages(open_source(read_recipe(find_release(os.fspath(release), [RECIPE]), overrides).source))
+    folder = find_release(os.fspath(release), [RECIPE])
+    with ReleaseFolder.at(folder).opened():
+        recipe = read_recipe(folder, overrides)
+    return RealImages(open_source(recipe.source))
 
 
 def mix(

@@ -10,17 +10,16 @@ import yaml
 
 from synthkit.diff import difference
 from synthkit.errors import PipelineError, SynthkitError
+from synthkit.files import write_file
 from synthkit.hashing import sha256_of
-from synthkit.manifest import MANIFEST, RECIPE, read_manifest
+from synthkit.manifest import MANIFEST, RECIPE
 from synthkit.pipeline import read_yaml, show_prefix
-from synthkit.shards import write_atomically
+from synthkit.release_folder import ReleaseFolder
 from synthkit.trace import read_recipe
 from synthkit.verify import RECORDS
 
 if TYPE_CHECKING:
-    from synthkit.manifest import Manifest
     from synthkit.pipeline import Listed
-    from synthkit.recipe import Recipe
 
 _HEADER = "# Versions of {name}, newest first; written by `synthkit release {name}`.\n"
 _NEEDED = (MANIFEST, RECIPE, RECORDS)
@@ -37,19 +36,18 @@ def write_changelog(listed: Listed, before: str | None) -> None:
         entry["changes"] = _changes(listed, before)
     earlier = [item for item in _read(listed.changelog) if item.get("version") != entry["version"]]
     text = yaml.safe_dump([entry, *earlier], sort_keys=False, allow_unicode=True)
-    listed.changelog.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(listed.changelog, (_HEADER.format(name=listed.name) + text).encode())
+    write_file(listed.changelog, (_HEADER.format(name=listed.name) + text).encode())
 
 
 def _facts(release: Path) -> dict[str, Any]:
-    manifest = read_manifest(release)
-    return {
-        "version": manifest.version,
-        "images": manifest.images,
-        "bytes": manifest.size,
-        "recipe_digest": manifest.recipe_digest,
-        "manifest_sha256": sha256_of(release / MANIFEST),
-    }
+    with ReleaseFolder(release).opened() as manifest:
+        return {
+            "version": manifest.version,
+            "images": manifest.images,
+            "bytes": manifest.size,
+            "recipe_digest": manifest.recipe_digest,
+            "manifest_sha256": sha256_of(release / MANIFEST),
+        }
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
@@ -64,7 +62,9 @@ def _changes(listed: Listed, before: str) -> dict[str, Any] | str:
     with tempfile.TemporaryDirectory() as folder:
         try:
             old = _fetch(listed, before, Path(folder))
-            found = difference(_read_release(old), _read_release(listed.folder))
+            with ReleaseFolder(old).opened() as first, ReleaseFolder(listed.folder).opened() as second:
+                new = listed.folder
+                found = difference((old, first, read_recipe(old)), (new, second, read_recipe(new)))
         except SynthkitError as error:
             return f"not known: {error}"
     counts = {kind: len(getattr(found, kind)) for kind in ("changed", "added", "removed", "moved")}
@@ -93,7 +93,3 @@ def _fetch(listed: Listed, version: str, folder: Path) -> Path:
         reason = " ".join(str(error).split())[:200]
         raise PipelineError(f"{version} is in no DVC cache or remote ({reason})") from None
     return folder
-
-
-def _read_release(folder: Path) -> tuple[Path, Manifest, Recipe]:
-    return folder, read_manifest(folder), read_recipe(folder)

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from synthkit.drafts import draft_path
 from synthkit.environment import changed
 from synthkit.errors import BuildError
-from synthkit.locks import try_lock
+from synthkit.files import make_folder
+from synthkit.locks import held, try_lock
 from synthkit.part import WHOLE
 from synthkit.shards import Origin, finished, is_intact, records_path, shard_name, sidecar_path
 from synthkit.stopping import say
@@ -58,7 +59,7 @@ class Workspace:
         """Make the folder ready, clean after a kill; other parts' work is not touched."""
         if fresh and self.part == WHOLE:
             shutil.rmtree(self.folder, ignore_errors=True)
-        self.shards.mkdir(parents=True, exist_ok=True)
+        make_folder(self.shards)
         for number in self.numbers if fresh else ():
             self._unmake(number)
         self._tidy()
@@ -155,7 +156,7 @@ def check_alike(shards: Iterable[ShardFacts]) -> None:
 @contextmanager
 def when_alone(workspace: Workspace) -> Iterator[None]:
     """Wait for workers of an earlier build, which outlive it by a batch. Raises BuildError if they stay."""
-    workspace.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(workspace.folder)
     with ExitStack() as held:
         for path in workspace.workers_locks():
             _wait_for(held.enter_context(path.open("a")).fileno(), workspace)
@@ -178,38 +179,12 @@ def _wait_for(descriptor: int, workspace: Workspace) -> None:
 
 
 @contextmanager
-def locked(release: Path, *, shared: bool = False) -> Iterator[None]:
-    """Hold the only build of a release. Builds of parts share it with each other, and with nobody else."""
-    release.parent.mkdir(parents=True, exist_ok=True)
-    with _held(release.with_name(f".{release.name}.lock"), str(release), shared=shared):
-        yield
-
-
-@contextmanager
 def locked_part(workspace: Workspace) -> Iterator[None]:
     """Hold the only build of a part of one."""
-    workspace.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(workspace.folder)
     name = f"part-{workspace.part.number}-of-{workspace.part.of}.lock"
-    with _held(workspace.folder / name, f"{workspace.folder}: part {workspace.part}", shared=False):
+    with held(workspace.folder / name, f"{workspace.folder}: part {workspace.part}"):
         yield
-
-
-@contextmanager
-def _held(path: Path, what: str, *, shared: bool) -> Iterator[None]:
-    with path.open("a+") as stream:
-        if not try_lock(stream.fileno(), shared=shared):
-            stream.seek(0)
-            other = stream.read().strip() or "unknown"
-            raise BuildError(
-                f"{what}: process {other} is at work on it; wait for it to end, then run this again"
-            )
-        stream.truncate(0)
-        stream.write(str(os.getpid()))
-        stream.flush()
-        try:
-            yield
-        finally:
-            stream.truncate(0)
 
 
 def rate_key(recipe: Recipe, checkpoint: Checkpoint) -> dict[str, Any]:

@@ -254,9 +254,9 @@ def test_a_fresh_part_leaves_the_others(cli: Cli) -> None:
 
 
 def test_a_whole_build_waits_for_no_part_and_says_so(cli: Cli) -> None:
-    from synthkit.work import locked
+    from synthkit.release_folder import ReleaseFolder
 
-    with locked(cli.folder / "releases/flat", shared=True):
+    with ReleaseFolder(cli.folder / "releases/flat").locked(shared=True):
         assert cli("build", "flat.yaml", "--shards", "1/2").exit_code == 0
         result = cli("build", "flat.yaml")
     assert result.exit_code == 1

@@ -18,6 +18,7 @@ from synthkit.manifest import read_manifest
 from synthkit.options import Options
 from synthkit.recipe_file import load
 from synthkit.release import write_release
+from synthkit.release_folder import ReleaseFolder
 from synthkit.verify import verify_release
 from tests.conftest import Cli
 
@@ -63,7 +64,7 @@ def writing(cli: Cli, target: int) -> Callable[[], object]:
     options = Options(out=cli.folder / str(target))
     facts = identify(load(cli.folder / "recipe.yaml", overrides(target)), options.work_root)
     workspace = workspace_of(facts, options)
-    return lambda: write_release(cli.folder / "again", facts, workspace)
+    return lambda: write_release(ReleaseFolder(cli.folder / "again"), facts, workspace)
 
 
 def verifying(cli: Cli, target: int) -> Callable[[], object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from synthkit.shards import write_atomically
+from synthkit.files import write_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ def save(path: Path, network: nn.Module, optimizer: Optimizer, history: list[dic
         tensors |= {f"optimizer.{number}.{key}": value for key, value in state.items() if value is not None}
     # Copies: weights that lie in memory by channels would not be written as they are.
     plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-    write_atomically(path, to_bytes(plain, {"history": json.dumps(history)}))
+    write_file(path, to_bytes(plain, {"history": json.dumps(history)}))
 
 
 def epochs_in(path: Path) -> int:

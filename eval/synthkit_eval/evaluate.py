@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthkit.errors import ScoreError
+from synthkit.files import make_folder, write_file
+from synthkit.locks import held
 from synthkit.progress import progress
-from synthkit.shards import write_atomically
+from synthkit.release_folder import ReleaseFolder
 from synthkit.sources import held_out
-from synthkit.work import locked
 from synthkit_eval.accuracy import Grouping, accuracies, mean
 from synthkit_eval.checkpoint import epochs_in
 from synthkit_eval.machine import SMALL, choose_threads, code_digest, commit, cpus, describe
@@ -102,6 +103,17 @@ def _score(
     check_network(protocol.network)
     choose_threads(protocol.images.size, options.device)
     held_out(release.recipe.source, protocol.evaluation)  # a mistake in it is told before anything is read
+    with ReleaseFolder.at(release.folder).opened():
+        return _score_here(release, protocol, options, world, synthetic_of)
+
+
+def _score_here(
+    release: ScoredRelease,
+    protocol: Protocol,
+    options: Options,
+    world: World,
+    synthetic_of: Callable[[Path, Manifest], SyntheticImages | None],
+) -> Score | None:
     if world.first:
         check_intact(release)
     world.wait()
@@ -109,7 +121,7 @@ def _score(
     synthetic = synthetic_of(release.folder, release.manifest)
     task = make_task(release, protocol, data, synthetic, options, world)
     machine = describe(task.device, world.size)
-    runs = _train_all(task, options, _folder(release, task, data, machine, options))
+    runs = _train_all(release, task, options, _folder(release, task, data, machine, options))
     if not world.first:
         return None
     sets = None
@@ -161,7 +173,7 @@ def _steps(protocol: Protocol, synthetic: int, world: World) -> int:
     return math.ceil(synthetic / half) if world.size == 1 else synthetic // half
 
 
-def _train_all(task: Task, options: Options, folder: Path) -> list[Trained]:
+def _train_all(release: ScoredRelease, task: Task, options: Options, folder: Path) -> list[Trained]:
     """A finished run for each seed, those of earlier times among them."""
     from synthkit_eval.estimate import check_patience
 
@@ -169,15 +181,16 @@ def _train_all(task: Task, options: Options, folder: Path) -> list[Trained]:
     missing = task.world.agree(known)
     if missing and not options.patient:
         check_patience(task, len(missing))
-    folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder) if task.world.first else nullcontext():
+    make_folder(folder)
+    lock = folder.with_name(f".{folder.name}.lock")
+    with held(lock, str(folder)) if task.world.first else nullcontext():
         for seed in missing:
-            _train_one(task, folder, seed, f"training {seed + 1} of {options.seeds}")
+            _train_one(release, task, folder, seed, f"training {seed + 1} of {options.seeds}")
     found = [_finished(folder, seed) for seed in range(options.seeds)]
     return [run for run in found if run is not None]
 
 
-def _train_one(task: Task, folder: Path, seed: int, what: str) -> None:
+def _train_one(release: ScoredRelease, task: Task, folder: Path, seed: int, what: str) -> None:
     from synthkit_eval.classifier_training import train
 
     state = folder / f"seed-{seed}.safetensors"
@@ -185,10 +198,17 @@ def _train_one(task: Task, folder: Path, seed: int, what: str) -> None:
     with progress(what, images, done=done) if task.world.first else nullcontext(_ignore) as advance:
         trained = train(task, seed, state, advance)
     if task.world.first:
+        _check_same_shards(release)
         content = asdict(trained) | {"git": commit()}
-        write_atomically(folder / f"seed-{seed}.json", json.dumps(content).encode())
+        write_file(folder / f"seed-{seed}.json", json.dumps(content).encode())
         state.unlink(missing_ok=True)
     task.world.wait()
+
+
+def _check_same_shards(release: ScoredRelease) -> None:
+    """Raise ScoreError if other images took the place of those that a run is kept for."""
+    if ReleaseFolder.at(release.folder).manifest().shards != release.manifest.shards:
+        raise ScoreError(f"{release.reference}: was replaced while it was scored; run the same command again")
 
 
 def _ignore(count: float) -> None:

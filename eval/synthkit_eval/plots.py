@@ -72,7 +72,7 @@ def draw_plots(sections: Sequence[Section], tables: Sequence[PublishedTable], fo
 
 
 def _save(figure: Figure, folder: Path, name: str) -> None:
-    from synthkit.shards import write_atomically
+    from synthkit.files import write_file
 
     # Laid out once for both.
     figure.draw_without_rendering()
@@ -81,7 +81,7 @@ def _save(figure: Figure, folder: Path, name: str) -> None:
     for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
         stream = io.BytesIO()
         figure.savefig(stream, format=suffix, metadata=metadata)
-        write_atomically(folder / f"{name}.{suffix}", stream.getvalue())
+        write_file(folder / f"{name}.{suffix}", stream.getvalue())
 
 
 def groups_figures(sections: Sequence[Section]) -> Iterator[tuple[int, Figure]]:

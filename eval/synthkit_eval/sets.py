@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from synthkit.files import write_file
 from synthkit.progress import progress
-from synthkit.shards import write_atomically
 from synthkit_eval.features import NONE, open_features
 from synthkit_eval.machine import code_digest, cpus
 from synthkit_eval.score import SetScore
@@ -61,7 +61,7 @@ def compare_sets(
         total = len(images) + len(evaluation.listing)
         with progress(f"features ({features.name})", total) as advance:
             found = _measure(release, images, evaluation, features, work, advance)
-        write_atomically(kept, found.model_dump_json().encode())
+        write_file(kept, found.model_dump_json().encode())
     return found
 
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from synthkit.contents import FILE, open_contents
 from synthkit.errors import ReleaseError, ScoreError
-from synthkit.manifest import read_manifest
 from synthkit.plan import group_of
 from synthkit.progress import progress
 from synthkit.pull import find_release
 from synthkit.real_images import RealImages, read_all
+from synthkit.release_folder import ReleaseFolder
 from synthkit.source_config import SourceBase
 from synthkit.sources import held_out, open_source
 from synthkit.trace import read_recipe
@@ -72,13 +72,14 @@ def open_release(reference: str, places: Sequence[str]) -> ScoredRelease:
     Raises ReleaseError if it is damaged, or ScoreError if it is a preview.
     """
     folder = find_release(reference)
-    manifest = read_manifest(folder)
+    with ReleaseFolder.at(folder).opened() as manifest:
+        recipe = read_recipe(folder, places)
     if manifest.partial is not None:
         raise ScoreError(
             f"{reference}: is a preview, {manifest.images} of {manifest.partial.of} images; "
             "build it without --limit"
         )
-    return ScoredRelease(reference, folder, manifest, read_recipe(folder, places))
+    return ScoredRelease(reference, folder, manifest, recipe)
 
 
 def check_intact(release: ScoredRelease) -> None:

@@ -99,10 +99,9 @@ def _print(sections: list[Section], form: Format) -> None:
 
 
 def _write(sections: list[Section], form: Format, out: Path) -> None:
-    from synthkit.shards import write_atomically
+    from synthkit.files import write_file
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, _text(sections, form).encode())
+    write_file(out, _text(sections, form).encode())
 
 
 def _text(sections: list[Section], form: Format) -> str:

@@ -92,22 +92,22 @@ def publish(
     with user_errors():
         from synthkit.address import addressed
         from synthkit.hub import Repository
-        from synthkit.manifest import read_manifest
         from synthkit.publish import check_release, prepare, target
         from synthkit.publish import publish as carry_out
+        from synthkit.release_folder import ReleaseFolder
         from synthkit.trace import read_recipe
 
-        manifest = read_manifest(release)
-        repository = Repository(target(release, manifest, repo_id))
-        check_release(release, manifest)
-        outgoing = addressed(release, manifest, repository.repo_id)
-        private = read_recipe(release).hub.private if public is None else not public
-        try:
-            publication = prepare(repository, outgoing, private=private)
-        except SynthkitError:
-            if dry_run:
-                _print_list(repository, outgoing, None)
-            raise
+        with ReleaseFolder.at(release).opened() as manifest:
+            repository = Repository(target(release, manifest, repo_id))
+            check_release(release, manifest)
+            outgoing = addressed(release, manifest, repository.repo_id)
+            private = read_recipe(release).hub.private if public is None else not public
+            try:
+                publication = prepare(repository, outgoing, private=private)
+            except SynthkitError:
+                if dry_run:
+                    _print_list(repository, outgoing, None)
+                raise
         if publication.done:
             print(f"{repository.url}: {outgoing.tag} is published already, and whole; nothing to do")
         elif dry_run:

@@ -22,7 +22,7 @@ from synthkit.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    from synthkit.audit import Audit
+    from synthkit.audit_release import Audited
     from synthkit.manifest import Manifest
     from synthkit.replay import Replayed
 
@@ -35,15 +35,15 @@ def verify(
 ) -> None:
     """Check every byte of a release, and that images, labels, records and manifest agree."""
     with user_errors():
-        from synthkit.manifest import read_manifest
         from synthkit.pull import find_release
+        from synthkit.release_folder import ReleaseFolder
         from synthkit.verify import verified
 
         release = find_release(reference)
         # Of a release on the Hub the place in the client's cache says nothing.
         where = release if Path(reference).exists() else Path(reference)
-        manifest = read_manifest(release)
-        faults = verified(release, manifest, deep=deep)
+        with ReleaseFolder.at(release).opened() as manifest:
+            faults = verified(release, manifest, deep=deep)
         for fault in faults:
             print(printable(f"{where / fault.path}: {fault.reason}"), file=sys.stderr)
         if faults:
@@ -83,25 +83,27 @@ def show(
     """Show what a release is, or where one of its images comes from."""
     with user_errors():
         from synthkit.errors import ReleaseError
-        from synthkit.manifest import RECIPE, read_manifest
+        from synthkit.files import write_file
+        from synthkit.manifest import RECIPE
         from synthkit.pull import find_release
+        from synthkit.release_folder import ReleaseFolder
         from synthkit.show import as_text, history, summary
         from synthkit.trace import read_recipe, trace
 
         release = find_release(reference, [RECIPE] if key is None else ())
-        manifest = read_manifest(release)
-        recipe = read_recipe(release, override or ())
-        if key is None:
+        with ReleaseFolder.at(release).opened() as manifest:
+            recipe = read_recipe(release, override or ())
+            traced = None if key is None else trace(release, manifest, key)
+        if traced is None:
             if picture is not None:
                 raise ReleaseError("--picture shows one image: name its key")
             told = manifest.to_json().decode() if as_json else as_text(summary(manifest, recipe))
             print(told if as_json else printable(told))
             return
-        traced = trace(release, manifest, key)
         if picture is not None:
             from synthkit.history_picture import history_picture
 
-            picture.write_bytes(history_picture(manifest, recipe, traced))
+            write_file(picture, history_picture(manifest, recipe, traced))
         told = traced.record.to_json().decode() if as_json else as_text(history(manifest, traced))
         print(told if as_json else printable(told))
 
@@ -115,16 +117,15 @@ def diff(
     """Show what changed between two releases: recipe, versions, counts, images."""
     with user_errors():
         from synthkit.diff import as_text, difference
-        from synthkit.manifest import RECIPE, read_manifest
+        from synthkit.manifest import RECIPE
         from synthkit.pull import find_release
+        from synthkit.release_folder import ReleaseFolder
         from synthkit.trace import read_recipe
         from synthkit.verify import RECORDS
 
-        before, after = (
-            (path, read_manifest(path), read_recipe(path))
-            for path in (find_release(old, [RECIPE, RECORDS]), find_release(new, [RECIPE, RECORDS]))
-        )
-        found = difference(before, after)
+        one, other = (find_release(reference, [RECIPE, RECORDS]) for reference in (old, new))
+        with ReleaseFolder.at(one).opened() as before, ReleaseFolder.at(other).opened() as after:
+            found = difference((one, before, read_recipe(one)), (other, after, read_recipe(other)))
         print(json.dumps(found.to_json(), indent=2) if as_json else printable(as_text(found)))
 
 
@@ -154,29 +155,30 @@ def replay(
         import random
 
         from synthkit.errors import ReleaseError
-        from synthkit.manifest import read_manifest
+        from synthkit.files import write_file
         from synthkit.progress import progress
         from synthkit.pull import find_release
         from synthkit.records import key_of
+        from synthkit.release_folder import ReleaseFolder
         from synthkit.replay import Replay
         from synthkit.trace import read_recipe, trace
 
         release = find_release(reference)
-        manifest = read_manifest(release)
-        wanted = list(keys or [])
-        if sample is not None:
-            drawn = random.sample(range(manifest.images), min(sample, manifest.images))
-            wanted += [key_of(index) for index in sorted(drawn)]
-        if not wanted:
-            raise ReleaseError("name keys, or give --sample N")
-        traced = [trace(release, manifest, key) for key in wanted]
-        run = Replay(manifest, read_recipe(release, override or ()), traced, device)
+        with ReleaseFolder.at(release).opened() as manifest:
+            wanted = list(keys or [])
+            if sample is not None:
+                drawn = random.sample(range(manifest.images), min(sample, manifest.images))
+                wanted += [key_of(index) for index in sorted(drawn)]
+            if not wanted:
+                raise ReleaseError("name keys, or give --sample N")
+            traced = [trace(release, manifest, key) for key in wanted]
+            recipe = read_recipe(release, override or ())
+        run = Replay(manifest, recipe, traced, device)
         with progress("replaying", len(traced)) as advance:
             done = list(run.run(advance))
         if out is not None:
-            out.mkdir(parents=True, exist_ok=True)
             for image in done:
-                (out / f"{image.key}.{manifest.extension}").write_bytes(image.image)
+                write_file(out / f"{image.key}.{manifest.extension}", image.image)
         _print_replayed(done, run.differences)
 
 
@@ -203,14 +205,14 @@ def audit(
     with user_errors():
         from synthkit.audit import Limits
         from synthkit.audit_release import audit_release
-        from synthkit.manifest import read_manifest
+        from synthkit.options import work_root
 
-        manifest = read_manifest(release)
-        found = audit_release(release, manifest, override or (), device, Limits(similarity, distance))
-        _print_audit(release, found)
+        limits = Limits(similarity, distance)
+        _print_audit(release, audit_release(release, override or (), device, limits, work_root(None)))
 
 
-def _print_audit(release: Path, found: Audit) -> None:
+def _print_audit(release: Path, audited: Audited) -> None:
+    found, digest = audited.found, audited.manifest.source.digest
     print("similarity  bits  suspected  synthetic  real")
     for pair in found.pairs[:10]:
         suspected = "exact" if pair.exact else "yes" if pair.suspected else "no"
@@ -218,6 +220,10 @@ def _print_audit(release: Path, found: Audit) -> None:
         line = f"{pair.similarity:10.3f}  {pair.distance:4}  {suspected:9}  {pair.key}  {pair.real}"
         print(printable(f"{line} ({pair.part}{source})"))
     median, real = found.synthetic_to_real.get("0.5"), found.real_to_real.get("0.5")
+    print(
+        f"compared with the {found.pool:,} real images that it was made from (digest {digest[:12]}, as its "
+        f"manifest says) and with {found.held_out:,} held-out ones that are here"
+    )
     print(f"median similarity to the nearest real image: {median}; of real images to each other: {real}")
     print(
         f"{release}: {found.suspected:,} of {found.images:,} suspected copies, {found.exact:,} exact, "

@@ -83,14 +83,13 @@ def user_errors() -> Iterator[None]:
 
 def write_report(facts: dict[str, Any], path: Path | None) -> None:
     """Facts as JSON: in a file, whole or not at all, or printed."""
-    from synthkit.shards import write_atomically
+    from synthkit.files import write_file
 
     text = json.dumps(facts, indent=2, ensure_ascii=False)
     if path is None:
         print(printable(text))
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, f"{text}\n".encode())
+    write_file(path, f"{text}\n".encode())
 
 
 def printable(text: str) -> str:
