@@ -36,6 +36,7 @@ ALLOWED = {
     ("synthkit/engines/worker.py", "pickle"): "the orders of the process that started this one",
     ("synthkit/engines/workers.py", "pickle"): "orders for the processes that this one starts",
     ("synthkit/init.py", "yaml.load"): "ruamel's, of the template that ships with the package",
+    ("synthkit/streams.py", "webdataset"): "knows the types of its streams, and decodes nothing",
     ("bench/load.py", "webdataset"): "the peer that is measured, on data made here",
     ("bench/load.py", "decode of webdataset"): "the peer that is measured, on data made here",
     ("bench/scale.py", "webdataset"): "the peer that is measured, on data made here",
@@ -136,7 +137,7 @@ def test_no_module_runs_what_it_reads() -> None:
     found = {
         (path.relative_to(ROOT).as_posix(), rule) for path in paths for rule in rules_broken(path.read_text())
     }
-    assert found == set(ALLOWED)
+    assert found == {(path, rule) for path, rule in ALLOWED if (ROOT / path).exists()}
 
 
 @pytest.mark.parametrize(
