@@ -12,6 +12,9 @@ from synthkit.errors import RecipeError
 from synthkit.hashing import sha256_of
 from synthkit.source_config import Section
 
+# Of an image: what a recipe may ask for, and so the most that a record may say.
+MAX_DRAWS = 100
+
 
 class Blank(Section):
     """Rejects images without content: uniform, or blackened by a safety checker."""
@@ -84,7 +87,7 @@ class Filters(Section):
     """Quality gates; a rejected image is drawn again from the next attempt of its seed."""
 
     max_draws: int = Field(
-        4, ge=2, le=100, description="Draws of an image at most; the last one is kept whatever it is."
+        4, ge=2, le=MAX_DRAWS, description="Draws of an image at most; the last one is kept whatever it is."
     )
     blank: Blank | None = Field(None, description="Reject images without content.")
     near_copy: NearCopy | None = Field(None, description="Reject images that are nearly a real one.")

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from synthkit.conditioning import METHODS, Stream, attempt_seed, drop, stream
+from synthkit.errors import ReleaseError
 from synthkit.generators.checkpoint import find_local
 from synthkit.replay import sources_of
 from synthkit.samples import FIRST, INK, SECOND, SOFT, SYNTHETIC, drawable, fit, font
@@ -41,7 +42,8 @@ class _Panel(NamedTuple):
 def history_picture(manifest: Manifest, recipe: Recipe, traced: Traced) -> bytes:
     """The picture as a PNG file.
 
-    Raises SourceError if a real source is not here as it was, ReleaseError if the synthetic image is none.
+    Raises SourceError if a real source is not here as it was, ReleaseError if the synthetic image
+    is none or its record cannot be true.
     """
     record = traced.record
     real = sources_of(manifest, recipe, [record])
@@ -74,6 +76,11 @@ def _sources(record: Provenance, real: RealImages) -> list[_Panel]:
         image = real.load(real.listing.ids.index(source.id))
         if record.crops:
             x, y, w, h = record.crops[place]
+            if not (w and h and x + w <= image.width and y + h <= image.height):
+                raise ReleaseError(
+                    f"{record.key}: its record's crop {[x, y, w, h]} is none of {source.id}, which is "
+                    f"{image.width}x{image.height}"
+                )
             line = max(1, image.width // 120)
             ImageDraw.Draw(image).rectangle((x, y, x + w - 1, y + h - 1), outline=colours[place], width=line)
         panels.append(_Panel(names[place], source.id, image, colours[place]))

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 from synthkit.conditioning import METHODS
 from synthkit.errors import UnreadableImage
+from synthkit.filter_config import MAX_DRAWS
 from synthkit.image_header import FORMATS, check_png_data, read_header
 from synthkit.marks import Mark
 from synthkit.records import Provenance, key_of, read_record
@@ -130,7 +131,7 @@ def against_release(record: Provenance, key: str, manifest: Manifest) -> Iterato
 
 
 def _against_method(record: Provenance) -> Iterator[str]:
-    """Whether a record names as many real images as its method takes, and a crop of each or none."""
+    """Whether a record names as many real images as its method takes, a crop of each or none, a draw."""
     method = METHODS.get(record.method)
     if method is None:
         yield f"its record's method {record.method:.64} is none"
@@ -140,6 +141,9 @@ def _against_method(record: Provenance) -> Iterator[str]:
         yield f"its record names {count} real image(s), {record.method} takes {method.sources}"
     if len(record.crops) not in (0, count) or any(len(crop) != 4 for crop in record.crops):
         yield "its record's crops are not an [x, y, width, height] for each real image"
+    if record.attempt >= MAX_DRAWS:
+        # Whoever makes the image again draws as often.
+        yield f"its record's attempt is {record.attempt}, no recipe allows more than {MAX_DRAWS} draws"
 
 
 def _against_parts(record: Provenance, parts: dict[str, bytes], manifest: Manifest) -> Iterator[str]:

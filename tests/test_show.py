@@ -303,6 +303,14 @@ def test_a_picture_goes_where_it_can_be_written(cli: Cli, small_release: Path) -
     assert line == "error: nowhere/history.png: No such file or directory"
 
 
+@pytest.mark.parametrize("crop", [[0, 0, 0, 0], [0, 0, 33, 32], [2**62, 2**62, 2**62, 2**62]])
+def test_a_crop_that_is_none_of_its_source_is_not_drawn(cli: Cli, copy: Path, crop: list[int]) -> None:
+    record_becomes(lambda record: record | {"crops": [crop, crop]})(copy)
+    line = refused(cli, "show", copy, "24", "--picture", "history.png")
+    assert line.startswith(f"error: 000000024: its record's crop {crop} is none of digits/")
+    assert line.endswith(", which is 32x32")
+
+
 # --- damage -----------------------------------------------------------------------------------------
 
 
@@ -362,6 +370,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
         "its record names 1 real image(s), embed-cutmix-dropout takes 2",
     ),
     "too few crops": (record_becomes(lambda record: record | {"crops": [[1, 2, 3, 4]]}), "crops"),
+    "an endless draw": (
+        record_becomes(lambda record: record | {"attempt": 2**62}),
+        "its record's attempt is 4611686018427387904, no recipe allows more than 100 draws",
+    ),
     "a short crop": (record_becomes(lambda record: record | {"crops": [[1], [2]]}), "crops"),
 }
 
