@@ -10,23 +10,27 @@ import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch  # noqa: TID253 (`import synthkit` does not load this module; `synthkit.mix` does)
 from PIL import Image
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info  # noqa: TID253
+from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info  # noqa: TID253
 
 from synthkit.manifest import RECIPE
 from synthkit.pull import find_release
 from synthkit.release_folder import ReleaseFolder
 from synthkit.sources import open_source
 from synthkit.sources.protocol import load_image
+from synthkit.streams import shares_itself
 from synthkit.trace import read_recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from numpy.typing import NDArray
 
     from synthkit.sources.protocol import Source
 
@@ -82,19 +86,30 @@ def mix(
     `transform` makes a tensor of an RGB image; the rest goes to `torch.utils.data.DataLoader`
     (num_workers, pin_memory, …). The same `seed` gives the same batches.
 
-    Raises ValueError if the batch size is odd, a data set is empty, or the two number their classes
-    differently, as far as they name them.
+    Every row of a stream comes once an epoch, whatever the number of workers. Streams of `datasets` and
+    `webdataset` that are known to share themselves are read in the workers; every other one is read in this
+    process, and the workers read real images and apply `transform`.
+
+    Raises ValueError if the batch size is odd, a data set is empty or has no length, or the two number their
+    classes differently, as far as they name them.
     """
     _check_arguments(real, synthetic, batch_size, loader)
     classes = _check_classes(real, synthetic)
     generator = torch.Generator().manual_seed(seed)
     pair = _Pair(transform, classes)
-    if _is_stream(synthetic):
+    workers = loader.get("num_workers", 0)
+    if _is_stream(synthetic) and workers and shares_itself(synthetic, workers):
         stream = _Alternating(real, synthetic, pair, seed)
         return DataLoader(stream, batch_size=batch_size, drop_last=drop_last, generator=generator, **loader)
-    batches = HalfAndHalf(len(real), len(synthetic), batch_size, seed, drop_last=drop_last)
-    both = _Both(real, synthetic, pair)
-    return DataLoader(both, batch_sampler=batches, generator=generator, **loader)  # type: ignore[arg-type]
+    rows: Any
+    batches: Any
+    if _is_stream(synthetic):
+        rows = _Rows(real, pair)
+        batches = _InTurns(len(real), synthetic, batch_size, seed, drop_last=drop_last, sent=workers > 0)
+    else:
+        rows = _Both(real, synthetic, pair)
+        batches = HalfAndHalf(len(real), len(synthetic), batch_size, seed, drop_last=drop_last)
+    return DataLoader(rows, batch_sampler=batches, generator=generator, **loader)
 
 
 class HalfAndHalf:
@@ -143,8 +158,71 @@ class _Both:
         return self._pair(self._real[index] if index < first else self._synthetic[index - first])
 
 
+class _Rows:
+    """Real images by their index, and rows of a stream as they are."""
+
+    def __init__(self, real: Any, pair: _Pair) -> None:
+        self._real, self._pair = real, pair
+
+    def __getitem__(self, index: int | tuple[Any, int]) -> tuple[Any, int]:
+        if isinstance(index, int):
+            return self._pair(self._real[index])
+        image, label = index
+        return self._pair((image.tensor() if isinstance(image, _Sent) else image, label))
+
+
+class _InTurns:
+    """Batches of a real image's index before each row of a stream, which is read here, in one process.
+
+    Workers get the rows, so that each comes once, whatever the stream makes of workers and in whatever order
+    it comes.
+    """
+
+    def __init__(
+        self, real: int, stream: Iterable[Any], batch_size: int, seed: int, *, drop_last: bool, sent: bool
+    ) -> None:
+        self._real, self._stream, self._half, self._seed = real, stream, batch_size // 2, seed
+        self._drop_last, self._sent, self._epoch = drop_last, sent, 0
+
+    def __iter__(self) -> Iterator[list[int | tuple[Any, int]]]:
+        rng = _drawing(self._seed, self._epoch, 0)
+        self._epoch += 1
+        rows, empty = iter(self._stream), True
+        while part := list(islice(rows, self._half)):
+            empty = False
+            if len(part) < self._half and self._drop_last:
+                return
+            yield [item for row in part for item in (int(rng.integers(self._real)), self._row(row))]
+        if empty:
+            raise ValueError(
+                "synthetic: the stream holds no image (any more); an iterator can be read once only, "
+                "a data set anew in each epoch"
+            )
+
+    def _row(self, row: Any) -> tuple[Any, int]:
+        image, label = _image_and_label(row)
+        return (_Sent.of(image) if self._sent and type(image) is torch.Tensor else image), label
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A tensor as bytes: on the way to a worker, each tensor would take one of the process's open files."""
+
+    data: NDArray[np.uint8]
+    dtype: torch.dtype
+    shape: torch.Size
+
+    @classmethod
+    def of(cls, tensor: torch.Tensor) -> Self:
+        data = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+        return cls(data, tensor.dtype, tensor.shape)
+
+    def tensor(self) -> torch.Tensor:
+        return torch.from_numpy(self.data).view(self.dtype).reshape(self.shape)
+
+
 class _Alternating(IterableDataset[Any]):
-    """A real image before each of a stream of synthetic ones."""
+    """A real image before each of a stream of synthetic ones that shares itself between workers."""
 
     def __init__(self, real: Any, synthetic: Iterable[Any], pair: _Pair, seed: int) -> None:
         self._real, self._synthetic, self._pair = real, synthetic, pair
@@ -152,24 +230,16 @@ class _Alternating(IterableDataset[Any]):
 
     def __iter__(self) -> Iterator[tuple[Any, int]]:
         worker = get_worker_info()
-        key = [self._seed, self._epoch, 0 if worker is None else worker.seed]
+        rng = _drawing(self._seed, self._epoch, 0 if worker is None else worker.seed)
         self._epoch += 1
-        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
-        empty = True
-        for row in self._share():
-            empty = False
+        for row in self._synthetic:
             yield self._pair(self._real[int(rng.integers(len(self._real)))])
-            yield self._pair(row)
-        if empty and worker is None:
-            raise ValueError("synthetic: the stream holds no image (any more)")
+            yield self._pair(_image_and_label(row))
 
-    def _share(self) -> Iterable[Any]:
-        """What this worker reads: `datasets` and `webdataset` share a stream themselves."""
-        worker = get_worker_info()
-        shared = type(self._synthetic).__module__.startswith(("datasets.", "webdataset."))
-        if worker is None or shared:
-            return self._synthetic
-        return islice(self._synthetic, worker.id, None, worker.num_workers)
+
+def _drawing(seed: int, epoch: int, worker: int) -> np.random.Generator:
+    """What draws real images beside a stream."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, epoch, worker])))
 
 
 class _Pair:
@@ -179,14 +249,14 @@ class _Pair:
         self._transform, self._classes = transform, classes
 
     def __call__(self, row: Any) -> tuple[Any, int]:
-        image, label = _columns(row) if isinstance(row, Mapping) else row[:2]
-        if self._classes is not None and not 0 <= int(label) < self._classes:
-            raise ValueError(f"a row has label {int(label)}; there are {self._classes} classes, from 0 on")
+        image, label = _image_and_label(row)
+        if self._classes is not None and not 0 <= label < self._classes:
+            raise ValueError(f"a row has label {label}; there are {self._classes} classes, from 0 on")
         if isinstance(image, Image.Image):
             if self._transform is None:
                 raise ValueError("transform: is needed to make tensors of images, e.g. torchvision's")
             image = image.convert("RGB")
-        return self._tensor(image), int(label)
+        return self._tensor(image), label
 
     def _tensor(self, image: Any) -> Any:
         if isinstance(image, bytes):
@@ -202,6 +272,11 @@ class _Pair:
             ) from error
 
 
+def _image_and_label(row: Any) -> tuple[Any, int]:
+    image, label = _columns(row) if isinstance(row, Mapping) else row[:2]
+    return image, int(label)
+
+
 def _columns(row: Mapping[str, Any]) -> tuple[Any, Any]:
     image = next((row[name] for name in _IMAGE if name in row), None)
     label = next((row[name] for name in _LABEL if name in row), None)
@@ -213,7 +288,11 @@ def _columns(row: Mapping[str, Any]) -> tuple[Any, Any]:
 
 
 def _is_stream(dataset: Any) -> bool:
-    return isinstance(dataset, IterableDataset) or not hasattr(dataset, "__getitem__")
+    kind = type(dataset)
+    # PyTorch's base class has a __getitem__ that does nothing but raise.
+    by_number = getattr(kind, "__getitem__", Dataset.__getitem__) is not Dataset.__getitem__
+    sized = hasattr(kind, "__len__") or not hasattr(kind, "__iter__")
+    return isinstance(dataset, IterableDataset) or not (by_number and sized)
 
 
 def _check_arguments(real: Any, synthetic: Any, batch_size: int, loader: Mapping[str, Any]) -> None:
@@ -222,6 +301,10 @@ def _check_arguments(real: Any, synthetic: Any, batch_size: int, loader: Mapping
             raise ValueError(
                 f"{name}: is a name, not a data set: give synthkit.real({dataset!r}) or load_dataset(…)"
             )
+        if isinstance(dataset, Mapping):
+            raise ValueError(f"{name}: is a dictionary of {', '.join(map(str, dataset))}: give one of these")
+        if not _is_stream(dataset) and not hasattr(type(dataset), "__len__"):
+            raise ValueError(f"{name}: has rows by number but no __len__: give it one, or make it iterable")
     if batch_size < 2 or batch_size % 2:
         raise ValueError(f"batch_size: is {batch_size}; half of it is real, so it must be even")
     decided = sorted(loader.keys() & {"shuffle", "sampler", "batch_sampler"})
