@@ -19,6 +19,7 @@ import torch  # noqa: TID253 (`import synthkit` does not load this module; `synt
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info  # noqa: TID253
 
+from synthkit.encoded_images import EncodedImage, encoded, rows_of, undecoded
 from synthkit.manifest import RECIPE
 from synthkit.pull import find_release
 from synthkit.release_folder import ReleaseFolder
@@ -84,19 +85,22 @@ def mix(
     `datasets` gives them, dictionaries (png, jpg, webp or image; cls or label). An epoch is one pass over
     `synthetic`, shuffled anew each time unless it is a stream; `real` is drawn with replacement.
     `transform` makes a tensor of an RGB image; the rest goes to `torch.utils.data.DataLoader`
-    (num_workers, pin_memory, …). The same `seed` gives the same batches.
+    (num_workers, pin_memory, …). The same `seed` gives the same batches. Files in columns called png, jpg or
+    webp are decoded here, as what the column is called; those of a release only if they are as a build
+    writes them.
 
     Every row of a stream comes once an epoch, whatever the number of workers. Streams of `datasets` and
     `webdataset` that are known to share themselves are read in the workers; every other one is read in this
     process, and the workers read real images and apply `transform`.
 
     Raises ValueError if the batch size is odd, a data set is empty or has no length, or the two number their
-    classes differently, as far as they name them.
+    classes differently, as far as they name them. An image that is refused raises ReleaseError.
     """
     _check_arguments(real, synthetic, batch_size, loader)
     classes = _check_classes(real, synthetic)
     generator = torch.Generator().manual_seed(seed)
     pair = _Pair(transform, classes)
+    real = undecoded(real)
     workers = loader.get("num_workers", 0)
     if _is_stream(synthetic) and workers and shares_itself(synthetic, workers):
         stream = _Alternating(real, synthetic, pair, seed)
@@ -107,7 +111,7 @@ def mix(
         rows = _Rows(real, pair)
         batches = _InTurns(len(real), synthetic, batch_size, seed, drop_last=drop_last, sent=workers > 0)
     else:
-        rows = _Both(real, synthetic, pair)
+        rows = _Both(real, undecoded(synthetic), pair)
         batches = HalfAndHalf(len(real), len(synthetic), batch_size, seed, drop_last=drop_last)
     return DataLoader(rows, batch_sampler=batches, generator=generator, **loader)
 
@@ -187,7 +191,7 @@ class _InTurns:
     def __iter__(self) -> Iterator[list[int | tuple[Any, int]]]:
         rng = _drawing(self._seed, self._epoch, 0)
         self._epoch += 1
-        rows, empty = iter(self._stream), True
+        rows, empty = rows_of(self._stream), True
         while part := list(islice(rows, self._half)):
             empty = False
             if len(part) < self._half and self._drop_last:
@@ -232,7 +236,7 @@ class _Alternating(IterableDataset[Any]):
         worker = get_worker_info()
         rng = _drawing(self._seed, self._epoch, 0 if worker is None else worker.seed)
         self._epoch += 1
-        for row in self._synthetic:
+        for row in rows_of(self._synthetic):
             yield self._pair(self._real[int(rng.integers(len(self._real)))])
             yield self._pair(_image_and_label(row))
 
@@ -252,6 +256,8 @@ class _Pair:
         image, label = _image_and_label(row)
         if self._classes is not None and not 0 <= label < self._classes:
             raise ValueError(f"a row has label {label}; there are {self._classes} classes, from 0 on")
+        if isinstance(image, EncodedImage):
+            image = image.pixels()
         if isinstance(image, Image.Image):
             if self._transform is None:
                 raise ValueError("transform: is needed to make tensors of images, e.g. torchvision's")
@@ -260,7 +266,7 @@ class _Pair:
 
     def _tensor(self, image: Any) -> Any:
         if isinstance(image, bytes):
-            raise ValueError('images are still encoded: decode them, in webdataset by .decode("pil")')
+            raise ValueError("images are still encoded: decode them, or name their column png, jpg or webp")
         if self._transform is None:
             return image
         try:
@@ -278,7 +284,7 @@ def _image_and_label(row: Any) -> tuple[Any, int]:
 
 
 def _columns(row: Mapping[str, Any]) -> tuple[Any, Any]:
-    image = next((row[name] for name in _IMAGE if name in row), None)
+    image = next((encoded(row, name) for name in _IMAGE if name in row), None)
     label = next((row[name] for name in _LABEL if name in row), None)
     if image is None or label is None:
         raise ValueError(

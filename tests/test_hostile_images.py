@@ -8,11 +8,17 @@ import tarfile
 import tracemalloc
 from itertools import product
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
-from PIL import EpsImagePlugin
+import webdataset
+from datasets import load_dataset
+from PIL import EpsImagePlugin, Image
 
+import synthkit
 from synthkit.drafts import read_draft
+from synthkit.encoded_images import rows_of
 from synthkit.encoding import encode
 from synthkit.errors import ReleaseError
 from synthkit.image_header import check_png_data, read_header
@@ -188,17 +194,19 @@ def test_a_manifest_that_makes_images_huge_is_refused(cli: Cli, copy: Path) -> N
         )
 
 
-def test_an_eps_that_is_called_png_reaches_no_ghostscript(
-    cli: Cli, copy: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Pillow starts the first program called `gs`."""
-    ran = cli.folder / "ran"
-    program = cli.folder / "bin" / "gs"
+@pytest.fixture
+def ghostscript(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that is there if a Ghostscript ran: Pillow starts the first program called `gs`."""
+    ran, program = tmp_path / "ran", tmp_path / "bin" / "gs"
     program.parent.mkdir()
     program.write_text(f"#!/bin/sh\ntouch {ran}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)
+    return ran
+
+
+def test_an_eps_that_is_called_png_reaches_no_ghostscript(cli: Cli, copy: Path, ghostscript: Path) -> None:
     forge(copy, KEY, lambda image: EPS)
     told = f"error: {KEY}.png: cannot be read: it is not PNG, as its name says; run synthkit verify --deep"
     assert line(cli, "show", copy, "0", "--picture", "picture.png") == told
@@ -206,8 +214,51 @@ def test_an_eps_that_is_called_png_reaches_no_ghostscript(
     with pytest.raises(ReleaseError, match=r"^000000000\.png: cannot be read: it is not PNG"):
         open_synthetic(copy, read_manifest(copy)).image(0)
     assert cli("verify", copy).exit_code == cli("verify", copy, "--deep").exit_code == 1
-    assert not ran.exists()
+    assert not ghostscript.exists()
     assert not (cli.folder / "picture.png").exists()
+
+
+@pytest.mark.parametrize("how", ["by number", "a stream", "webdataset"])
+def test_a_training_loop_decodes_images_as_what_their_column_says(
+    copy: Path, tmp_path: Path, ghostscript: Path, how: str
+) -> None:
+    real = [(Image.new("RGB", (32, 32)), 0)]
+
+    def images() -> Any:
+        synthetic = opened_by(how, copy, tmp_path)
+        return next(iter(synthkit.mix(real, synthetic, batch_size=4, transform=np.array)))[0]
+
+    whole = {bytes(image.numpy()) for image in images()}
+    manifest = read_manifest(copy)
+    assert whole > {traced.pixels().tobytes() for traced in trace_all(copy, manifest)}
+    raw = good("png", (33, 32), mark_of(manifest))
+    for image, told in ((EPS, "it is not PNG"), (raw, "it is 33x32, its record says 32x32")):
+        forge(copy, KEY, lambda before, image=image: image)
+        with pytest.raises(ReleaseError, match=rf"^{KEY}\.png: cannot be read: {told}"):
+            images()
+    assert not ghostscript.exists()
+
+
+def opened_by(how: str, release: Path, cache: Path) -> Any:
+    if how == "webdataset":
+        return webdataset.WebDataset(str(release / SHARD), shardshuffle=False)
+    options = {"cache_dir": str(cache), "download_mode": "force_redownload", "streaming": how == "a stream"}
+    return load_dataset(str(release), split="train", **options)
+
+
+def test_where_a_stream_is_stays_its_own(tmp_path: Path) -> None:
+    """It can be saved in the middle of an epoch, and gone on from."""
+    stream = opened_by("a stream", RELEASE, tmp_path)
+    rows = rows_of(stream)
+    first = next(rows)
+    state = stream.state_dict()
+    second = next(rows)
+    assert isinstance(first["png"]["bytes"], bytes)
+    stream.load_state_dict(state)
+    assert [row["__key__"] for row in rows_of(stream)] == [second["__key__"]]
+    stream.load_state_dict(None)
+    assert [row["__key__"] for row in rows_of(stream)] == [first["__key__"], second["__key__"]]
+    assert isinstance(next(iter(stream))["png"], Image.Image)
 
 
 # --- in a tar ---------------------------------------------------------------------------------------
