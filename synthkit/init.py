@@ -189,13 +189,13 @@ def _write_schema(path: Path) -> bool:
     schema = json_schema()
     content = f"{json.dumps(schema, indent=2)}\n".encode()
     if os.path.lexists(path):
+        found = path.read_bytes() if path.is_file() else b""
+        if found == content:
+            return True
         try:
-            found = path.read_bytes()
-            if found == content:
-                return True
             if json.loads(found)["title"] != schema["title"]:
                 return False
-        except (OSError, ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, RecursionError):
             return False
     write_file(path, content)
     return True
