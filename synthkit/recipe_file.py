@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from synthkit import yaml_file
+from synthkit import shipped, yaml_file
 from synthkit.errors import RecipeError
 from synthkit.recipe import Recipe
 from synthkit.yaml_file import FileKind, load_model, parse
@@ -19,6 +19,7 @@ _RECIPE = FileKind(
     error=RecipeError,
     line="name: my-release",
     override="conditioning.method=dropout",
+    how_to_get=shipped.how_to_get,
 )
 
 

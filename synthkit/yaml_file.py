@@ -12,7 +12,7 @@ from synthkit.yaml_problems import KeyPath, dotted, report, suggest
 from synthkit.yaml_sections import holder, is_tag
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from synthkit.errors import SynthkitError
@@ -31,7 +31,8 @@ class FileKind(Generic[M]):
     """A kind of file: the model of what it holds, and the words for it in messages.
 
     A section of the model is a model, a union of models with a discriminator, or a mapping of any keys.
-    `what` fits "a …" and "…s"; `line` shows how such a file is written, `override` what follows `--set`.
+    `what` fits "a …" and "…s"; `line` shows how such a file is written, `override` what follows `--set`;
+    `how_to_get` says of a path that is not there how to get such a file, as the end of a sentence.
     """
 
     model: type[M]
@@ -39,6 +40,7 @@ class FileKind(Generic[M]):
     error: type[SynthkitError]
     line: str = "name: mine"
     override: str = "name=mine"
+    how_to_get: Callable[[Path], str] = lambda path: ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,8 @@ def parse(path: Path, kind: FileKind[M]) -> Document:
         with path.open("rb") as stream:
             raw = stream.read(_MAX_BYTES + 1)
     except FileNotFoundError:
-        raise kind.error(f"{path}: there is no such {kind.what}{_nearest_file(path)}") from None
+        hint = kind.how_to_get(path) or _nearest_file(path)
+        raise kind.error(f"{path}: there is no such {kind.what}{hint}") from None
     except OSError as error:
         raise kind.error(f"{path}: cannot be read: {error.strerror}") from None
     if len(raw) > _MAX_BYTES:
@@ -198,7 +201,7 @@ def _read(path: Path, kind: FileKind[M], via: tuple[Path, ...]) -> Document:
         raise kind.error(f"{place}: extends: must be the path of another {kind.what}")
     base = path.parent / parent
     if not base.is_file():
-        raise kind.error(f"{place}: extends: there is no file {base}")
+        raise kind.error(f"{place}: extends: there is no file {base}{kind.how_to_get(base)}")
     return _merge(_read(base, kind, (*via, path.resolve())), document)
 
 

@@ -34,7 +34,7 @@ def test_version_and_help(cli: Cli) -> None:
     assert cli("--version").output == f"synthkit {__version__}\n"
     text = cli("--help").output
     assert all(command in text for command in COMMANDS)
-    assert "synthkit build recipes/digits_lt_ecd.yaml" in text
+    assert "synthkit init digits-demo --from digits_lt_ecd" in text
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -26,14 +26,13 @@ _NAMES_SHOWN = 3
 class Difference:
     """How much more accurate a score is than another, in points of percent.
 
-    `interval` is the 95 % interval by Welch's t-test over the seeds (Welch 1947), None where a side has one
-    seed; `overlap` says whether the 95 % intervals of the two means do.
+    `interval` is the 95 % interval of the difference, by Welch's t-test over the seeds (Welch 1947); None
+    where a side has one seed.
     """
 
     baseline: str
     points: float
     interval: tuple[float, float] | None
-    overlap: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +163,7 @@ def _against(item: _Named, other: _Named | None) -> Difference | None:
         return None
     mine, theirs = per_seed(item.score), per_seed(other.score)
     points = 100 * (fmean(mine) - fmean(theirs))
-    return Difference(other.name, points, welch(mine, theirs), _overlap(item.score, other.score))
+    return Difference(other.name, points, welch(mine, theirs))
 
 
 def per_seed(score: Score) -> list[float]:
@@ -189,13 +188,6 @@ def welch(mine: Sequence[float], theirs: Sequence[float]) -> tuple[float, float]
         warnings.simplefilter("ignore", RuntimeWarning)
         interval = ttest_ind(mine, theirs, equal_var=False).confidence_interval(0.95)
     return 100 * float(interval.low), 100 * float(interval.high)
-
-
-def _overlap(score: Score, other: Score) -> bool | None:
-    mine, theirs = score.accuracy.overall, other.accuracy.overall
-    if mine.ci95 is None or theirs.ci95 is None:
-        return None
-    return abs(mine.mean - theirs.mean) <= mine.ci95 + theirs.ci95
 
 
 def _why_apart(place: int, firsts: Sequence[Score]) -> str | None:

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
+from math import log2
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from synthkit_eval.plot_style import GREY, INK, REAL_LOOK, WIDTH, Look, drawable, look, new_figure
+from synthkit_eval.plot_style import (
+    GREY,
+    INK,
+    REAL_LOOK,
+    WIDTH,
+    Look,
+    drawable,
+    heading,
+    look,
+    new_figure,
+    percent,
+    within,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -20,24 +34,26 @@ if TYPE_CHECKING:
     from synthkit_eval.score import Score
 
 _HEIGHT = 4.6
-# Letters of a name of which three fit beside each other in a legend.
-_SHORT = 30
+# Columns of a legend, if they fit.
+_COLUMNS = (3, 2, 1)
+# Bars of the same x are drawn beside each other: so far apart, and within a part of the way to the next x.
+_ASIDE, _MOST_ASIDE = 0.012, 0.6
 _DASHES = ((0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
 _SHOTS = re.compile(r"[-_]?\d+[-_]?shots?.*$")
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Points (x, accuracy in percent, half of its 95 % interval) by x, what they are called, how drawn."""
+    """Points (x, accuracy in percent, ends of its 95 % interval) by x, what they are called, how drawn."""
 
     name: str
-    points: tuple[tuple[float, float, float], ...]
+    points: tuple[tuple[float, float, float, float], ...]
     look: Look = REAL_LOOK
 
     @property
     def is_one(self) -> bool:
         """Whether it has two different x."""
-        return len({x for x, _, _ in self.points}) > 1
+        return len({x for x, *_ in self.points}) > 1
 
 
 def guidance_figures(sections: Sequence[Section]) -> Iterator[tuple[int, Figure]]:
@@ -49,34 +65,34 @@ def guidance_figures(sections: Sequence[Section]) -> Iterator[tuple[int, Figure]
 
 
 def _guidance(section: Section, curves: Sequence[Curve]) -> Figure:
-    figure, axes = _lines(curves, [*_printed_guidance(section)], spread=0.012)
+    figure, axes = _lines(curves, [*_printed_guidance(section)])
     for row in section.rows:
         if row.score.release is None:
-            y, spread = _overall(row.score)
+            y, low, high = percent(row.score.accuracy.overall)
             axes.axhline(y, color=REAL_LOOK.colour, linewidth=1.2, label=drawable(row.name), zorder=1)
-            axes.axhspan(y - spread, y + spread, color=REAL_LOOK.colour, alpha=0.15, linewidth=0, zorder=0)
-    scales = sorted({x for curve in curves for x, _, _ in curve.points})
+            axes.axhspan(low, high, color=REAL_LOOK.colour, alpha=0.15, linewidth=0, zorder=0)
+    scales = sorted({x for curve in curves for x, *_ in curve.points})
     axes.set_xticks(scales, [f"{x:g}" for x in scales])
     return _finished(
-        figure, axes, f"{section.first.protocol.name}: accuracy against guidance", "guidance scale"
+        figure, axes, f"{heading(section.first.protocol)}: accuracy against guidance", "guidance scale"
     )
 
 
 def _by_method(rows: Iterable[Row]) -> list[Curve]:
-    points: dict[str, list[tuple[float, float, float]]] = {}
+    points: dict[str, list[tuple[float, float, float, float]]] = {}
     for row in rows:
         if row.score.release is not None:
-            place = (row.score.release.guidance_scale, *_overall(row.score))
+            place = (row.score.release.guidance_scale, *percent(row.score.accuracy.overall))
             points.setdefault(row.score.release.method, []).append(place)
     return [Curve(name, tuple(sorted(found)), look(i)) for i, (name, found) in enumerate(points.items())]
 
 
 def _printed_guidance(section: Section) -> Iterator[Curve]:
-    points: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
+    points: dict[tuple[str, str], list[tuple[float, float, float, float]]] = {}
     for item in section.published:
         if item.row.guidance_scale is not None:
             found = points.setdefault((item.row.name, item.table.place), [])
-            found.append((item.row.guidance_scale, item.row.overall, 0.0))
+            found.append((item.row.guidance_scale, *within(item.row.overall, 0.0)))
     for (name, place), found in points.items():
         curve = Curve(f"{name}, published ({place})", tuple(sorted(found)))
         if curve.is_one:
@@ -110,12 +126,11 @@ def _shots(
     scores = [row.score for section in sections for row in section.rows]
     fitting = [table for table in tables if table.few_shot and any(table.fits(score) for score in scores)]
     printed = [curve for table in fitting for curve in _printed_shots(table)]
-    figure, axes = _lines(curves, printed, spread=0.0)
-    ticks = sorted({x for curve in (*curves, *printed) for x, _, _ in curve.points})
-    axes.set_xscale("log", base=2)
+    figure, axes = _lines(curves, printed, scale="log")
+    ticks = sorted({x for curve in (*curves, *printed) for x, *_ in curve.points})
     axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
     axes.minorticks_off()
-    title = f"{sections[0].first.protocol.name}, {drawable(data)}: accuracy against shots"
+    title = f"{heading(sections[0].first.protocol)}, {drawable(data)}: accuracy against shots"
     return _finished(figure, axes, title, "real images a class")
 
 
@@ -147,14 +162,14 @@ def _by_shots(sections: Sequence[Section]) -> list[Curve]:
     ]
 
 
-def _over_trials(scores: Sequence[Score]) -> tuple[float, float]:
-    """Mean and half of its 95 % interval, in percent."""
+def _over_trials(scores: Sequence[Score]) -> tuple[float, float, float]:
+    """Mean and both ends of its 95 % interval, in percent."""
     from scipy.stats import sem, t
 
     if len(scores) == 1:
-        return _overall(scores[0])
+        return percent(scores[0].accuracy.overall)
     means = [100 * score.accuracy.overall.mean for score in scores]
-    return fmean(means), float(sem(means) * t.ppf(0.975, len(means) - 1))
+    return within(fmean(means), float(sem(means) * t.ppf(0.975, len(means) - 1)))
 
 
 def _printed_shots(table: PublishedTable) -> Iterator[Curve]:
@@ -163,34 +178,41 @@ def _printed_shots(table: PublishedTable) -> Iterator[Curve]:
         rows = [row for row in table.scores if row.name == name and row.shots is not None]
         yield Curve(
             f"{name}, published ({table.place})",
-            tuple((float(row.shots or 0), row.overall, 0.0) for row in rows),
+            tuple((float(row.shots or 0), *within(row.overall, 0.0)) for row in rows),
         )
 
 
-def _overall(score: Score) -> tuple[float, float]:
-    overall = score.accuracy.overall
-    return 100 * overall.mean, 100 * (overall.ci95 or 0)
-
-
-def _lines(curves: Sequence[Curve], printed: Sequence[Curve], *, spread: float) -> tuple[Figure, Axes]:
-    """Both kinds of lines; each is moved aside by `spread` of the axis, so that bars do not hide others."""
+def _lines(
+    curves: Sequence[Curve], printed: Sequence[Curve], scale: Literal["linear", "log"] = "linear"
+) -> tuple[Figure, Axes]:
+    """Both kinds of lines; those that were measured are moved aside, so that bars do not hide others."""
     figure = new_figure(WIDTH, _HEIGHT + 0.1 * (len(curves) + len(printed)))
     axes = figure.subplots()
-    every = [x for curve in curves for x, _, _ in curve.points]
-    step = spread * (max(every) - min(every))
+    if scale == "log":
+        axes.set_xscale("log", base=2)
+    step = _step(curves, scale)
     for place, curve in enumerate(curves):
-        _line(axes, curve, step * (place - (len(curves) - 1) / 2))
+        aside = step * (place - (len(curves) - 1) / 2)
+        _line(axes, curve, [x * 2**aside if scale == "log" else x + aside for x, *_ in curve.points])
     for place, curve in enumerate(printed):
         _dashed(axes, curve, place)
     return figure, axes
 
 
-def _line(axes: Axes, curve: Curve, aside: float) -> None:
-    x, y, bars = ([point[i] for point in curve.points] for i in range(3))
+def _step(curves: Sequence[Curve], scale: Literal["linear", "log"]) -> float:
+    """How far lines beside each other are apart, on the axis or its logarithm; neighbours do not mix."""
+    found = sorted({log2(x) if scale == "log" else x for curve in curves for x, *_ in curve.points})
+    nearest = min(after - before for before, after in pairwise(found))
+    return min(_ASIDE * (found[-1] - found[0]), _MOST_ASIDE * nearest / len(curves))
+
+
+def _line(axes: Axes, curve: Curve, x: Sequence[float]) -> None:
+    _, y, low, high = zip(*curve.points, strict=True)
+    bars = [[a - b for a, b in zip(y, low, strict=True)], [b - a for a, b in zip(y, high, strict=True)]]
     axes.errorbar(
-        [value + aside for value in x],
+        x,
         y,
-        yerr=bars if any(bars) else None,
+        yerr=bars if low != high else None,
         color=curve.look.colour,
         marker=curve.look.marker,
         markersize=5,
@@ -212,11 +234,36 @@ def _finished(figure: Figure, axes: Axes, title: str, x: str) -> Figure:
     axes.set_xlabel(x)
     axes.set_ylabel("accuracy in %")
     axes.set_title(f"{title}; 95 % intervals")
+    _legend(figure, axes)
+    _thin_out(figure, axes)
+    return figure
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    """Below the plot, in as many columns as fit beside each other."""
     handles, labels = axes.get_legend_handles_labels()
     # matplotlib lists lines without bars first; what was measured comes before what is printed.
     order = sorted(range(len(labels)), key=lambda i: not hasattr(handles[i], "has_yerr"))
-    columns = 2 if max(map(len, labels)) > _SHORT else 3
-    figure.legend(
-        [handles[i] for i in order], [labels[i] for i in order], loc="outside lower center", ncols=columns
-    )
-    return figure
+    for columns in _COLUMNS:
+        legend = figure.legend(
+            [handles[i] for i in order],
+            [labels[i] for i in order],
+            loc="outside lower center",
+            ncols=columns,
+        )
+        figure.draw_without_rendering()
+        if legend.get_window_extent().width <= figure.bbox.width or columns == _COLUMNS[-1]:
+            return
+        legend.remove()
+
+
+def _thin_out(figure: Figure, axes: Axes) -> None:
+    """Of the numbers below the axis, those that would lie on the one before are left out."""
+    figure.draw_without_rendering()
+    end = float("-inf")
+    for label in axes.get_xticklabels():
+        box = label.get_window_extent()
+        if box.x0 <= end:
+            label.set_visible(False)
+        else:
+            end = box.x1

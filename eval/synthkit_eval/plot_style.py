@@ -10,12 +10,15 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
+    from synthkit_eval.score import Accuracy, ProtocolFacts
+
 # Inches: a README shows about 850 of these 1440 pixels, so that 10 points become 12 pixels.
 WIDTH = 9.0
 INK, GREY = "#181c24", "#8a929e"
 # Of bars and points: real images alone, random-image, all others; a number in INK is legible on each.
 REAL, BASELINE, OTHER = "#a8afba", "#e69f00", "#56b4e9"
 _LETTERS = 34
+_HEADING = 40
 
 _RC = {
     "figure.dpi": 160,
@@ -91,3 +94,18 @@ def drawable(name: str, letters: int = _LETTERS) -> str:
     )
     tail = letters // 2
     return text if len(text) <= letters else f"{text[: letters - 1 - tail]}…{text[-tail:]}"
+
+
+def heading(protocol: ProtocolFacts) -> str:
+    """The protocol's name as it begins a title."""
+    return drawable(protocol.name, _HEADING)
+
+
+def percent(accuracy: Accuracy) -> tuple[float, float, float]:
+    """Mean, and both ends of its 95 % interval, in percent; no end is below 0 or above 100."""
+    return within(100 * accuracy.mean, 100 * (accuracy.ci95 or 0))
+
+
+def within(mean: float, spread: float) -> tuple[float, float, float]:
+    """A mean in percent, and both ends of its interval, cut at 0 and 100."""
+    return mean, max(mean - spread, 0.0), min(mean + spread, 100.0)

@@ -8,10 +8,22 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from synthkit_eval.plot_curves import guidance_figures, shots_figures
-from synthkit_eval.plot_style import BASELINE, GREY, INK, OTHER, REAL, WIDTH, drawable, new_figure, styled
+from synthkit_eval.plot_labels import Point, draw_points
+from synthkit_eval.plot_style import (
+    BASELINE,
+    INK,
+    OTHER,
+    REAL,
+    WIDTH,
+    drawable,
+    heading,
+    new_figure,
+    percent,
+    styled,
+)
 from synthkit_eval.score import PARTS
 
 if TYPE_CHECKING:
@@ -20,14 +32,13 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.text import Text
 
     from synthkit_eval.comparison import Row, Section
     from synthkit_eval.published import PublishedTable
     from synthkit_eval.score import Accuracy
 
-_NAME_SIZE = 8.5
-_STEPS = 500
+_NUMBER_SIZE = 8.5
+_SPACE = 40
 _NEEDS = {
     "groups": "two scores that compare",
     "fid": "two scores that compare, with FIDs in one feature space",
@@ -35,7 +46,6 @@ _NEEDS = {
     "shots": "a method with two numbers of shots",
 }
 _SEVERAL = 2
-_BAR: dict[str, Any] = {"ecolor": GREY, "elinewidth": 1, "capsize": 2}
 
 
 class Drawn(NamedTuple):
@@ -108,7 +118,7 @@ def _groups(section: Section) -> Figure:
     panels[0].set_ylim(len(section.rows) - 0.4, -0.6)
     cut = "" if start == 0 else f", axis from {start:g}"
     figure.supxlabel(
-        f"{section.first.protocol.name}: accuracy in %{cut}; 95 % interval over seeds", fontsize=10
+        f"{heading(section.first.protocol)}: accuracy in %{cut}; 95 % interval over seeds", fontsize=10
     )
     return figure
 
@@ -118,28 +128,29 @@ def _bars(panel: Axes, rows: Sequence[Row], part: str, start: float) -> None:
         accuracy: Accuracy | None = getattr(row.score.accuracy, part)
         if accuracy is None:
             continue
-        mean, spread = 100 * accuracy.mean, 100 * (accuracy.ci95 or 0)
+        mean, low, high = percent(accuracy)
         panel.barh(place, mean - start, left=start, height=0.74, color=_colour(row))
-        if spread:
-            panel.errorbar(mean, place, xerr=spread, color=INK, capsize=2, elinewidth=1)
+        if low < high:
+            ends = [[mean - low], [high - mean]]
+            panel.errorbar(mean, place, xerr=ends, color=INK, capsize=2, elinewidth=1)
+        # Beside the panel, where no error bar reaches.
         panel.annotate(
             f"{mean:.1f}",
-            (start, place),
-            xytext=(4, 0),
+            (1, place),
+            xycoords=("axes fraction", "data"),
+            xytext=(3, 0),
             textcoords="offset points",
             va="center_baseline",
-            fontsize=8.5,
+            fontsize=_NUMBER_SIZE,
+            annotation_clip=False,
         )
 
 
 def _span(rows: Sequence[Row], parts: Sequence[str]) -> tuple[float, float]:
-    """Where the axis starts and ends: at 0, or where differences of high accuracies can be seen.
-
-    The shortest bar stays as long as its number.
-    """
+    """Where the axis starts and ends: at 0, or where differences of high accuracies can be seen."""
     found = [getattr(row.score.accuracy, part) for row in rows for part in parts]
-    ends = [(100 * a.mean, 100 * (a.ci95 or 0)) for a in found if a is not None]
-    low, high = min(mean - spread for mean, spread in ends), max(mean + spread for mean, spread in ends)
+    ends = [percent(accuracy) for accuracy in found if accuracy is not None]
+    low, high = min(low for _, low, _ in ends), max(high for _, _, high in ends)
     start = float(int(low - max(0.5 * (high - low), 3.0)))
     start = start if start > 20 else 0.0
     return start, high + 0.03 * (high - start)
@@ -162,36 +173,23 @@ def _space(row: Row) -> str:
 
 
 def _fid(section: Section, rows: Sequence[Row], space: str) -> Figure:
-    figure = new_figure(WIDTH, 5.4)
+    # A row of the list that numbers are explained in takes a fifth of an inch.
+    figure = new_figure(WIDTH, max(5.4, 0.6 + 0.2 * len(rows)))
     axes = figure.subplots()
-    points = []
-    for row, label in zip(rows, _labels(rows), strict=True):
-        overall, found = row.score.accuracy.overall, row.score.set_metrics
-        x, y = float(found.overall.fid or 0) if found else 0.0, 100 * overall.mean
-        spread = 100 * (overall.ci95 or 0)
-        axes.errorbar(x, y, yerr=spread or None, fmt="o", color=_colour(row), **_BAR)
-        points.append((x, y, spread, label))
-    axes.margins(0.16, 0.1)
     axes.grid()
-    axes.set_xlabel(f"FID in the feature space {drawable(space, 60)} (lower is nearer to the real images)")
+    axes.set_xlabel(
+        f"FID in the feature space {drawable(space, _SPACE)} (lower is nearer to the real images)"
+    )
     axes.set_ylabel("accuracy in %")
-    axes.set_title(f"{section.first.protocol.name}: accuracy against FID; 95 % interval over seeds")
-    name_points(axes, points)
+    axes.set_title(f"{heading(section.first.protocol)}: accuracy against FID; 95 % interval over seeds")
+    draw_points(figure, axes, [_point(row, label) for row, label in zip(rows, _labels(rows), strict=True)])
     return figure
 
 
-def name_points(axes: Axes, points: Sequence[tuple[float, float, float, str]]) -> list[Text]:
-    """Write the names of points (x, y, half of an error bar, name) beside them, apart from each other."""
-    import adjustText
-
-    names = [axes.text(x, y, name, fontsize=_NAME_SIZE) for x, y, _, name in points]
-    # Names keep off the bars, too.
-    bars = [(x, y + spread * part / 4) for x, y, spread, _ in points for part in range(-4, 5)]
-    xs, ys = zip(*bars, strict=True)
-    line = {"arrowstyle": "-", "color": GREY, "linewidth": 0.6}
-    # Limited by steps, not by time: the same scores make the same picture.
-    adjustText.adjust_text(names, x=xs, y=ys, ax=axes, expand=(1.1, 1.5), arrowprops=line, iter_lim=_STEPS)
-    return names
+def _point(row: Row, label: str) -> Point:
+    found = row.score.set_metrics
+    fid = float(found.overall.fid or 0) if found else 0.0
+    return Point(fid, *percent(row.score.accuracy.overall), label, _colour(row))
 
 
 def _colour(row: Row) -> str:

@@ -64,8 +64,8 @@ def _legend(sections: Sequence[Section]) -> Iterator[str]:
         )
     if any(row.to_real or row.to_random for section in sections for row in section.rows):
         yield (
-            "Differences are of overall, with Welch's 95 % interval over seeds; intervals says whether those "
-            "of the two means overlap."
+            "Differences are of overall, with the 95 % interval of the difference (Welch's t-test over "
+            "seeds): one that holds 0 leaves open which of the two is better."
         )
 
 
@@ -129,22 +129,18 @@ def _differences(section: Section) -> Table:
         ("to random-image", [row.to_random for row in kept]),
     ):
         if any(found):
-            columns += [Column(head), Column("95 % interval"), Column("intervals", "left")]
+            columns += [Column(head), Column("its 95 % interval")]
             cells = [[*line, *_difference(one)] for line, one in zip(cells, found, strict=True)]
     return Table(tuple(columns), tuple(tuple(line) for line in cells))
 
 
 def _difference(found: Difference | None) -> list[str]:
     if found is None:
-        return [NONE, NONE, NONE]
+        return [NONE, NONE]
     interval = NONE
     if found.interval is not None:
         interval = "{:+.2f} to {:+.2f}".format(*found.interval)
-    return [f"{found.points:+.2f}", interval, _overlap(found) or NONE]
-
-
-def _overlap(found: Difference) -> str:
-    return {None: "", True: "overlap", False: "apart"}[found.overlap]
+    return [f"{found.points:+.2f}", interval]
 
 
 def _notes(section: Section, spaces: Sequence[str]) -> Iterator[str]:
@@ -214,7 +210,7 @@ def as_csv(sections: Sequence[Section]) -> str:
 
 
 Value = str | int | float | None
-_DIFFERENCE = ("", "_baseline", "_low", "_high", "_intervals")
+_DIFFERENCE = ("", "_baseline", "_low", "_high")
 _HEADS = (
     *(
         "section",
@@ -284,7 +280,7 @@ def _difference_line(to: str, found: Difference | None) -> dict[str, Value]:
     if found is None:
         return {}
     low, high = found.interval or (None, None)
-    values: tuple[Value, ...] = (found.points, found.baseline, low, high, _overlap(found))
+    values: tuple[Value, ...] = (found.points, found.baseline, low, high)
     return {f"{to}{end}": value for end, value in zip(_DIFFERENCE, values, strict=True)}
 
 

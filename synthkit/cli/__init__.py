@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from synthkit import __version__
-from synthkit.cli import comparing, publishing, recipes, releases, scoring
+from synthkit.cli import comparing, publishing, recipes, releases, scoring, starting
 from synthkit.cli.shared import app
 
-__all__ = ["app", "comparing", "publishing", "recipes", "releases", "scoring"]
+__all__ = ["app", "comparing", "publishing", "recipes", "releases", "scoring", "starting"]
 
 
 @app.callback(invoke_without_command=True)

@@ -1,4 +1,4 @@
-"""Commands that start from a recipe: build, plan, init, doctor, schema."""
+"""Commands that start from a recipe: build, merge, plan, digest, doctor."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from synthkit.cli.shared import (
     ReportOption,
     SetOption,
     app,
+    print_table,
     printable,
     user_errors,
     write_report,
 )
-from synthkit.errors import BuildError, RecipeError
+from synthkit.errors import BuildError
 
 if TYPE_CHECKING:
     from synthkit.deliver import Delivered
@@ -31,8 +32,7 @@ _MOST_WORKERS = 1024
 
 
 @app.command(
-    epilog="Examples: `synthkit build recipes/digits_lt_ecd.yaml` · "
-    "`synthkit build my.yaml --limit 64` (a preview) · "
+    epilog="Examples: `synthkit build my.yaml` · `synthkit build my.yaml --limit 64` (a preview) · "
     "`synthkit build my.yaml --set sampler.guidance_scale=2.0 --out /data/releases` · "
     "`synthkit build my.yaml --shards 3/16` (a part, for `synthkit merge`) · "
     "`synthkit build my.yaml --engine ray`"
@@ -161,7 +161,7 @@ def merge(
         _print_outcome(collect(_load(recipe, override), folders or [], options))
 
 
-@app.command(epilog="Examples: `synthkit plan recipes/digits_lt_ecd.yaml` · `synthkit plan my.yaml --json`")
+@app.command(epilog="Examples: `synthkit plan my.yaml` · `synthkit plan my.yaml --json`")
 def plan(
     recipe: RecipeArgument,
     override: SetOption = None,
@@ -177,10 +177,10 @@ def plan(
         if as_json:
             print(json.dumps(summary.to_json(), indent=2))
         else:
-            _print_table(as_table(summary))
+            print_table(as_table(summary))
 
 
-@app.command(epilog="Example: `synthkit digest recipes/digits_lt_ecd.yaml`")
+@app.command(epilog="Example: `synthkit digest my.yaml`")
 def digest(
     recipe: RecipeArgument,
     override: SetOption = None,
@@ -198,75 +198,7 @@ def digest(
         write_report(identify(_load(recipe, override), work_root(out)).to_json(), report)
 
 
-@app.command(
-    epilog="Examples: `synthkit init my-flowers` (asks) · "
-    "`synthkit init my-flowers --set source.root=data/flowers --set target_per_class=500`"
-)
-def init(
-    name: Annotated[
-        str, typer.Argument(help="Name of the release; NAME.yaml is written.", show_default=False)
-    ],
-    override: SetOption = None,
-    kind: Annotated[
-        str, typer.Option(help="folder, listing, hub, coco, voc, flowers102 or digits.", show_default=False)
-    ] = "",
-) -> None:
-    """Begin a recipe: the template, commented, with your answers filled in.
-
-    On a terminal it asks for whatever no flag gives; elsewhere the template's values stay.
-    """
-    with user_errors():
-        from synthkit.init import check_name, write_recipe
-
-        path = Path(f"{name}.yaml")
-        check_name(path, name)
-        write_recipe(path, [f"name={name}", *_answers(override or [], kind)])
-        print(f"{path}: written. Next:")
-        for command in ("doctor", "plan", "build"):
-            print(f"  synthkit {command} {path}" + (" --limit 64" if command == "build" else ""))
-
-
-def _answers(given: list[str], kind: str) -> list[str]:
-    """The flags' answers, and on a terminal those to the questions that no flag answers."""
-    from synthkit.init import questions
-    from synthkit.source_config import SOURCES
-
-    answered = dict(item.partition("=")[::2] for item in given)
-    if kind and answered.get("source.kind", kind) != kind:
-        raise RecipeError(f"--kind {kind} and --set source.kind={answered['source.kind']}: give one of them")
-    kind = kind or answered.get("source.kind", "")
-    if "synthetic_per_class" in answered:
-        answered["target_per_class"] = ""
-    ask = sys.stdin.isatty()
-    if ask and not kind:
-        kind = typer.prompt(f"Where are the real images? ({', '.join(SOURCES)})", default="folder")
-    kind = kind or "folder"
-    asked = [
-        f"{question.field}={typer.prompt(question.meaning, default=question.default)}"
-        for question in (questions(kind) if ask else ())
-        if question.field not in answered
-    ]
-    others = [item for item in given if not item.startswith("source.kind=")]
-    return [f"source.kind={kind}", *asked, *others]
-
-
-@app.command(epilog="Examples: `synthkit schema > recipes/recipe.schema.json` · `synthkit schema score`")
-def schema(
-    what: Annotated[str, typer.Argument(help="recipe, provenance or score.")] = "recipe",
-) -> None:
-    """Print the JSON Schema of recipes, which editors check with, of provenance records, or of scores."""
-    with user_errors():
-        from synthkit.recipe import json_schema
-        from synthkit.records import record_schema
-        from synthkit_eval.score import json_schema as score_schema
-
-        schemas = {"recipe": json_schema, "provenance": record_schema, "score": score_schema}
-        if what not in schemas:
-            raise RecipeError(f"{what}: there is no such schema; there are {', '.join(schemas)}")
-        print(json.dumps(schemas[what](), indent=2))
-
-
-@app.command(epilog="Examples: `synthkit doctor` · `synthkit doctor recipes/caltech101.yaml`")
+@app.command(epilog="Examples: `synthkit doctor` · `synthkit doctor my.yaml`")
 def doctor(
     recipe: Annotated[
         Path | None, typer.Argument(help="A recipe to examine as well.", show_default=False)
@@ -370,10 +302,3 @@ def _print_delivered(outcome: Delivered, merge_command: str) -> None:
         f"{outcome.generated.images:,} images made now in {duration(outcome.seconds)}"
     )
     print(f"Complete the release with: {merge_command}")
-
-
-def _print_table(table: object) -> None:
-    from rich.console import Console
-
-    width = None if sys.stdout.isatty() else 120
-    Console(width=width, highlight=False).print(table)

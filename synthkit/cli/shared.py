@@ -27,7 +27,8 @@ app = typer.Typer(
     add_completion=False,
     help="Turn a small, unbalanced set of real images into a synthetic training set in which every image "
     "can be traced and made again.",
-    epilog="Start with: `synthkit build recipes/digits_lt_ecd.yaml`",
+    epilog="Start with: `synthkit init digits-demo --from digits_lt_ecd`, then "
+    "`synthkit build digits-demo.yaml` (about a minute on 2 CPU cores; no download)",
 )
 
 RecipeArgument = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show_default=False)]
@@ -90,6 +91,14 @@ def write_report(facts: dict[str, Any], path: Path | None) -> None:
         print(printable(text))
         return
     write_file(path, f"{text}\n".encode())
+
+
+def print_table(table: object) -> None:
+    """Something of rich's, in the terminal's width; 120 columns into a file or a pipe."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else 120
+    Console(width=width, highlight=False).print(table)
 
 
 def printable(text: str) -> str:

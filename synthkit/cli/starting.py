@@ -1,0 +1,133 @@
+"""Commands that one begins with: recipes, init, schema."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from synthkit.cli.shared import SetOption, app, print_table, user_errors
+from synthkit.errors import RecipeError
+
+if TYPE_CHECKING:
+    from synthkit.init import Begun
+
+
+@app.command(epilog="Examples: `synthkit recipes` · `synthkit init digits-demo --from digits_lt_ecd`")
+def recipes(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
+    """List the recipes that come with synthkit: what each makes, and what it needs."""
+    with user_errors():
+        from synthkit.recipe_list import as_table, describe_all
+
+        found = describe_all()
+        if as_json:
+            print(json.dumps([item.to_json() for item in found], indent=2, ensure_ascii=False))
+            return
+        print_table(as_table(found))
+        print("\nTo get one: synthkit init NAME --from RECIPE, for example")
+        print("  synthkit init digits-demo --from digits_lt_ecd")
+
+
+@app.command(
+    epilog="Examples: `synthkit init digits-demo --from digits_lt_ecd` · `synthkit init my-flowers` (asks) · "
+    "`synthkit init my-flowers --set source.root=data/flowers --set target_per_class=500`"
+)
+def init(
+    name: Annotated[
+        str, typer.Argument(help="Name of the release; NAME.yaml is written.", show_default=False)
+    ],
+    override: SetOption = None,
+    kind: Annotated[
+        str,
+        typer.Option(
+            metavar="KIND",
+            help="Where the real images are: folder, listing, hub, coco, voc, flowers102 or digits.",
+            show_default=False,
+        ),
+    ] = "",
+    original: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="RECIPE",
+            help="Copy a recipe that `synthkit recipes` lists, complete.",
+            show_default=False,
+        ),
+    ] = "",
+) -> None:
+    """Begin a recipe: the template with your answers filled in, or a copy of one that ships.
+
+    On a terminal it asks for whatever no flag gives; elsewhere the template's values stay. The schema
+    that editors check recipes with is written beside it.
+    """
+    with user_errors():
+        from synthkit.init import check_name, copy_recipe, write_recipe
+
+        path = Path(f"{name}.yaml")
+        check_name(path, name)
+        given = [f"name={name}", *(override or [])]
+        if original and kind:
+            raise RecipeError(f"--kind {kind} and --from {original}: give one of them")
+        if original:
+            begun = copy_recipe(path, original, given)
+        else:
+            begun = write_recipe(path, [given[0], *_answers(given[1:], kind)])
+        _tell(path, begun)
+
+
+def _answers(given: list[str], kind: str) -> list[str]:
+    """The flags' answers, and on a terminal those to the questions that no flag answers."""
+    from synthkit.init import questions
+    from synthkit.source_config import SOURCES
+
+    answered = dict(item.partition("=")[::2] for item in given)
+    if kind and answered.get("source.kind", kind) != kind:
+        raise RecipeError(f"--kind {kind} and --set source.kind={answered['source.kind']}: give one of them")
+    kind = kind or answered.get("source.kind", "")
+    if "synthetic_per_class" in answered:
+        answered["target_per_class"] = ""
+    ask = sys.stdin.isatty()
+    if ask and not kind:
+        kind = typer.prompt(f"Where are the real images? ({', '.join(SOURCES)})", default="folder")
+    kind = kind or "folder"
+    asked = [
+        f"{question.field}={typer.prompt(question.meaning, default=question.default)}"
+        for question in (questions(kind) if ask else ())
+        if question.field not in answered
+    ]
+    others = [item for item in given if not item.startswith("source.kind=")]
+    return [f"source.kind={kind}", *asked, *others]
+
+
+def _tell(path: Path, begun: Begun) -> None:
+    from synthkit.init import SCHEMA
+
+    print(f"{path}: written. Next:")
+    # What a preview is for costs a minute with a model that ships.
+    preview = "" if begun.recipe.model.id.startswith("builtin:") else " --limit 64"
+    for command in (f"doctor {path}", f"plan {path}", f"build {path}{preview}"):
+        print(f"  synthkit {command}")
+    if not begun.checked:
+        print(
+            f"{SCHEMA}: is another schema and stays; for an editor that checks {path}, "
+            f"write synthkit's elsewhere (synthkit schema) and name it in {path}"
+        )
+
+
+@app.command(epilog="Examples: `synthkit schema > recipe.schema.json` · `synthkit schema score`")
+def schema(
+    what: Annotated[str, typer.Argument(help="recipe, provenance or score.")] = "recipe",
+) -> None:
+    """Print the JSON Schema of recipes, which editors check with, of provenance records, or of scores."""
+    with user_errors():
+        from synthkit.recipe import json_schema
+        from synthkit.records import record_schema
+        from synthkit_eval.score import json_schema as score_schema
+
+        schemas = {"recipe": json_schema, "provenance": record_schema, "score": score_schema}
+        if what not in schemas:
+            raise RecipeError(f"{what}: there is no such schema; there are {', '.join(schemas)}")
+        print(json.dumps(schemas[what](), indent=2))

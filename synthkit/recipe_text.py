@@ -1,0 +1,149 @@
+"""A recipe's text, key by key: joined with that of the recipe it extends, and changed; comments stay.
+
+Where a key and its value stand is what PyYAML's marks say; the lines themselves are never written anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_INDENT = "  "
+
+
+@dataclass(slots=True)
+class Entry:
+    """A key and its value: the blank lines and comments above them, and their own lines.
+
+    `entries` are the keys of a section that is written as a block; None of any other value.
+    """
+
+    key: str
+    above: list[str]
+    lines: list[str]
+    entries: list[Entry] | None = None
+
+
+@dataclass(slots=True)
+class RecipeText:
+    """A recipe's opening comment, and its keys."""
+
+    head: list[str] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return "\n".join([*self.head, *_lines(self.entries), ""])
+
+
+def read(text: str) -> RecipeText:
+    """The text of a recipe that can be loaded."""
+    lines = text.splitlines()
+    head = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    node = yaml.compose(text, yaml.SafeLoader)
+    if not isinstance(node, yaml.MappingNode):
+        return RecipeText(lines)
+    return RecipeText(lines[:head], _entries(node, lines, head, len(lines)))
+
+
+def extended(base: RecipeText, text: RecipeText) -> RecipeText:
+    """The text without its `extends:`, with all that it takes from the recipe it extends written in."""
+    changes = [entry for entry in text.entries if entry.key != "extends"]
+    return RecipeText(text.head, _joined(base.entries, changes))
+
+
+def put(entries: list[Entry], path: Sequence[str], data: Mapping[str, Any], depth: int = 0) -> None:
+    """Write the value that `data` has at a path of keys; a key without a value goes, its comment stays.
+
+    Keys stand in the order of `data`, of which every section is a mapping.
+    """
+    key, *rest = path
+    entry = _slot(entries, key, data)
+    value = data.get(key)
+    if rest and isinstance(value, dict) and (entry.entries is not None or not entry.lines):
+        entry.lines, entry.entries = [f"{_INDENT * depth}{key}:"], entry.entries or []
+        put(entry.entries, rest, value, depth + 1)
+    else:
+        entry.lines, entry.entries = _written(key, value, depth), None
+
+
+def keep(entries: list[Entry], section: str, keys: Sequence[str]) -> None:
+    """Of a section these keys alone."""
+    for entry in entries:
+        if entry.key == section and entry.entries is not None:
+            entry.entries = [inner for inner in entry.entries if inner.key in keys]
+
+
+def _slot(entries: list[Entry], key: str, data: Mapping[str, Any]) -> Entry:
+    """The entry of a key; a new one has its place in the order, or that of a neighbour that has gone."""
+    for entry in entries:
+        if entry.key == key:
+            return entry
+    order = list(data)
+    before = set(order[: order.index(key)]) if key in order else set(order)
+    place = max((i + 1 for i, entry in enumerate(entries) if entry.key in before), default=0)
+    if place < len(entries) and not entries[place].lines:
+        entries[place].key = key
+        return entries[place]
+    entries.insert(place, Entry(key, [], []))
+    return entries[place]
+
+
+def _written(key: str, value: Any, depth: int) -> list[str]:
+    if value is None:
+        return []
+    text = yaml.safe_dump({key: value}, allow_unicode=True, sort_keys=False, width=2**16)
+    return [f"{_INDENT * depth}{line}" for line in text.splitlines()]
+
+
+def _entries(node: yaml.MappingNode, lines: list[str], start: int, stop: int) -> list[Entry]:
+    begins = [key.start_mark.line for key, _ in node.value]
+    found = []
+    for (key, value), begin, end in zip(node.value, begins, [*begins[1:], stop], strict=True):
+        above, start = lines[start:begin], _end(lines, begin, end)
+        if isinstance(value, yaml.MappingNode) and not value.flow_style:
+            inner = _entries(value, lines, begin + 1, start)
+            found.append(Entry(key.value, above, [lines[begin]], inner))
+        else:
+            found.append(Entry(key.value, above, lines[begin:start]))
+    return found
+
+
+def _end(lines: list[str], begin: int, end: int) -> int:
+    """After the last line of a value: what is blank or a comment belongs to the next key."""
+    while end > begin + 1 and _is_remark(lines[end - 1]):
+        end -= 1
+    return end
+
+
+def _is_remark(line: str) -> bool:
+    return not line.strip() or line.lstrip().startswith("#")
+
+
+def _joined(base: Sequence[Entry], changes: Sequence[Entry]) -> list[Entry]:
+    by_key = {entry.key: entry for entry in changes}
+    kept = [_over(entry, by_key.pop(entry.key, None)) for entry in base]
+    return [*kept, *by_key.values()]
+
+
+def _over(old: Entry, new: Entry | None) -> Entry:
+    """As `extends` does it: key by key, unless the section becomes one of another kind."""
+    if new is None:
+        return old
+    comments = [line for line in new.above if line.strip()] or [line for line in old.above if line.strip()]
+    above = [*(line for line in old.above if not line.strip()), *comments]
+    if old.entries is None or new.entries is None or _kind(new) not in (None, _kind(old)):
+        return Entry(new.key, above, new.lines, new.entries)
+    return Entry(new.key, above, new.lines, _joined(old.entries, new.entries))
+
+
+def _kind(section: Entry) -> str | None:
+    return next((entry.lines[0].strip() for entry in section.entries or () if entry.key == "kind"), None)
+
+
+def _lines(entries: Sequence[Entry]) -> list[str]:
+    return [line for entry in entries for line in (*entry.above, *entry.lines, *_lines(entry.entries or ()))]

@@ -1,0 +1,187 @@
+"""Scores as `synthkit eval` writes them, made up, for the tests of what compares and draws them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from scipy import stats
+
+from synthkit_eval.score import Score, write_score
+
+CLASSES = 10
+
+
+def mean_of(values: Sequence[float]) -> dict[str, Any]:
+    spread = stats.sem(values) * stats.t.ppf(0.975, len(values) - 1) if len(values) > 1 else None
+    return {"mean": sum(values) / len(values), "ci95": None if spread is None else float(spread)}
+
+
+def accuracies(values: Sequence[float]) -> dict[str, Any]:
+    """Of overall as given; many are two points better, few three points worse."""
+    parts = {"overall": 0.0, "many": 0.02, "medium": 0.0, "few": -0.03}
+    return {
+        part: {**mean_of([min(value + more, 1.0) for value in values]), "images_ci95": 0.012}
+        for part, more in parts.items()
+    }
+
+
+def run(seed: int, overall: float, epochs: int) -> dict[str, Any]:
+    """The epoch that counts is the last but one; the others are far off."""
+    history = [
+        {
+            "epoch": epoch,
+            "learning_rate": 0.1,
+            "training_loss": 0.5,
+            "loss": 0.4,
+            "overall": overall if epoch == epochs - 1 else 0.111,
+            "many": None,
+            "medium": None,
+            "few": None,
+        }
+        for epoch in range(1, epochs + 1)
+    ]
+    return {
+        "seed": seed,
+        "epoch": epochs - 1,
+        "per_class": [overall] * CLASSES,
+        "history": history,
+        "seconds": 1.0,
+    }
+
+
+def set_score(fid: float, features: str) -> dict[str, Any]:
+    nothing = ("kid", "precision", "recall", "density", "coverage", "vendi", "vendi_real")
+    overall = {
+        "real": 360,
+        "synthetic": 1000,
+        "fid": fid,
+        "distance": None,
+        "distance_real": None,
+        **dict.fromkeys(nothing),
+    }
+    return {
+        "features": features,
+        "dimensions": 64,
+        "overall": overall,
+        "many": None,
+        "medium": None,
+        "few": None,
+        "notes": [],
+    }
+
+
+def score(
+    values: Sequence[float],
+    *,
+    method: str | None = None,
+    name: str | None = None,
+    version: str = "1.0.0",
+    guidance: float = 2.0,
+    fid: float | None = None,
+    features: str = "builtin:tiny-unclip-digits",
+    steps: int = 900,
+    shots: int | None = None,
+    trial: int | None = None,
+    protocol: str = "digits-lt",
+    protocol_digest: str = "a" * 64,
+    settings: dict[str, Any] | None = None,
+    changed: Sequence[str] = (),
+    training: str = "b" * 64,
+    evaluation: str = "c" * 64,
+    classes: int = CLASSES,
+    images: int = 1000,
+) -> Score:
+    """A score with these overall accuracies of its seeds; without a method, of real images alone."""
+    release = None
+    if method is not None:
+        release = {
+            "name": name or f"digits-lt-{method}",
+            "version": version,
+            "recipe_digest": "d" * 64,
+            "seal": "e" * 64,
+            "method": method,
+            "guidance_scale": guidance,
+            "generator": "builtin:tiny-unclip-digits",
+            "images": images,
+            "shots": shots,
+            "trial": trial,
+        }
+    per_class = [
+        {
+            "label": label,
+            "name": f"class {label}",
+            "group": "many",
+            "real": 9,
+            "synthetic": 100,
+            "evaluation": 36,
+            "accuracy": mean_of(values),
+        }
+        for label in range(classes)
+    ]
+    return Score.model_validate(
+        {
+            "format_version": 1,
+            "trained_on": "real" if method is None else "real and synthetic",
+            "protocol": {
+                "name": protocol,
+                "version": 1,
+                "digest": protocol_digest,
+                "changed": list(changed),
+                "settings": settings or {"epochs": 20},
+            },
+            "release": release,
+            "data": {
+                "training_digest": training,
+                "training_images": 180,
+                "evaluation_digest": evaluation,
+                "evaluation_images": 360,
+            },
+            "steps": steps,
+            "accuracy": accuracies(values),
+            "best": accuracies([min(value + 0.01, 1.0) for value in values]),
+            "loss": mean_of(values),
+            "classes": per_class,
+            "seeds": [run(seed, value, 5) for seed, value in enumerate(values)],
+            "set_metrics": None if fid is None else set_score(fid, features),
+            "environment": {},
+            "seconds": 3.0,
+        }
+    )
+
+
+def put(folder: Path, stem: str, made: Score) -> Path:
+    path = folder / f"{stem}.json"
+    write_score(made, path)
+    return path
+
+
+REAL = (0.900, 0.905, 0.910, 0.895)
+RANDOM = (0.930, 0.940, 0.935, 0.925)
+MIXUP = (0.935, 0.950, 0.945, 0.930)
+ECD = (0.962, 0.958, 0.960, 0.964)
+
+
+def twelve(folder: Path) -> None:
+    """Real only and eleven methods, some of them nearly equal."""
+    put(folder, "real", score(REAL))
+    methods = (
+        *("random-image", "dropout", "mixup", "cutmix", "embed-mixup", "embed-cutmix", "mixup-dropout"),
+        *("cutmix-dropout", "embed-mixup-dropout", "embed-cutmix-dropout", "text-only"),
+    )
+    fids = (20.18, 21.84, 24.12, 26.62, 22.93, 20.29, 22.31, 24.45, 24.56, 20.43, 35.1)
+    for place, (method, fid) in enumerate(zip(methods, fids, strict=True)):
+        values = [0.94 + 0.001 * (place % 5) + more for more in (-0.003, 0.002, 0.005)]
+        put(folder, f"digits-lt-{method}", score(values, method=method, fid=fid))
+
+
+def imagenet(**changes: Any) -> Score:
+    facts = {
+        "method": "dropout",
+        "protocol": "imagenet-lt-90",
+        "classes": 90,
+        "fid": 21.0,
+        "features": "inception",
+    }
+    return score(ECD, **{**facts, **changes})
