@@ -36,7 +36,7 @@ def questions(kind: str) -> list[Question]:
     needed = [
         Question(f"source.{name}", field.description or name, None)
         for name, field in source.model_fields.items()
-        if field.is_required() and name != "kind"
+        if (field.is_required() or name == "root") and name != "kind"
     ]
     return [
         *needed,
@@ -59,7 +59,10 @@ def write_recipe(path: Path, answers: Sequence[str]) -> None:
     fields = [answer.partition("=")[0].strip() for answer in answers]
     kind = next((answer.partition("=")[2] for answer in answers if answer.startswith("source.kind=")), _KIND)
     for question in questions(kind):
-        if kind != _KIND and question.default is None and question.field not in fields:
+        # What a kind can do without is for its own checks.
+        field = SOURCES[kind].model_fields.get(question.field.removeprefix("source."))
+        needed = question.default is None and field is not None and field.is_required()
+        if kind != _KIND and needed and question.field not in fields:
             raise RecipeError(
                 f"{question.field}: is missing: {question.meaning} Add --set {question.field}=…"
             )

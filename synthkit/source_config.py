@@ -96,6 +96,13 @@ class SourceBase(Section):
     )
     available_from: str = _available_from("")
 
+    @property
+    def place(self) -> str:
+        """The field that says where the images are, as it is written in a recipe."""
+        fields = [name for name in ("images", "root", "id") if name in self.PATHS]
+        given = next((name for name in fields if getattr(self, name) is not None), "kind")
+        return f"source.{given}"
+
     def places(self) -> dict[str, str]:
         """The files and folders of this machine that the source names, by field."""
         values = ((name, getattr(self, name)) for name in self.PATHS)
@@ -226,8 +233,11 @@ class CocoSourceConfig(SourceBase):
     PATHS: ClassVar = ("root", "images", "annotations")
 
     kind: Literal["coco"] = Field(description="The family of the source.")
-    root: str = Field(
-        min_length=1, description="The folder that holds train2017/, val2017/ and annotations/."
+    root: str | None = Field(
+        None,
+        min_length=1,
+        description="The folder that holds train2017/, val2017/ and annotations/; "
+        "not needed where images and annotations are named.",
     )
     split: Literal["train", "val"] = Field("train", description="Which part of COCO 2017.")
     images: str | None = Field(
@@ -244,6 +254,11 @@ class CocoSourceConfig(SourceBase):
     def _images_with_their_annotations(self) -> Self:
         if (self.images is None) is not (self.annotations is None):
             raise ValueError("images and annotations belong together: give both, or neither")
+        if self.root is None and self.images is None:
+            raise ValueError(
+                "root is missing: the folder that holds train2017/, val2017/ and annotations/; "
+                "of a set of your own, name images and annotations"
+            )
         return self
 
 

@@ -16,11 +16,11 @@ from synthkit.cli.shared import (
     ReportOption,
     SetOption,
     app,
-    printable,
     user_errors,
     write_report,
 )
 from synthkit.errors import BuildError, RecipeError
+from synthkit.names import printable
 
 if TYPE_CHECKING:
     from synthkit.deliver import Delivered

@@ -14,6 +14,7 @@ import typer
 
 from synthkit import stopping
 from synthkit.errors import SynthkitError
+from synthkit.names import printable
 from synthkit.stopping import Stopped
 
 if TYPE_CHECKING:
@@ -90,11 +91,6 @@ def write_report(facts: dict[str, Any], path: Path | None) -> None:
         print(printable(text))
         return
     write_file(path, f"{text}\n".encode())
-
-
-def printable(text: str) -> str:
-    """Text from files that may be hostile, without anything that a terminal obeys."""
-    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 def _one_line(error: Exception) -> str:

@@ -27,6 +27,8 @@ _BUILDERS = {".parquet": "parquet", ".arrow": "arrow"}
 class HubSource:
     """Rows of a data set; ids are `train/0000012`: the split and the row."""
 
+    notes: tuple[str, ...] = ()
+
     def __init__(self, config: HubSourceConfig) -> None:
         dataset = _load(config)
         for field in ("image", "label"):
