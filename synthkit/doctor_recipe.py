@@ -83,7 +83,7 @@ def _presence(source: Source, config: SourceConfig) -> Check:
     return Check(
         "  all there",
         f"no: {len(missing):,} of {listed:,} are missing: {first}"
-        f"{' …' if len(missing) > 5 else ''}; check {config.place}{get_it(config.available_from)}",
+        f"{' …' if len(missing) > 5 else ''}; check {config.place}{get_it(config.got_from())}",
         "note" if config.on_error == "skip" and len(missing) < listed else "stop",
     )
 

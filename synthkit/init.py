@@ -59,10 +59,9 @@ def write_recipe(path: Path, answers: Sequence[str]) -> None:
     fields = [answer.partition("=")[0].strip() for answer in answers]
     kind = next((answer.partition("=")[2] for answer in answers if answer.startswith("source.kind=")), _KIND)
     for question in questions(kind):
-        # What a kind can do without is for its own checks.
-        field = SOURCES[kind].model_fields.get(question.field.removeprefix("source."))
-        needed = question.default is None and field is not None and field.is_required()
-        if kind != _KIND and needed and question.field not in fields:
+        # A set of one's own in COCO's format has no root.
+        instead = question.field == "source.root" and "source.annotations" in fields
+        if kind != _KIND and question.default is None and question.field not in fields and not instead:
             raise RecipeError(
                 f"{question.field}: is missing: {question.meaning} Add --set {question.field}=…"
             )

@@ -89,8 +89,7 @@ def as_table(summary: Summary) -> RichGroup:
     recipe = summary.recipe
     how = f"{recipe.conditioning.method}, guidance {recipe.sampler.guidance_scale}"
     title = f"{recipe.name} {recipe.version}: {how}"
-    notes = [Text(printable(f"Note: {note}")) for note in summary.notes]
-    return Group(Text(title, style="bold"), _classes(summary), _groups(summary), Text(_cost(summary)), *notes)
+    return Group(Text(title, style="bold"), _classes(summary), _groups(summary), Text(_cost(summary)))
 
 
 def _classes(summary: Summary) -> Any:

@@ -96,6 +96,10 @@ class SourceBase(Section):
     )
     available_from: str = _available_from("")
 
+    def got_from(self) -> str:
+        """Where to get images or lists that are missing, for an error; nothing if nobody knows."""
+        return self.available_from
+
     @property
     def place(self) -> str:
         """The field that says where the images are, as it is written in a recipe."""
@@ -249,6 +253,11 @@ class CocoSourceConfig(SourceBase):
     available_from: str = _available_from(
         "train2017.zip, val2017.zip and annotations_trainval2017.zip: https://cocodataset.org/#download"
     )
+
+    def got_from(self) -> str:
+        """As of any source; a set of one's own is not to be had where COCO is."""
+        own = self.annotations is not None and "available_from" not in self.model_fields_set
+        return "" if own else self.available_from
 
     @model_validator(mode="after")
     def _images_with_their_annotations(self) -> Self:

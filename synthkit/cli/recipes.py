@@ -178,6 +178,9 @@ def plan(
             print(json.dumps(summary.to_json(), indent=2))
         else:
             _print_table(as_table(summary))
+            # Not in the table, which would fold them.
+            for note in summary.notes:
+                print(printable(f"Note: {note}"))
 
 
 @app.command(epilog="Example: `synthkit digest recipes/digits_lt_ecd.yaml`")

@@ -10,9 +10,11 @@ from typing import Any
 
 import msgspec
 
+NOTHING = "nothing"
+
 
 def area_of(bbox: bytes, segmentation: bytes) -> tuple[float, str]:
-    """The area in pixels and what it was taken from: the bbox, else the outline; infinite from neither."""
+    """The area in pixels and what it was taken from: the bbox, else the outline; infinite from NOTHING."""
     ways = (("the bbox", bbox, _of_box), ("the segmentation", segmentation, _of_outline))
     for what, raw, way in ways:
         try:
@@ -21,7 +23,7 @@ def area_of(bbox: bytes, segmentation: bytes) -> tuple[float, str]:
             continue
         if math.isfinite(area) and area >= 0:
             return area, what
-    return math.inf, "neither bbox nor segmentation"
+    return math.inf, NOTHING
 
 
 def _of_box(box: list[Any]) -> float:

@@ -34,7 +34,7 @@ def open_coco(config: CocoSourceConfig) -> ImageFiles:
     """
     file, folder = _places(config)
     place = "source.root" if config.annotations is None else "source.annotations"
-    data, notes = instances.read(file, config.available_from, place)
+    data, notes = instances.read(file, config.got_from(), place)
     categories = _categories(data.categories, file)
     image_of = _images(data.images, file, config.place)
     known = {key: number for number, key in enumerate(categories)}

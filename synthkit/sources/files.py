@@ -98,18 +98,25 @@ def check_inside(path: str, where: str, below: str = "source.root") -> str:
     `where` is the place it was read at, `below` the field that names the root.
     """
     inner = PurePosixPath(path)
-    if "\\" in path or ".." in inner.parts or not inner.parts or _DRIVE_OR_ADDRESS.match(path):
-        raise SourceError(f"{where}: {path!r} must be a path below {below}, with / and without ..")
-    if inner.is_absolute():
-        raise SourceError(
-            f"{where}: {path!r} must be a path below {below}, and begins with /: "
-            f"leave out the / and all that {below} says"
-        )
+    outside = _outside(path, inner)
+    if outside:
+        raise SourceError(f"{where}: {path!r} must be a path below {below}{outside}")
     fault = fault_in(path)
     if fault:
         raise SourceError(f"{where}: {path!r} has a name that cannot be printed; rename it ({fault})")
     # One spelling for one file: `./a` and `a//b` would be images of their own.
     return inner.as_posix()
+
+
+def _outside(path: str, inner: PurePosixPath) -> str | None:
+    """Why a path is not one below a root, as the end of an error."""
+    if "\\" in path or ".." in inner.parts or not inner.parts:
+        return ", with / and without .."
+    if inner.is_absolute():
+        return ", and begins with /: leave out the / and what leads to that folder"
+    if _DRIVE_OR_ADDRESS.match(path):
+        return ": leave out the drive or address and what leads to that folder"
+    return None
 
 
 def check_listed(path: str, where: str, below: str) -> str:

@@ -45,7 +45,9 @@ def open_folder(config: FolderSourceConfig) -> ImageFiles:
     numbers = {name: number for number, name in enumerate(classes)}
     labels = np.array([numbers[owner] for owner, _ in images], dtype=np.int32)
     ids = tuple(path for _, path in images)
-    notes = [*_told_beside(beside), *left_out.told(), *([] if config.classes else doubts(config.root, ids))]
+    # Who names classes has looked at them.
+    doubtful = [] if config.classes else doubts(config.root, classes, ids)
+    notes = [*_told_beside(beside), *left_out.told(), *doubtful]
     return ImageFiles(Listing(tuple(classes), ids, labels), root, ids, tuple(notes))
 
 
@@ -63,7 +65,9 @@ def _no_classes(root: str, images: int) -> str:
     told = f"source.root: {root} has no class folders; expected {root}/CLASS/IMAGE.jpg"
     if not images:
         return told
-    return f"{told}. It holds {images:,} images itself: if they are one class, name the folder above it"
+    above = os.path.dirname(os.path.normpath(root)) or ".."  # noqa: PTH120
+    many = "1 image" if images == 1 else f"{images:,} images"
+    return f"{told}. It holds {many} itself: if it is one class's folder, set source.root to {above}"
 
 
 def _told_beside(images: int) -> list[str]:

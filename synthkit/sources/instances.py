@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from synthkit.errors import SourceError
-from synthkit.sources.areas import area_of
+from synthkit.sources.areas import NOTHING, area_of
 from synthkit.sources.files import get_it
 
 if TYPE_CHECKING:
@@ -100,10 +100,10 @@ def read(path: Path, available_from: str, place: str) -> tuple[Instances, list[s
         raise SourceError(f"{place}: there is no {path}{get_it(available_from)}") from None
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         # ValueError: an empty file cannot be mapped.
-        raise SourceError(
-            f"{path}: is not an instances file of COCO: {error}; "
-            "captions, keypoints and panoptic files will not do"
-        ) from None
+        advice = "captions, keypoints and panoptic files will not do"
+        if "UTF-8" in str(error):
+            advice = "save it as UTF-8"
+        raise SourceError(f"{path}: is not an instances file of COCO: {error}; {advice}") from None
     except OSError as error:
         raise SourceError(f"{path}: cannot be read: {error.strerror}") from None
 
@@ -197,5 +197,8 @@ def _bad_area(number: Id, area: object, path: Path) -> None:
 def _told(taken: Counter[str], total: int, path: Path) -> list[str]:
     if not taken:
         return []
-    each = " and ".join(f"of {count:,} from {what}" for what, count in taken.items())
-    return [f"{path}: {taken.total():,} of {total:,} annotations state no area: taken {each}"]
+    stated = f"{path}: {taken.total():,} of {total:,} annotations state no area"
+    unknown = taken.pop(NOTHING, 0)
+    told = [f"it is that of {what} ({count:,})" for what, count in taken.items()]
+    told += [f"{unknown:,} have neither bbox nor segmentation"] if unknown else []
+    return [f"{stated}: {', '.join(told)}"]

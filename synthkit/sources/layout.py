@@ -13,7 +13,7 @@ _PARTS = ("train", "training", "trainval", "val", "valid", "validation", "test",
 _SHOWN = 5
 
 
-def doubts(root: str, ids: Sequence[str]) -> list[str]:
+def doubts(root: str, classes: Sequence[str], ids: Sequence[str]) -> list[str]:
     """What is odd about the classes of a folder, a line each; `ids` are `CLASS/…/IMAGE`."""
     inner = _folders_in(ids)
     names = sorted(inner)
@@ -28,9 +28,9 @@ def doubts(root: str, ids: Sequence[str]) -> list[str]:
         ]
     if len(nested) == len(names) and names:
         return _too_high(root, names, inner)
-    if len(names) == 1:
-        return [f"there is one class only, {names[0]}: source.root should hold every class's folder"]
-    return _same_but_for_case(names)
+    if len(classes) == 1:
+        return [f"there is one class only, {classes[0]}: source.root should hold every class's folder"]
+    return _same_but_for_case(classes)
 
 
 def _folders_in(ids: Iterable[str]) -> dict[str, set[str]]:

@@ -49,10 +49,10 @@ class LeftOut:
     archives: Counter[str] = field(default_factory=Counter)
     _others: Counter[str] = field(default_factory=Counter)
 
-    def look_at(self, path: str) -> None:
-        """Count a file whose ending is not that of an image that is read."""
+    def look_at(self, path: str, *, known: bool = False) -> None:
+        """Count a file that is not taken; `known` says that it is a picture."""
         ending = PurePath(path).suffix.lower()
-        if ending in _PICTURES:
+        if known or ending in _PICTURES:
             self.pictures[ending] += 1
         elif ending in _ARCHIVES:
             self.archives[ending] += 1
