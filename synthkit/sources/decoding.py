@@ -36,7 +36,7 @@ _BY_FEATURE = {"avif": (".avif",), "jpg_2000": (".jp2", ".j2k", ".j2c", ".jpc", 
 EXTENSIONS = frozenset(
     {
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif"),
-        *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".qoi"),
+        *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".qoi", ".mpo"),
     }
 ).union(*(suffixes for feature, suffixes in _BY_FEATURE.items() if features.check(feature)))
 

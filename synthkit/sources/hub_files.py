@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sys
-from contextlib import contextmanager
+import traceback
 from typing import TYPE_CHECKING, Any
 
 from synthkit.errors import SourceError
@@ -14,7 +13,6 @@ from synthkit.sources.files import expanded, get_it
 from synthkit.sources.left_out import LeftOut, has_image_ending, is_hidden
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from synthkit.source_config import HubSourceConfig
@@ -29,19 +27,15 @@ def load(config: HubSourceConfig) -> Any:
 
     _quieten()
     local = expanded(config.id)
-    failed: list[str] = []
     try:
-        with _noting_files(failed):
-            if local.exists():
-                return _load_local(local, config)
-            return datasets.load_dataset(
-                config.id, config.config, split=config.split, revision=config.revision
-            )
+        if local.exists():
+            return _load_local(local, config)
+        return datasets.load_dataset(config.id, config.config, split=config.split, revision=config.revision)
     except SourceError:
         raise
     except Exception as error:
         # The loader, its builders and the Hub's client fail in ways of their own; the cause is kept.
-        reason = _reason(error, failed)
+        reason = _reason(error)
         raise SourceError(f"source.id: {config.id}: {reason}{_advice(reason, config)}") from error
 
 
@@ -131,30 +125,22 @@ def left_out_of(dataset: Any, config: HubSourceConfig) -> tuple[str, ...]:
     return tuple(left_out.told())
 
 
-@contextmanager
-def _noting_files(failed: list[str]) -> Iterator[None]:
-    """Note the files that `datasets` fails to read: it logs their names, and raises without them."""
-    logger = logging.getLogger("datasets")
-    handlers, level = logger.handlers, logger.level
-
-    class Noting(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            failed.extend(re.findall(r"Failed to read (?:file|schema from) '(.*?)'", record.getMessage()))
-
-    logger.handlers = [Noting()]
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.handlers = handlers
-        logger.setLevel(level)
-
-
-def _reason(error: BaseException, failed: list[str]) -> str:
+def _reason(error: BaseException) -> str:
     """What went wrong in the end, and in which file: the loader wraps it in words that say neither."""
-    while (error.__cause__ or error.__context__) and type(error).__name__.startswith("DatasetGeneration"):
+    while type(error).__name__.startswith("DatasetGeneration") and (error.__cause__ or error.__context__):
         error = error.__cause__ or error.__context__ or error
     reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
-    if "cast" in reason and "Couldn't" in reason:
+    if reason.startswith("Couldn't cast"):
         reason = f"its files differ in columns or types: {reason}"
-    return f"{failed[-1]}: {reason}" if failed and failed[-1] not in reason else reason
+    file = _file_being_read(error)
+    return f"{file}: {reason}" if file and file not in reason else reason
+
+
+def _file_being_read(error: BaseException) -> str | None:
+    """The data file at which a reader of `datasets` failed; only its own variables know."""
+    found = None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if "packaged_modules" in frame.f_code.co_filename:
+            file = frame.f_locals.get("file")
+            found = str(file) if isinstance(file, (str, os.PathLike)) else found
+    return found

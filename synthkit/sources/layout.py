@@ -24,7 +24,7 @@ def doubts(root: str, classes: Sequence[str], ids: Sequence[str]) -> list[str]:
         place = f"{root.rstrip('/')}/{best}" if nested else "a folder with a folder for each class"
         return [
             f"its class folders are called {_some(names)}, as the parts of a data set are, and each is a "
-            f"class now: if source.root is a level too high, set it to {place}"
+            f"class now: if that is a level too high, set source.root to {place}"
         ]
     if len(nested) == len(names) and names:
         return _too_high(root, names, inner)

@@ -17,7 +17,7 @@ _PICTURES = frozenset(
     .svg .svgz .eps .epsf .ps .ai .cdr .emf .wmf .pdf .psd .psb .xcf .kra .clip .ora .indd
     .raw .cr2 .cr3 .crw .nef .nrw .arw .srf .sr2 .dng .orf .rw2 .raf .pef .srw .3fr .fff .iiq .rwl .x3f
     .mrw .kdc .dcr .erf .mef .mos .ico .icns .cur .tga .dds .exr .hdr .pfm .pcx .sgi .ras .xbm .xpm .djvu
-    .djv .dcm .dicom .fits .fit .nii .nrrd .mha .svs .ndpi .czi .lif .bpg .flif .pct .pict .mpo .jps .jls
+    .djv .dcm .dicom .fits .fit .nii .nrrd .mha .svs .ndpi .czi .lif .bpg .flif .pct .pict .jps .jls
     """.split()  # noqa: SIM905 (one on each line would be a page)
 )
 _ARCHIVES = frozenset({".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"})
@@ -101,5 +101,7 @@ def is_hidden(name: str) -> bool:
 
 def _counted(endings: Counter[str]) -> str:
     total = endings.total()
-    each = ", ".join(f"{count:,} {ending}" for ending, count in endings.most_common())
+    each = ", ".join(
+        f"{endings[ending]:,} {ending}" for ending in sorted(endings, key=lambda e: (-endings[e], e))
+    )
     return f"{total:,} file{'s were' if total != 1 else ' was'} left out: {each}"
