@@ -43,11 +43,18 @@ def examine_recipe(recipe: Recipe, out: Path, work_root: Path) -> Iterator[Check
 def _source(recipe: Recipe, out: Path, work_root: Path) -> Iterator[Check]:
     try:
         source = open_source(recipe.source)
-        classes = balance(recipe, source.listing)
     except SourceError as error:
         yield Check("real images", str(error), "stop")
         return
+    notes = [Check("  note", note, "note") for note in source.notes]
+    try:
+        classes = balance(recipe, source.listing)
+    except SourceError as error:
+        yield Check("real images", str(error), "stop")
+        yield from notes
+        return
     yield Check("real images", _counts(classes, len(source.listing)))
+    yield from notes
     yield _presence(source, recipe.source)
     yield _sample(source, recipe.source)
     if recipe.source.shots is not None or recipe.source.halve is not None:
@@ -71,12 +78,12 @@ def _presence(source: Source, config: SourceConfig) -> Check:
     """Whether every listed image is there; a list alone says nothing about the files."""
     missing, listed = missing_images(source), len(source.listing)
     if not missing:
-        return Check("  all there", "yes")
+        return Check("  all there", "yes" if not source.notes else "all that are counted; see the note")
     first = ", ".join(error.image for error in missing[:5])
     return Check(
         "  all there",
         f"no: {len(missing):,} of {listed:,} are missing: {first}"
-        f"{' …' if len(missing) > 5 else ''}; check source.root{get_it(config.available_from)}",
+        f"{' …' if len(missing) > 5 else ''}; check {config.place}{get_it(config.got_from())}",
         "note" if config.on_error == "skip" and len(missing) < listed else "stop",
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import yaml
 from synthkit.batch_sizes import settled
 from synthkit.contents import FILE, open_contents
 from synthkit.generators.checkpoint import locate
+from synthkit.names import printable
 from synthkit.plan import make_plan
 from synthkit.progress import progress
 from synthkit.real_images import read_all
@@ -74,6 +76,8 @@ def identify(recipe: Recipe, work_root: Path, *, limit: int | None = None, devic
     real images or the model are not here.
     """
     source = open_source(recipe.source)
+    for note in source.notes:
+        print(printable(f"real images: {note}"), file=sys.stderr)
     checkpoint = locate(recipe.model)
     recipe = settled(recipe, checkpoint, work_root, device)
     with (

@@ -58,7 +58,7 @@ def questions(kind: str) -> list[Question]:
     needed = [
         Question(f"source.{name}", field.description or name, None)
         for name, field in source.model_fields.items()
-        if field.is_required() and name != "kind"
+        if (field.is_required() or name == "root") and name != "kind"
     ]
     usual = load(shipped.find(_DIGITS) if kind == "digits" else shipped.template())
     return [
@@ -86,7 +86,9 @@ def write_recipe(path: Path, answers: Sequence[str]) -> Begun:
     kind = next((answer.partition("=")[2] for answer in answers if answer.startswith("source.kind=")), _KIND)
     given = _fields(answers)
     for question in questions(kind):
-        if kind != _KIND and question.default is None and question.field not in given:
+        # A set of one's own in COCO's format has no root.
+        instead = question.field == "source.root" and "source.annotations" in given
+        if kind != _KIND and question.default is None and question.field not in given and not instead:
             raise RecipeError(
                 f"{question.field}: is missing: {question.meaning} Add --set {question.field}=…"
             )

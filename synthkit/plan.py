@@ -105,7 +105,7 @@ def balance(recipe: Recipe, listing: Listing) -> list[ClassBalance]:
     if empty:
         raise SourceError(
             f"no real image of class {', '.join(empty[:5])}{' …' if len(empty) > 5 else ''}: "
-            "every class needs at least one; add images or leave the class out"
+            "every class needs at least one; add images, or leave the class out with source.classes"
         )
     classes = [
         ClassBalance(label, name, group_of(count, recipe.source.groups), count, recipe.synthetic_for(count))

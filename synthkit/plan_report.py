@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from synthkit.errors import SourceError
 from synthkit.estimate import Estimate, estimate
+from synthkit.names import printable
 from synthkit.plan import GROUPS, ClassBalance, balance, shard_count
 from synthkit.progress import data_size, duration
 from synthkit.sources import open_source
@@ -29,6 +31,7 @@ class Summary:
     recipe: Recipe
     classes: list[ClassBalance]
     estimate: Estimate
+    notes: tuple[str, ...] = ()
 
     @property
     def synthetic(self) -> int:
@@ -62,14 +65,20 @@ class Summary:
             "groups": {name: self.group(name) for name in GROUPS},
             "totals": {"real": self.real, "synthetic": self.synthetic, "shards": self.shards},
             "estimate": {"bytes": self.estimate.bytes, "seconds": self.estimate.seconds},
+            "notes": list(self.notes),
         }
 
 
 def summarise(recipe: Recipe, work_root: Path) -> Summary:
     """Plan a recipe from its source's listing alone: no image is read, no model loaded."""
-    classes = balance(recipe, open_source(recipe.source).listing)
+    source = open_source(recipe.source)
+    try:
+        classes = balance(recipe, source.listing)
+    except SourceError as error:
+        # What was left out is often why a class is empty.
+        raise SourceError("; ".join([str(error), *source.notes])) from None
     images = sum(item.synthetic for item in classes)
-    return Summary(recipe, classes, estimate(recipe, images, work_root))
+    return Summary(recipe, classes, estimate(recipe, images, work_root), source.notes)
 
 
 def as_table(summary: Summary) -> RichGroup:
@@ -95,7 +104,7 @@ def _classes(summary: Summary) -> Any:
         table.caption_justify = "left"
     for item in shown:
         numbers = (item.real, item.synthetic, item.real + item.synthetic)
-        table.add_row(str(item.label), Text(item.name), item.group, *(f"{n:,}" for n in numbers))
+        table.add_row(str(item.label), Text(printable(item.name)), item.group, *(f"{n:,}" for n in numbers))
     return table
 
 

@@ -31,6 +31,7 @@ _CHUNK = 256
 @dataclass(frozen=True, slots=True)
 class _NoSource:
     listing: Listing
+    notes: tuple[str, ...] = ()
 
     def stamp(self, index: int) -> str:
         raise IndexError(index)

@@ -96,6 +96,17 @@ class SourceBase(Section):
     )
     available_from: str = _available_from("")
 
+    def got_from(self) -> str:
+        """Where to get images or lists that are missing, for an error; nothing if nobody knows."""
+        return self.available_from
+
+    @property
+    def place(self) -> str:
+        """The field that says where the images are, as it is written in a recipe."""
+        fields = [name for name in ("images", "root", "id") if name in self.PATHS]
+        given = next((name for name in fields if getattr(self, name) is not None), "kind")
+        return f"source.{given}"
+
     def places(self) -> dict[str, str]:
         """The files and folders of this machine that the source names, by field."""
         values = ((name, getattr(self, name)) for name in self.PATHS)
@@ -226,8 +237,11 @@ class CocoSourceConfig(SourceBase):
     PATHS: ClassVar = ("root", "images", "annotations")
 
     kind: Literal["coco"] = Field(description="The family of the source.")
-    root: str = Field(
-        min_length=1, description="The folder that holds train2017/, val2017/ and annotations/."
+    root: str | None = Field(
+        None,
+        min_length=1,
+        description="The folder that holds train2017/, val2017/ and annotations/; "
+        "not needed where images and annotations are named.",
     )
     split: Literal["train", "val"] = Field("train", description="Which part of COCO 2017.")
     images: str | None = Field(
@@ -240,10 +254,20 @@ class CocoSourceConfig(SourceBase):
         "train2017.zip, val2017.zip and annotations_trainval2017.zip: https://cocodataset.org/#download"
     )
 
+    def got_from(self) -> str:
+        """As of any source; a set of one's own is not to be had where COCO is."""
+        own = self.annotations is not None and "available_from" not in self.model_fields_set
+        return "" if own else self.available_from
+
     @model_validator(mode="after")
     def _images_with_their_annotations(self) -> Self:
         if (self.images is None) is not (self.annotations is None):
             raise ValueError("images and annotations belong together: give both, or neither")
+        if self.root is None and self.images is None:
+            raise ValueError(
+                "root is missing: the folder that holds train2017/, val2017/ and annotations/; "
+                "of a set of your own, name images and annotations"
+            )
         return self
 
 

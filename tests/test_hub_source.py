@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import shutil
 from pathlib import Path
 
@@ -82,6 +84,97 @@ def test_labels_that_are_names_or_numbers(tmp_path: Path) -> None:
         opened(**settings, label="lable")
     with refused("source.image: column 'kind'", "holds no images"):
         opened(**{**settings, "image": "kind"}, label="kind")
+
+
+def png(grey: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (9, 9), (grey,) * 3).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("path", [None, "photo.png"])
+def test_images_as_pandas_writes_them(tmp_path: Path, path: str | None) -> None:
+    import pandas as pd
+
+    images = [{"path": path, "bytes": png(n)} for n in range(4)]
+    rows = {
+        "image": images,
+        "kind": pd.Categorical(["owl", "duck", "owl", "owl"]),
+        "code": [1.0, 0.0, 1.0, 3.0],
+    }
+    pd.DataFrame({**rows, "flag": [True, False, True, True]}).to_parquet(tmp_path / "birds.parquet")
+    settings = {"kind": "hub", "id": str(tmp_path / "birds.parquet")}
+    source = opened(**settings, label="kind")
+    assert (source.listing.classes, source.listing.labels.tolist()) == (("duck", "owl"), [1, 0, 1, 1])
+    assert source.read(3) == png(3)
+    assert load_image(source, 3).getpixel((0, 0)) == (3, 3, 3)
+    assert opened(**settings, label="code").listing.classes == ("0", "1", "3")
+    assert opened(**settings, label="flag").listing.classes == ("False", "True")
+    with refused("has no column 'photo'; it has image, kind, code, flag; set source.image to image"):
+        opened(**settings, image="photo", label="kind")
+    with refused(
+        "column 'kind' of ", " holds no images but text; where it is the images' paths, use `kind: "
+    ):
+        opened(**settings, image="kind", label="kind")
+
+
+def test_columns_that_hold_more_than_one_thing_a_row(tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    images = pa.array([[{"bytes": png(1), "path": None}]])
+    gaps = pa.array([float("nan")])
+    table = pa.table({"image": images, "label": [[1, 2]], "one": pa.array([png(1)]), "gap": gaps})
+    parquet.write_table(table, tmp_path / "x.parquet")
+    settings = {"kind": "hub", "id": str(tmp_path / "x.parquet")}
+    with refused("holds neither whole numbers nor names but list<", "an image has one label"):
+        opened(**settings)
+    with refused("has 1 rows without a label"):
+        opened(**settings, label="gap")
+    parquet.write_table(table.set_column(1, "label", pa.array(["a"])), tmp_path / "x.parquet")
+    with refused("holds no images but lists (", "each row must hold one image; columns of images: one"):
+        opened(**settings)
+
+
+def test_links_in_an_image_folder_are_followed_and_no_row_leads_out(tmp_path: Path) -> None:
+    for number, name in enumerate(("cache/0a", "cache/1b", "secret.png")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(png(number))
+    for name, target in (("cat/x.png", "cache/0a"), ("dog/y.png", "cache/1b")):
+        (tmp_path / "set" / name).parent.mkdir(parents=True)
+        (tmp_path / "set" / name).symlink_to(tmp_path / target)
+    (tmp_path / "set/dog/z.heic").write_bytes(b"")
+    source = opened(kind="hub", id=str(tmp_path / "set"))
+    assert [source.read(0), source.read(1)] == [png(0), png(1)]
+    assert source.stamp(0) != source.stamp(1)
+    assert source.notes[0].startswith("1 file was left out: 1 .heic")
+    # A file of the data set names the link: whoever wrote it could name any.
+    named = [json.dumps({"file_name": name, "label": "a"}) for name in ("cat/x.png", "dog/y.png")]
+    (tmp_path / "set/metadata.jsonl").write_text("\n".join(named))
+    with refused("the row names a file outside the data set by a link; put a copy in its place"):
+        opened(kind="hub", id=str(tmp_path / "set")).read(0)
+    (tmp_path / "set/metadata.jsonl").write_text(json.dumps({"file_name": "../secret.png", "label": "a"}))
+    with refused("source.id: ", "secret.png"):
+        opened(kind="hub", id=str(tmp_path / "set")).read(0)
+
+
+def test_why_a_data_set_cannot_be_made_is_told_with_its_file(tmp_path: Path) -> None:
+    import pandas as pd
+
+    frame = pd.DataFrame({"image": [png(n) for n in range(400)], "label": ["a"] * 400})
+    for name in ("a", "b"):
+        frame.to_parquet(tmp_path / f"train-{name}.parquet")
+    whole = bytearray((tmp_path / "train-b.parquet").read_bytes())
+    whole[4:2000] = bytes(1996)
+    (tmp_path / "train-b.parquet").write_bytes(whole)
+    with refused("train-b.parquet: "):
+        opened(kind="hub", id=str(tmp_path))
+    (tmp_path / "train-b.parquet").write_bytes(b"PAR1 and no more")
+    with refused("train-b.parquet: ", "Parquet magic bytes not found in footer"):
+        opened(kind="hub", id=str(tmp_path))
+    frame.assign(label=[[1]] * 400).to_parquet(tmp_path / "train-b.parquet")
+    with refused("its files differ in columns or types: "):
+        opened(kind="hub", id=str(tmp_path))
 
 
 def test_a_row_that_names_a_file_outside_the_data_set(tmp_path: Path) -> None:

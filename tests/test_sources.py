@@ -176,6 +176,18 @@ def test_names_from_a_file(listing: Settings, tmp_path: Path) -> None:
         ("./train//n01440766/n01440766_1.JPEG 2", "list.txt: line 6: repeats line 1: train/n01440766/"),
         ("/etc/passwd 1", "list.txt: line 1: '/etc/passwd' must be a path below source.root"),
         ("train/../../a 1", "must be a path below source.root"),
+        ("/n01/a.jpg 1", "must be a path below source.root, and begins with /: leave out the / and what"),
+        ("D:\\data\\a.jpg 1", "'D:/data/a.jpg' must be a path below source.root: leave out the drive"),
+        ("https://x.org/a.jpg 1", "leave out the drive or address"),
+        ("train/a b.jpg,1", "line 1: the label 'b.jpg,1' is not a whole number: write a space for the ','"),
+        ("train/a.jpg;1", "line 1: 'train/a.jpg;1' is not `path label`: write a space for the ';'"),
+        ("train/a.jpg, 1", "write a space for the ',' between path and label"),
+        ("path,label", "is it a header? Leave it out"),
+        ("filename label", "is it a header? Leave it out"),
+        ('"train/a.jpg" 1', "write the path without quotes; it may hold spaces"),
+        ("1 train/a.jpg", "the label stands first; write the path first, then the label"),
+        ("1,train/a.jpg", "the label stands first"),
+        ("train/a.jpg 1.0", "the label '1.0' is not a whole number: write 1"),
         (
             "train/n01440766/n01440766_1.JPEG 2",
             "list.txt: line 6: repeats line 1: train/n01440766/n01440766_1.JPEG",
@@ -185,6 +197,28 @@ def test_names_from_a_file(listing: Settings, tmp_path: Path) -> None:
 def test_a_wrong_line_is_told_by_number(listing: Settings, line: str, told: str) -> None:
     lines(listing, line)
     with refused(told):
+        opened(**listing)
+
+
+def test_labels_that_count_from_one_are_told(listing: Settings) -> None:
+    path = Path(listing["list"])
+    path.write_text("".join(f"train/{number}.JPEG {number}\n" for number in (1, 2, 3)))
+    with refused("line 3: there is no label 3", "labels seem to count from 1 here: take 1 from each"):
+        opened(**listing)
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
+def test_a_list_as_other_systems_write_it(listing: Settings, ends: str) -> None:
+    path = Path(listing["list"])
+    before = opened(**listing).listing
+    text = path.read_text().replace("train/", ".\\train\\").replace(" ", "\t ").replace("\n", f"  {ends}")
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    after = opened(**listing)
+    assert after.listing.ids == before.ids
+    assert after.listing.labels.tolist() == before.labels.tolist()
+    assert load_image(after, 0).size == (24, 20)
+    path.write_bytes(text.encode("utf-16"))
+    with refused("is not a text file in UTF-8; save it as UTF-8"):
         opened(**listing)
 
 
@@ -373,6 +407,14 @@ def test_voc_that_is_not_as_distributed(voc: Path, tmp_path: Path) -> None:
     with refused("2007_000003.png: is missing"):
         opened(**settings)
     names = tmp_path / "v/ImageSets/Segmentation/train.txt"
+    names.write_bytes(b"\xef\xbb\xbf2007_000001\r\n2007_000002\r\n")
+    assert opened(**settings).listing.ids == ("JPEGImages/2007_000001.jpg", "JPEGImages/2007_000002.jpg")
+    names.write_text("2007_000001\n2007_000002 -1\n")
+    with refused("train.txt: line 2: '2007_000002 -1' is more than a name"):
+        opened(**settings)
+    names.write_text("2007_000001.jpg\n")
+    with refused("train.txt: line 1: '2007_000001.jpg': write the name without its ending"):
+        opened(**settings)
     names.write_text("2007_000001\n2007_000002\n2007_000001\n")
     with refused("train.txt: lists 2007_000001 twice"):
         opened(**settings)

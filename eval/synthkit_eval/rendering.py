@@ -6,6 +6,8 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from synthkit.names import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -130,4 +132,4 @@ def _escaped(text: str) -> str:
 
 def _shown(text: str) -> str:
     """One line of it, without anything that a terminal obeys."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return printable(text).replace("\n", "\\n")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from synthkit.cli.shared import app, printable, user_errors
+from synthkit.cli.shared import app, user_errors
+from synthkit.names import printable
 
 if TYPE_CHECKING:
     from synthkit_eval.comparison import Section

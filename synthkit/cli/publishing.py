@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from synthkit.cli.shared import FolderArgument, app, printable, user_errors
+from synthkit.cli.shared import FolderArgument, app, user_errors
 from synthkit.errors import SynthkitError
+from synthkit.names import printable
 
 if TYPE_CHECKING:
     from synthkit.address import Outgoing

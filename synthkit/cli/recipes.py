@@ -17,11 +17,11 @@ from synthkit.cli.shared import (
     SetOption,
     app,
     print_table,
-    printable,
     user_errors,
     write_report,
 )
 from synthkit.errors import BuildError
+from synthkit.names import printable
 
 if TYPE_CHECKING:
     from synthkit.deliver import Delivered
@@ -178,6 +178,9 @@ def plan(
             print(json.dumps(summary.to_json(), indent=2))
         else:
             print_table(as_table(summary))
+            # Not in the table, which would fold them.
+            for note in summary.notes:
+                print(printable(f"Note: {note}"))
 
 
 @app.command(epilog="Example: `synthkit digest my.yaml`")

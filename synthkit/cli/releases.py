@@ -16,10 +16,10 @@ from synthkit.cli.shared import (
     ReportOption,
     SetOption,
     app,
-    printable,
     user_errors,
     write_report,
 )
+from synthkit.names import printable
 
 if TYPE_CHECKING:
     from synthkit.audit_release import Audited

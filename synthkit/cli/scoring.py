@@ -11,11 +11,11 @@ from synthkit.cli.shared import (
     DeviceOption,
     ReleaseArgument,
     app,
-    printable,
     user_errors,
     write_report,
 )
 from synthkit.errors import ScoreError
+from synthkit.names import printable
 
 if TYPE_CHECKING:
     from synthkit_eval.protocol import Protocol

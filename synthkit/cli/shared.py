@@ -14,6 +14,7 @@ import typer
 
 from synthkit import stopping
 from synthkit.errors import SynthkitError
+from synthkit.names import printable
 from synthkit.stopping import Stopped
 
 if TYPE_CHECKING:
@@ -99,11 +100,6 @@ def print_table(table: object) -> None:
 
     width = None if sys.stdout.isatty() else 120
     Console(width=width, highlight=False).print(table)
-
-
-def printable(text: str) -> str:
-    """Text from files that may be hostile, without anything that a terminal obeys."""
-    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 def _one_line(error: Exception) -> str:

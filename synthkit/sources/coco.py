@@ -2,44 +2,26 @@
 
 from __future__ import annotations
 
-import mmap
+from math import inf
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
 
 from synthkit.errors import SourceError
+from synthkit.names import same_name
 from synthkit.records import Listing
-from synthkit.sources.files import ImageFiles, check_inside, expanded, get_it
+from synthkit.sources import instances
+from synthkit.sources.files import ImageFiles, check_listed, expanded
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from synthkit.source_config import CocoSourceConfig
+    from synthkit.sources.instances import Annotation, Category, Id, Image
 
-
-# Of the file, what is named here is decoded and the rest (polygons, most of it) is passed over.
-class _Image(msgspec.Struct, gc=False):
-    id: int
-    file_name: str
-
-
-class _Category(msgspec.Struct, gc=False):
-    id: int
-    name: str
-
-
-class _Annotation(msgspec.Struct, gc=False):
-    id: int
-    image_id: int
-    category_id: int
-    area: float
-
-
-class _Instances(msgspec.Struct):
-    images: list[_Image]
-    annotations: list[_Annotation]
-    categories: list[_Category]
+_ID, _CATEGORY, _IMAGE = attrgetter("id"), attrgetter("category_id"), attrgetter("image_id")
 
 
 def open_coco(config: CocoSourceConfig) -> ImageFiles:
@@ -47,65 +29,135 @@ def open_coco(config: CocoSourceConfig) -> ImageFiles:
 
     Labels number the categories in the order of their ids (COCO's own have gaps); image ids are
     `train2017/000000000009.jpg`, in the order of the names; in a folder of one's own, the names alone.
-    Raises SourceError for any other kind of file.
+    Raises SourceError for any other kind of file, for ids and names that occur twice, and for
+    references to a category that is not listed.
     """
-    annotations, images = _places(config)
-    data = _read(annotations, config.available_from)
-    categories = sorted(data.categories, key=lambda category: category.id)
-    label_of = _largest(data, {item.id: number for number, item in enumerate(categories)}, annotations)
-    chosen = sorted(
-        (check_inside(image.file_name, str(annotations)), label_of[image.id])
-        for image in data.images
-        if image.id in label_of
-    )
+    file, folder = _places(config)
+    place = "source.root" if config.annotations is None else "source.annotations"
+    data, notes = instances.read(file, config.got_from(), place)
+    categories = _categories(data.categories, file)
+    image_of = _images(data.images, file, config.place)
+    known = {key: number for number, key in enumerate(categories)}
+    _check_annotations(data.annotations, known, file)
+    notes += _unlisted(data.annotations, image_of, file)
+    label_of = _largest(data.annotations, known, file)
+    chosen = sorted((image_of[key], label) for key, label in label_of.items() if key in image_of)
     if not chosen:
-        raise SourceError(f"{annotations}: has no image with an annotation")
-    names = tuple(name for name, _ in chosen)
-    if len(set(names)) < len(names):
-        raise SourceError(f"{annotations}: lists an image twice")
-    labels = np.array([label for _, label in chosen], dtype=np.int32)
+        raise SourceError(f"{file}: has no image with an annotation")
     prefix = "" if config.images else f"{config.split}2017/"
     listing = Listing(
-        tuple(item.name for item in categories), tuple(f"{prefix}{name}" for name in names), labels
+        tuple(categories.values()),
+        tuple(f"{prefix}{name}" for name, _ in chosen),
+        np.array([label for _, label in chosen], dtype=np.int32),
     )
-    return ImageFiles(listing, images, names)
-
-
-def _largest(data: _Instances, numbers: dict[int, int], file: Path) -> dict[int, int]:
-    """The label of each image that has an annotation."""
-    largest: dict[int, tuple[float, int, int]] = {}
-    for item in data.annotations:
-        number = numbers.get(item.category_id)
-        if number is None:
-            raise SourceError(
-                f"{file}: annotation {item.id} is of category {item.category_id}, which is not listed"
-            )
-        candidate = (item.area, -item.id, number)
-        if item.image_id not in largest or candidate > largest[item.image_id]:
-            largest[item.image_id] = candidate
-    return {image: label for image, (_, _, label) in largest.items()}
+    return ImageFiles(listing, folder, tuple(name for name, _ in chosen), tuple(notes))
 
 
 def _places(config: CocoSourceConfig) -> tuple[Path, Path]:
     """The annotation file and the folder of images."""
     if config.annotations is not None and config.images is not None:
         return expanded(config.annotations), expanded(config.images)
-    root, part = expanded(config.root), f"{config.split}2017"
+    root, part = expanded(config.root or ""), f"{config.split}2017"
     nested = root / "images" / part
     return root / "annotations" / f"instances_{part}.json", nested if nested.is_dir() else root / part
 
 
-def _read(path: Path, available_from: str) -> _Instances:
-    try:
-        with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return msgspec.json.decode(content, type=_Instances)
-    except FileNotFoundError:
-        raise SourceError(f"source.root: there is no {path}{get_it(available_from)}") from None
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        # ValueError: an empty file cannot be mapped.
+def _categories(found: Sequence[Category], file: Path) -> dict[Id, str]:
+    """The categories' names by id, in the order of the ids. No id and no name may occur twice."""
+    names: dict[Id, str] = {}
+    id_of: dict[str, Id] = {}
+    for item in found:
+        key, name = item.id, item.name
+        if key in names:
+            raise SourceError(
+                f"{file}: category {key!r} is listed twice, as {names[key]!r} and as {name!r}: "
+                "give each an id of its own, or remove one"
+            )
+        if name in id_of:
+            raise SourceError(
+                f"{file}: categories {id_of[name]!r} and {item.id!r} are both called {name!r}: "
+                "rename one, or make them one category"
+            )
+        names[key], id_of[name] = name, key
+    return {key: names[key] for key in sorted(names, key=_in_order)}
+
+
+def _images(found: Sequence[Image], file: Path, below: str) -> dict[Id, str]:
+    """The images' paths by id. No id and no file may occur twice."""
+    names: dict[Id, str] = {}
+    id_of: dict[str, Id] = {}
+    for item in found:
+        key = item.id
+        name = check_listed(item.file_name, f"{file}: image {key!r}", below)
+        if key in names:
+            raise SourceError(
+                f"{file}: image {key!r} is listed twice, as {names[key]} and as {name}: "
+                "annotations of it could be of either; give each image an id of its own"
+            )
+        first = id_of.setdefault(same_name(name), key)
+        if first != key:
+            raise SourceError(f"{file}: images {first!r} and {key!r} are one file, {name}; keep one of them")
+        names[key] = name
+    return names
+
+
+def _check_annotations(annotations: Sequence[Annotation], categories: dict[Id, int], file: Path) -> None:
+    """Each is of a category that is listed, and no id occurs twice."""
+    # COCO has a million: what is right is found without a loop in Python.
+    if not set(map(_CATEGORY, annotations)) <= categories.keys():
+        item = next(item for item in annotations if item.category_id not in categories)
         raise SourceError(
-            f"{path}: is not an instances file of COCO: {error}; "
-            "captions, keypoints and panoptic files will not do"
-        ) from None
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be read: {error.strerror}") from None
+            f"{file}: annotation {item.id!r} is of category {item.category_id!r}, which is not listed"
+        )
+    if len(set(map(_ID, annotations))) == len(annotations):
+        return
+    seen: set[Id] = set()
+    for item in annotations:
+        if item.id in seen:
+            raise SourceError(
+                f"{file}: annotation {item.id!r} is listed twice: of annotations with the same area "
+                "the lowest id counts; give each an id of its own, or remove one"
+            )
+        seen.add(item.id)
+
+
+def _unlisted(annotations: Sequence[Annotation], images: dict[Id, str], file: Path) -> list[str]:
+    """A note of annotations whose image is not listed: those who make a smaller set leave them behind."""
+    if set(map(_IMAGE, annotations)) <= images.keys():
+        return []
+    lost = [item for item in annotations if item.image_id not in images]
+    return [
+        f"{file}: {len(lost):,} of {len(annotations):,} annotations are of images that are not listed, "
+        f"and are left out; for one, annotation {lost[0].id!r} is of image {lost[0].image_id!r}"
+    ]
+
+
+def _largest(annotations: Sequence[Annotation], numbers: dict[Id, int], file: Path) -> dict[Id, int]:
+    """The label of each image that has an annotation."""
+    largest: dict[Id, tuple[float, float, int]] = {}
+    for item, place in zip(annotations, _places_of(annotations), strict=True):
+        candidate = (item.area, -place, numbers[item.category_id])
+        other = largest.get(item.image_id)
+        if other is None or candidate > other:
+            largest[item.image_id] = candidate
+        # An area that nobody knows is infinite here: it could be the largest.
+        if other is not None and other[2] != candidate[2] and (item.area == inf or other[0] == inf):
+            raise SourceError(
+                f"{file}: which annotation of image {item.image_id!r} is the largest? {item.id!r} or another "
+                "has neither area nor bbox nor segmentation: add one of them, or remove it"
+            )
+    return {image: label for image, (_, _, label) in largest.items()}
+
+
+def _places_of(annotations: Sequence[Annotation]) -> Sequence[int]:
+    """What decides between equal areas: the ids, or their order where some are texts."""
+    ids: list[Id] = [item.id for item in annotations]
+    if str not in set(map(type, ids)):
+        return ids  # type: ignore[return-value]
+    place_of = {number: place for place, number in enumerate(sorted(ids, key=_in_order))}
+    return [place_of[number] for number in ids]
+
+
+def _in_order(number: Id) -> tuple[bool, Id]:
+    """Numbers in their order, then texts in theirs."""
+    return isinstance(number, str), number

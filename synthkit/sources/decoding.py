@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from synthkit.errors import UnreadableImage
+from synthkit.sources.colour import in_srgb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,20 +21,35 @@ if TYPE_CHECKING:
 # Large photographs and odd metadata are no news. (Here, for filters cannot be changed thread by thread.)
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
+_HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
+_OTHERS = (
+    (b"\0\0\0\x0cJXL ", "JPEG XL: convert it to JPEG or PNG"),
+    (b"\xff\x0a", "JPEG XL: convert it to JPEG or PNG"),
+    (b"8BPS", "a file of Photoshop: save it as PNG"),
+    (b"%PDF", "a PDF: save it as PNG"),
+    (b"<svg", "a drawing (SVG): save it as PNG"),
+)
 # Photographs and drawings. Pillow knows more, and runs Ghostscript for some of them.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000", "DIB", "QOI")
 _WIDE = {"F": "floating-point", "I": "32-bit"}
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
+_BY_FEATURE = {"avif": (".avif",), "jpg_2000": (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx")}
+EXTENSIONS = frozenset(
+    {
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif"),
+        *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".qoi", ".mpo"),
+    }
+).union(*(suffixes for feature, suffixes in _BY_FEATURE.items() if features.check(feature)))
 
 
 def decode(raw: bytes, name: str, formats: tuple[str, ...] = FORMATS) -> Image.Image:
-    """The image in a file, RGB, upright (EXIF), at 8 bits a channel, what is transparent on white.
+    """The image in a file, RGB (sRGB), upright (EXIF), at 8 bits a channel, what is transparent on white.
 
     Raises UnreadableImage with the name for what is no image of these formats, as Pillow calls them, is cut
     short, or is larger than Pillow's pixel limit.
     """
     with _opened(raw, name, formats) as image:
-        return _rgb(_eight_bits(ImageOps.exif_transpose(image), image.format))
+        upright = ImageOps.exif_transpose(image)
+        return _rgb(in_srgb(_eight_bits(upright, image.format), image.info))
 
 
 def decode_palette(raw: bytes, name: str) -> NDArray[np.uint8]:
@@ -57,7 +73,7 @@ def _opened(raw: bytes, name: str, formats: tuple[str, ...]) -> Iterator[Image.I
         raise
     except Exception as error:
         # Damaged files make decoders raise anything at all: struct.error, IndexError, zlib.error …
-        raise UnreadableImage(name, _reason(error)) from error
+        raise UnreadableImage(name, _reason(error, raw)) from error
 
 
 def _eight_bits(image: Image.Image, form: str | None) -> Image.Image:
@@ -77,12 +93,21 @@ def _rgb(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, raw: bytes) -> str:
     """Why, in words that hold no path: the manifest repeats them."""
     if isinstance(error, UnidentifiedImageError):
-        return "it is not an image of a known format"
+        return f"it is not an image of a known format{_but(raw[:64])}"
     if isinstance(error, Image.DecompressionBombError):
         return f"it has more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def _but(head: bytes) -> str:
+    """What a file is that is called an image and is none that can be read; phones and git make them."""
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIF and b"avif" not in head:
+        return ", but HEIC: convert it to JPEG"
+    if head.startswith(b"version https://git-lfs"):
+        return ", but a pointer of Git LFS: run git lfs pull"
+    return next((f", but {what}" for begins, what in _OTHERS if head.startswith(begins)), "")

@@ -40,6 +40,8 @@ Part = Literal["pretrain", "train", "validation", "test"]
 class DigitsSource:
     """One part of the digits; images come as 32x32 RGB, ids as `digits/0123` (scikit-learn's order)."""
 
+    notes: tuple[str, ...] = ()
+
     def __init__(self, part: Part, *, max_per_class: int = 57, imbalance_factor: float = 11.4) -> None:
         self._rows = _rows(part, max_per_class, imbalance_factor)
         labels = _bundle()[1][self._rows]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
+from unicodedata import normalize
 
 from synthkit.errors import SourceError, UnreadableImage
+from synthkit.names import fault_in
 from synthkit.sources.decoding import decode
 
 if TYPE_CHECKING:
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
     from synthkit.records import Listing
 
 
+_DRIVE_OR_ADDRESS = re.compile(r"[A-Za-z]:/|[A-Za-z][A-Za-z0-9+.-]*://")
+
+
 @dataclass(frozen=True, slots=True)
 class ImageFiles:
     """Images by path: `paths` are relative to `root`, in the order of the listing."""
@@ -26,10 +32,16 @@ class ImageFiles:
     listing: Listing
     root: Path
     paths: Sequence[str]
+    notes: tuple[str, ...] = ()
 
     def path(self, index: int) -> str:
-        """Where an image is."""
-        return os.path.join(self.root, self.paths[index])  # noqa: PTH118 (a million times)
+        """Where an image is; a name that a Mac's disk or archive spells in its own way is found."""
+        name = self.paths[index]
+        path = os.path.join(self.root, name)  # noqa: PTH118 (a million times)
+        if name.isascii() or os.path.lexists(path):
+            return path
+        others = (os.path.join(self.root, normalize(form, name)) for form in ("NFC", "NFD"))  # noqa: PTH118
+        return next((other for other in others if os.path.lexists(other)), path)
 
     def stamp(self, index: int) -> str:
         """Path, size and times: another one when the file is. Raises UnreadableImage."""
@@ -80,12 +92,33 @@ def get_it(available_from: str) -> str:
     return f". Get it from: {available_from}" if available_from else ""
 
 
-def check_inside(path: str, where: str) -> str:
-    """A path below the root, as it may stand in a record. Raises SourceError for any other."""
+def check_inside(path: str, where: str, below: str = "source.root") -> str:
+    """A path below the root, as it may stand in a record. Raises SourceError for any other.
+
+    `where` is the place it was read at, `below` the field that names the root.
+    """
     inner = PurePosixPath(path)
-    if inner.is_absolute() or ".." in inner.parts or "\\" in path or not inner.parts:
-        raise SourceError(f"{where}: {path!r} must be a path below source.root, with / and without ..")
-    if not path.isprintable():
-        raise SourceError(f"{where}: {path!r} has a name that cannot be printed; rename it")
+    outside = _outside(path, inner)
+    if outside:
+        raise SourceError(f"{where}: {path!r} must be a path below {below}{outside}")
+    fault = fault_in(path)
+    if fault:
+        raise SourceError(f"{where}: {path!r} has a name that cannot be printed; rename it ({fault})")
     # One spelling for one file: `./a` and `a//b` would be images of their own.
     return inner.as_posix()
+
+
+def _outside(path: str, inner: PurePosixPath) -> str | None:
+    """Why a path is not one below a root, as the end of an error."""
+    if "\\" in path or ".." in inner.parts or not inner.parts:
+        return ", with / and without .."
+    if inner.is_absolute():
+        return ", and begins with /: leave out the / and what leads to that folder"
+    if _DRIVE_OR_ADDRESS.match(path):
+        return ": leave out the drive or address and what leads to that folder"
+    return None
+
+
+def check_listed(path: str, where: str, below: str) -> str:
+    """As `check_inside`, of a path that a file names; what was written on Windows is read with `/`."""
+    return check_inside(path.replace("\\", "/"), where, below)

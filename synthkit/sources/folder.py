@@ -9,11 +9,12 @@ import numpy as np
 
 from synthkit.errors import SourceError
 from synthkit.records import Listing
-from synthkit.sources.decoding import EXTENSIONS
 from synthkit.sources.files import ImageFiles, check_inside, folder_at
+from synthkit.sources.layout import doubts
+from synthkit.sources.left_out import LeftOut, has_image_ending, is_hidden
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from synthkit.source_config import FolderSourceConfig
@@ -23,19 +24,20 @@ def open_folder(config: FolderSourceConfig) -> ImageFiles:
     """Classes are the sub-folders in alphabetical order; ids are paths below the root, with `/`.
 
     Images may lie at any depth of a class folder. A deeper folder is a class of its own where
-    `classes` names it (`birds/owl`). Whatever is hidden or no image is passed over.
+    `classes` names it (`birds/owl`). Whatever is hidden or no image is passed over; pictures that are not
+    read, and a root that seems to be another folder, are in the notes.
     """
     root = folder_at(config.root, "source.root", "the folder of class folders", config.available_from)
-    try:
-        top = sorted(item.name for item in root.iterdir() if item.is_dir() and not item.name.startswith("."))
-    except OSError as error:
-        _cannot_list(error)
+    top, beside = _top(root)
     if not top:
-        raise SourceError(
-            f"source.root: {config.root} has no class folders; expected {config.root}/CLASS/IMAGE.jpg"
-        )
+        raise SourceError(_no_classes(config.root, beside))
     deeper = {name for name in config.classes or () if "/" in name}
-    images = sorted((_class_of(path, deeper), path) for name in top for path in _images_in(root, name))
+    left_out = LeftOut()
+    images = sorted(
+        (_class_of(path, deeper), path)
+        for name in top
+        for path in _images_in(root, name, left_out if _is_wanted(name, config.classes) else None)
+    )
     owners = {owner for owner, _ in images}
     # A folder that holds nothing but classes is none itself.
     emptied = {name for name in top if name not in owners and any(d.startswith(f"{name}/") for d in owners)}
@@ -43,7 +45,45 @@ def open_folder(config: FolderSourceConfig) -> ImageFiles:
     numbers = {name: number for number, name in enumerate(classes)}
     labels = np.array([numbers[owner] for owner, _ in images], dtype=np.int32)
     ids = tuple(path for _, path in images)
-    return ImageFiles(Listing(tuple(classes), ids, labels), root, ids)
+    # Who names classes has looked at them.
+    doubtful = [] if config.classes else doubts(config.root, classes, ids)
+    notes = [*_told_beside(beside), *left_out.told(), *doubtful]
+    return ImageFiles(Listing(tuple(classes), ids, labels), root, ids, tuple(notes))
+
+
+def _top(root: Path) -> tuple[list[str], int]:
+    """The class folders, in order, and how many images lie beside them."""
+    try:
+        items = [item for item in root.iterdir() if not is_hidden(item.name)]
+        folders = sorted(item.name for item in items if item.is_dir())
+    except OSError as error:
+        _cannot_list(error)
+    return folders, sum(has_image_ending(item.name) and item.is_file() for item in items)
+
+
+def _no_classes(root: str, images: int) -> str:
+    told = f"source.root: {root} has no class folders; expected {root}/CLASS/IMAGE.jpg"
+    if not images:
+        return told
+    above = os.path.dirname(os.path.normpath(root)) or ".."  # noqa: PTH120
+    many = "1 image" if images == 1 else f"{images:,} images"
+    return f"{told}. It holds {many} itself: if it is one class's folder, set source.root to {above}"
+
+
+def _told_beside(images: int) -> list[str]:
+    if not images:
+        return []
+    many = "1 image lies" if images == 1 else f"{images:,} images lie"
+    return [f"{many} beside the class folders, and belongs to no class: move what should be used into one"]
+
+
+def _is_wanted(name: str, classes: Sequence[str] | dict[str, str | None] | None) -> bool:
+    """Whether a class folder, or one in it, is used by `classes`."""
+    if classes is None:
+        return True
+    if isinstance(classes, dict):
+        return classes.get(name, name) is not None
+    return any(wanted == name or wanted.startswith(f"{name}/") for wanted in classes)
 
 
 def _class_of(path: str, deeper: set[str]) -> str:
@@ -52,7 +92,7 @@ def _class_of(path: str, deeper: set[str]) -> str:
     return next((prefix for prefix in prefixes if prefix in deeper), parts[0])
 
 
-def _images_in(root: Path, class_folder: str) -> Iterator[str]:
+def _images_in(root: Path, class_folder: str, left_out: LeftOut | None) -> Iterator[str]:
     """The images at any depth of a class folder, relative to the root; links are followed once."""
     seen: set[tuple[int, int]] = set()
     for folder, names, files in os.walk(root / class_folder, followlinks=True, onerror=_cannot_list):
@@ -61,11 +101,15 @@ def _images_in(root: Path, class_folder: str) -> Iterator[str]:
             names.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        names[:] = sorted(name for name in names if not name.startswith("."))
+        names[:] = sorted(name for name in names if not is_hidden(name))
         relative = os.path.relpath(folder, root).replace(os.sep, "/")
         for name in files:
-            if not name.startswith(".") and name[name.rfind(".") :].lower() in EXTENSIONS:
+            if is_hidden(name):
+                continue
+            if has_image_ending(name):
                 yield check_inside(f"{relative}/{name}", "source.root")
+            elif left_out is not None:
+                left_out.look_at(os.path.join(folder, name))  # noqa: PTH118
 
 
 def _cannot_list(error: OSError) -> NoReturn:

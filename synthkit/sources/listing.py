@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from synthkit.errors import SourceError
+from synthkit.names import same_name
 from synthkit.records import Listing
 from synthkit.source_config import IMAGENET
-from synthkit.sources.files import ImageFiles, check_inside, expanded, get_it
+from synthkit.sources.files import ImageFiles, check_listed, expanded, get_it
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,8 +65,7 @@ def _names(config: ListingSourceConfig) -> tuple[str, ...]:
         return tuple(config.names)
     if config.names == IMAGENET:
         return imagenet_names()
-    lines = _text(config.names, "source.names").splitlines()
-    names = tuple(line.strip() for line in lines)
+    names = tuple(line.strip() for line in _lines(_text(config.names, "source.names")))
     if not all(names):
         number = names.index("") + 1
         raise SourceError(f"{config.names}: line {number}: is empty; every line is a class's name")
@@ -78,41 +78,72 @@ def _text(path: str, field: str, available_from: str = "") -> str:
     except FileNotFoundError:
         raise SourceError(f"{field}: there is no file {path}{get_it(available_from)}") from None
     except UnicodeDecodeError:
-        raise SourceError(f"{field}: {path} is not a text file in UTF-8") from None
+        raise SourceError(f"{field}: {path} is not a text file in UTF-8; save it as UTF-8") from None
     except OSError as error:
         raise SourceError(f"{field}: {path} cannot be read: {error.strerror}") from None
+
+
+def _lines(text: str) -> list[str]:
+    """Lines as every editor shows them; splitlines() knows seven ends of a line more."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def _parse(text: str, file: str, classes: int) -> list[_Entry]:
     entries: list[_Entry] = []
     line_of: dict[str, int] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
+    too_large: tuple[str, int] | None = None
+    for number, line in enumerate(_lines(text), start=1):
         if not line.strip():
             continue
-        entry = _entry(line, f"{file}: line {number}", classes)
-        if entry.path in line_of:
-            raise SourceError(
-                f"{file}: line {number}: repeats line {line_of[entry.path]}: {entry.path}; keep one of them"
-            )
-        line_of[entry.path] = number
+        entry = _entry(line, f"{file}: line {number}")
+        # Two names that look the same are two spellings of one file.
+        first = line_of.setdefault(same_name(entry.path), number)
+        if first != number:
+            raise SourceError(f"{file}: line {number}: repeats line {first}: {entry.path}; keep one of them")
+        if not 0 <= entry.label < classes:
+            too_large = too_large or (f"{file}: line {number}", entry.label)
         entries.append(entry)
     if not entries:
         raise SourceError(f"{file}: is empty; expected `path label` on each line")
+    if too_large:
+        raise SourceError(_no_such_label(*too_large, {entry.label for entry in entries}, classes))
     return entries
 
 
-def _entry(line: str, where: str, classes: int) -> _Entry:
+def _entry(line: str, where: str) -> _Entry:
     parts = line.rsplit(maxsplit=1)
     if len(parts) != 2:
-        raise SourceError(f"{where}: {line.strip()[:80]!r} is not `path label`")
-    path, label = parts[0].strip(), parts[1]
+        raise SourceError(f"{where}: {line.strip()[:80]!r} is not `path label`{_hint(line)}")
+    path, label = parts[0].strip(" \t"), parts[1]
     if not re.fullmatch(r"-?[0-9]{1,9}", label):
-        raise SourceError(f"{where}: the label {label[:80]!r} is not a whole number")
-    if not 0 <= int(label) < classes:
-        raise SourceError(
-            f"{where}: there is no label {label}: source.names has {classes} classes, 0 to {classes - 1}"
-        )
-    return _Entry(check_inside(path, where), int(label))
+        raise SourceError(f"{where}: the label {label[:80]!r} is not a whole number{_hint(line)}")
+    if path[0] in "\"'" or path.endswith((",", ";")):
+        raise SourceError(f"{where}: {path[:80]!r} is not a bare path{_hint(line)}")
+    return _Entry(check_listed(path, where, "source.root"), int(label))
+
+
+def _hint(line: str) -> str:
+    """What a line that is not `path label` seems to be, and how it is written."""
+    last = line.rsplit(maxsplit=1)[-1]
+    _, separator, label = line.strip().rpartition("," if "," in line else ";")
+    if separator and re.fullmatch(r"\s*-?[0-9]+(\.0+)?\s*", label):
+        return f": write a space for the {separator!r} between path and label"
+    if line.lstrip()[0] in "\"'":
+        return ": write the path without quotes; it may hold spaces"
+    if re.match(r"\s*[0-9]+\s*[,;\s]\s*\S", line):
+        return ": the label stands first; write the path first, then the label"
+    if re.fullmatch(r"-?[0-9]+\.0+", last):
+        return f": write {last.partition('.')[0]}"
+    if "." not in line and "/" not in line:
+        return ": is it a header? Leave it out"
+    return ""
+
+
+def _no_such_label(where: str, label: int, labels: set[int], classes: int) -> str:
+    told = f"{where}: there is no label {label}: source.names has {classes} classes, 0 to {classes - 1}"
+    if min(labels) == 1 and max(labels) == classes:
+        return f"{told}; labels seem to count from 1 here: take 1 from each"
+    return told
 
 
 def _below(root: Path, ids: Sequence[str]) -> Sequence[str]:

@@ -18,6 +18,11 @@ class Source(Protocol):
         """Every image: class names, stable relative ids, labels."""
         ...
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of how the images were found: what was left out, what was guessed."""
+        ...
+
     def stamp(self, index: int) -> str:
         """A text that is another one when an image's content is: path, size and time of a file.
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthkit.errors import SourceError
+from synthkit.names import fault_in, same_name, spelt_twice
 from synthkit.records import Listing
 
 if TYPE_CHECKING:
@@ -36,6 +37,11 @@ class Selected:
     listing: Listing
     positions: NDArray[np.intp]
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """As the source's."""
+        return self.source.notes
+
     def stamp(self, index: int) -> str:
         """As the source's."""
         return self.source.stamp(int(self.positions[index]))
@@ -53,7 +59,7 @@ def select(source: Source, config: SourceBase) -> Source:
     """The images that a recipe asks for. Raises SourceError for what the source does not have."""
     pool = Selected(source, source.listing, np.arange(len(source.listing)))
     if config.classes is not None:
-        pool = _not_empty(_with_classes(pool, config.classes), "classes")
+        pool = _not_empty(_with_classes(pool, config.classes, config.place), "classes")
     if config.subset is not None:
         pool = _not_empty(_with_subset(pool, config.subset), "subset")
     if config.exclude:
@@ -146,10 +152,18 @@ def _in_long_tail(listing: Listing, config: LongTail) -> NDArray[np.bool_]:
 
 def _check_names(names: Sequence[str]) -> None:
     for label, name in enumerate(names):
-        if not name.strip() or not name.isprintable():
+        fault = fault_in(name)
+        if fault or not name.strip():
+            why = f" ({fault})" if fault else ""
             raise SourceError(
-                f"class {label} is called {name!r}: a name must be there and printable; rename it"
+                f"class {label} is called {name!r}: a name must be there and printable{why}; rename it"
             )
+    alike = spelt_twice(names)
+    if alike:
+        raise SourceError(
+            f"two classes are called {alike[0]}: {alike[0]!a} and {alike[1]!a} look the same; "
+            "rename one, or merge them with source.classes"
+        )
 
 
 def _not_empty(pool: Selected, field: str) -> Selected:
@@ -158,13 +172,15 @@ def _not_empty(pool: Selected, field: str) -> Selected:
     return pool
 
 
-def _with_classes(pool: Selected, classes: Sequence[str] | dict[str, str | None]) -> Selected:
+def _with_classes(pool: Selected, classes: Sequence[str] | dict[str, str | None], place: str) -> Selected:
     """Classes picked (a list) or renamed, merged and left out (a mapping)."""
     names = pool.listing.classes
     if isinstance(classes, dict):
-        _check_spelling(classes, names)
+        classes = dict(zip(_as_spelt(classes, names), classes.values(), strict=True))
+        _check_spelling(classes, names, place)
         renamed = [classes.get(name, name) for name in names]
     else:
+        classes = _as_spelt(classes, names)
         _check_known(classes, names, "source.classes")
         picked = set(classes)
         renamed = [name if name in picked else None for name in names]
@@ -176,9 +192,12 @@ def _with_subset(pool: Selected, subset: Sequence[str | int]) -> Selected:
     wanted: set[int] = set()
     for item in subset:
         if isinstance(item, str):
-            _check_known([item], names, "source.subset")
-            wanted.update(number for number, name in enumerate(names) if name == item)
-        elif 0 <= item < len(names):
+            (given,) = _as_spelt([item], names)
+            _check_known([given], names, "source.subset")
+            wanted.update(number for number, name in enumerate(names) if name == given)
+            continue
+        _check_not_a_name(item, names)
+        if 0 <= item < len(names):
             wanted.add(item)
         else:
             raise SourceError(f"source.subset: there is no class {item}; the source has {len(names)}, from 0")
@@ -186,6 +205,24 @@ def _with_subset(pool: Selected, subset: Sequence[str | int]) -> Selected:
     mapping = np.full(len(names), -1, dtype=np.int32)
     mapping[kept] = np.arange(len(kept))
     return _mapped(pool, tuple(names[number] for number in kept), mapping)
+
+
+def _check_not_a_name(number: int, names: Sequence[str]) -> None:
+    """A number means a label; where a class is called so, nobody can know what was meant."""
+    called = [name for name in names if name.isdecimal() and int(name) == number]
+    by_label = names[number] if 0 <= number < len(names) else None
+    if called and called != [by_label]:
+        other = f', or "{by_label}" for class number {number}' if by_label is not None else ""
+        raise SourceError(
+            f"source.subset: {number} is the name of a class and the number of a place among them: "
+            f'write "{called[0]}", in quotes, for the class of that name{other}'
+        )
+
+
+def _as_spelt(wanted: Iterable[str], names: Collection[str]) -> list[str]:
+    """Names as the source spells them: a keyboard and a Mac's disk write é in two ways."""
+    known = {same_name(name): name for name in names}
+    return [name if name in names else known.get(same_name(name), name) for name in wanted]
 
 
 def _relabelled(pool: Selected, renamed: Sequence[str | None]) -> Selected:
@@ -216,6 +253,8 @@ def _mapped(pool: Selected, names: tuple[str, ...], mapping: NDArray[np.int32]) 
 
 def _without(pool: Selected, ids: Sequence[str]) -> Selected:
     known = set(pool.listing.ids)
+    if not known.issuperset(ids):
+        ids = _as_spelt(ids, known)
     unknown = [name for name in ids if name not in known]
     if unknown:
         raise SourceError(
@@ -236,7 +275,7 @@ def _counts(listing: Listing) -> NDArray[np.intp]:
     return np.bincount(listing.labels, minlength=len(listing.classes))
 
 
-def _check_spelling(renames: dict[str, str | None], names: Collection[str]) -> None:
+def _check_spelling(renames: dict[str, str | None], names: Collection[str], place: str) -> None:
     """A class that is not there need not be renamed, but one that is spelt otherwise is told."""
     others = [name for name in names if name not in renames]
     for name in renames:
@@ -245,8 +284,7 @@ def _check_spelling(renames: dict[str, str | None], names: Collection[str]) -> N
             raise SourceError(f"source.classes: there is no class {name!r} (did you mean {nearest[0]}?)")
     if not any(name in names for name in renames):
         raise SourceError(
-            f"source.classes: none of its classes is here; there are {_some(sorted(names))}; "
-            "check source.root"
+            f"source.classes: none of its classes is here; there are {_some(sorted(names))}; check {place}"
         )
 
 

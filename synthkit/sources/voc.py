@@ -90,9 +90,11 @@ def _root(config: VocSourceConfig) -> Path:
 
 def _names(path: Path, available_from: str) -> list[str]:
     try:
-        names = path.read_text(encoding="utf-8").split()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
         raise SourceError(f"{path}: is missing or no text{get_it(available_from)}") from None
+    names = [_name(line.strip(), f"{path}: line {number}") for number, line in enumerate(lines, start=1)]
+    names = [name for name in names if name]
     if not names:
         raise SourceError(f"{path}: is empty")
     repeated = (
@@ -102,7 +104,16 @@ def _names(path: Path, available_from: str) -> list[str]:
     )
     if repeated:
         raise SourceError(f"{path}: lists {repeated} twice; keep one of them")
-    return [check_inside(name, str(path)) for name in names]
+    return names
+
+
+def _name(line: str, where: str) -> str:
+    """An image's name; the lists of ImageSets/Main have a number after it, which says nothing of masks."""
+    if len(line.split()) > 1:
+        raise SourceError(f"{where}: {line[:80]!r} is more than a name: get the lists of {_LISTS} again")
+    if line.lower().endswith(".jpg"):
+        raise SourceError(f"{where}: {line[:80]!r}: write the name without its ending")
+    return check_inside(line, where) if line else ""
 
 
 def _label(root: Path, name: str) -> int | None:

@@ -1,0 +1,146 @@
+"""A data set opened by `datasets`: on the Hub or on this machine, with the reason where it cannot be."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from synthkit.errors import SourceError
+from synthkit.sources.files import expanded, get_it
+from synthkit.sources.left_out import LeftOut, has_image_ending, is_hidden
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from synthkit.source_config import HubSourceConfig
+
+_BUILDERS = {".parquet": "parquet", ".arrow": "arrow"}
+_IMAGE_FOLDER = "imagefolder"
+
+
+def load(config: HubSourceConfig) -> Any:
+    """The data set's split. Raises SourceError."""
+    import datasets
+
+    _quieten()
+    local = expanded(config.id)
+    try:
+        if local.exists():
+            return _load_local(local, config)
+        return datasets.load_dataset(config.id, config.config, split=config.split, revision=config.revision)
+    except SourceError:
+        raise
+    except Exception as error:
+        # The loader, its builders and the Hub's client fail in ways of their own; the cause is kept.
+        reason = _reason(error)
+        raise SourceError(f"source.id: {config.id}: {reason}{_advice(reason, config)}") from error
+
+
+def _quieten() -> None:
+    """Libraries' warnings off, for what matters is in the error; bars only where someone looks."""
+    import datasets
+    import huggingface_hub
+
+    datasets.logging.set_verbosity(logging.CRITICAL)
+    huggingface_hub.logging.set_verbosity(logging.CRITICAL)
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+
+
+def _advice(reason: str, config: HubSourceConfig) -> str:
+    if "gated" in reason or "authenticat" in reason:
+        return "; accept its terms on the Hub and log in with `hf auth login`"
+    if "reach" in reason or "offline" in reason.lower():
+        return "; go online once, or point source.id at a local copy"
+    return get_it(config.available_from)
+
+
+def _load_local(path: Path, config: HubSourceConfig) -> Any:
+    import datasets
+
+    if path.is_file():
+        builder = _BUILDERS.get(path.suffix.lower())
+        if builder is None:
+            raise SourceError(f"source.id: {path} is neither a .parquet nor an .arrow file")
+        return datasets.load_dataset(builder, data_files={config.split: str(path)}, split=config.split)
+    if _is_saved(path):
+        return _from_disk(path, config)
+    return datasets.load_dataset(str(path), config.config, split=config.split)
+
+
+def _is_saved(path: Path) -> bool:
+    """Whether a folder is one that `save_to_disk` wrote."""
+    return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
+
+
+def _from_disk(path: Path, config: HubSourceConfig) -> Any:
+    import datasets
+
+    found = datasets.load_from_disk(str(path))
+    if not isinstance(found, datasets.DatasetDict):
+        return found
+    if config.split not in found:
+        raise SourceError(f"source.split: {path} has no split {config.split}; it has {', '.join(found)}")
+    return found[config.split]
+
+
+def listed_files(config: HubSourceConfig) -> frozenset[str]:
+    """The images that `datasets` found by listing a folder of this machine, and by nothing else.
+
+    There are none where a file of the data set names them (metadata.csv, Parquet): whoever wrote it may have
+    named anything.
+    """
+    import datasets
+
+    local = expanded(config.id)
+    if not local.is_dir() or _is_saved(local):
+        return frozenset()
+    builder = datasets.load_dataset_builder(str(local), config.config)
+    if builder.name != _IMAGE_FOLDER:
+        return frozenset()
+    files = {str(file) for some in builder.config.data_files.values() for file in some}
+    named = any(os.path.basename(file) in builder.METADATA_FILENAMES for file in files)  # noqa: PTH119
+    return frozenset() if named else frozenset(files)
+
+
+def left_out_of(dataset: Any, config: HubSourceConfig) -> tuple[str, ...]:
+    """What pictures `datasets` did not take from a folder of images of this machine."""
+    local = expanded(config.id)
+    if dataset.info.builder_name != _IMAGE_FOLDER or not local.is_dir():
+        return ()
+    from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
+
+    left_out = LeftOut()
+    for folder, names, files in os.walk(local, followlinks=False):
+        names[:] = [name for name in names if not is_hidden(name)]
+        for name in files:
+            path = os.path.join(folder, name)  # noqa: PTH118
+            ending = os.path.splitext(name)[1].lower()  # noqa: PTH122
+            # It opens archives itself.
+            if not is_hidden(name) and ending not in {*ImageFolder.EXTENSIONS, ".zip"}:
+                left_out.look_at(path, known=has_image_ending(name))
+    return tuple(left_out.told())
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong in the end, and in which file: the loader wraps it in words that say neither."""
+    while type(error).__name__.startswith("DatasetGeneration") and (error.__cause__ or error.__context__):
+        error = error.__cause__ or error.__context__ or error
+    reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
+    if reason.startswith("Couldn't cast"):
+        reason = f"its files differ in columns or types: {reason}"
+    file = _file_being_read(error)
+    return f"{file}: {reason}" if file and file not in reason else reason
+
+
+def _file_being_read(error: BaseException) -> str | None:
+    """The data file at which a reader of `datasets` failed; only its own variables know."""
+    found = None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if "packaged_modules" in frame.f_code.co_filename:
+            file = frame.f_locals.get("file")
+            found = str(file) if isinstance(file, (str, os.PathLike)) else found
+    return found

@@ -1,0 +1,204 @@
+"""An instances file of COCO, or one that another tool wrote in its format: images, annotations, categories.
+
+Tools differ in what they write: ids as text, areas left out, a byte order mark. COCO's own file, of
+450 MB, is decoded in one pass that skips polygons; only a file that does not fit is decoded by looser types.
+"""
+
+from __future__ import annotations
+
+import codecs
+import math
+import mmap
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from synthkit.errors import SourceError
+from synthkit.sources.areas import NOTHING, area_of
+from synthkit.sources.files import get_it
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+Id = int | str
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+# Of the file, what is named here is decoded and the rest (polygons, most of it) is passed over.
+class Image(msgspec.Struct, gc=False):
+    """An image: its id, and its file below the folder of images."""
+
+    id: int
+    file_name: str
+
+
+class Category(msgspec.Struct, gc=False):
+    """A class."""
+
+    id: int
+    name: str
+
+
+class Annotation(msgspec.Struct, gc=False):
+    """An object in an image; `area` in pixels."""
+
+    id: int
+    image_id: int
+    category_id: int
+    area: float
+
+
+class Instances(msgspec.Struct):
+    """A file. Ids are whole numbers, or texts where they are none."""
+
+    images: list[Image]
+    annotations: list[Annotation]
+    categories: list[Category]
+
+
+_AnyId = int | float | str
+
+
+class _LooseImage(msgspec.Struct):
+    id: _AnyId
+    file_name: str
+
+
+class _LooseCategory(msgspec.Struct):
+    id: _AnyId
+    name: str | int
+
+
+class _LooseAnnotation(msgspec.Struct):
+    image_id: _AnyId
+    category_id: _AnyId
+    id: _AnyId | None = None
+    area: float | str | None = None
+    bbox: msgspec.Raw = msgspec.Raw(b"null")
+    segmentation: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _LooseInstances(msgspec.Struct):
+    images: list[_LooseImage]
+    annotations: list[_LooseAnnotation]
+    categories: list[_LooseCategory]
+
+
+def read(path: Path, available_from: str, place: str) -> tuple[Instances, list[str]]:
+    """The file, and notes of what was guessed in it.
+
+    An area that it does not state is that of the annotation's box or outline; infinite without them.
+    Raises SourceError for another kind of file.
+    """
+    try:
+        with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return _decode(content, path)
+    except FileNotFoundError:
+        raise SourceError(f"{place}: there is no {path}{get_it(available_from)}") from None
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        # ValueError: an empty file cannot be mapped.
+        advice = "captions, keypoints and panoptic files will not do"
+        if "UTF-8" in str(error):
+            advice = "save it as UTF-8"
+        raise SourceError(f"{path}: is not an instances file of COCO: {error}; {advice}") from None
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _decode(content: mmap.mmap, path: Path) -> tuple[Instances, list[str]]:
+    if content[:2] in _UTF_16:
+        raise SourceError(f"{path}: is text in UTF-16; save it as UTF-8")
+    begin = len(codecs.BOM_UTF8) if content[:3] == codecs.BOM_UTF8 else 0
+    try:
+        return _checked(msgspec.json.decode(content[begin:] if begin else content, type=Instances), path), []
+    except msgspec.ValidationError:
+        # A copy: what is kept undecoded would keep the file open.
+        return _tightened(msgspec.json.decode(content[begin:], type=_LooseInstances), path)
+    except msgspec.DecodeError as error:
+        _tell_no_json(error, content, begin, path)
+        raise
+
+
+def _tell_no_json(error: msgspec.DecodeError, content: mmap.mmap, begin: int, path: Path) -> None:
+    """Python writes numbers that JSON has not; other tools cannot read them."""
+    found = re.search(r"\(byte ([0-9]+)\)", str(error))
+    if found is None:
+        return
+    place = int(found[1]) + begin
+    # What is wrong with -Infinity is its second character.
+    word = re.match(rb"NaN|-?Infinity", content[max(place - 1, 0) : place + 9].lstrip(b" :,[-"))
+    if word:
+        raise SourceError(
+            f"{path}: byte {place}: {word[0].decode()} is no number of JSON: write null"
+        ) from None
+
+
+def _checked(data: Instances, path: Path) -> Instances:
+    areas = [item.area for item in data.annotations]
+    if areas and min(areas) < 0:
+        worst = data.annotations[areas.index(min(areas))]
+        _bad_area(worst.id, worst.area, path)
+    return data
+
+
+def _tightened(data: _LooseInstances, path: Path) -> tuple[Instances, list[str]]:
+    """Loosely written ids and areas as they are meant."""
+    annotations: list[Annotation] = []
+    taken: Counter[str] = Counter()
+    ids = _annotation_ids(data.annotations)
+    for number, item in zip(ids, data.annotations, strict=True):
+        area, came_from = _area(item, number, path)
+        if came_from:
+            taken[came_from] += 1
+        annotations.append(Annotation(number, _id(item.image_id), _id(item.category_id), area))
+    images = [Image(_id(item.id), item.file_name) for item in data.images]
+    categories = [Category(_id(item.id), str(item.name)) for item in data.categories]
+    return Instances(images, annotations, categories), _told(taken, len(annotations), path)
+
+
+def _id(value: _AnyId) -> Any:
+    """An id as a whole number if it is one however it is written (1, 1.0, "1"), else as text ("007")."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and value.isdecimal() and value == str(int(value)):
+        return int(value)
+    return value
+
+
+def _annotation_ids(annotations: Sequence[_LooseAnnotation]) -> list[Any]:
+    """Their ids; their places in the file where one has none."""
+    if any(item.id is None for item in annotations):
+        return list(range(1, len(annotations) + 1))
+    return [_id(item.id) for item in annotations if item.id is not None]
+
+
+def _area(item: _LooseAnnotation, number: Id, path: Path) -> tuple[float, str]:
+    """An annotation's area in pixels, and what it was taken from if the file does not state it."""
+    if item.area is None or item.area == "":
+        return area_of(bytes(item.bbox), bytes(item.segmentation))
+    try:
+        area = float(item.area)
+    except ValueError:
+        area = math.nan
+    if not math.isfinite(area) or area < 0:
+        _bad_area(number, item.area, path)
+    return area, ""
+
+
+def _bad_area(number: Id, area: object, path: Path) -> None:
+    raise SourceError(
+        f"{path}: annotation {number!r}: its area is {area!r}: write the pixels it covers, or null"
+    )
+
+
+def _told(taken: Counter[str], total: int, path: Path) -> list[str]:
+    if not taken:
+        return []
+    stated = f"{path}: {taken.total():,} of {total:,} annotations state no area"
+    unknown = taken.pop(NOTHING, 0)
+    told = [f"it is that of {what} ({count:,})" for what, count in taken.items()]
+    told += [f"{unknown:,} have neither bbox nor segmentation"] if unknown else []
+    return [f"{stated}: {', '.join(told)}"]
