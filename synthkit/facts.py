@@ -80,7 +80,9 @@ def identify(recipe: Recipe, work_root: Path, *, limit: int | None = None, devic
         open_contents(work_root / FILE) as contents,
         progress("reading real images", len(source.listing)) as advance,
     ):
-        real = read_all(source, on_error=recipe.source.on_error, contents=contents, advance=advance)
+        real = read_all(
+            source, on_error=recipe.source.on_error, contents=contents, advance=advance, known=advance.known
+        )
     digest = recipe.digest(listing_digest=real.digest, model=checkpoint.name, revision=checkpoint.revision)
     whole = make_plan(recipe, real.listing)
     plan = whole if limit is None else whole.first(limit)

@@ -121,7 +121,9 @@ def _read(config: SourceConfig, what: str, work_root: Path) -> RealImages:
         open_contents(work_root / FILE) as contents,
         progress(f"reading {what}", len(source.listing)) as advance,
     ):
-        return read_all(source, on_error=config.on_error, contents=contents, advance=advance)
+        return read_all(
+            source, on_error=config.on_error, contents=contents, advance=advance, known=advance.known
+        )
 
 
 def _check_classes(manifest: Manifest, evaluation: RealImages) -> None:
