@@ -14,6 +14,7 @@ import typer
 
 from synthkit import stopping
 from synthkit.errors import SynthkitError
+from synthkit.hub_environment import faults_set_aside
 from synthkit.stopping import Stopped
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ DEBUG = "SYNTHKIT_DEBUG"
 def user_errors() -> Iterator[None]:
     """One line for whatever goes wrong by the user's or the machine's doing."""
     try:
-        yield
+        with faults_set_aside():
+            yield
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None

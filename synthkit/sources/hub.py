@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synthkit.errors import SourceError, UnreadableImage
+from synthkit.errors import HubError, SourceError, UnreadableImage
+from synthkit.hub_client import prepare_client
 from synthkit.records import Listing
 from synthkit.sources.decoding import decode
 from synthkit.sources.files import ImageFiles, expanded, get_it, state_of
@@ -87,10 +88,12 @@ def _roots(config: HubSourceConfig) -> list[Path]:
 
 
 def _load(config: HubSourceConfig) -> Any:
+    local = expanded(config.id)
+    if not local.exists():
+        _ready_client(config)
     import datasets
 
     _quieten()
-    local = expanded(config.id)
     try:
         if local.exists():
             return _load_local(local, config)
@@ -101,6 +104,14 @@ def _load(config: HubSourceConfig) -> Any:
         # The loader, its builders and the Hub's client fail in ways of their own; the cause is kept.
         reason = " ".join(str(error).split())[:300].rstrip(".")
         raise SourceError(f"source.id: {config.id}: {reason}{_advice(reason, config)}") from error
+
+
+def _ready_client(config: HubSourceConfig) -> None:
+    """The client that `datasets` asks the Hub with; its answers are checked, too."""
+    try:
+        prepare_client()
+    except HubError as error:
+        raise SourceError(f"source.id: {config.id}: {error}") from None
 
 
 def _quieten() -> None:

@@ -1,0 +1,153 @@
+"""Variables of the environment that the Hub's client cannot read: told by name, where the Hub is needed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import synthkit
+from synthkit.errors import HubError
+from tests.conftest import Cli
+
+ROOT = Path(__file__).parents[1]
+REFERENCE = "lab/digits@v1.0.0"
+
+ENDPOINTS = (
+    *("", " ", "http://", "https://", "huggingface.co", "//huggingface.co", "file:///etc", "ftp://hub"),
+    *(
+        "http://x:abc",
+        "http://x:99999",
+        "http://x:-1",
+        "http://x:0",
+        "http://x:1:2",
+        "http://[::1",
+        "http://[x]",
+    ),
+    *(
+        "http://a b",
+        " http://a",
+        "http://a\n",
+        "http://a\x1b[2J",
+        "http://..",
+        "http://.a",
+        "http://☃",
+        "http://a%b",
+    ),
+    *(
+        "http://user:hunter2@hub",
+        "http://hunter2@hub",
+        "http://hub?a=b",
+        "http://hub#a",
+        "http://" + "a" * 300,
+    ),
+)
+OTHERS = (
+    ("HF_HUB_DOWNLOAD_TIMEOUT", "abc"),
+    ("HF_HUB_DOWNLOAD_TIMEOUT", ""),
+    ("HF_HUB_ETAG_TIMEOUT", "1.5"),
+    ("HF_HUB_ETAG_TIMEOUT", "-1"),
+    ("HF_DATASETS_IN_MEMORY_MAX_SIZE", "big"),
+    ("HTTPS_PROXY", "http://user:hunter2@x:abc"),
+    ("https_proxy", "http://[::1"),
+    ("HTTP_PROXY", "foo://hunter2@x"),
+    ("ALL_PROXY", "http://x:99999"),
+    ("ALL_PROXY", "a b"),
+    ("SSL_CERT_FILE", "/nowhere/certificates.pem"),
+    ("SSL_CERT_FILE", str(ROOT)),
+    ("SSL_CERT_FILE", __file__),
+    ("SSL_CERT_DIR", "/nowhere"),
+    ("SYNTHKIT_HUB_TIMEOUT", "soon"),
+)
+
+
+def told(cli: Cli, *arguments: str | Path) -> str:
+    result = cli(*arguments)
+    assert (result.exit_code == 1 and not isinstance(result.exception, Exception)) or isinstance(
+        result.exception, SystemExit
+    ), result.exception
+    message = result.output.splitlines()[-1]
+    assert message.isprintable() and "hunter2" not in result.output
+    return message
+
+
+@pytest.mark.parametrize(("name", "value"), [*(("HF_ENDPOINT", value) for value in ENDPOINTS), *OTHERS])
+def test_a_variable_that_cannot_be_read_is_named(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert told(cli, "verify", REFERENCE).startswith(f"error: {name}: ")
+    assert os.environ[name] == value
+
+
+def test_every_command_that_needs_the_hub_names_it(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, release: Path
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://x:abc")
+    on_hub = (cli.recipe(), "--set", "model.id=lab/model")
+    photos = cli.folder / "photos.yaml"
+    photos.write_text(
+        "{name: x, source: {kind: hub, id: lab/photos}, target_per_class: 9, "
+        "model: {id: 'builtin:flat-colours'}}"
+    )
+    for words in (
+        ("show", REFERENCE),
+        ("diff", REFERENCE, release),
+        ("replay", REFERENCE, "0"),
+        ("eval", REFERENCE, "--protocol", "digits-lt"),
+        ("pull", REFERENCE),
+        ("publish", release, "lab/digits"),
+        ("publish", release, "lab/digits", "--dry-run"),
+        ("build", *on_hub),
+        ("build", photos),
+        ("plan", photos),
+        ("eval", release, "--protocol", "digits-lt", "--features", "clip:lab/clip"),
+    ):
+        message = told(cli, *words)
+        assert message.startswith("error: ") and "HF_ENDPOINT: its port is no number" in message, (
+            words,
+            message,
+        )
+    result = cli("doctor", *on_hub)
+    assert result.exit_code == 1 and "HF_ENDPOINT: its port is no number" in result.output
+    with pytest.raises(HubError, match="HF_ENDPOINT: its port is no number"):
+        synthkit.real(REFERENCE)
+    assert not (cli.folder / "releases").exists()
+
+
+def test_commands_that_need_no_hub_run_all_the_same(cli: Cli) -> None:
+    """In a process of its own: the client reads the environment once, when it is loaded."""
+    environment = {"HF_ENDPOINT": "http://x:abc", "HF_HUB_ETAG_TIMEOUT": "abc", "ALL_PROXY": "foo://x"}
+    recipe = (cli.recipe(), "--set", "model.id=builtin:flat-colours", "--set", "target_per_class=9")
+    ran = subprocess.run(
+        [sys.executable, "-m", "synthkit", "build", *recipe],
+        cwd=cli.folder,
+        env=os.environ | environment | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert (cli.folder / "releases/small/manifest.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("home", ["file", "unwritable"])
+def test_a_home_that_is_no_folder(cli: Cli, home: str) -> None:
+    (cli.folder / "file").write_text("")
+    place = cli.folder / "file" if home == "file" else Path("/proc/nowhere")
+    ran = subprocess.run(
+        [sys.executable, "-m", "synthkit", "verify", REFERENCE],
+        cwd=cli.folder,
+        env=os.environ
+        | {"HF_HOME": str(place), "HF_ENDPOINT": "http://127.0.0.1:9", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("error: HF_HOME: " if home == "file" else "error: lab/digits: ")
+    assert len(ran.stderr.splitlines()) == 1
