@@ -116,8 +116,11 @@ def _compare(repository: Repository, outgoing: Outgoing, *, private: bool) -> Pu
     """What the repository lacks. Raises HubError if this version cannot go there."""
     state = repository.state()
     if state is None:
-        _check_unused(repository)
-        return Publication(repository, outgoing, None, private, tuple(outgoing.facts))
+        others = tuple(
+            f"{repository.repo_id}: is a {kind} on the Hub, too; the data set goes beside it"
+            for kind in repository.other_kinds()
+        )
+        return Publication(repository, outgoing, None, private, tuple(outgoing.facts), notes=others)
     if outgoing.tag in state.branches:
         raise HubError(
             f"{repository.repo_id}: has a branch called {outgoing.tag}, so that a tag could be taken for it; "
@@ -139,11 +142,6 @@ def _compare(repository: Repository, outgoing: Outgoing, *, private: bool) -> Pu
 
 def _again(publication: Publication) -> Publication:
     return _compare(publication.repository, publication.outgoing, private=publication.private)
-
-
-def _check_unused(repository: Repository) -> None:
-    for kind in repository.other_kinds():
-        raise HubError(f"{repository.repo_id}: is a {kind} on the Hub, not a data set; choose another name")
 
 
 def _check_same(repository: Repository, outgoing: Outgoing) -> None:
