@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from synthkit.cli import completion
 from synthkit.cli.shared import (
     DeviceOption,
     OutOption,
@@ -80,7 +81,12 @@ def build(
         ),
     ] = 900.0,
     engine: Annotated[
-        str, typer.Option(metavar="ENGINE", help="local: this machine. ray: the nodes of a Ray cluster.")
+        str,
+        typer.Option(
+            metavar="ENGINE",
+            help="local: this machine. ray: the nodes of a Ray cluster.",
+            autocompletion=completion.one_of(*completion.ENGINES),
+        ),
     ] = "local",
     address: Annotated[
         str | None,
@@ -137,6 +143,7 @@ def merge(
     folders: Annotated[
         list[str] | None,
         typer.Argument(
+            metavar="FOLDER...",
             help="Folders of finished shards: what `build --shards` was given as --out, or its work folder; "
             "or an address (s3://…) that `build --engine ray` was given.",
             show_default=False,
@@ -204,11 +211,18 @@ def digest(
 )
 def init(
     name: Annotated[
-        str, typer.Argument(help="Name of the release; NAME.yaml is written.", show_default=False)
+        str,
+        typer.Argument(metavar="NAME", help="Name of the release; NAME.yaml is written.", show_default=False),
     ],
     override: SetOption = None,
     kind: Annotated[
-        str, typer.Option(help="folder, listing, hub, coco, voc, flowers102 or digits.", show_default=False)
+        str,
+        typer.Option(
+            metavar="KIND",
+            help="folder, listing, hub, coco, voc, flowers102 or digits.",
+            show_default=False,
+            autocompletion=completion.one_of(*completion.KINDS),
+        ),
     ] = "",
 ) -> None:
     """Begin a recipe: the template, commented, with your answers filled in.
@@ -252,7 +266,14 @@ def _answers(given: list[str], kind: str) -> list[str]:
 
 @app.command(epilog="Examples: `synthkit schema > recipes/recipe.schema.json` · `synthkit schema score`")
 def schema(
-    what: Annotated[str, typer.Argument(help="recipe, provenance or score.")] = "recipe",
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="WHAT",
+            help="recipe, provenance or score.",
+            autocompletion=completion.one_of(*completion.SCHEMAS),
+        ),
+    ] = "recipe",
 ) -> None:
     """Print the JSON Schema of recipes, which editors check with, of provenance records, or of scores."""
     with user_errors():
@@ -269,7 +290,13 @@ def schema(
 @app.command(epilog="Examples: `synthkit doctor` · `synthkit doctor recipes/caltech101.yaml`")
 def doctor(
     recipe: Annotated[
-        Path | None, typer.Argument(help="A recipe to examine as well.", show_default=False)
+        Path | None,
+        typer.Argument(
+            metavar="RECIPE",
+            help="A recipe to examine as well.",
+            show_default=False,
+            autocompletion=completion.recipes,
+        ),
     ] = None,
     override: SetOption = None,
     out: OutOption = None,
