@@ -129,6 +129,15 @@ class Repository:
         )
         return {item.path: _remote(item) for item in listed if isinstance(item, RepoFile)}
 
+    def described(self, revision: str | None) -> tuple[str, dict[str, int]]:
+        """What to tell of a model: its commit, and the sizes of its files as far as the Hub states them."""
+        info = self._ask(
+            lambda: self._api.model_info(self.repo_id, revision=revision, files_metadata=True), reached=False
+        )
+        sizes = {str(file.rfilename): file.size for file in info.siblings or ()}
+        known = {path: size for path, size in sizes.items() if type(size) is int and size > 0}
+        return one_line(str(info.sha)), known
+
     def commit_of(self, revision: str) -> str:
         """The commit that a branch, tag or commit names now."""
         from huggingface_hub.errors import RevisionNotFoundError

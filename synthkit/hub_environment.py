@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import ssl
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -131,6 +130,8 @@ def _number(value: str) -> str | None:
 def _certificates(value: str) -> str | None:
     if not value:
         return None
+    import ssl
+
     try:
         ssl.create_default_context(cafile=value)
     except (OSError, ValueError) as error:

@@ -164,7 +164,7 @@ def _answered(error: Exception, status: int, where: str) -> HubError:
         404: f"is not on the Hub, or private; {LOG_IN}",
     }
     if status in hints:
-        return HubError(f"{where}: {hints[status]}{_other_hub()}")
+        return HubError(f"{where}: {hints[status]}{other_hub()}")
     again = "; run the same command again, it goes on where this stopped" if status in _PASSING else ""
     return HubError(f"{where}: {_reason(error)}{_said(error)}{again}")
 
@@ -189,7 +189,7 @@ def endpoint() -> str:
     return re.sub(r"//[^/@]*@", "//", constants.ENDPOINT)
 
 
-def _other_hub() -> str:
+def other_hub() -> str:
     """A reminder that the usual Hub was not asked."""
     from huggingface_hub import constants
 

@@ -90,7 +90,7 @@ def with_headers(path: str, **headers: str) -> OnAnswer:
 COMMITS = ("/../../../evil", "a" * 39, "../" * 8 + "tmp/evil", "A" * 40, "", None, 7, ["a"], "0" * 40 + "\n")
 
 
-@pytest.mark.parametrize("sha", few(2, *COMMITS), ids=repr)
+@pytest.mark.parametrize("sha", few(1, *COMMITS), ids=repr)
 def test_a_commit_is_40_hexadecimal_digits(
     published_hub: HubServer, synthkit: Client, tmp_path: Path, sha: object
 ) -> None:
@@ -133,7 +133,7 @@ HEADERS: tuple[dict[str, str], ...] = (
 )
 
 
-@pytest.mark.parametrize("headers", few(4, *HEADERS), ids=str)
+@pytest.mark.parametrize("headers", few(3, *HEADERS), ids=str)
 def test_headers_that_lead_out_of_a_folder_or_to_other_hosts(
     published_hub: HubServer, synthkit: Client, tmp_path: Path, headers: dict[str, str]
 ) -> None:
@@ -175,7 +175,7 @@ def stretched(path: str, sent: list[int]) -> OnAnswer:
     return answer
 
 
-@pytest.mark.parametrize("path", few(2, "/lfs/", "/tree/", "/resolve/", "/revision/"))
+@pytest.mark.parametrize("path", few(1, "/lfs/", "/tree/", "/resolve/", "/revision/"))
 def test_bodies_without_an_end(published_hub: HubServer, synthkit: Client, tmp_path: Path, path: str) -> None:
     sent: list[int] = []
     published_hub.on_answer = stretched(path, sent)
@@ -244,7 +244,7 @@ def test_a_listing_without_an_end(
     assert 1 < len(pages) <= 5000
 
 
-@pytest.mark.parametrize("path", few(2, "/tree/", "/resolve/", "/revision/", "/refs"))
+@pytest.mark.parametrize("path", few(1, "/tree/", "/resolve/", "/revision/", "/refs"))
 def test_the_token_stays_with_the_hub(
     published_hub: HubServer, synthkit: Client, release: Path, tmp_path: Path, path: str
 ) -> None:
@@ -331,7 +331,7 @@ def test_a_file_of_an_impossible_name_beside_the_release(
     refused(synthkit("publish", next_release, REPO))
 
 
-@pytest.mark.parametrize("seconds", [10**7, 10**30])
+@pytest.mark.parametrize("seconds", few(1, 10**7, 10**30))
 @pytest.mark.parametrize("path", few(1, "/tree/", "/revision/", "/resolve/", "/lfs/"))
 def test_a_pause_of_a_year_is_not_slept(
     published_hub: HubServer, synthkit: Client, tmp_path: Path, path: str, seconds: int

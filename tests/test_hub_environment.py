@@ -11,6 +11,8 @@ import pytest
 
 import synthkit
 from synthkit.errors import HubError
+from synthkit.hub_client import prepare_client
+from synthkit.hub_environment import check_environment
 from tests.conftest import Cli
 
 ROOT = Path(__file__).parents[1]
@@ -76,11 +78,40 @@ def told(cli: Cli, *arguments: str | Path) -> str:
 
 @pytest.mark.parametrize(("name", "value"), [*(("HF_ENDPOINT", value) for value in ENDPOINTS), *OTHERS])
 def test_a_variable_that_cannot_be_read_is_named(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    assert told(cli, "verify", REFERENCE).startswith(f"error: {name}: ")
-    assert os.environ[name] == value
+    with pytest.raises(HubError) as caught:
+        prepare_client()
+    message = str(caught.value)
+    assert message.startswith(f"{name}: ") and message.isprintable() and "hunter2" not in message
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(
+            "https://huggingface.co",
+            "http://127.0.0.1:9",
+            "http://[::1]:9",
+            "http://hub",
+            "https://m_1.example/",
+        ),
+        *("https://mirror.example/api/huggingface/models", "http://zürich.example", "HTTPS://HUB.EXAMPLE"),
+    ],
+)
+def test_addresses_that_hubs_have(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", value)
+    check_environment()
+    monkeypatch.setenv("HTTPS_PROXY", value.replace("://", "://user:hunter2@"))
+    monkeypatch.setenv("NO_PROXY", "[[[, *.example, 10.0.0.0/8")
+    check_environment()
+
+
+def test_the_environment_is_left_as_it_was(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://x:abc")
+    assert told(cli, "verify", REFERENCE).startswith("error: HF_ENDPOINT: ")
+    assert os.environ["HF_ENDPOINT"] == "http://x:abc"
 
 
 def test_every_command_that_needs_the_hub_names_it(
@@ -118,19 +149,34 @@ def test_every_command_that_needs_the_hub_names_it(
     assert not (cli.folder / "releases").exists()
 
 
-def test_commands_that_need_no_hub_run_all_the_same(cli: Cli) -> None:
-    """In a process of its own: the client reads the environment once, when it is loaded."""
-    environment = {"HF_ENDPOINT": "http://x:abc", "HF_HUB_ETAG_TIMEOUT": "abc", "ALL_PROXY": "foo://x"}
-    recipe = (cli.recipe(), "--set", "model.id=builtin:flat-colours", "--set", "target_per_class=9")
-    ran = subprocess.run(
-        [sys.executable, "-m", "synthkit", "build", *recipe],
-        cwd=cli.folder,
-        env=os.environ | environment | {"PYTHONPATH": str(ROOT)},
+# In a process of its own: the client reads the environment once, when it is loaded.
+UNREADABLE = {"HF_ENDPOINT": "http://x:abc", "HF_HUB_ETAG_TIMEOUT": "abc", "ALL_PROXY": "foo://x"}
+
+
+def ran(folder: Path, *command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=folder,
+        env=os.environ | environment | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "eval")])},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert ran.returncode == 0, ran.stderr
+
+
+def test_libraries_load_all_the_same_in_commands_that_need_no_hub(tmp_path: Path) -> None:
+    load = "import huggingface_hub; huggingface_hub.get_session()"
+    within = f"from synthkit.cli.shared import user_errors\nwith user_errors(): {load}"
+    done = ran(tmp_path, "-c", within, **UNREADABLE)
+    assert done.returncode == 0, done.stderr
+    assert ran(tmp_path, "-c", load, **UNREADABLE).returncode == 1
+
+
+@pytest.mark.slow
+def test_commands_that_need_no_hub_run_all_the_same(cli: Cli) -> None:
+    recipe = (cli.recipe(), "--set", "model.id=builtin:flat-colours", "--set", "target_per_class=9")
+    done = ran(cli.folder, "-m", "synthkit", "build", *recipe, **UNREADABLE)
+    assert done.returncode == 0, done.stderr
     assert (cli.folder / "releases/small/manifest.json").exists()
 
 
@@ -139,15 +185,8 @@ def test_commands_that_need_no_hub_run_all_the_same(cli: Cli) -> None:
 def test_a_home_that_is_no_folder(cli: Cli, home: str) -> None:
     (cli.folder / "file").write_text("")
     place = cli.folder / "file" if home == "file" else Path("/proc/nowhere")
-    ran = subprocess.run(
-        [sys.executable, "-m", "synthkit", "verify", REFERENCE],
-        cwd=cli.folder,
-        env=os.environ
-        | {"HF_HOME": str(place), "HF_ENDPOINT": "http://127.0.0.1:9", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 1
-    assert ran.stderr.startswith("error: HF_HOME: " if home == "file" else "error: lab/digits: ")
-    assert len(ran.stderr.splitlines()) == 1
+    words = ("-m", "synthkit", "verify", REFERENCE)
+    done = ran(cli.folder, *words, HF_HOME=str(place), HF_ENDPOINT="http://127.0.0.1:9")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: HF_HOME: " if home == "file" else "error: lab/digits: ")
+    assert len(done.stderr.splitlines()) == 1

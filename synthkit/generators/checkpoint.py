@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,8 @@ from synthkit.errors import GeneratorError, HubError
 from synthkit.hashing import sha256_of
 from synthkit.hub import Repository
 from synthkit.hub_answers import COMMIT
-from synthkit.hub_cache import MODEL, cached, fetch_model, model_files
-from synthkit.hub_errors import offline
+from synthkit.hub_cache import MODEL, cached, fetch_model
+from synthkit.hub_errors import offline, other_hub
 
 if TYPE_CHECKING:
     from synthkit.recipe import Model
@@ -122,10 +123,11 @@ def on_the_hub(model: Model) -> tuple[str, int]:
     Raises GeneratorError when the repository cannot be had.
     """
     try:
-        commit, sizes = model_files(Repository(model.id, MODEL), model.revision or "main", FILES)
+        commit, sizes = Repository(model.id, MODEL).described(model.revision)
     except HubError as error:
         raise _hub_error(model, error) from error
-    return commit, sum(sizes.values())
+    files = (path for path in sizes if any(fnmatch(path, pattern) for pattern in FILES))
+    return commit, sum(sizes[path] for path in files)
 
 
 def _download(model: Model) -> Path:
@@ -153,9 +155,13 @@ def _hub_error(model: Model, error: HubError) -> GeneratorError:
         hint = f"has no revision {model.revision}; correct model.revision"
     elif cause is not None or offline():
         hint = (
-            f"is not on this machine and the Hub cannot be reached ({error}); "
+            f"is not on this machine and the Hub cannot be reached ({_kind(cause)}{other_hub()}); "
             "go online once, or point model.id at a local folder"
         )
     else:
         hint = f"is not on this machine ({error}); point model.id at a local folder"
     return GeneratorError(f"model.id: {model.id} {hint}")
+
+
+def _kind(cause: BaseException | None) -> str:
+    return "HF_HUB_OFFLINE is set" if cause is None else type(cause.__cause__ or cause).__name__
