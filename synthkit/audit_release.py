@@ -18,9 +18,9 @@ from synthkit.audit import (
 )
 from synthkit.card import render_card
 from synthkit.contents import FILE, open_contents
-from synthkit.environment import choose_device
+from synthkit.environment import NO_DEVICE, check_device, choose_device
 from synthkit.errors import ReleaseError
-from synthkit.generators import load
+from synthkit.generators import check_arithmetic, load, needs_device
 from synthkit.generators.checkpoint import locate
 from synthkit.manifest import AuditFacts
 from synthkit.progress import progress
@@ -58,6 +58,7 @@ def audit_release(
     Nobody else can change the release meanwhile. Raises SourceError if the real images are not here,
     ReleaseError if others are or the release is not intact, GeneratorError if the model is not here.
     """
+    check_device(device)
     release = ReleaseFolder.at(path)
     # Nothing is locked or written where no release is.
     release.manifest()
@@ -65,6 +66,8 @@ def audit_release(
         manifest = release.manifest()
         release.check_own(manifest)
         recipe = read_recipe(release.path, overrides)
+        checkpoint = locate(recipe.model)
+        check_arithmetic(recipe.model.dtype, choose_device(device) if needs_device(checkpoint) else NO_DEVICE)
         _check_intact(release.path, manifest)
         images = _read_real(path, manifest, recipe, work_root)
         real, found = _compare(release.path, manifest, recipe, images, device, limits)
@@ -94,7 +97,9 @@ def _read(what: str, config: SourceConfig, work_root: Path) -> RealImages:
         open_contents(work_root / FILE) as contents,
         progress(f"reading {what}", len(source.listing)) as advance,
     ):
-        return read_all(source, on_error=config.on_error, contents=contents, advance=advance)
+        return read_all(
+            source, on_error=config.on_error, contents=contents, advance=advance, known=advance.known
+        )
 
 
 def _compare(

@@ -29,6 +29,7 @@ LIBRARIES = (
 # Bytes of weights, of which every worker on a CPU may have its own; and how many workers at most.
 _SMALL_MODEL = 200_000_000
 _MOST_ON_CPU = 8
+_DEVICES = ("cpu", "cuda", "mps")
 # Where there is no model to run.
 NO_DEVICE = "none"
 
@@ -66,12 +67,20 @@ def choose_device(wanted: str) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(wanted)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
+        here = device.type in _DEVICES and torch.empty(1, device=device) is not None
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError, ValueError):
+        here = False
+    if not here:
         raise BuildError(
             f"--device {wanted}: there is no such device here; `synthkit doctor` lists what there is"
-        ) from None
+        )
     return "cpu" if device.type == "cpu" else wanted
+
+
+def check_device(wanted: str) -> None:
+    """Raise BuildError for a device that is not here: before anything that takes time is done for it."""
+    if wanted != "auto":
+        choose_device(wanted)
 
 
 def choose_devices(wanted: str, workers: int | None, *, model_bytes: int) -> list[str]:

@@ -18,6 +18,7 @@ from synthkit.real_images import read_all
 from synthkit.sources import open_source
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from synthkit.generators.checkpoint import Checkpoint
@@ -68,23 +69,34 @@ class Facts:
         }
 
 
-def identify(recipe: Recipe, work_root: Path, *, limit: int | None = None, device: str = "auto") -> Facts:
+def identify(
+    recipe: Recipe,
+    work_root: Path,
+    *,
+    limit: int | None = None,
+    device: str = "auto",
+    check: Callable[[Checkpoint], None] | None = None,
+) -> Facts:
     """Read the real images and plan; `limit` is the number of images of a preview.
 
     Hashes of real images are remembered in `work_root`, and the batch size that `device` holds, if the
-    recipe leaves it to be measured. Raises SourceError or GeneratorError if the
-    real images or the model are not here.
+    recipe leaves it to be measured. `check` may refuse the model before the images are read. Raises
+    SourceError or GeneratorError if the real images or the model are not here.
     """
     source = open_source(recipe.source)
     for note in source.notes:
         print(printable(f"real images: {note}"), file=sys.stderr)
     checkpoint = locate(recipe.model)
+    if check is not None:
+        check(checkpoint)
     recipe = settled(recipe, checkpoint, work_root, device)
     with (
         open_contents(work_root / FILE) as contents,
         progress("reading real images", len(source.listing)) as advance,
     ):
-        real = read_all(source, on_error=recipe.source.on_error, contents=contents, advance=advance)
+        real = read_all(
+            source, on_error=recipe.source.on_error, contents=contents, advance=advance, known=advance.known
+        )
     digest = recipe.digest(listing_digest=real.digest, model=checkpoint.name, revision=checkpoint.revision)
     whole = make_plan(recipe, real.listing)
     plan = whole if limit is None else whole.first(limit)

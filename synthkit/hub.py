@@ -1,18 +1,19 @@
-"""A dataset repository on the Hugging Face Hub, and what the Hub's errors mean to a user."""
+"""A repository on the Hugging Face Hub: what it holds, and what is sent to it and fetched from it."""
 
 from __future__ import annotations
 
 import json
-import logging
 import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from synthkit import __version__
 from synthkit.errors import HubError, ReleaseError
-from synthkit.hub_errors import LOG_IN, ask, endpoint, limit_waiting, no_hub, one_line
+from synthkit.hub_answers import COMMIT, of_size
+from synthkit.hub_client import check_name, prepare_client
+from synthkit.hub_errors import LOG_IN, ask, endpoint, no_hub, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -54,17 +55,18 @@ class Upload:
 
 
 class Repository:
-    """A dataset repository. What passes (429, 5xx, dropped connections) is tried again, with patience.
+    """A repository. What passes (429, 5xx, dropped connections) is tried again, with patience.
 
-    Every method raises HubError, in one line, when that does not help; the token is never in it.
+    Every method raises HubError, in one line, when that does not help, or when an answer is none that a Hub
+    gives; the token is never in it.
     """
 
-    def __init__(self, repo_id: str) -> None:
+    def __init__(self, repo_id: str, kind: str = KIND) -> None:
+        prepare_client()
         from huggingface_hub import HfApi
 
-        prepare_client()
-        check_name(repo_id)
-        self.repo_id = repo_id
+        check_name(repo_id, alone=kind != KIND)
+        self.repo_id, self._kind = repo_id, kind
         self._api = HfApi(library_name="synthkit", library_version=__version__)
 
     @property
@@ -76,15 +78,12 @@ class Repository:
         """Raise HubError if there is no token, or none that may write to this namespace."""
         from huggingface_hub import get_token
 
-        token = get_token()
-        if token is None:
+        if get_token() is None:
             raise HubError(f"{self.repo_id}: no token: {LOG_IN} to a token with write access")
-        if not (token.isascii() and token.isprintable()):
-            raise HubError(f"{self.repo_id}: the token has characters that no token has; {LOG_IN} anew")
         account = self._ask(self._api.whoami, reached=False)
         try:
             role = account.get("auth", {}).get("accessToken", {}).get("role")
-            names = [account["name"], *(org["name"] for org in account.get("orgs", []))]
+            names = [one_line(str(owner["name"])) for owner in (account, *account.get("orgs", []))]
         except (AttributeError, KeyError, TypeError):
             raise HubError(no_hub()) from None
         if role == "read":
@@ -93,7 +92,7 @@ class Repository:
         if account.get("type") == "user" and namespace not in names:
             raise HubError(
                 f"{self.repo_id}: {names[0]} is no member of {namespace} on the Hub; "
-                f"publish to one of {', '.join(names)}, or {LOG_IN} to another account's token"
+                f"publish to one of {', '.join(names[:20])}, or {LOG_IN} to another account's token"
             )
 
     def state(self) -> RepositoryState | None:
@@ -107,14 +106,14 @@ class Repository:
                 return None
             raise
         if info.id != self.repo_id:
-            raise HubError(f"{self.repo_id}: is called {info.id} now; publish to that")
-        refs = self._ask(lambda: self._api.list_repo_refs(self.repo_id, repo_type=KIND))
+            raise HubError(f"{self.repo_id}: is called {one_line(str(info.id))} now; publish to that")
+        refs, head = self._refs(), _commit(info.sha)
         return RepositoryState(
-            str(info.sha),
+            head,
             bool(info.private),
-            self.files(str(info.sha)),
-            frozenset(tag.name for tag in refs.tags),
-            frozenset(branch.name for branch in refs.branches),
+            self.files(head),
+            frozenset(str(tag.name) for tag in refs.tags),
+            frozenset(str(branch.name) for branch in refs.branches),
         )
 
     def files(self, revision: str) -> dict[str, RemoteFile]:
@@ -123,50 +122,72 @@ class Repository:
 
         listed = self._ask(
             lambda: list(
-                self._api.list_repo_tree(self.repo_id, recursive=True, revision=revision, repo_type=KIND)
+                self._api.list_repo_tree(
+                    self.repo_id, recursive=True, revision=revision, repo_type=self._kind
+                )
             )
         )
-        return {
-            item.path: RemoteFile(item.size, item.blob_id, item.lfs.sha256 if item.lfs else None)
-            for item in listed
-            if isinstance(item, RepoFile)
-        }
+        return {item.path: _remote(item) for item in listed if isinstance(item, RepoFile)}
+
+    def described(self, revision: str | None) -> tuple[str, dict[str, int]]:
+        """What to tell of a model: its commit, and the sizes of its files as far as the Hub states them."""
+        info = self._ask(
+            lambda: self._api.model_info(self.repo_id, revision=revision, files_metadata=True), reached=False
+        )
+        sizes = {str(file.rfilename): file.size for file in info.siblings or ()}
+        known = {path: size for path, size in sizes.items() if type(size) is int and size > 0}
+        return one_line(str(info.sha)), known
 
     def commit_of(self, revision: str) -> str:
         """The commit that a branch, tag or commit names now."""
         from huggingface_hub.errors import RevisionNotFoundError
 
         try:
-            info = self._ask(lambda: self._api.dataset_info(self.repo_id, revision=revision), reached=False)
+            info = self._ask(
+                lambda: self._api.repo_info(self.repo_id, revision=revision, repo_type=self._kind),
+                reached=False,
+            )
         except HubError as error:
             if not isinstance(error.__cause__, RevisionNotFoundError):
                 raise
-            refs = self._ask(lambda: self._api.list_repo_refs(self.repo_id, repo_type=KIND))
-            there = ", ".join(sorted(tag.name for tag in refs.tags)) or "none"
-            raise HubError(f"{self.repo_id}: has no version {revision}; it has {there}") from None
-        return str(info.sha)
+            there = ", ".join(sorted(str(tag.name) for tag in self._refs().tags)) or "none"
+            raise HubError(
+                f"{self.repo_id}: has no version {revision}; it has {one_line(there)}"
+            ) from error.__cause__
+        return _commit(info.sha)
 
-    def download(self, path: str, revision: str, folder: Path) -> Path:
-        """Fetch one file of a revision into a folder, unless it is there; returns where it lies."""
-        found = self._ask(
-            lambda: self._api.hf_hub_download(
-                self.repo_id, path, repo_type=KIND, revision=revision, local_dir=folder
+    def download(self, path: str, revision: str, folder: Path | None, size: int, **options: Any) -> Path:
+        """One file of a revision in a folder, or in the client's cache; fetched unless it is there.
+
+        Raises HubError as soon as it turns out to be of another size. `options` are for the client.
+        """
+        with of_size(size):
+            found = self._ask(
+                lambda: self._api.hf_hub_download(
+                    self.repo_id, path, repo_type=self._kind, revision=revision, local_dir=folder, **options
+                )
             )
-        )
         return Path(found)
 
-    def read(self, path: str, revision: str) -> bytes:
-        """The content of one file of a revision."""
+    def read(self, path: str, revision: str, size: int) -> bytes:
+        """The content of one file of a revision, which has so many bytes."""
         with tempfile.TemporaryDirectory() as folder:
-            return self.download(path, revision, Path(folder)).read_bytes()
+            return self.download(path, revision, Path(folder), size).read_bytes()
 
     def other_kinds(self) -> list[str]:
-        """Which other kinds of repository have this name: model, space."""
-        return [
-            kind
-            for kind in ("model", "space")
-            if self._ask(lambda kind=kind: self._api.repo_exists(self.repo_id, repo_type=kind))  # type: ignore[misc]
-        ]
+        """Which other kinds of repository have this name, as far as the Hub tells: model, space."""
+
+        def exists(kind: str) -> bool:
+            try:
+                return bool(self._api.repo_exists(self.repo_id, repo_type=kind))
+            except Exception:
+                # Good to know, and no more: nothing depends on it.
+                return False
+
+        return [kind for kind in ("model", "space") if exists(kind)]
+
+    def _refs(self) -> Any:
+        return self._ask(lambda: self._api.list_repo_refs(self.repo_id, repo_type=self._kind))
 
     def check_card(self, card: str) -> None:
         """Have the Hub check a card's metadata. Raises HubError with what it finds wrong."""
@@ -209,10 +230,13 @@ class Repository:
         """
         from huggingface_hub import CommitOperationDelete
 
-        operations: list[CommitOperationAdd | CommitOperationDelete] = [
-            *upload.additions,
-            *(CommitOperationDelete(path) for path in deleted),
-        ]
+        try:
+            deletions = [CommitOperationDelete(path, is_folder=False) for path in deleted]
+        except ValueError as error:
+            raise HubError(
+                f"{self.repo_id}: holds a file of no possible name: {one_line(str(error))}"
+            ) from None
+        operations: list[CommitOperationAdd | CommitOperationDelete] = [*upload.additions, *deletions]
         # What the Hub warns of has been seen by `check_card`.
         with warnings.catch_warnings(action="ignore"):
             made = self._ask(
@@ -220,7 +244,7 @@ class Repository:
                     self.repo_id, operations, commit_message=message, repo_type=KIND, parent_commit=parent
                 )
             )
-        return str(made.oid)
+        return _commit(made.oid)
 
     def tag(self, name: str, commit: str, message: str) -> None:
         """Name a commit, for good, and see that it is named. Raises HubConflict if there is such a tag."""
@@ -237,29 +261,20 @@ class Repository:
         return ask(self.repo_id, call, reached=reached)
 
 
-def check_name(repo_id: str) -> None:
-    """Raise HubError for what cannot be a repository's name."""
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
-
-    try:
-        validate_repo_id(repo_id)
-        named = repo_id.count("/") == 1
-    except HFValidationError as error:
-        raise HubError(f"{repo_id}: is no repository's name: {one_line(str(error))}") from None
-    if not named:
-        raise HubError(f"{repo_id}: is no repository's name: write organisation/name")
+def _commit(sha: object) -> str:
+    """A commit as the Hub names it; folders are called by it."""
+    if isinstance(sha, str) and COMMIT.fullmatch(sha):
+        return sha
+    raise HubError(f"{no_hub()} (it names a commit that is no 40 hexadecimal digits)")
 
 
-def prepare_client() -> None:
-    """The client's warnings and bars off: what matters is in our errors and our bar; no endless waiting."""
-    import huggingface_hub
-    from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
-
-    huggingface_hub.logging.set_verbosity(logging.CRITICAL)
-    with warnings.catch_warnings(action="ignore"):
-        disable_progress_bars()
-    limit_waiting()
+def _remote(item: Any) -> RemoteFile:
+    """A file as a listing tells of it."""
+    sha256 = None if item.lfs is None else item.lfs.sha256
+    whole = type(item.size) is int and 0 <= item.size < 1 << 60
+    if not (whole and all(isinstance(text, str) for text in (item.path, item.blob_id, sha256 or ""))):
+        raise HubError(f"{no_hub()} (it lists a file without a name, a size or a digest)")
+    return RemoteFile(item.size, item.blob_id, sha256)
 
 
 def _groups(additions: Sequence[CommitOperationAdd]) -> Iterator[list[CommitOperationAdd]]:

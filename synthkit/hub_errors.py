@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import os
+import errno
 import re
 import sys
 import time
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from synthkit.errors import HubConflict, HubError, SynthkitError
+from synthkit.hub_answers import LONGEST_PAUSE_S, BadAnswer, one_call
 from synthkit.progress import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
+NOT_HERE = "is not on this machine, and HF_HUB_OFFLINE is set; unset it to reach the Hub"
 LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 # Seconds between attempts, where the Hub does not say when to come again.
+_HUB = "https://huggingface.co"
 _PAUSES = (1.0, 2.0, 4.0, 8.0)
-_LONGEST_PAUSE = 300.0
-# Seconds without a byte after which a connection counts as lost; the client itself would wait for ever.
-TIMEOUT = "SYNTHKIT_HUB_TIMEOUT"
-_TIMEOUT_S = 120.0
+# What the client raises of an answer that it cannot make sense of.
+_SENSELESS = (
+    *(ValueError, TypeError, AttributeError, LookupError),
+    *(ArithmeticError, AssertionError, RecursionError),
+)
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -33,40 +36,23 @@ def ask(where: str, call: Callable[[], T], *, reached: bool = True) -> T:
     """
     for pause in (*_PAUSES, None):
         try:
-            return call()
+            with one_call():
+                return call()
+        except BadAnswer as error:
+            raise HubError(f"{where}: {endpoint()} {error}; check HF_ENDPOINT") from None
         except SynthkitError:
             raise
         except Exception as error:
             # The client lets its HTTP library's and hf_xet's own errors through.
             local = _local(error)
             if local is not None:
-                raise local from None
+                raise _naming_home(local) from None
             if pause is None or not _may_pass(error, reached=reached):
                 raise _explained(error, where) from (None if _leaks(error) else error)
-            seconds = min(_retry_after(error) or pause, _LONGEST_PAUSE)
+            seconds = min(_retry_after(error) or pause, LONGEST_PAUSE_S)
             print(f"{where}: {_reason(error)}; trying again in {duration(seconds)}", file=sys.stderr)
             time.sleep(seconds)
     raise AssertionError("the last attempt returns or raises")
-
-
-def limit_waiting() -> None:
-    """Give the client's connections a timeout. Raises HubError if it is set to what is none."""
-    try:
-        seconds = float(os.environ.get(TIMEOUT, _TIMEOUT_S))
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < 1e6:
-        raise HubError(f"{TIMEOUT}: must be a number of seconds")
-    _set_timeout(seconds)
-
-
-@lru_cache(maxsize=1)  # not again before another value
-def _set_timeout(seconds: float) -> None:
-    from huggingface_hub import get_session, set_client_factory
-
-    session = get_session()
-    kind, hooks = type(session), session.event_hooks
-    set_client_factory(lambda: kind(event_hooks=hooks, follow_redirects=True, timeout=seconds))
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -110,6 +96,19 @@ def _local(error: Exception) -> OSError | None:
     return None
 
 
+def _naming_home(error: OSError) -> Exception:
+    """A folder of the client's own that it cannot use is no --out of the user's."""
+    from huggingface_hub import constants
+
+    of_client = str(error.filename or "").startswith((constants.HF_HOME, constants.HF_HUB_CACHE))
+    if not of_client or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return error
+    return HubError(
+        f"{error.filename}: {error.strerror}; the Hub's client keeps its files there: "
+        "set HF_HOME to a folder that you may write to"
+    )
+
+
 def _by_socket(error: Exception) -> bool:
     """Whether an HTTP library raised it: an address that cannot be found is an OSError, too."""
     return any(type(cause).__module__.startswith(("httpx", "httpcore")) for cause in _causes(error))
@@ -137,10 +136,8 @@ def _explained(error: Exception, where: str) -> HubError:
     if any(isinstance(cause, OfflineModeIsEnabled) for cause in _causes(error)) or (
         isinstance(error, LocalEntryNotFoundError) and offline()
     ):
-        return HubError(
-            f"{where}: is not on this machine, and HF_HUB_OFFLINE is set; unset it to reach the Hub"
-        )
-    if isinstance(error, (ValueError, KeyError, TypeError, AttributeError)):
+        return HubError(f"{where}: {NOT_HERE}")
+    if isinstance(error, _SENSELESS):
         return HubError(f"{no_hub()} ({_reason(error)})")
     return HubError(
         f"{where}: {endpoint()} cannot be reached ({_reason(error)}); "
@@ -167,7 +164,7 @@ def _answered(error: Exception, status: int, where: str) -> HubError:
         404: f"is not on the Hub, or private; {LOG_IN}",
     }
     if status in hints:
-        return HubError(f"{where}: {hints[status]}")
+        return HubError(f"{where}: {hints[status]}{other_hub()}")
     again = "; run the same command again, it goes on where this stopped" if status in _PASSING else ""
     return HubError(f"{where}: {_reason(error)}{_said(error)}{again}")
 
@@ -192,6 +189,13 @@ def endpoint() -> str:
     return re.sub(r"//[^/@]*@", "//", constants.ENDPOINT)
 
 
+def other_hub() -> str:
+    """A reminder that the usual Hub was not asked."""
+    from huggingface_hub import constants
+
+    return "" if constants.ENDPOINT == _HUB else f"; HF_ENDPOINT is {endpoint()}"
+
+
 def no_hub() -> str:
     """What to say of answers that make no sense."""
     return f"{endpoint()}: does not answer as a Hub does; check HF_ENDPOINT"
@@ -200,7 +204,7 @@ def no_hub() -> str:
 def _reason(error: Exception) -> str:
     response = _response(error)
     if response is not None:
-        return f"the Hub answers {response.status_code} {response.reason_phrase}".rstrip()
+        return f"the Hub answers {response.status_code} {one_line(response.reason_phrase)}".rstrip()
     root = list(_causes(error))[-1] if not str(error) else error
     return "the connection failed" if _leaks(error) else f"{type(root).__name__}: {one_line(str(root))}"
 
@@ -218,5 +222,5 @@ def _leaks(error: Exception) -> bool:
 
 
 def one_line(text: str) -> str:
-    """The beginning of a text, on one line."""
-    return " ".join(text.split())[:200]
+    """The beginning of a text that others wrote, on one line, without what a terminal obeys."""
+    return "".join(char for char in " ".join(text[:2000].split()) if char.isprintable())[:200]

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from synthkit.batch_sizes import refuse_auto
-from synthkit.environment import NO_DEVICE, choose_devices, describe_all
+from synthkit.environment import NO_DEVICE, check_device, choose_device, choose_devices, describe_all
 from synthkit.errors import SourceError
 from synthkit.facts import identify
-from synthkit.generators import needs_device
+from synthkit.generators import check_arithmetic, needs_device
 from synthkit.leaks import leaks
-from synthkit.options import Generated
+from synthkit.options import Generated, check_place
 from synthkit.part import WHOLE
 from synthkit.progress import progress
 from synthkit.release import check_replaceable, is_current, write_release
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from synthkit.engines.display import Display
     from synthkit.engines.job import Job
     from synthkit.facts import Facts
+    from synthkit.generators.checkpoint import Checkpoint
     from synthkit.options import Options
     from synthkit.part import Part
     from synthkit.recipe import Recipe
@@ -56,8 +57,17 @@ def make_release(recipe: Recipe, options: Options) -> Outcome:
     started = time.monotonic()
     if options.part != WHOLE or options.engine != "local":
         refuse_auto(recipe)
+    check_place(options.releases)
+    if options.engine == "local":
+        check_device(options.device)
     with naming_the_place(options.work_root):
-        facts = identify(recipe, options.work_root, limit=options.limit, device=options.device)
+        facts = identify(
+            recipe,
+            options.work_root,
+            limit=options.limit,
+            device=options.device,
+            check=lambda checkpoint: _check_device(recipe, checkpoint, options, release.path),
+        )
         generated, place = None, release.path
         if options.fresh or not is_current(release, facts):
             if options.part == WHOLE:
@@ -67,6 +77,14 @@ def make_release(recipe: Recipe, options: Options) -> Outcome:
                 with release.locked(shared=True), locked_part(workspace_of(facts, options)):
                     generated, place = _make_part(facts, options)
         return Outcome(place, facts, generated, time.monotonic() - started, options.part)
+
+
+def _check_device(recipe: Recipe, checkpoint: Checkpoint, options: Options, target: Path) -> None:
+    """Refuse arithmetic that the device has not got, unless there may be nothing left to generate."""
+    if recipe.model.dtype != "float16" or options.engine != "local" or not needs_device(checkpoint):
+        return
+    if not target.exists() and not any(options.work_root.glob(f"{recipe.name}-*")):
+        check_arithmetic(recipe.model.dtype, choose_device(options.device))
 
 
 def release_of(recipe: Recipe, options: Options) -> ReleaseFolder:

@@ -87,10 +87,11 @@ def _collect(found: Sequence[Found], workspace: Workspace) -> None:
     taken: dict[str, str] = {}
     with progress("merging", len(found), unit="shards") as advance:
         for place, shard in found:
-            if finished(workspace.shards, shard.name) != shard:
+            here = finished(workspace.shards, shard.name) == shard
+            if not here:
                 _take(place, shard, workspace.shards)
                 taken[shard.name] = f"{place}/{shard.name}"
-            advance(1)
+            (advance.known if here else advance)(1)
     whole = workspace.intact()
     for number in workspace.numbers:
         if number not in whole:

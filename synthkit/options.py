@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -63,6 +65,24 @@ class Generated:
     def rate(self) -> float:
         """Images per second."""
         return self.images / max(self.seconds, 1e-9)
+
+
+def check_place(folder: Path) -> None:
+    """Raise OSError if a folder cannot be written to, or be made where it is not yet. Nothing is made."""
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(there))
+
+
+def check_file_places(*files: Path | None) -> None:
+    """Raise OSError if one of the files that are to be written at the end cannot be."""
+    for file in files:
+        if file is not None and file.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(file))
+        if file is not None:
+            check_place(file.parent)
 
 
 def work_root(out: Path | None) -> Path:

@@ -3,52 +3,97 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from rich.progress import Progress
+    from rich.progress import Progress, Task
 
 _PLAIN_EVERY_S = 5.0
 
 
+class Advance(Protocol):
+    """Tells of units that are done."""
+
+    def __call__(self, count: float) -> None:
+        """So many units more are done, by work just now."""
+        ...
+
+    def known(self, count: float) -> None:
+        """So many units more were done before; they count in no rate."""
+        ...
+
+
 @contextmanager
-def progress(
-    what: str, total: float, *, done: int = 0, unit: str = "images"
-) -> Iterator[Callable[[float], None]]:
-    """Show work on `total` units, `done` of them finished before; yields the function that advances it."""
+def progress(what: str, total: float, *, done: float = 0, unit: str = "images") -> Iterator[Advance]:
+    """Show work on `total` units, `done` of them finished before; yields what advances it."""
     if total <= done:
-        yield lambda count: None
+        yield _Unseen()
     elif sys.stderr.isatty():
         with _bar(unit) as bar:
-            task = bar.add_task(what, total=total, completed=done, first=done)
-            yield lambda count: bar.advance(task, count)
+            yield _OnBar(bar, what, total, done)
     else:
-        yield _PlainLines(what, total, done, unit).advance
+        yield _PlainLines(what, total, done, unit)
+
+
+class _Unseen:
+    def __call__(self, count: float) -> None:
+        pass
+
+    known = __call__
+
+
+class _OnBar:
+    def __init__(self, bar: Progress, what: str, total: float, done: float) -> None:
+        self._bar, self._known = bar, done
+        self._task = bar.add_task(what, total=total, completed=done, known=done)  # type: ignore[arg-type]
+
+    def __call__(self, count: float) -> None:
+        self._bar.advance(self._task, count)
+
+    def known(self, count: float) -> None:
+        self._known += count
+        self._bar.update(self._task, advance=count, known=self._known)
 
 
 class _PlainLines:
-    def __init__(self, what: str, total: float, done: int, unit: str) -> None:
+    def __init__(self, what: str, total: float, done: float, unit: str) -> None:
         self._what, self._total, self._unit = what, total, unit
-        self._first = self._done = float(done)
+        self._known = self._done = float(done)
         self._start = self._shown = time.monotonic()
+        self._lock = threading.Lock()
 
-    def advance(self, count: float) -> None:
-        self._done += count
-        now = time.monotonic()
-        if now - self._shown >= _PLAIN_EVERY_S or self._done >= self._total * (1 - 1e-9):
-            self._shown = now
-            rate = (self._done - self._first) / max(now - self._start, 1e-9)
-            left = max(self._total - self._done, 0) / rate if rate else 0.0
-            print(
-                f"{self._what}: {self._done:,.0f} of {self._total:,.0f} {self._unit}, "
-                f"{rate:,.1f} {self._unit}/s, {duration(left)} left",
-                file=sys.stderr,
-                flush=True,
-            )
+    def __call__(self, count: float) -> None:
+        self._add(count, 0)
+
+    def known(self, count: float) -> None:
+        self._add(count, count)
+
+    def _add(self, count: float, known: float) -> None:
+        with self._lock:
+            self._done += count
+            self._known += known
+            now = time.monotonic()
+            if now - self._shown >= _PLAIN_EVERY_S or self._finished:
+                self._shown = now
+                print(self._line(now - self._start), file=sys.stderr, flush=True)
+
+    @property
+    def _finished(self) -> bool:
+        return self._done >= self._total * (1 - 1e-9)
+
+    def _line(self, seconds: float) -> str:
+        told = f"{self._what}: {self._done:,.0f} of {self._total:,.0f} {self._unit}"
+        worked = self._done - self._known
+        if worked <= 0:
+            return f"{told}, all known before" if self._finished else told
+        rate = worked / max(seconds, 1e-9)
+        left = max(self._total - self._done, 0) / rate
+        return f"{told}, {rate:,.1f} {self._unit}/s, {duration(left)} left"
 
 
 def duration(seconds: float) -> str:
@@ -64,28 +109,24 @@ def duration(seconds: float) -> str:
 
 def _bar(unit: str) -> Progress:
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn
     from rich.text import Text
 
     class RateColumn(ProgressColumn):
+        """The rate of what is done now, and the time that the rest takes at it."""
+
         def render(self, task: Task) -> Text:
-            speed = (task.completed - task.fields["first"]) / max(task.elapsed or 0, 1e-9)
-            return Text(f"{speed:,.1f} {unit}/s")
+            rate = (task.completed - task.fields["known"]) / max(task.elapsed or 0, 1e-9)
+            if rate <= 0:
+                return Text()
+            left = max((task.total or 0) - task.completed, 0) / rate
+            return Text(f"{rate:,.1f} {unit}/s, {duration(left)} left")
 
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         RateColumn(),
-        TimeRemainingColumn(),
         console=Console(stderr=True),
     )
 

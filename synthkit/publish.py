@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import semver
 
 from synthkit.errors import HubConflict, HubError, ReleaseError
+from synthkit.hub_errors import one_line
 from synthkit.manifest import MANIFEST, MAX_BYTES, parse_manifest
 from synthkit.progress import progress
 from synthkit.recipe import NO_LICENSE
@@ -115,8 +116,11 @@ def _compare(repository: Repository, outgoing: Outgoing, *, private: bool) -> Pu
     """What the repository lacks. Raises HubError if this version cannot go there."""
     state = repository.state()
     if state is None:
-        _check_unused(repository)
-        return Publication(repository, outgoing, None, private, tuple(outgoing.facts))
+        others = tuple(
+            f"{repository.repo_id}: is a {kind} on the Hub, too; the data set goes beside it"
+            for kind in repository.other_kinds()
+        )
+        return Publication(repository, outgoing, None, private, tuple(outgoing.facts), notes=others)
     if outgoing.tag in state.branches:
         raise HubError(
             f"{repository.repo_id}: has a branch called {outgoing.tag}, so that a tag could be taken for it; "
@@ -140,16 +144,11 @@ def _again(publication: Publication) -> Publication:
     return _compare(publication.repository, publication.outgoing, private=publication.private)
 
 
-def _check_unused(repository: Repository) -> None:
-    for kind in repository.other_kinds():
-        raise HubError(f"{repository.repo_id}: is a {kind} on the Hub, not a data set; choose another name")
-
-
 def _check_same(repository: Repository, outgoing: Outgoing) -> None:
     version, where = outgoing.tag, repository.repo_id
     files, ours = repository.files(version), outgoing.manifest.to_json()
     theirs = files.get(MANIFEST)
-    if theirs is None or theirs.bytes != len(ours) or repository.read(MANIFEST, version) != ours:
+    if theirs is None or theirs.bytes != len(ours) or repository.read(MANIFEST, version, len(ours)) != ours:
         raise HubError(
             f"{where}: {version} is published already, with other content; a version never changes: "
             "raise its version and build again"
@@ -175,7 +174,7 @@ def _last_release(repository: Repository, state: RepositoryState) -> Manifest | 
     if manifest is None or manifest.bytes > MAX_BYTES:
         return None
     with suppress(ReleaseError):
-        return parse_manifest(MANIFEST, repository.read(MANIFEST, state.head))
+        return parse_manifest(MANIFEST, repository.read(MANIFEST, state.head, manifest.bytes))
     return None
 
 
@@ -189,8 +188,9 @@ def _notes(
     released = {file.path: file for file in last.files} if last else {}
     foreign = [path for path in delete if path not in released]
     if foreign:
+        some = ", ".join(map(one_line, foreign[:3]))
         raise HubError(
-            f"{repository.repo_id}: holds files that no release brought ({', '.join(foreign[:3])}); "
+            f"{repository.repo_id}: holds files that no release brought ({some}); "
             "delete them there, or publish to another repository"
         )
     if last is not None and f"v{last.version}" not in state.tags:
@@ -203,7 +203,7 @@ def _notes(
 def _is_released(repository: Repository, state: RepositoryState, path: str, facts: FileFacts | None) -> bool:
     if facts is None or state.files[path].bytes != facts.bytes:
         return False
-    return (state.files[path].sha256 or _sha256(repository, path, state.head)) == facts.sha256
+    return (state.files[path].sha256 or _sha256(repository, facts, state.head)) == facts.sha256
 
 
 def _holds(remote: RemoteFile | None, outgoing: Outgoing, facts: FileFacts) -> bool:
@@ -255,16 +255,16 @@ def _differences(
 ) -> Iterator[str]:
     """How the files of a revision differ from the release: paths, sizes, the SHA-256 of every one."""
     for path in sorted(remote.keys() - outgoing.facts.keys() - _THEIRS):
-        yield f"{path} is there too"
+        yield f"{one_line(path)} is there too"
     for path, facts in outgoing.facts.items():
         item = remote.get(path)
         if item is None:
             yield f"{path} is missing"
         elif item.bytes != facts.bytes:
             yield f"{path} has {item.bytes:,} bytes, not {facts.bytes:,}"
-        elif (item.sha256 or _sha256(repository, path, revision)) != facts.sha256:
+        elif (item.sha256 or _sha256(repository, facts, revision)) != facts.sha256:
             yield f"{path} has another SHA-256"
 
 
-def _sha256(repository: Repository, path: str, revision: str) -> str:
-    return hashlib.sha256(repository.read(path, revision)).hexdigest()
+def _sha256(repository: Repository, facts: FileFacts, revision: str) -> str:
+    return hashlib.sha256(repository.read(facts.path, revision, facts.bytes)).hexdigest()

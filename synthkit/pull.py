@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from synthkit.errors import HubError, ReleaseError
 from synthkit.files import remove
 from synthkit.hashing import sha256_of
-from synthkit.hub import KIND, Repository, check_name, prepare_client
-from synthkit.hub_errors import ask, offline
+from synthkit.hub import KIND, Repository
+from synthkit.hub_cache import cached, fetch
+from synthkit.hub_client import check_name, prepare_client
+from synthkit.hub_errors import NOT_HERE, offline
 from synthkit.manifest import MANIFEST, MAX_BYTES, Manifest, parse_manifest, read_manifest
 from synthkit.progress import progress
 from synthkit.release_folder import ReleaseFolder
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from synthkit.manifest import FileFacts
 
-_REFERENCE = re.compile(r"([\w.-]{1,96}/([\w.-]{1,96}))@([\w./+-]{1,100})")
+_REFERENCE = re.compile(r"([\w.-]{1,96}/([\w.-]{1,96}))@((?!/|.*\.\.)[\w./+-]{1,100})")
 _AT_A_TIME = 8
 
 
@@ -42,16 +44,14 @@ def find_release(reference: str, only: Sequence[str] = ()) -> Path:
             "organisation/name@v1.0.0"
         )
     repo_id, _, revision = found.groups()
+    prepare_client()
     if offline():
-        return _cached(repo_id, revision, None)
+        return _here(repo_id, revision)
     repository = Repository(repo_id)
     commit = repository.commit_of(revision)
-    manifest, _ = _read_manifest(reference, repository, commit)
-    wanted = only or [file.path for file in manifest.files]
-    folder = _cached(repo_id, revision, [MANIFEST, *wanted])
-    if folder.name != commit:
-        raise HubError(f"{reference}: was changed meanwhile; run the same command again")
-    return folder
+    manifest, content = _read_manifest(reference, repository, commit)
+    wanted = {file.path: file.bytes for file in manifest.files if not only or file.path in only}
+    return fetch(repository, {MANIFEST: len(content), **wanted}, revision, commit)
 
 
 def pull(reference: str, releases: Path) -> tuple[Path, Manifest]:
@@ -113,7 +113,7 @@ def _read_manifest(reference: str, repository: Repository, commit: str) -> tuple
         raise HubError(f"{reference}: is no release: it has no {MANIFEST}")
     if files[MANIFEST].bytes > MAX_BYTES:
         raise HubError(f"{reference}: {MANIFEST} is too large to be one")
-    content = repository.read(MANIFEST, commit)
+    content = repository.read(MANIFEST, commit, files[MANIFEST].bytes)
     manifest = parse_manifest(f"{reference}: {MANIFEST}", content)
     fault = next(named_files(manifest), None)
     if fault is not None:
@@ -125,21 +125,13 @@ def _read_manifest(reference: str, repository: Repository, commit: str) -> tuple
     return manifest, content
 
 
-def _cached(repo_id: str, revision: str, paths: list[str] | None) -> Path:
-    """The client's copy of a revision, with these files fetched if they are not in it."""
-    import huggingface_hub
-
-    prepare_client()
+def _here(repo_id: str, revision: str) -> Path:
+    """A release that was looked at before, where the client is told to ask nobody."""
     check_name(repo_id)
-    return Path(
-        ask(
-            f"{repo_id}@{revision}",
-            lambda: huggingface_hub.snapshot_download(
-                repo_id, repo_type=KIND, revision=revision, allow_patterns=paths
-            ),
-            reached=False,
-        )
-    )
+    folder = cached(repo_id, revision, KIND)
+    if folder is None:
+        raise HubError(f"{repo_id}@{revision}: {NOT_HERE}")
+    return folder
 
 
 def _download(repository: Repository, commit: str, folder: Path, manifest: Manifest) -> None:
@@ -149,13 +141,14 @@ def _download(repository: Repository, commit: str, folder: Path, manifest: Manif
         ThreadPoolExecutor(_AT_A_TIME) as pool,
     ):
 
-        def fetch(file: FileFacts) -> int:
-            repository.download(file.path, commit, folder)
-            return file.bytes
+        def one(file: FileFacts) -> tuple[int, bool]:
+            there = (folder / file.path).exists()
+            repository.download(file.path, commit, folder, file.bytes)
+            return file.bytes, there
 
         try:
-            for count in pool.map(fetch, manifest.files):
-                advance(count / 1e3)
+            for count, there in pool.map(one, manifest.files):
+                (advance.known if there else advance)(count / 1e3)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

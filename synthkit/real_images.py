@@ -88,10 +88,12 @@ def read_all(
     on_error: Literal["stop", "skip"],
     contents: Contents,
     advance: Callable[[int], None],
+    known: Callable[[int], None] | None = None,
 ) -> RealImages:
     """Hash every image of a source that is not known yet, in threads; all must be readable.
 
-    What is missing or unreadable stops the build or is skipped. Raises SourceError.
+    What is missing or unreadable stops the build or is skipped. `advance` is told of images, or `known` of
+    those that need not be read again. Raises SourceError.
     """
     outcomes: list[str | UnreadableImage] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -101,8 +103,12 @@ def read_all(
             raise SourceError(_tell_missing(missing, len(stamps)))
         for start in range(0, len(stamps), _CHUNK):
             some = stamps[start : start + _CHUNK]
-            outcomes.extend(_hash_chunk(source, start, some, contents, pool))
-            advance(len(some))
+            found, hashed = _hash_chunk(source, start, some, contents, pool)
+            outcomes.extend(found)
+            if hashed < len(some):
+                (known or advance)(len(some) - hashed)
+            if hashed:
+                advance(hashed)
     unreadable = [outcome for outcome in outcomes if isinstance(outcome, UnreadableImage)]
     if unreadable and on_error == "stop":
         raise SourceError(_tell_unreadable(unreadable))
@@ -133,8 +139,11 @@ def _hash_chunk(
     stamps: Sequence[str | UnreadableImage],
     contents: Contents,
     pool: ThreadPoolExecutor,
-) -> list[str | UnreadableImage]:
-    """The SHA-256 of each image: from an earlier run, or of its content now, if it can be decoded."""
+) -> tuple[list[str | UnreadableImage], int]:
+    """The SHA-256 of each image: from an earlier run, or of its content now, if it can be decoded.
+
+    And how many were read now.
+    """
     known = contents.find([stamp for stamp in stamps if isinstance(stamp, str)])
     unknown = {
         stamp: start + offset
@@ -149,7 +158,7 @@ def _hash_chunk(
         {stamp: sha256 for stamp, sha256 in new.items() if isinstance(sha256, str) and stamp in same}
     )
     every = known | new
-    return [every[stamp] if isinstance(stamp, str) else stamp for stamp in stamps]
+    return [every[stamp] if isinstance(stamp, str) else stamp for stamp in stamps], len(unknown)
 
 
 def _stamp(source: Source, index: int) -> str | UnreadableImage:

@@ -12,9 +12,9 @@ import numpy as np
 
 from synthkit.contents import Contents
 from synthkit.embeddings import compute, needed
-from synthkit.environment import changed, choose_device, describe
+from synthkit.environment import NO_DEVICE, changed, choose_device, describe
 from synthkit.errors import SourceError
-from synthkit.generators import load
+from synthkit.generators import check_arithmetic, load, needs_device
 from synthkit.generators.checkpoint import locate
 from synthkit.image_maker import Draw, ImageMaker
 from synthkit.real_images import RealImages, read_all
@@ -59,9 +59,10 @@ class Replay:
         self._traced = traced
         device = choose_device(device)
         self.differences = changed(manifest.environment, describe(device))
+        checkpoint = locate(recipe.model)
+        check_arithmetic(recipe.model.dtype, device if needs_device(checkpoint) else NO_DEVICE)
         real = sources_of(manifest, recipe, [item.record for item in traced])
         self._positions = {name: position for position, name in enumerate(real.listing.ids)}
-        checkpoint = locate(recipe.model)
         generator = load(
             checkpoint,
             dtype=recipe.model.dtype,

@@ -38,11 +38,16 @@ ENDPOINTS = (hub_api, hub_files, xet_server)  # importing them is what makes the
 
 @dataclass
 class Request:
-    """One HTTP request that reached the Hub or its storage; its status is None if it was not answered."""
+    """One HTTP request that reached the Hub or its storage; its status is None if it was not answered.
+
+    `token` is whether it shows the user's.
+    """
 
     index: int
     method: str
     path: str
+    origin: str = ""
+    token: bool = False
     sent: int = 0
     status: int | None = None
 
@@ -155,6 +160,7 @@ class HubServer:
             self.requests: list[Request] = []
             self.faults: list[Fault] = []
             self.on_request: Callable[[Request], None] | None = None  # called as each arrives
+            self.on_answer: Callable[[Request, Response], Response | None] | None = None  # may give another
             self.received: Counter[str] = Counter()
             self.received_xorbs = 0
             self.uploads: dict[str, dict[int, bytes]] = {}  # parts by upload
@@ -284,6 +290,8 @@ class HubServer:
             response.headers["RateLimit"] = f'"api";r=0;t={int(fault.seconds)}'
         if kind == "drop-after":
             drop(environ)
+        if self.on_answer:
+            response = self.on_answer(record, response) or response
         record.status = response.status_code
         if kind == "truncate":
             return _truncated(response, environ, start_response)
@@ -292,7 +300,13 @@ class HubServer:
     def _arrived(self, environ: Environ) -> tuple[Request, Fault | None]:
         path = unquote(urlsplit(environ["REQUEST_URI"]).path)
         with self.lock:
-            record = Request(len(self.requests), environ["REQUEST_METHOD"], path)
+            record = Request(
+                len(self.requests),
+                environ["REQUEST_METHOD"],
+                path,
+                origin=f"http://{environ['HTTP_HOST']}",
+                token="hf_" in environ.get("HTTP_AUTHORIZATION", ""),
+            )
             self.requests.append(record)
         if self.on_request:
             self.on_request(record)

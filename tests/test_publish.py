@@ -172,9 +172,28 @@ def test_a_private_repository_stays_private_and_that_is_told(
     assert hub.store.get("dataset", REPO).private
 
 
-def test_a_model_of_that_name(hub: HubServer, synthkit: Client, release: Path) -> None:
-    hub.add_repo(REPO, repo_type="model")
-    assert "is a model on the Hub" in refused(hub, synthkit, release, REPO)
+def test_a_model_and_a_space_of_that_name_are_told_of(
+    hub: HubServer, synthkit: Client, release: Path
+) -> None:
+    for kind in ("model", "space"):
+        hub.add_repo(REPO, repo_type=kind)
+    for options in (("--dry-run",), ()):
+        ran = synthkit("publish", release, REPO, *options)
+        assert ran.exit_code == 0, ran.output
+        for kind in ("model", "space"):
+            assert f"{REPO}: is a {kind} on the Hub, too; the data set goes beside it" in ran.output
+    assert whole(hub, "v1.0.0")
+    assert "on the Hub, too" not in synthkit("publish", release, REPO).output
+
+
+@pytest.mark.parametrize("kind", ["403", "503", "drop", "html"])
+def test_other_kinds_that_cannot_be_looked_up_stop_nothing(
+    hub: HubServer, synthkit: Client, release: Path, kind: str
+) -> None:
+    hub.faults.append(Fault(kind, path="^/api/(models|spaces)/", times=100))
+    ran = synthkit("publish", release, REPO, "--dry-run")
+    assert ran.exit_code == 0, ran.output
+    assert "on the Hub, too" not in ran.output
 
 
 @pytest.mark.parametrize(

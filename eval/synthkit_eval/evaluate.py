@@ -19,6 +19,7 @@ from synthkit.release_folder import ReleaseFolder
 from synthkit.sources import held_out
 from synthkit_eval.accuracy import Grouping, accuracies, mean
 from synthkit_eval.checkpoint import epochs_in
+from synthkit_eval.features import NONE
 from synthkit_eval.machine import SMALL, choose_threads, code_digest, commit, cpus, describe
 from synthkit_eval.networks import check_network
 from synthkit_eval.protocol import without_places
@@ -31,7 +32,7 @@ from synthkit_eval.score import (
 )
 from synthkit_eval.sets import check_features_here, compare_sets
 from synthkit_eval.synthetic_images import open_synthetic
-from synthkit_eval.training_data import check_intact, open_real
+from synthkit_eval.training_data import check_intact, open_real, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,9 +79,7 @@ def evaluate(release: ScoredRelease, protocol: Protocol, options: Options, world
     A stopped scoring goes on at its last epoch. Raises a SynthkitError that says what to do, before
     anything is trained where that is possible. Of several processes, the first returns the score.
     """
-    if world.first:
-        check_features_here(protocol.features, options.device)
-    return _score(release, protocol, options, world, open_synthetic)
+    return _score(release, protocol, options, world, open_synthetic, features=protocol.features)
 
 
 def evaluate_real_only(
@@ -90,7 +89,7 @@ def evaluate_real_only(
 
     Runs are kept, and are the same for all releases of so many images of the same real ones.
     """
-    return _score(release, protocol, options, world, lambda folder, manifest: None)
+    return _score(release, protocol, options, world, lambda folder, manifest: None, features=NONE)
 
 
 def _score(
@@ -99,10 +98,17 @@ def _score(
     options: Options,
     world: World,
     synthetic_of: Callable[[Path, Manifest], SyntheticImages | None],
+    features: str,
 ) -> Score | None:
     check_network(protocol.network)
     choose_threads(protocol.images.size, options.device)
     held_out(release.recipe.source, protocol.evaluation)  # a mistake in it is told before anything is read
+    if world.first:
+        # What a network may refuse, before all that takes time.
+        check_features_here(features, options.device)
+        whole(release)
+    world.wait()
+    release = whole(release)
     with ReleaseFolder.at(release.folder).opened():
         return _score_here(release, protocol, options, world, synthetic_of)
 

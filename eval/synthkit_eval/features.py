@@ -19,15 +19,18 @@ import socket
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from synthkit.errors import ScoreError, SynthkitError
+from synthkit.errors import HubError, ScoreError
 from synthkit.generators.checkpoint import BUILTIN, content_revision
 from synthkit.hashing import sha256_of
-from synthkit.hub_errors import ask, limit_waiting, one_line
+from synthkit.hub_cache import MODEL, cached, fetch_model
+from synthkit.hub_environment import check_environment
+from synthkit.hub_errors import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -50,7 +53,8 @@ FORMS = (
 _FORM = re.compile(r"inception(:.+)?|timm:[^:]+(:.+)?|clip:.+")
 _INCEPTION_DIMENSIONS = 2048
 _INCEPTION_EDGE = 299
-_DOWNLOAD_TIMEOUT_S = 60.0
+# Seconds without an answer or a byte.
+_DOWNLOAD_TIMEOUT_S = 15.0
 
 
 class Features(Protocol):
@@ -294,6 +298,10 @@ def _inception_weights(spec: str) -> Path:
     path: Path = Path(torch.hub.get_dir()) / "checkpoints" / file_name
     if path.is_file():
         return path
+    try:
+        check_environment()  # its proxies and certificates
+    except HubError as error:
+        raise _unavailable(spec, str(error)) from None
     print(f"features {spec}: downloading {URL_INCEPTION_V3} (91 MiB)", file=sys.stderr)
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT_S)
@@ -301,7 +309,7 @@ def _inception_weights(spec: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         sha256 = Path(file_name).stem.rpartition("-")[2]
         torch.hub.download_url_to_file(URL_INCEPTION_V3, str(path), sha256, progress=sys.stderr.isatty())
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError, HTTPException) as error:
         reason = f"its weights cannot be downloaded ({one_line(str(error))})"
         hint = f"get {URL_INCEPTION_V3} elsewhere and name the file: inception:FILE"
         raise _unavailable(spec, f"{reason}; {hint}") from None
@@ -312,25 +320,13 @@ def _inception_weights(spec: str) -> Path:
 
 def _from_hub(spec: str, repository: str, files: tuple[str, ...]) -> Path:
     """The snapshot of a model repository that holds these files and no other; its name is the commit."""
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
     # Weights in several files have names of their own.
     wanted = [*files, "model-*-of-*.safetensors", "model.safetensors.index.json"]
     try:
-        folder = Path(snapshot_download(repository, allow_patterns=wanted, local_files_only=True))
-        if all((folder / file).is_file() for file in files):
-            return folder
-    except HFValidationError as error:
-        raise _unavailable(spec, one_line(str(error))) from None
-    except LocalEntryNotFoundError:
-        pass
-    try:
-        limit_waiting()
-        # A Hub that cannot be reached says so at once here; a download tries for half a minute.
-        ask(repository, lambda: HfApi().model_info(repository), reached=False)
-        folder = Path(ask(repository, lambda: snapshot_download(repository, allow_patterns=wanted)))
-    except SynthkitError as error:
+        folder = cached(repository, None, MODEL, wanted)
+        if folder is None or not all((folder / file).is_file() for file in files):
+            folder = fetch_model(repository, None, wanted)
+    except HubError as error:
         raise _unavailable(spec, str(error)) from None
     if not any(folder.glob("model*.safetensors")):
         raise _unavailable(spec, f"{repository} has no weights in safetensors, and nothing else is read")

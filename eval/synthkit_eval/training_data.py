@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from synthkit.contents import FILE, open_contents
 from synthkit.errors import ReleaseError, ScoreError
+from synthkit.manifest import RECIPE
 from synthkit.plan import group_of
 from synthkit.progress import progress
 from synthkit.pull import find_release
@@ -67,11 +68,12 @@ class RealData:
 
 
 def open_release(reference: str, places: Sequence[str]) -> ScoredRelease:
-    """A release folder, or one on the Hub; `places` say where its real images are on this machine.
+    """A release folder, or one on the Hub, of which no shard is fetched yet (`whole` does that).
 
-    Raises ReleaseError if it is damaged, or ScoreError if it is a preview.
+    `places` say where its real images are on this machine. Raises ReleaseError if it is damaged, or
+    ScoreError if it is a preview.
     """
-    folder = find_release(reference)
+    folder = find_release(reference, [RECIPE])
     with ReleaseFolder.at(folder).opened() as manifest:
         recipe = read_recipe(folder, places)
     if manifest.partial is not None:
@@ -80,6 +82,11 @@ def open_release(reference: str, places: Sequence[str]) -> ScoredRelease:
             "build it without --limit"
         )
     return ScoredRelease(reference, folder, manifest, recipe)
+
+
+def whole(release: ScoredRelease) -> ScoredRelease:
+    """The release with all its files here."""
+    return replace(release, folder=find_release(release.reference))
 
 
 def check_intact(release: ScoredRelease) -> None:
@@ -121,7 +128,9 @@ def _read(config: SourceConfig, what: str, work_root: Path) -> RealImages:
         open_contents(work_root / FILE) as contents,
         progress(f"reading {what}", len(source.listing)) as advance,
     ):
-        return read_all(source, on_error=config.on_error, contents=contents, advance=advance)
+        return read_all(
+            source, on_error=config.on_error, contents=contents, advance=advance, known=advance.known
+        )
 
 
 def _check_classes(manifest: Manifest, evaluation: RealImages) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from synthkit.cli import completion
 from synthkit.cli.shared import FolderArgument, app, user_errors
 from synthkit.errors import SynthkitError
 from synthkit.names import printable
@@ -22,7 +23,15 @@ if TYPE_CHECKING:
     epilog="Examples: `synthkit release digits-lt-augcond` · `synthkit release digits-lt-augcond --tag`"
 )
 def release(
-    name: Annotated[str, typer.Argument(help="A release that params.yaml lists.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="A release that params.yaml lists.",
+            show_default=False,
+            autocompletion=completion.listed_releases,
+        ),
+    ],
     tag: Annotated[
         bool, typer.Option("--tag", help="Run the two git commands, too: commit and tag.")
     ] = False,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from synthkit.cli import completion
 from synthkit.cli.shared import (
     DeviceOption,
     OutOption,
@@ -80,7 +81,12 @@ def build(
         ),
     ] = 900.0,
     engine: Annotated[
-        str, typer.Option(metavar="ENGINE", help="local: this machine. ray: the nodes of a Ray cluster.")
+        str,
+        typer.Option(
+            metavar="ENGINE",
+            help="local: this machine. ray: the nodes of a Ray cluster.",
+            autocompletion=completion.one_of(*completion.ENGINES),
+        ),
     ] = "local",
     address: Annotated[
         str | None,
@@ -137,6 +143,7 @@ def merge(
     folders: Annotated[
         list[str] | None,
         typer.Argument(
+            metavar="FOLDER...",
             help="Folders of finished shards: what `build --shards` was given as --out, or its work folder; "
             "or an address (s3://…) that `build --engine ray` was given.",
             show_default=False,
@@ -204,7 +211,13 @@ def digest(
 @app.command(epilog="Examples: `synthkit doctor` · `synthkit doctor my.yaml`")
 def doctor(
     recipe: Annotated[
-        Path | None, typer.Argument(help="A recipe to examine as well.", show_default=False)
+        Path | None,
+        typer.Argument(
+            metavar="RECIPE",
+            help="A recipe to examine as well.",
+            show_default=False,
+            autocompletion=completion.recipes,
+        ),
     ] = None,
     override: SetOption = None,
     out: OutOption = None,

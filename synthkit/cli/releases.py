@@ -68,7 +68,9 @@ def verify(
 )
 def show(
     reference: ReleaseArgument,
-    key: Annotated[str | None, typer.Argument(help="The key of an image.", show_default=False)] = None,
+    key: Annotated[
+        str | None, typer.Argument(metavar="KEY", help="The key of an image.", show_default=False)
+    ] = None,
     picture: Annotated[
         Path | None,
         typer.Option(
@@ -136,7 +138,9 @@ def diff(
 )
 def replay(
     reference: ReleaseArgument,
-    keys: Annotated[list[str] | None, typer.Argument(help="Keys of images.", show_default=False)] = None,
+    keys: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY...", help="Keys of images.", show_default=False)
+    ] = None,
     sample: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="N images at random.", show_default=False)
     ] = None,
@@ -154,8 +158,10 @@ def replay(
     with user_errors():
         import random
 
+        from synthkit.environment import check_device
         from synthkit.errors import ReleaseError
         from synthkit.files import write_file
+        from synthkit.options import check_place
         from synthkit.progress import progress
         from synthkit.pull import find_release
         from synthkit.records import key_of
@@ -163,6 +169,9 @@ def replay(
         from synthkit.replay import Replay
         from synthkit.trace import read_recipe, trace
 
+        if out is not None:
+            check_place(out)
+        check_device(device)
         release = find_release(reference)
         with ReleaseFolder.at(release).opened() as manifest:
             wanted = list(keys or [])
@@ -189,10 +198,16 @@ def replay(
 def audit(
     release: FolderArgument,
     similarity: Annotated[
-        float, typer.Option(min=0, max=1, help="Cosine similarity from which on a pair is suspected.")
+        float,
+        typer.Option(
+            min=0, max=1, metavar="COSINE", help="Cosine similarity from which on a pair is suspected."
+        ),
     ] = 0.98,
     distance: Annotated[
-        int, typer.Option(min=0, max=64, help="Bits in which the perceptual hashes of a pair may differ.")
+        int,
+        typer.Option(
+            min=0, max=64, metavar="BITS", help="Bits in which the perceptual hashes of a pair may differ."
+        ),
     ] = 2,
     override: SetOption = None,
     device: DeviceOption = "auto",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from synthkit.cli import completion
 from synthkit.cli.shared import (
     DeviceOption,
     ReleaseArgument,
@@ -32,11 +33,15 @@ def evaluate(
     protocol: Annotated[
         str | None,
         typer.Option(
+            metavar="PROTOCOL",
             help="How to train and test: a name (eval/protocols) or a file. Default: by the release's name.",
             show_default=False,
+            autocompletion=completion.protocols,
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Training runs, with seeds from 0.")] = 3,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=1000, metavar="N", help="Training runs, with seeds from 0.")
+    ] = 3,
     real_only: Annotated[
         bool, typer.Option("--real-only", help="Score its real images alone, with as many steps.")
     ] = False,
@@ -45,7 +50,9 @@ def evaluate(
         typer.Option(
             help="Feature space of FID and the like: builtin:…, inception, timm:NAME, clip:REPOSITORY, none. "
             "Default: the protocol's.",
+            metavar="SPACE",
             show_default=False,
+            autocompletion=completion.one_of(*completion.FEATURES),
         ),
     ] = None,
     changes: Annotated[
@@ -75,13 +82,14 @@ def evaluate(
     """Train classifiers on a release and its real images, and say how good they are."""
     with user_errors():
         from synthkit.environment import choose_device
-        from synthkit.options import work_root
+        from synthkit.options import check_file_places, work_root
         from synthkit_eval.distributed import join
         from synthkit_eval.evaluate import Options, evaluate, evaluate_real_only
         from synthkit_eval.protocol import load_protocol, usual_protocol
         from synthkit_eval.score import write_score
         from synthkit_eval.training_data import open_release
 
+        check_file_places(out, report)
         places = [change for change in changes or () if change.startswith("source.")]
         settings = [change for change in changes or () if change not in places]
         with join(choose_device(device)) as (world, own_device):

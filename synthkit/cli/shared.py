@@ -13,26 +13,37 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from synthkit import stopping
+from synthkit.cli import completion
+from synthkit.cli.help import App, Group
 from synthkit.errors import SynthkitError
+from synthkit.hub_environment import faults_set_aside
 from synthkit.names import printable
 from synthkit.stopping import Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-app = typer.Typer(
+app = App(
     name="synthkit",
     no_args_is_help=True,
+    cls=Group,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    add_completion=False,
     help="Turn a small, unbalanced set of real images into a synthetic training set in which every image "
     "can be traced and made again.",
     epilog="Start with: `synthkit init digits-demo --from digits_lt_ecd`, then "
     "`synthkit build digits-demo.yaml` (about a minute on 2 CPU cores; no download)",
 )
 
-RecipeArgument = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show_default=False)]
+RecipeArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RECIPE",
+        help="The recipe, a YAML file.",
+        show_default=False,
+        autocompletion=completion.recipes,
+    ),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -48,16 +59,32 @@ OutOption = Annotated[
         show_default=False,
     ),
 ]
-FolderArgument = Annotated[Path, typer.Argument(help="The release folder.", show_default=False)]
+FolderArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RELEASE",
+        help="The release folder.",
+        show_default=False,
+        autocompletion=completion.releases,
+    ),
+]
 ReleaseArgument = Annotated[
     str,
     typer.Argument(
         metavar="RELEASE",
         help="A release folder, or organisation/name@v1.0.0 on the Hub.",
         show_default=False,
+        autocompletion=completion.releases,
     ),
 ]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        metavar="DEVICE",
+        help="auto, cpu, cuda, cuda:1, mps.",
+        autocompletion=completion.one_of(*completion.DEVICES),
+    ),
+]
 ReportOption = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Write JSON there instead; its folder is made.", show_default=False),
@@ -69,7 +96,8 @@ DEBUG = "SYNTHKIT_DEBUG"
 def user_errors() -> Iterator[None]:
     """One line for whatever goes wrong by the user's or the machine's doing."""
     try:
-        yield
+        with faults_set_aside():
+            yield
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None

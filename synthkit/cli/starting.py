@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from synthkit.cli import completion
 from synthkit.cli.shared import SetOption, app, print_table, user_errors
 from synthkit.errors import RecipeError
 
@@ -37,7 +38,8 @@ def recipes(as_json: Annotated[bool, typer.Option("--json", help="For machines."
 )
 def init(
     name: Annotated[
-        str, typer.Argument(help="Name of the release; NAME.yaml is written.", show_default=False)
+        str,
+        typer.Argument(metavar="NAME", help="Name of the release; NAME.yaml is written.", show_default=False),
     ],
     override: SetOption = None,
     kind: Annotated[
@@ -46,6 +48,7 @@ def init(
             metavar="KIND",
             help="Where the real images are: folder, listing, hub, coco, voc, flowers102 or digits.",
             show_default=False,
+            autocompletion=completion.one_of(*completion.KINDS),
         ),
     ] = "",
     original: Annotated[
@@ -55,6 +58,7 @@ def init(
             metavar="RECIPE",
             help="Copy a recipe that `synthkit recipes` lists, complete.",
             show_default=False,
+            autocompletion=completion.shipped,
         ),
     ] = "",
 ) -> None:
@@ -119,7 +123,14 @@ def _tell(path: Path, begun: Begun) -> None:
 
 @app.command(epilog="Examples: `synthkit schema > recipe.schema.json` · `synthkit schema score`")
 def schema(
-    what: Annotated[str, typer.Argument(help="recipe, provenance or score.")] = "recipe",
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="WHAT",
+            help="recipe, provenance or score.",
+            autocompletion=completion.one_of(*completion.SCHEMAS),
+        ),
+    ] = "recipe",
 ) -> None:
     """Print the JSON Schema of recipes, which editors check with, of provenance records, or of scores."""
     with user_errors():

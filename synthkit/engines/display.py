@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Self
 from synthkit.progress import progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
+
+    from synthkit.progress import Advance
 
 
 class Display:
@@ -24,7 +25,7 @@ class Display:
         self.images = self.lost_images = 0
         self._shown = ExitStack()
         self._phase = ""
-        self._advance: Callable[[float], None] = lambda count: None
+        self._advance: Advance | None = None
         self._began = time.monotonic()
 
     @property
@@ -34,32 +35,33 @@ class Display:
 
     def embedded(self, images: int, total: int) -> None:
         """So many real images more, of the total to embed, have an embedding."""
-        self._show("embedding real images", total, 0)
-        self._advance(images)
+        self._show("embedding real images", total, 0)(images)
 
     def kept(self, images: int) -> None:
         """So many images of a shard were made by an earlier build."""
-        self._show("generating", self._total, self._done)
-        self._advance(images)
+        self._show("generating", self._total, self._done).known(images)
 
     def made(self, images: int) -> None:
         """So many images more are made."""
         self.images += images
-        self.kept(images)
+        self._show("generating", self._total, self._done)(images)
 
     def lost(self, kept: int, made: int) -> None:
         """What a worker had of its shard is lost with it."""
         self.lost_images += kept + made
         self.images -= made
-        self.kept(-kept - made)
+        generating = self._show("generating", self._total, self._done)
+        generating.known(-kept)
+        generating(-made)
 
-    def _show(self, phase: str, total: int, done: int) -> None:
-        if phase == self._phase:
-            return
+    def _show(self, phase: str, total: int, done: int) -> Advance:
+        if self._advance is not None and phase == self._phase:
+            return self._advance
         self._shown.close()
         self._phase = phase
         self._began = time.monotonic()
         self._advance = self._shown.enter_context(progress(phase, total, done=done))
+        return self._advance
 
     def __enter__(self) -> Self:
         return self

@@ -72,6 +72,12 @@ def load(
     return UnclipGenerator(pipeline, sampler=sampler, arithmetic=arithmetic)
 
 
+def check_arithmetic(dtype: str, device: str) -> None:
+    """Raise GeneratorError for arithmetic that a device has not got."""
+    if dtype == "float16" and device == "cpu":
+        raise GeneratorError("model.dtype: float16 needs a GPU; on a CPU use --set model.dtype=float32")
+
+
 def needs_device(checkpoint: Checkpoint) -> bool:
     """Whether there is a model to run."""
     return pipeline_class(checkpoint) != _FLAT

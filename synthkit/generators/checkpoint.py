@@ -10,8 +10,12 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from synthkit.errors import GeneratorError
+from synthkit.errors import GeneratorError, HubError
 from synthkit.hashing import sha256_of
+from synthkit.hub import Repository
+from synthkit.hub_answers import COMMIT
+from synthkit.hub_cache import MODEL, cached, fetch_model
+from synthkit.hub_errors import offline, other_hub
 
 if TYPE_CHECKING:
     from synthkit.recipe import Model
@@ -23,7 +27,6 @@ BUILTIN = {
 
 # What a diffusers pipeline in safetensors is made of; nothing else is downloaded, read or run.
 FILES = ("*.json", "*.txt", "*.safetensors")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,22 +108,13 @@ def _pinned(model: Model, checkpoint: Checkpoint) -> Checkpoint:
 
 
 def _from_hub(model: Model) -> Checkpoint:
-    pinned = model.revision and _COMMIT.fullmatch(model.revision)
+    pinned = model.revision and COMMIT.fullmatch(model.revision)
     folder = (_cached(model) if pinned else None) or _download(model)
     return Checkpoint(model.id, folder.name, folder)
 
 
 def _cached(model: Model) -> Path | None:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        path = snapshot_download(
-            model.id, revision=model.revision, allow_patterns=list(FILES), local_files_only=True
-        )
-    except LocalEntryNotFoundError:
-        return None
-    return Path(path)
+    return cached(model.id, model.revision, MODEL, FILES)
 
 
 def on_the_hub(model: Model) -> tuple[str, int]:
@@ -128,44 +122,46 @@ def on_the_hub(model: Model) -> tuple[str, int]:
 
     Raises GeneratorError when the repository cannot be had.
     """
-    from huggingface_hub import HfApi
-
     try:
-        info = HfApi().model_info(model.id, revision=model.revision, files_metadata=True)
-    except Exception as error:
-        # Without a connection the client lets its HTTP library's own errors through.
+        commit, sizes = Repository(model.id, MODEL).described(model.revision)
+    except HubError as error:
         raise _hub_error(model, error) from error
-    files = [file for file in info.siblings or () if any(fnmatch(file.rfilename, name) for name in FILES)]
-    return str(info.sha), sum(file.size or 0 for file in files)
+    files = (path for path in sizes if any(fnmatch(path, pattern) for pattern in FILES))
+    return commit, sum(sizes[path] for path in files)
 
 
 def _download(model: Model) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
     try:
-        return Path(snapshot_download(model.id, revision=model.revision, allow_patterns=list(FILES)))
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise _hub_error(model, error) from None
+        if offline():
+            raise HubError("HF_HUB_OFFLINE is set")
+        return fetch_model(model.id, model.revision, FILES)
+    except HubError as error:
+        raise _hub_error(model, error) from error
 
 
-def _hub_error(model: Model, error: Exception) -> GeneratorError:
+def _hub_error(model: Model, error: HubError) -> GeneratorError:
     """Why a repository cannot be had, and what to do."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
-    if isinstance(error, GatedRepoError):
+    cause = error.__cause__
+    if isinstance(cause, GatedRepoError):
         hint = "is gated: accept its terms on the Hub and log in with `hf auth login`"
-    elif isinstance(error, RepositoryNotFoundError):
+    elif isinstance(cause, RepositoryNotFoundError):
         hint = (
             "is not on the Hub (withdrawn, renamed, or private and you are not logged in); "
             "point model.id at a copy or at a local folder"
         )
-    elif isinstance(error, RevisionNotFoundError):
+    elif isinstance(cause, RevisionNotFoundError):
         hint = f"has no revision {model.revision}; correct model.revision"
-    else:
-        reason = type(error.__cause__ or error).__name__
+    elif cause is not None or offline():
         hint = (
-            f"is not on this machine and the Hub cannot be reached ({reason}); "
+            f"is not on this machine and the Hub cannot be reached ({_kind(cause)}{other_hub()}); "
             "go online once, or point model.id at a local folder"
         )
+    else:
+        hint = f"is not on this machine ({error}); point model.id at a local folder"
     return GeneratorError(f"model.id: {model.id} {hint}")
+
+
+def _kind(cause: BaseException | None) -> str:
+    return "HF_HUB_OFFLINE is set" if cause is None else type(cause.__cause__ or cause).__name__

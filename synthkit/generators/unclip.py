@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from synthkit.errors import GeneratorError
+from synthkit.generators import check_arithmetic
 from synthkit.generators.arithmetic import apply
 from synthkit.generators.noise import draw_in_float32
 from synthkit.recipe import STOCK
@@ -189,8 +190,7 @@ def read_pipeline(checkpoint: Checkpoint, *, dtype: str, device: str) -> Any:
     import torch
     from diffusers import StableUnCLIPImg2ImgPipeline
 
-    if dtype == "float16" and device == "cpu":
-        raise GeneratorError("model.dtype: float16 needs a GPU; on a CPU use --set model.dtype=float32")
+    check_arithmetic(dtype, device)
     _quieten()
     try:
         pipeline = StableUnCLIPImg2ImgPipeline.from_pretrained(

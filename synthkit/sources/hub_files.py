@@ -8,7 +8,8 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from synthkit.errors import SourceError
+from synthkit.errors import HubError, SourceError
+from synthkit.hub_client import prepare_client
 from synthkit.sources.files import expanded, get_it
 from synthkit.sources.left_out import LeftOut, has_image_ending, is_hidden
 
@@ -23,10 +24,12 @@ _IMAGE_FOLDER = "imagefolder"
 
 def load(config: HubSourceConfig) -> Any:
     """The data set's split. Raises SourceError."""
+    local = expanded(config.id)
+    if not local.exists():
+        _ready_client(config)
     import datasets
 
     _quieten()
-    local = expanded(config.id)
     try:
         if local.exists():
             return _load_local(local, config)
@@ -37,6 +40,14 @@ def load(config: HubSourceConfig) -> Any:
         # The loader, its builders and the Hub's client fail in ways of their own; the cause is kept.
         reason = _reason(error)
         raise SourceError(f"source.id: {config.id}: {reason}{_advice(reason, config)}") from error
+
+
+def _ready_client(config: HubSourceConfig) -> None:
+    """The client that `datasets` asks the Hub with; its answers are checked, too."""
+    try:
+        prepare_client()
+    except HubError as error:
+        raise SourceError(f"source.id: {config.id}: {error}") from None
 
 
 def _quieten() -> None:

@@ -1,0 +1,91 @@
+"""What a shell offers for an argument: looked up in a moment, without loading a library.
+
+Where nothing is offered, shells offer files.
+"""
+
+from __future__ import annotations
+
+import os
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+# Entries of a folder that are looked at, and names that are offered.
+_MOST_ENTRIES, _MOST_NAMES = 1000, 200
+_MANIFEST = "manifest.json"
+ENGINES = ("local", "ray")
+SCHEMAS = ("recipe", "provenance", "score")
+DEVICES = ("auto", "cpu", "cuda", "cuda:0", "cuda:1", "mps")
+FEATURES = ("none", "inception", "builtin:tiny-unclip-digits", "timm:", "clip:")
+FORMATS = ("terminal", "markdown", "csv")
+KINDS = ("folder", "listing", "hub", "coco", "voc", "flowers102", "digits")
+
+
+def one_of(*words: str) -> Callable[[str], list[str]]:
+    """A completion to one of some words."""
+    return lambda incomplete: [word for word in words if word.startswith(incomplete)]
+
+
+def recipes(incomplete: str) -> list[str]:
+    """YAML files, here or in the folder that is typed, and one folder below."""
+    return _paths(incomplete, lambda path: path.suffix in (".yaml", ".yml") and path.is_file())
+
+
+def releases(incomplete: str) -> list[str]:
+    """Release folders, here or in the folder that is typed, and one folder below."""
+    return _paths(incomplete, lambda path: (path / _MANIFEST).is_file())
+
+
+def listed_releases(incomplete: str) -> list[str]:
+    """The releases of the params.yaml here."""
+    import yaml
+
+    try:
+        listed = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))["releases"]
+        return [str(name) for name in listed if str(name).startswith(incomplete)]
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return []
+
+
+def shipped(incomplete: str) -> list[str]:
+    """The recipes that come with synthkit."""
+    from synthkit.shipped import names
+
+    return [name for name in names() if name.startswith(incomplete)]
+
+
+def protocols(incomplete: str) -> list[str]:
+    """The protocols that ship, or YAML files."""
+    from synthkit_eval.protocol import names
+
+    return [name for name in names() if name.startswith(incomplete)] or recipes(incomplete)
+
+
+def _paths(incomplete: str, wanted: Callable[[Path], bool]) -> list[str]:
+    folder, slash, _ = incomplete.rpartition("/")
+    typed = folder + slash
+    start = Path(os.path.expanduser(typed or "."))  # noqa: PTH111 (what follows is spelt as typed)
+    found = (
+        typed + path.relative_to(start).as_posix()
+        for path in _within(start)
+        if not path.name.startswith(".") and wanted(path)
+    )
+    return sorted(islice((name for name in found if name.startswith(incomplete)), _MOST_NAMES))
+
+
+def _within(folder: Path) -> Iterator[Path]:
+    """What lies in a folder, and in its folders."""
+    try:
+        entries = list(islice(folder.iterdir(), _MOST_ENTRIES))
+    except OSError:
+        return
+    for entry in entries:
+        yield entry
+        if entry.is_dir() and not entry.name.startswith("."):
+            try:
+                yield from islice(entry.iterdir(), _MOST_ENTRIES)
+            except OSError:
+                continue

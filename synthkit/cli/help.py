@@ -1,0 +1,106 @@
+"""Help on narrow terminals, where a table would leave a description ten columns: each below its option."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+# Columns from which on a table is readable.
+_WIDE = 80
+
+
+class Command(TyperCommand):
+    """A command whose help fits the terminal."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help: a table, or below `_WIDE` columns a list."""
+        columns = shutil.get_terminal_size().columns
+        if columns >= _WIDE:
+            super().format_help(ctx, formatter)
+        else:
+            formatter.write("\n".join(_narrow(self, ctx, columns)) + "\n")
+
+
+class Group(TyperGroup):
+    """The application, whose help fits the terminal."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help: a table, or below `_WIDE` columns a list."""
+        columns = shutil.get_terminal_size().columns
+        if columns >= _WIDE:
+            super().format_help(ctx, formatter)
+        else:
+            formatter.write("\n".join(_narrow(self, ctx, columns)) + "\n")
+
+
+class App(typer.Typer):
+    """An application of such commands."""
+
+    def command(self, *args: Any, **settings: Any) -> Callable[[Any], Any]:
+        """A decorator that adds a command."""
+        return super().command(*args, cls=Command, **settings)
+
+
+def _narrow(command: Any, ctx: Any, width: int) -> Iterator[str]:
+    """The lines of a command's help, none of them longer than `width` unless a word is."""
+    yield from _wrapped(" ".join(command.get_usage(ctx).split()), width, hang="  ")
+    for paragraph in (command.help or "").split("\n\n"):
+        yield ""
+        yield from _wrapped(paragraph, width)
+    shown = [param for param in command.get_params(ctx) if not getattr(param, "hidden", False)]
+    arguments = [param for param in shown if param.param_type_name == "argument"]
+    options = [param for param in shown if param.param_type_name != "argument"]
+    commands = [command.get_command(ctx, name) for name in _names(command, ctx)]
+    for title, rows in (
+        ("Arguments", [_row(param, ctx) for param in arguments]),
+        ("Options", [_row(param, ctx) for param in options]),
+        ("Commands", [(one.name, one.get_short_help_str(10_000)) for one in commands]),
+    ):
+        if rows:
+            yield from ("", f"{title}:")
+        for name, told in rows:
+            yield from _wrapped(name, width, "  ", hang="    ")
+            yield from _wrapped(told, width, "      ")
+    if command.epilog:
+        yield ""
+        for line in _examples(command.epilog):
+            yield from _wrapped(line, width, hang="    ")
+
+
+def _names(command: Any, ctx: Any) -> list[str]:
+    return command.list_commands(ctx) if isinstance(command, TyperGroup) else []
+
+
+def _row(param: Any, ctx: Any) -> tuple[str, str]:
+    """A parameter as it is typed, and what it is."""
+    name, told = param.get_help_record(ctx)
+    return re.sub(r" <[^>]*>$", "", name), told
+
+
+def _examples(epilog: str) -> list[str]:
+    """`Examples: a · b` as a line for each."""
+    title, colon, rest = epilog.partition(": ")
+    examples = rest.split(" · ")
+    return [epilog] if len(examples) == 1 else [title + colon, *(f"  {example}" for example in examples)]
+
+
+def _wrapped(text: str, width: int, indent: str = "", *, hang: str = "") -> list[str]:
+    """Lines of whole words; Markdown's back-ticks are for richer terminals."""
+    lead = re.match(" *", text)
+    first = indent + (lead[0] if lead else "")
+    return textwrap.wrap(
+        " ".join(text.replace("`", "").split()),
+        width,
+        initial_indent=first,
+        subsequent_indent=indent + hang,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
