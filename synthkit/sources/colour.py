@@ -33,8 +33,6 @@ def in_srgb(image: Image.Image, info: Mapping[Any, Any]) -> Image.Image:
 
     `info` is the file's: its profile, and of a PNG its gamma. An image without is taken for sRGB.
     """
-    if image.mode == "LAB":
-        return _from_lab().apply(image)
     profile, gamma = info.get("icc_profile"), info.get("gamma")
     if isinstance(profile, bytes) and profile:
         return _by_profile(image, profile)
@@ -78,19 +76,6 @@ def _pixels(image: Image.Image, space: str | None) -> Image.Image | None:
     if space == "L" and grey:
         return image.convert("L")
     return image if space == image.mode == "CMYK" else None
-
-
-@lru_cache(maxsize=1)
-def _from_lab() -> ImageCmsTransform:
-    from PIL import ImageCms
-
-    return ImageCms.buildTransform(
-        ImageCms.createProfile("LAB"),
-        ImageCms.createProfile("sRGB"),
-        "LAB",
-        "RGB",
-        flags=ImageCms.Flags.NOCACHE,
-    )
 
 
 @lru_cache(maxsize=16)
