@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -199,24 +201,95 @@ def test_another_sampler_for_the_same_model(
 
 
 @pytest.mark.parametrize(
-    ("arithmetic", "told"),
+    ("arithmetic", "size", "told"),
     [
-        (Arithmetic(), "batches of 8: lower sampler.batch_size or set arithmetic.vae_slicing"),
-        (Arithmetic(vae_slicing=True), "batches of 8: lower sampler.batch_size"),
+        (Arithmetic(), 8, "batches of 8: lower sampler.batch_size or set arithmetic.vae_slicing"),
+        (Arithmetic(vae_slicing=True), 8, "batches of 8: lower sampler.batch_size"),
+        (Arithmetic(), 1, "batches of 1: set arithmetic.vae_slicing"),
+        (Arithmetic(vae_slicing=True), 1, "batches of 1: use a device with more, or a smaller model"),
     ],
 )
 def test_too_little_memory_names_the_settings(
-    checkpoint: Checkpoint, rows: Any, arithmetic: Arithmetic, told: str
+    checkpoint: Checkpoint, rows: Any, arithmetic: Arithmetic, size: int, told: str
 ) -> None:
-    generator = load(checkpoint, dtype="float32", sampler=SAMPLER, device="cpu", arithmetic=arithmetic)
+    sampler = SAMPLER.model_copy(update={"batch_size": size})
+    generator = load(checkpoint, dtype="float32", sampler=sampler, device="cpu", arithmetic=arithmetic)
 
     def full() -> None:
         raise torch.OutOfMemoryError
 
     generator.on_step = full
     with pytest.raises(OutOfMemory) as caught:
-        generator.generate(*rows)
+        generator.generate(*(column[:size] for column in rows))
     assert str(caught.value).endswith(told)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "told"),
+    [
+        ("float32", "in float32, so its files are damaged, or it does not bear sampler.scheduler=pndm, "),
+        ("bfloat16", "model.dtype may be too narrow for it: use float32"),
+    ],
+)
+def test_values_that_are_not_numbers(checkpoint: Checkpoint, rows: Any, dtype: str, told: str) -> None:
+    """The advice is what is not set already; the image that has them is named."""
+    sampler = Sampler(steps=1, batch_size=2)
+    generator = load(checkpoint, dtype=dtype, sampler=sampler, device="cpu")
+    embeddings = rows[0][:2].copy()
+    embeddings[1] = np.nan
+    with pytest.raises(GeneratorError) as caught:
+        generator.generate(embeddings, ["one", "two"], [1, 2])
+    assert str(caught.value).startswith(f"the model made values that are not numbers for 'two': {told}")
+
+
+@pytest.fixture(scope="module")
+def fifty(checkpoint: Checkpoint, rows: Any) -> Any:
+    """Four images by a scheduler, in the default number of steps."""
+    sampler = Sampler(steps=50, guidance_scale=2.0, batch_size=4)
+    generator = load(checkpoint, dtype="float32", sampler=sampler, device="cpu")
+
+    def sample(scheduler: str) -> np.ndarray:
+        resampled = generator.resampled(sampler.model_copy(update={"scheduler": scheduler}))
+        return resampled.generate(*(column[:4] for column in rows)).astype(float)
+
+    return functools.cache(sample)
+
+
+@pytest.mark.parametrize("scheduler", sorted(SCHEDULERS.keys() - {"pndm"}))
+def test_schedulers_agree_in_the_limit_of_many_steps(fifty: Any, scheduler: str) -> None:
+    pairs = zip(fifty(scheduler), fifty("pndm"), strict=True)
+    assert min(psnr(*pair) for pair in pairs) > 35
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("guidance", [1.0, 5.0, 10.0])
+@pytest.mark.parametrize("scheduler", sorted(SCHEDULERS.keys() - {"pndm"}))
+def test_schedulers_agree_on_many_images(checkpoint: Checkpoint, scheduler: str, guidance: float) -> None:
+    source = DigitsSource("test")
+    sampler = Sampler(steps=50, guidance_scale=guidance, batch_size=8)
+    generator = load(checkpoint, dtype="float32", sampler=sampler, device="cpu")
+    other = generator.resampled(sampler.model_copy(update={"scheduler": scheduler}))
+    for first in range(3):
+        real = [load_image(source, first + 30 * row) for row in range(8)]
+        given = (
+            generator.embed_images(real),
+            [CLASSES[row] for row in range(8)],
+            range(8 * first, 8 * first + 8),
+        )
+        assert psnr(generator.generate(*given), other.generate(*given)) > 35
+
+
+def test_what_a_model_says_of_clipping_is_obeyed(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(checkpoint.folder, tmp_path / "copy"))
+    config = copy / "scheduler" / "scheduler_config.json"
+    facts = json.loads(config.read_text())
+    sampler = Sampler(steps=4, scheduler="ddim")
+    clipped = []
+    for more in ({}, {"clip_sample": False}, {"clip_sample": True}):
+        config.write_text(json.dumps({**facts, **more}))
+        loaded: Any = load(Checkpoint("copy", "1", copy), dtype="float32", sampler=sampler, device="cpu")
+        clipped.append(loaded._pipeline.scheduler.config.clip_sample)
+    assert clipped == [False, False, True]
 
 
 def test_the_batch_size_that_fits_is_chosen(checkpoint: Checkpoint) -> None:

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from synthkit.shards import Origin
 
 
+def to_need_less_memory(facts: Facts) -> str:
+    """What to do where workers get too little, of what is not done already."""
+    smaller = ", or lower sampler.batch_size" if facts.recipe.sampler.batch_size > 1 else ""
+    return f"use fewer --workers{smaller}"
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """Shards to make, by number; `folder` receives them, `embeddings` keeps what is computed once.

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from synthkit import __version__, stopping
+from synthkit.engines.job import to_need_less_memory
 from synthkit.engines.ray_actor import Actor, Orders, Pulse
 from synthkit.engines.ray_cluster import connected
 from synthkit.environment import NO_DEVICE, changed
@@ -282,7 +283,7 @@ class _Pool:
         doing = "getting ready" if shard is None else "making it"
         return (
             f"{what}: {_DEATHS} actors in a row did not survive {doing}; the last {why}. Memory is a usual "
-            "reason: use fewer --workers, or lower sampler.batch_size. What is finished is kept"
+            f"reason: {to_need_less_memory(self._job.facts)}. What is finished is kept"
         )
 
 

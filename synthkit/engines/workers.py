@@ -20,6 +20,7 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
 from synthkit import stopping
+from synthkit.engines.job import to_need_less_memory
 from synthkit.engines.worker import STOP, Orders
 from synthkit.errors import BuildError
 from synthkit.shards import remove_half_written, shard_name
@@ -203,10 +204,10 @@ class _Pool:
     def _give_up(self, shard: int | None, why: str) -> str:
         what = "workers" if shard is None else shard_name(shard, self._job.facts.plan.shards)
         doing = "getting ready" if shard is None else "making it"
+        advice = to_need_less_memory(self._job.facts)
         return (
             f"{what}: {_DEATHS} workers in a row did not survive {doing}; the last {why}. Signal 9 is mostly "
-            "the system's, for want of memory: use fewer --workers, or lower sampler.batch_size. What is "
-            "finished is kept"
+            f"the system's, for want of memory: {advice}. What is finished is kept"
         )
 
 

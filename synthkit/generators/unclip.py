@@ -37,6 +37,11 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "dpm-solver++": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"}),
     "euler": ("EulerDiscreteScheduler", {}),
 }
+# What a class does to pixels by default, and must not do to latents, whose values lie beyond -1 and 1. A
+# model's configuration for another class need not mention it; one that does is obeyed.
+_UNLESS_CONFIGURED: dict[str, dict[str, Any]] = {"ddim": {"clip_sample": False}}
+# What can hold more than a narrow model.dtype.
+_WIDER = {"float16": "bfloat16 or float32", "bfloat16": "float32"}
 
 
 class OutOfMemory(GeneratorError):
@@ -116,11 +121,23 @@ class UnclipGenerator:
             )
             pixels, finite = self._to_host(images)
         if not finite:
+            first = rows[int(images.isfinite().flatten(1).all(dim=1).int().argmin())]
             raise GeneratorError(
-                "the model made values that are not numbers: model.dtype is too narrow for it; "
-                "use bfloat16 or float32"
+                f"the model made values that are not numbers for {prompts[first]!r}: {self._to_get_numbers()}"
             )
         return pixels[:count]
+
+    def _to_get_numbers(self) -> str:
+        """What to try, of what is not set already."""
+        wider = _WIDER.get(str(self._dtype).removeprefix("torch."))
+        if wider:
+            return f"model.dtype may be too narrow for it: use {wider}"
+        how = self.sampler
+        return (
+            "in float32, so its files are damaged, or it does not bear "
+            f"sampler.scheduler={how.scheduler}, sampler.steps={how.steps}, "
+            f"sampler.guidance_scale={how.guidance_scale:g}: try others, or another copy of the model"
+        )
 
     def _sample(
         self, embeddings: NDArray[np.float32], prompts: Sequence[str], seeds: Sequence[int]
@@ -169,11 +186,18 @@ class UnclipGenerator:
             # The CPU's allocator has no error of its own.
             if not isinstance(error, self._torch.OutOfMemoryError) and "allocate memory" not in str(error):
                 raise
-            slicing = "" if self._arithmetic.vae_slicing else " or set arithmetic.vae_slicing"
+            size = self.sampler.batch_size
             raise OutOfMemory(
-                f"the device has too little memory for batches of {self.sampler.batch_size}: "
-                f"lower sampler.batch_size{slicing}"
+                f"the device has too little memory for batches of {size}: {self._to_need_less()}"
             ) from error
+
+    def _to_need_less(self) -> str:
+        """What to try, of what is not set already."""
+        ways = ["lower sampler.batch_size"] if self.sampler.batch_size > 1 else []
+        ways += [] if self._arithmetic.vae_slicing else ["set arithmetic.vae_slicing"]
+        if self._device.type != "cpu" and self._dtype == self._torch.float32:
+            ways.append("set model.dtype to bfloat16 or float16")
+        return " or ".join(ways) or "use a device with more, or a smaller model"
 
 
 def _padded(rows: Sequence[int], size: int) -> list[int]:
@@ -217,6 +241,8 @@ def _quieten() -> None:
 def _scheduler(current: Any, sampler: Sampler) -> Any:
     class_name, options = SCHEDULERS[sampler.scheduler]
     scheduler_class = getattr(importlib.import_module("diffusers"), class_name)
+    unset = _UNLESS_CONFIGURED.get(sampler.scheduler, {}).items()
+    options = {**options, **{name: value for name, value in unset if name not in current.config}}
     scheduler = scheduler_class.from_config(current.config, **options)
     set_timesteps = scheduler.set_timesteps
     # On the CPU, wherever the pipeline wants them: compared there, they make no step wait for a GPU.
