@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from synthkit.cli.output import survive_any_encoding
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -31,6 +33,11 @@ class Command(TyperCommand):
 
 class Group(TyperGroup):
     """The application, whose help fits the terminal."""
+
+    def main(self, *args: Any, **settings: Any) -> Any:
+        """Run a command; whatever it prints, help and usage errors included, can be printed."""
+        survive_any_encoding()
+        return super().main(*args, **settings)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help: a table, or below `_WIDE` columns a list."""

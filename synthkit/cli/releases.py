@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from synthkit.cli.output import print_json
 from synthkit.cli.shared import (
     DeviceOption,
     FolderArgument,
@@ -99,15 +100,19 @@ def show(
         if traced is None:
             if picture is not None:
                 raise ReleaseError("--picture shows one image: name its key")
-            told = manifest.to_json().decode() if as_json else as_text(summary(manifest, recipe))
-            print(told if as_json else printable(told))
+            if as_json:
+                print_json(manifest.to_json().decode())
+            else:
+                print(printable(as_text(summary(manifest, recipe))))
             return
         if picture is not None:
             from synthkit.history_picture import history_picture
 
             write_file(picture, history_picture(manifest, recipe, traced))
-        told = traced.record.to_json().decode() if as_json else as_text(history(manifest, traced))
-        print(told if as_json else printable(told))
+        if as_json:
+            print_json(traced.record.to_json().decode())
+        else:
+            print(printable(as_text(history(manifest, traced))))
 
 
 @app.command(epilog="Example: `synthkit diff releases/digits-lt-augcond old/digits-lt-augcond --json`")

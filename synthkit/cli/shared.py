@@ -15,6 +15,7 @@ import typer
 from synthkit import stopping
 from synthkit.cli import completion
 from synthkit.cli.help import App, Group
+from synthkit.cli.output import print_json
 from synthkit.errors import SynthkitError
 from synthkit.hub_environment import faults_set_aside
 from synthkit.names import printable
@@ -117,9 +118,10 @@ def write_report(facts: dict[str, Any], path: Path | None) -> None:
 
     text = json.dumps(facts, indent=2, ensure_ascii=False)
     if path is None:
-        print(printable(text))
+        print_json(text)
         return
-    write_file(path, f"{text}\n".encode())
+    # All that UTF-8 lacks are the bytes of file names that are not UTF-8.
+    write_file(path, f"{text}\n".encode(errors="backslashreplace"))
 
 
 def print_table(table: object) -> None:
