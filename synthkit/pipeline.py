@@ -142,20 +142,51 @@ def check_clean(listed: Listed) -> None:
         )
 
 
-def check_version(listed: Listed) -> str | None:
-    """The version before this one, if there is one.
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The last version that this commit descends from, and a higher one of another branch; None for none."""
 
-    Raises PipelineError if this one is tagged already, or not higher than the last.
+    version: str | None
+    elsewhere: str | None
+
+    def note(self, listed: Listed) -> str | None:
+        """What to say where the last version is not the one to compare with."""
+        if self.elsewhere is None:
+            return None
+        what = (
+            f"changes are told since {self.version}, the last version that this commit descends from"
+            if self.version
+            else "this commit descends from no version, so no changes are told"
+        )
+        return f"{listed.name}: {self.elsewhere} is tagged on another branch; {what}"
+
+
+def check_version(listed: Listed) -> Earlier:
+    """The version before this one.
+
+    Raises PipelineError if this one is tagged already or not higher than the last, on whatever branch, or
+    where not all of the history is here to tell.
     """
-    tags = _git("tag", "--list", f"{listed.name}@v*").split()
-    versions = [tag.removeprefix(f"{listed.name}@v") for tag in tags]
-    known = sorted(filter(semver.Version.is_valid, versions), key=semver.Version.parse)
+    if _git("rev-parse", "--is-shallow-repository").strip() == "true":
+        raise PipelineError(
+            f"{listed.name}: this clone is shallow, so versions may be missing: git fetch --unshallow --tags"
+        )
+    known, ours = _versions(listed), _versions(listed, "--merged", "HEAD")
+    last = known[-1] if known else None
     advice = f"raise releases.{listed.name}.version in {PARAMS}"
+    branch = "" if last is None or last in ours else " on another branch"
     if listed.entry.version in known:
         raise PipelineError(f"{listed.tag}: is tagged already; {advice}")
-    if known and semver.Version.parse(listed.entry.version) <= known[-1]:
-        raise PipelineError(f"{listed.tag}: is not higher than {known[-1]}, which is tagged; {advice}")
-    return known[-1] if known else None
+    if last and semver.Version.parse(listed.entry.version) <= last:
+        raise PipelineError(f"{listed.tag}: is not higher than {last}, which is tagged{branch}; {advice}")
+    return Earlier(ours[-1] if ours else None, last if branch else None)
+
+
+def _versions(listed: Listed, *which: str) -> list[str]:
+    """Versions by their tags, the highest last."""
+    tags = _git("tag", "--list", *which, f"{listed.name}@v*").split()
+    versions = [tag.removeprefix(f"{listed.name}@v") for tag in tags]
+    return sorted(filter(semver.Version.is_valid, versions), key=semver.Version.parse)
 
 
 def keep_audit(listed: Listed) -> None:
@@ -215,6 +246,12 @@ def commands(listed: Listed) -> list[list[str]]:
 def run(command: Sequence[str]) -> None:
     """Run one of these commands. Raises PipelineError if it fails."""
     _git(*command[1:])
+
+
+def push_command(listed: Listed) -> str:
+    """What brings the commit and the tag to others, also from a commit that no branch holds."""
+    on_branch = _git("branch", "--show-current").strip()
+    return "git push --follow-tags" if on_branch else f"git push origin {listed.tag}"
 
 
 def show_prefix() -> str:

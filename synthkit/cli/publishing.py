@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path  # noqa: TC003 (typer reads the annotations)
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,9 +49,11 @@ def release(
         listed = pipeline.find(name)
         pipeline.check_clean(listed)
         before = pipeline.check_version(listed)
+        if note := before.note(listed):
+            print(f"note: {note}", file=sys.stderr)
         pipeline.keep_audit(listed)
         pipeline.reproduce(listed)
-        write_changelog(listed, before)
+        write_changelog(listed, before.version)
         print(
             f"{listed.folder}: {name} {listed.entry.version} is made and verified; "
             f"{listed.changelog} says what changed"
@@ -59,7 +62,7 @@ def release(
         if tag:
             for command in commands:
                 pipeline.run(command)
-            print(f"Committed and tagged {listed.tag}. Then: git push --follow-tags; dvc push")
+            print(f"Committed and tagged {listed.tag}. Then: {pipeline.push_command(listed)}; dvc push")
         else:
             print("Make it a version with:")
             *commit, tagging = map(shlex.join, commands)
