@@ -14,7 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from synthkit.cli import app
-from synthkit.cli.shared import print_json
+from synthkit.cli.output import print_json
 
 CLASSES = ["café", "花", "plain", "😀 x"]
 RECIPE = """\
@@ -107,11 +107,11 @@ def test_json_is_json_in_any_encoding(odd: Path, arguments: list[str]) -> None:
 
 
 def test_json_holds_nothing_that_a_terminal_obeys(capsys: pytest.CaptureFixture[str]) -> None:
-    names = ["\x1b[2J", "\x7f", "\x9b31m", "\u200d", "\U000e0001", "\udcff", "花"]
+    names = ["\x1b[2J", "\x7f", "\x9b31m", "\u202e", "\U000e0001", "\udcff", "花"]
     print_json(json.dumps(names, ensure_ascii=False))
     printed = capsys.readouterr().out
     assert json.loads(printed) == names
-    assert printed.removesuffix("\n").isprintable()
+    assert printed.removesuffix("\n").isprintable()  # U+202E shows a name backwards
     assert "花" in printed
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from synthkit.cli import completion
+from synthkit.cli.output import print_json
 from synthkit.cli.shared import SetOption, app, print_table, user_errors
 from synthkit.errors import RecipeError
 
@@ -25,7 +26,7 @@ def recipes(as_json: Annotated[bool, typer.Option("--json", help="For machines."
 
         found = describe_all()
         if as_json:
-            print(json.dumps([item.to_json() for item in found], indent=2, ensure_ascii=False))
+            print_json(json.dumps([item.to_json() for item in found], indent=2, ensure_ascii=False))
             return
         print_table(as_table(found))
         print("\nTo get one: synthkit init NAME --from RECIPE, for example")
