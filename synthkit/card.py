@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from synthkit.conditioning import METHODS
+from synthkit.names import printable
 from synthkit.records import arrow_schema
 from synthkit.shards import SPLIT
 from synthkit.source_config import SOURCES
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 # Characters of a file's name or a reason that a card shows.
 _LONGEST = 200
-_TURNING = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 # The Hub's size categories, smallest first.
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
@@ -54,17 +53,12 @@ def render_card(manifest: Manifest, example: dict[str, Any]) -> str:
 
 def quoted(text: str) -> str:
     """Text that others wrote as Markdown code, in which nothing is a link, a tag, or the code's end."""
-    plain = "".join(f"\\u{ord(char):04x}" if _unsafe(char) else char for char in text[:_LONGEST])
+    plain = printable(text[:_LONGEST]).replace("\n", "\\n")
     plain += "…" if len(text) > _LONGEST else ""
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", plain)), default=0))
     # A space that the renderer takes away again, where the text begins or ends with a backtick or is blank.
     pad = " " if not plain.strip() or "`" in (plain[0], plain[-1]) or plain[0] == plain[-1] == " " else ""
     return f"{fence}{pad}{plain}{pad}{fence}"
-
-
-def _unsafe(char: str) -> bool:
-    """Control characters, line breaks, and those that turn the direction of a text."""
-    return unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") or char in _TURNING
 
 
 def front_matter(manifest: Manifest) -> dict[str, Any]:

@@ -22,7 +22,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 # The longest pause that a Hub may ask for.
 LONGEST_PAUSE_S = 300
 # Bytes: of one answer in JSON, or of a body whose length nobody states; of an error; of a call's answers.
-_ANSWER, _ERROR, _CALL = 64 << 20, 1 << 20, 256 << 20
+_ANSWER, _ERROR, _CALL = 32 << 20, 1 << 20, 128 << 20
 # What an answer counts at least, so that a list of empty pages ends, too.
 _PAGE = 64 << 10
 # The client names files by it.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from synthkit.errors import HubError
 from synthkit.hub import Repository
 from synthkit.hub_answers import COMMIT
+from synthkit.hub_errors import one_line
 from synthkit.progress import progress
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def cached(
     """
     import huggingface_hub
     from huggingface_hub import constants
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
         found = huggingface_hub.snapshot_download(
@@ -40,8 +41,8 @@ def cached(
         )
     except LocalEntryNotFoundError:
         return None
-    except HFValidationError as error:
-        raise HubError(f"{repo_id}: is no repository's name: {' '.join(str(error).split())[:200]}") from None
+    except ValueError as error:
+        raise HubError(f"{repo_id}: no repository is called so: {one_line(str(error))}") from None
     folder = Path(found)
     # The cache's note of what a tag names is a file that an answer was written into.
     inside = Path(constants.HF_HUB_CACHE).resolve() in folder.resolve().parents

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from synthkit.errors import HubConflict, HubError, SynthkitError
 from synthkit.hub_answers import LONGEST_PAUSE_S, BadAnswer, one_call
+from synthkit.names import printable
 from synthkit.progress import duration
 
 if TYPE_CHECKING:
@@ -223,4 +224,4 @@ def _leaks(error: Exception) -> bool:
 
 def one_line(text: str) -> str:
     """The beginning of a text that others wrote, on one line, without what a terminal obeys."""
-    return "".join(char for char in " ".join(text[:2000].split()) if char.isprintable())[:200]
+    return printable(" ".join(text[:2000].split()))[:200]

@@ -65,6 +65,12 @@ def test_examples_stand_on_lines_of_their_own_where_it_is_narrow(monkeypatch: py
     assert lines[lines.index("  --fresh") + 1] == "      Make everything again; drop finished work."
 
 
+@pytest.mark.parametrize("columns", [60, 100])
+def test_without_a_command_it_helps(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert "Make a release from a recipe." in CliRunner().invoke(app, []).output
+
+
 def completed(monkeypatch: pytest.MonkeyPatch, typed: str) -> list[str]:
     """What bash is offered for what is typed; its last word is to be completed."""
     parts = typed.split(" ")
@@ -80,7 +86,7 @@ def test_shells_complete_commands_options_and_values(
     monkeypatch.chdir(cli.folder)
     for typed, offered in (
         ("synthkit bu", ["build"]),
-        ("synthkit re", ["release", "replay"]),
+        ("synthkit rel", ["release"]),
         ("synthkit build --w", ["--workers", "--worker-timeout"]),
         ("synthkit build --engine ", ["local", "ray"]),
         ("synthkit build --device cu", ["cuda", "cuda:0", "cuda:1"]),
@@ -88,6 +94,7 @@ def test_shells_complete_commands_options_and_values(
         ("synthkit eval --features b", ["builtin:tiny-unclip-digits"]),
         ("synthkit compare --format m", ["markdown"]),
         ("synthkit schema s", ["score"]),
+        ("synthkit init x --from coco", ["coco"]),
         ("synthkit init x --kind f", ["folder", "flowers102"]),
         ("synthkit build ", []),
         ("synthkit release ", []),

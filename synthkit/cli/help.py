@@ -23,12 +23,9 @@ class Command(TyperCommand):
     """A command whose help fits the terminal."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the help: a table, or below `_WIDE` columns a list."""
-        columns = shutil.get_terminal_size().columns
-        if columns >= _WIDE:
+        """Print the help: a table, or below `_WIDE` columns a list."""
+        if not _print_narrow(self, ctx):
             super().format_help(ctx, formatter)
-        else:
-            formatter.write("\n".join(_narrow(self, ctx, columns)) + "\n")
 
 
 class Group(TyperGroup):
@@ -40,12 +37,9 @@ class Group(TyperGroup):
         return super().main(*args, **settings)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the help: a table, or below `_WIDE` columns a list."""
-        columns = shutil.get_terminal_size().columns
-        if columns >= _WIDE:
+        """Print the help: a table, or below `_WIDE` columns a list."""
+        if not _print_narrow(self, ctx):
             super().format_help(ctx, formatter)
-        else:
-            formatter.write("\n".join(_narrow(self, ctx, columns)) + "\n")
 
 
 class App(typer.Typer):
@@ -54,6 +48,16 @@ class App(typer.Typer):
     def command(self, *args: Any, **settings: Any) -> Callable[[Any], Any]:
         """A decorator that adds a command."""
         return super().command(*args, cls=Command, **settings)
+
+
+def _print_narrow(command: Any, ctx: Any) -> bool:
+    """Print the help as a list if the terminal is narrow; returns whether it is."""
+    columns = shutil.get_terminal_size().columns
+    if columns >= _WIDE:
+        return False
+    # Printed, not returned, as tables are: a call without arguments shows nothing that is returned.
+    typer.echo("\n".join(_narrow(command, ctx, columns)))
+    return True
 
 
 def _narrow(command: Any, ctx: Any, width: int) -> Iterator[str]:
