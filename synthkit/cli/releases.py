@@ -89,23 +89,24 @@ def show(
         from synthkit.manifest import RECIPE
         from synthkit.pull import find_release
         from synthkit.release_folder import ReleaseFolder
+        from synthkit.release_places import receive
         from synthkit.show import as_text, history, summary
-        from synthkit.trace import read_recipe, trace
+        from synthkit.trace import trace
 
         release = find_release(reference, [RECIPE] if key is None else ())
         with ReleaseFolder.at(release).opened() as manifest:
-            recipe = read_recipe(release, override or ())
+            received = receive(release, manifest, override or ())
             traced = None if key is None else trace(release, manifest, key)
         if traced is None:
             if picture is not None:
                 raise ReleaseError("--picture shows one image: name its key")
-            told = manifest.to_json().decode() if as_json else as_text(summary(manifest, recipe))
+            told = manifest.to_json().decode() if as_json else as_text(summary(manifest, received.recipe))
             print(told if as_json else printable(told))
             return
         if picture is not None:
             from synthkit.history_picture import history_picture
 
-            write_file(picture, history_picture(manifest, recipe, traced))
+            write_file(picture, history_picture(received, traced))
         told = traced.record.to_json().decode() if as_json else as_text(history(manifest, traced))
         print(told if as_json else printable(told))
 
@@ -166,8 +167,9 @@ def replay(
         from synthkit.pull import find_release
         from synthkit.records import key_of
         from synthkit.release_folder import ReleaseFolder
+        from synthkit.release_places import receive
         from synthkit.replay import Replay
-        from synthkit.trace import read_recipe, trace
+        from synthkit.trace import trace
 
         if out is not None:
             check_place(out)
@@ -181,8 +183,8 @@ def replay(
             if not wanted:
                 raise ReleaseError("name keys, or give --sample N")
             traced = [trace(release, manifest, key) for key in wanted]
-            recipe = read_recipe(release, override or ())
-        run = Replay(manifest, recipe, traced, device)
+            received = receive(release, manifest, override or ())
+        run = Replay(received, traced, device)
         with progress("replaying", len(traced)) as advance:
             done = list(run.run(advance))
         if out is not None:
