@@ -17,9 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
-from synthkit.errors import SourceError
 from synthkit.filters import unit
-from synthkit.sources import held_out, open_source
 from synthkit.trace import trace_all
 
 if TYPE_CHECKING:
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
     from synthkit.generators import Generator
     from synthkit.manifest import Manifest
     from synthkit.real_images import RealImages
-    from synthkit.source_config import SourceConfig
     from synthkit.trace import Traced
 
 Part = Literal["pool", "held out"]
@@ -187,17 +184,6 @@ def _synthetic(traced: Traced) -> Synthetic:
     record = traced.record
     ids = frozenset(source.id for source in record.sources)
     return Synthetic(record.key, record.class_name, ids, traced.pixels())
-
-
-def parts_of(config: SourceConfig) -> Iterator[tuple[Part, SourceConfig]]:
-    """Where the real images are: the pool and, if the data set has one that is here, the held-out part."""
-    yield "pool", config
-    try:
-        scoring = held_out(config)
-        open_source(scoring)
-    except SourceError:
-        return
-    yield "held out", scoring
 
 
 def _view(images: Sequence[Image.Image], generator: Generator) -> _Views:

@@ -12,33 +12,33 @@ from synthkit.audit import (
     Real,
     audit,
     look_at_real,
-    parts_of,
     picture,
     synthetic_images,
 )
 from synthkit.card import render_card
-from synthkit.contents import FILE, open_contents
 from synthkit.environment import NO_DEVICE, check_device, choose_device
-from synthkit.errors import ReleaseError
+from synthkit.errors import ReleaseError, SourceError
 from synthkit.generators import check_arithmetic, load, needs_device
 from synthkit.generators.checkpoint import locate
 from synthkit.manifest import AuditFacts
 from synthkit.progress import progress
-from synthkit.real_images import RealImages, read_all
 from synthkit.records import key_of
 from synthkit.release import CARD
 from synthkit.release_folder import ReleaseFolder
-from synthkit.sources import open_source
-from synthkit.trace import read_recipe, trace
+from synthkit.release_places import find_model, receive, told_without_content
+from synthkit.release_sources import find_source, open_place, read_place
+from synthkit.sources import held_out
+from synthkit.trace import trace
 from synthkit.verify import verified
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from synthkit.generators.checkpoint import Checkpoint
     from synthkit.manifest import Manifest
-    from synthkit.recipe import Recipe
-    from synthkit.source_config import SourceConfig
+    from synthkit.real_images import RealImages
+    from synthkit.release_places import Received
 
 PICTURED = 16
 
@@ -65,54 +65,42 @@ def audit_release(
     with release.locked():
         manifest = release.manifest()
         release.check_own(manifest)
-        recipe = read_recipe(release.path, overrides)
-        checkpoint = locate(recipe.model)
+        received = receive(release.path, manifest, overrides)
+        recipe, checkpoint = received.recipe, locate(find_model(received))
         check_arithmetic(recipe.model.dtype, choose_device(device) if needs_device(checkpoint) else NO_DEVICE)
         _check_intact(release.path, manifest)
-        images = _read_real(path, manifest, recipe, work_root)
-        real, found = _compare(release.path, manifest, recipe, images, device, limits)
+        images = _read_real(received, work_root)
+        real, found = _compare(received, checkpoint, images, device, limits)
         _write(release, manifest, real, found)
     return Audited(found, manifest)
 
 
-def _read_real(path: Path, manifest: Manifest, recipe: Recipe, work_root: Path) -> dict[Part, RealImages]:
+def _read_real(received: Received, work_root: Path) -> dict[Part, RealImages]:
     """The pool, which must be what the release was made from, and what is here of the held-out part."""
-    parts = dict(parts_of(recipe.source))
-    images: dict[Part, RealImages] = {"pool": _read("real images", parts["pool"], work_root)}
-    pool, stated = images["pool"], manifest.source
-    if pool.digest != stated.digest:
-        raise ReleaseError(
-            f"{path}: the real images here are not those that it was made from: {len(pool.listing):,} with "
-            f"digest {pool.digest[:12]}, not {stated.images:,} with {stated.digest[:12]}; point --set "
-            "source.… to the same ones; the release stays as it is"
-        )
-    if "held out" in parts:
-        images["held out"] = _read("held-out images", parts["held out"], work_root)
+    place, pool = find_source(received, work_root)
+    images: dict[Part, RealImages] = {"pool": pool}
+    try:
+        scoring = place.of(held_out(place.source))
+        with told_without_content(scoring.source):
+            open_place(scoring)
+    except SourceError:
+        return images
+    with told_without_content(scoring.source):
+        images["held out"] = read_place(scoring, "reading held-out images", work_root)
     return images
 
 
-def _read(what: str, config: SourceConfig, work_root: Path) -> RealImages:
-    source = open_source(config)
-    with (
-        open_contents(work_root / FILE) as contents,
-        progress(f"reading {what}", len(source.listing)) as advance,
-    ):
-        return read_all(
-            source, on_error=config.on_error, contents=contents, advance=advance, known=advance.known
-        )
-
-
 def _compare(
-    release: Path,
-    manifest: Manifest,
-    recipe: Recipe,
+    received: Received,
+    checkpoint: Checkpoint,
     images: dict[Part, RealImages],
     device: str,
     limits: Limits,
 ) -> tuple[Real, Audit]:
+    release, manifest, recipe = received.folder, received.manifest, received.recipe
     batch_size = recipe.sampler.batch_size
     generator = load(
-        locate(recipe.model),
+        checkpoint,
         dtype=recipe.model.dtype,
         sampler=recipe.sampler,
         device=choose_device(device),

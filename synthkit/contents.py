@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE = "contents.sqlite"
+_TABLE = "CREATE TABLE contents (stamp TEXT PRIMARY KEY, sha256 TEXT)"
 _AT_ONCE = 500
 # A file that changed this recently could change again within the resolution of its time (ns).
 _SETTLED_NS = 2_000_000_000
@@ -79,14 +80,18 @@ def _connect(path: Path) -> sqlite3.Connection | None:
     """An open file with its table, or None where there can be none."""
     for _ in ("as it is", "begun again"):
         try:
+            if path.exists() and not path.is_file():
+                return None
             path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(path, timeout=60)
             with connection:
+                # A view or a trigger of this name could keep a look-up busy for ever.
+                if not {*connection.execute("SELECT sql FROM sqlite_master")} <= {(_TABLE,), (None,)}:
+                    raise sqlite3.DatabaseError("not ours")
                 if connection.execute("PRAGMA quick_check").fetchone() != ("ok",):
                     raise sqlite3.DatabaseError("damaged")
-                connection.execute(
-                    "CREATE TABLE IF NOT EXISTS contents (stamp TEXT PRIMARY KEY, sha256 TEXT)"
-                )
+                if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+                    connection.execute(_TABLE.replace("TABLE", "TABLE IF NOT EXISTS"))
             return connection
         except (OSError, sqlite3.OperationalError):
             # A disk that cannot lock or be written: go on without.

@@ -10,7 +10,22 @@ class RecipeError(SynthkitError):
 
 
 class SourceError(SynthkitError):
-    """The real images are missing, unreadable or not as the recipe says."""
+    """The real images are missing, unreadable or not as the recipe says.
+
+    `told` is as much of it as may be said where the recipe is a stranger's: which place, which line, and
+    nothing that a file holds. None if nothing may.
+    """
+
+    def __init__(self, message: str, *, told: str | None = None) -> None:
+        super().__init__(message)
+        self.told = told
+
+
+class MissingSource(SourceError):
+    """What a recipe names is not there, or is no folder, no file or no text; quotes no content."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, told=message)
 
 
 class UnreadableImage(SourceError):

@@ -16,6 +16,7 @@ from synthkit.plan import make_plan
 from synthkit.progress import progress
 from synthkit.real_images import read_all
 from synthkit.sources import open_source
+from synthkit.whereabouts import remember_model, remember_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,8 +96,15 @@ def identify(
         progress("reading real images", len(source.listing)) as advance,
     ):
         real = read_all(
-            source, on_error=recipe.source.on_error, contents=contents, advance=advance, known=advance.known
+            source,
+            on_error=recipe.source.on_error,
+            contents=contents,
+            advance=advance,
+            known=advance.known,
+            place=recipe.source.place,
         )
+    remember_source(work_root, real.digest, recipe.source)
+    remember_model(work_root, checkpoint)
     digest = recipe.digest(listing_digest=real.digest, model=checkpoint.name, revision=checkpoint.revision)
     whole = make_plan(recipe, real.listing)
     plan = whole if limit is None else whole.first(limit)

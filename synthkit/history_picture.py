@@ -14,18 +14,19 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from synthkit.conditioning import METHODS, Stream, attempt_seed, drop, stream
-from synthkit.errors import ReleaseError
+from synthkit.errors import GeneratorError, ReleaseError
 from synthkit.generators.checkpoint import find_local
+from synthkit.release_places import find_model
 from synthkit.replay import sources_of
 from synthkit.samples import FIRST, INK, SECOND, SOFT, SYNTHETIC, drawable, fit, font
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from synthkit.manifest import Manifest
     from synthkit.real_images import RealImages
-    from synthkit.recipe import Model, Recipe
+    from synthkit.recipe import Recipe
     from synthkit.records import Provenance
+    from synthkit.release_places import Received
     from synthkit.trace import Traced
 
 _TILE, _GAP, _TOP = 224, 24, 84
@@ -39,15 +40,15 @@ class _Panel(NamedTuple):
     frame: tuple[int, int, int]
 
 
-def history_picture(manifest: Manifest, recipe: Recipe, traced: Traced) -> bytes:
+def history_picture(received: Received, traced: Traced) -> bytes:
     """The picture as a PNG file.
 
     Raises SourceError if a real source is not here as it was, ReleaseError if the synthetic image
     is none or its record cannot be true.
     """
-    record = traced.record
-    real = sources_of(manifest, recipe, [record])
-    panels = [*_sources(record, real), *_conditioning(recipe, record, real)]
+    manifest, record = received.manifest, traced.record
+    real = sources_of(received, [record])
+    panels = [*_sources(record, real), *_conditioning(received, record, real)]
     note = f"{record.class_name}, seed {record.seed}"
     panels.append(_Panel("synthetic", note, traced.pixels(), SYNTHETIC))
     width = _GAP + len(panels) * (_TILE + _GAP)
@@ -87,7 +88,7 @@ def _sources(record: Provenance, real: RealImages) -> list[_Panel]:
     return panels
 
 
-def _conditioning(recipe: Recipe, record: Provenance, real: RealImages) -> list[_Panel]:
+def _conditioning(received: Received, record: Provenance, real: RealImages) -> list[_Panel]:
     method = METHODS[record.method]
     if not method.sources:
         return []
@@ -95,13 +96,17 @@ def _conditioning(recipe: Recipe, record: Provenance, real: RealImages) -> list[
     if method.pixels is not None:
         first, second = (real.load(real.listing.ids.index(source.id)) for source in record.sources)
         rng = stream(attempt_seed(record.seed, record.attempt), Stream.MIX)
-        pixels, _ = method.pixels(first, second, alpha=recipe.conditioning.alpha, rng=rng)
+        pixels, _ = method.pixels(first, second, alpha=received.recipe.conditioning.alpha, rng=rng)
         return [_Panel("conditioning, mixed", note, Image.fromarray(pixels), SOFT)]
-    size = _embedding_size(recipe.model)
+    size = _embedding_size(received)
     if size is None:
         return []
     dropped = f", {record.dropout:.0%} dropped" if record.dropout else ""
-    return [_Panel(f"conditioning, {size} coordinates", note + dropped, _bars(recipe, record, size), SOFT)]
+    return [
+        _Panel(
+            f"conditioning, {size} coordinates", note + dropped, _bars(received.recipe, record, size), SOFT
+        )
+    ]
 
 
 def _bars(recipe: Recipe, record: Provenance, size: int) -> Image.Image:
@@ -126,8 +131,12 @@ def _kept(recipe: Recipe, record: Provenance, size: int) -> NDArray[np.bool_]:
     return np.asarray(kept != 0)
 
 
-def _embedding_size(model: Model) -> int | None:
+def _embedding_size(received: Received) -> int | None:
     """D of the model, if it is on this machine."""
+    try:
+        model = find_model(received)
+    except GeneratorError:
+        return None
     checkpoint = find_local(model)
     if checkpoint is None:
         return None

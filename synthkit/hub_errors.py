@@ -6,6 +6,7 @@ import errno
 import re
 import sys
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from synthkit.errors import HubConflict, HubError, SynthkitError
@@ -27,6 +28,8 @@ _SENSELESS = (
     *(ValueError, TypeError, AttributeError, LookupError),
     *(ArithmeticError, AssertionError, RecursionError),
 )
+# Seconds in which a Hub that can be reached answers its first request.
+_SOON_S = 5.0
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -195,6 +198,38 @@ def other_hub() -> str:
     from huggingface_hub import constants
 
     return "" if constants.ENDPOINT == _HUB else f"; HF_ENDPOINT is {endpoint()}"
+
+
+def reachable() -> bool:
+    """Whether anybody answers at the Hub's address, asked once and not patiently."""
+    from huggingface_hub import constants, get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=_SOON_S)
+    except Exception:
+        # The client lets its HTTP library's own errors through, those of an address that is none among them.
+        return False
+    return True
+
+
+@contextmanager
+def asked_once() -> Iterator[bool]:
+    """Whether the Hub can be reached, and a section in which `datasets` looks at its cache alone if not.
+
+    It would ask for half a minute. Raises ConnectionError, saying so, for what is not in the cache.
+    """
+    import datasets
+
+    if datasets.config.HF_HUB_OFFLINE or reachable():
+        yield not datasets.config.HF_HUB_OFFLINE
+        return
+    datasets.config.HF_HUB_OFFLINE = True
+    try:
+        yield False
+    except ConnectionError:
+        raise ConnectionError(f"{endpoint()} cannot be reached") from None
+    finally:
+        datasets.config.HF_HUB_OFFLINE = False
 
 
 def no_hub() -> str:

@@ -212,6 +212,23 @@ def parse_manifest(where: str, raw: bytes) -> Manifest:
         raise ReleaseError(f"{where}: is not a manifest: {': '.join(what)}") from None
 
 
+def leads_elsewhere(release: Path, manifest: Manifest, name: str) -> bool:
+    """Whether a file of a release is a link to content that the manifest does not state.
+
+    Copies by the Hub's client and by DVC are links, too; of any other, no error may tell a word.
+    """
+    path = release / name
+    if not path.is_symlink():
+        return False
+    stated = next((file for file in manifest.files if file.path == name), None)
+    return (
+        stated is None
+        or not path.is_file()
+        or path.stat().st_size != stated.bytes
+        or sha256_of(path) != stated.sha256
+    )
+
+
 def unlisted(release: Path, manifest: Manifest) -> Iterator[str]:
     """The files of a release folder that its manifest does not name, hidden ones among them."""
     listed = {file.path for file in manifest.files} | {MANIFEST}

@@ -89,18 +89,19 @@ def read_all(
     contents: Contents,
     advance: Callable[[int], None],
     known: Callable[[int], None] | None = None,
+    place: str = "source.root",
 ) -> RealImages:
     """Hash every image of a source that is not known yet, in threads; all must be readable.
 
     What is missing or unreadable stops the build or is skipped. `advance` is told of images, or `known` of
-    those that need not be read again. Raises SourceError.
+    those that need not be read again. Raises SourceError; `place` is the field of the recipe to check.
     """
     outcomes: list[str | UnreadableImage] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         stamps = _stamps(source, pool)
         missing = _missing(stamps)
         if missing and on_error == "stop":
-            raise SourceError(_tell_missing(missing, len(stamps)))
+            raise _some_missing(missing, len(stamps), place)
         for start in range(0, len(stamps), _CHUNK):
             some = stamps[start : start + _CHUNK]
             found, hashed = _hash_chunk(source, start, some, contents, pool)
@@ -111,7 +112,8 @@ def read_all(
                 advance(hashed)
     unreadable = [outcome for outcome in outcomes if isinstance(outcome, UnreadableImage)]
     if unreadable and on_error == "stop":
-        raise SourceError(_tell_unreadable(unreadable))
+        told = f"{len(unreadable):,} of {len(stamps):,} real images cannot be read"
+        raise SourceError(_tell_unreadable(unreadable), told=told)
     return _readable(source, stamps, outcomes)
 
 
@@ -194,13 +196,12 @@ def _readable(
     )
 
 
-def _tell_missing(missing: Sequence[UnreadableImage], listed: int) -> str:
+def _some_missing(missing: Sequence[UnreadableImage], listed: int, place: str) -> SourceError:
     first = ", ".join(error.image for error in missing[:_MISSING_SHOWN])
     more = f" and {len(missing) - _MISSING_SHOWN:,} more" if len(missing) > _MISSING_SHOWN else ""
-    return (
-        f"{len(missing):,} of {listed:,} real images are missing or cannot be reached: {first}{more}; "
-        "check source.root, or leave them out with source.on_error: skip"
-    )
+    told = f"{len(missing):,} of {listed:,} real images are missing or cannot be reached"
+    advice = f"check {place}, or leave them out with source.on_error: skip"
+    return SourceError(f"{told}: {first}{more}; {advice}", told=told)
 
 
 def _tell_unreadable(unreadable: Sequence[UnreadableImage]) -> str:

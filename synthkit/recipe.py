@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from pathlib import PurePath
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -24,6 +23,7 @@ from pydantic import (
 
 from synthkit.conditioning import METHODS
 from synthkit.filter_config import Filters
+from synthkit.portable import portable_path, portable_places
 from synthkit.records import FORMAT_VERSION, MAX_EDGE
 from synthkit.source_config import Section, SourceConfig
 
@@ -299,16 +299,8 @@ class Recipe(Section):
         if self.source.classes is not None:
             # None has a meaning there: it leaves a class out.
             data["classes"] = self.source.classes
-        data |= {field: portable_path(path) for field, path in self.source.places().items()}
+        data |= portable_places(self.source)
         return {"kind": data.pop("kind"), **data}
-
-
-def portable_path(text: str) -> str:
-    """A relative path as it is; of an absolute or climbing one the last part alone."""
-    path = PurePath(text)
-    if path.is_absolute() or ".." in path.parts or text.startswith("~"):
-        return path.name or "root"
-    return text
 
 
 def json_schema() -> dict[str, Any]:

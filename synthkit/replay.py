@@ -17,18 +17,19 @@ from synthkit.errors import SourceError
 from synthkit.generators import check_arithmetic, load, needs_device
 from synthkit.generators.checkpoint import locate
 from synthkit.image_maker import Draw, ImageMaker
-from synthkit.real_images import RealImages, read_all
+from synthkit.real_images import RealImages, missing_images, read_all
 from synthkit.records import Listing, PlannedImage
-from synthkit.sources import open_source
+from synthkit.release_places import find_model, first_that_serves
+from synthkit.release_sources import check_digest, open_place
 from synthkit.sources.decoding import decode
+from synthkit.sources.protocol import load_image
 from synthkit.sources.selection import Selected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from synthkit.manifest import Manifest
-    from synthkit.recipe import Recipe
     from synthkit.records import Provenance
+    from synthkit.release_places import Place, Received
     from synthkit.trace import Traced
 
 
@@ -55,13 +56,14 @@ class Replay:
     GeneratorError if the model is another one.
     """
 
-    def __init__(self, manifest: Manifest, recipe: Recipe, traced: Sequence[Traced], device: str) -> None:
+    def __init__(self, received: Received, traced: Sequence[Traced], device: str) -> None:
+        manifest, recipe = received.manifest, received.recipe
         self._traced = traced
         device = choose_device(device)
         self.differences = changed(manifest.environment, describe(device))
-        checkpoint = locate(recipe.model)
+        checkpoint = locate(find_model(received))
         check_arithmetic(recipe.model.dtype, device if needs_device(checkpoint) else NO_DEVICE)
-        real = sources_of(manifest, recipe, [item.record for item in traced])
+        real = sources_of(received, [item.record for item in traced])
         self._positions = {name: position for position, name in enumerate(real.listing.ids)}
         generator = load(
             checkpoint,
@@ -96,36 +98,64 @@ class Replay:
         return Draw(row, record.attempt, record.rejected)
 
 
-def sources_of(manifest: Manifest, recipe: Recipe, records: Sequence[Provenance]) -> RealImages:
+def sources_of(received: Received, records: Sequence[Provenance]) -> RealImages:
     """The real images that some records name, each checked against its SHA-256.
 
     Raises SourceError for one that is not there or has another content.
     """
     wanted = {source.id: source.sha256 for record in records for source in record.sources}
-    classes = tuple(item.name for item in manifest.classes)
+    classes = tuple(item.name for item in received.manifest.classes)
     if not wanted:
         return RealImages.none(classes)
-    source = open_source(recipe.source)
+    return first_that_serves(received, lambda place: _named(received, place, wanted, classes))
+
+
+def _named(received: Received, place: Place, wanted: dict[str, str], classes: tuple[str, ...]) -> RealImages:
+    """The real images of these ids at a place, if their SHA-256 are these."""
+    if place.by == "memory":
+        check_digest(place, received.manifest)
+    source = open_place(place)
     known = {name: position for position, name in enumerate(source.listing.ids)}
     missing = [name for name in wanted if name not in known]
     if missing:
         what = f"{len(missing):,} real images" if len(missing) > 1 else "a real image"
-        raise SourceError(
+        told = (
             f"the release was made from {what} not here: {missing[0]}{' …' if len(missing) > 1 else ''}; "
-            "point --set source.… to the data set of its recipe"
+            f"point {place.source.settings or '--set source.…'} to the data set of its recipe"
         )
+        raise SourceError(told, told=told)
     positions = np.array([known[name] for name in wanted])
     listing = Listing(classes, tuple(wanted), source.listing.labels[positions])
-    real = read_all(
-        Selected(source, listing, positions), on_error="stop", contents=Contents(), advance=lambda count: None
-    )
+    chosen = Selected(source, listing, positions)
+    gone = missing_images(chosen)
+    if gone:
+        # The ids are the release's own words; what a list says beside them is not told.
+        some = f"{len(gone):,} of {len(wanted):,} real images are missing or cannot be reached"
+        told = f"{some}: {gone[0].image}; check {place.source.place}"
+        raise SourceError(told, told=told)
+    try:
+        real = read_all(chosen, on_error="stop", contents=Contents(), advance=lambda count: None)
+    except SourceError as error:
+        # Without the decoder's words, which may quote the file.
+        told = f"{_first_unreadable(chosen)}: cannot be read: it is damaged, or no image"
+        raise SourceError(str(error), told=told) from error
     for name, sha256 in zip(real.listing.ids, real.sha256, strict=True):
         if wanted[name] != sha256:
-            raise SourceError(
+            told = (
                 f"{name} has sha256 {sha256[:16]}… here, {wanted[name][:16]}… when the release was made: "
                 "this is another image; get the original data set"
             )
+            raise SourceError(told, told=told)
     return real
+
+
+def _first_unreadable(source: Selected) -> str:
+    for index, name in enumerate(source.listing.ids):
+        try:
+            load_image(source, index)
+        except SourceError:
+            return name
+    return "a real image"
 
 
 def compare(traced: Traced, image: bytes) -> Replayed:

@@ -112,6 +112,15 @@ class SourceBase(Section):
         values = ((name, getattr(self, name)) for name in self.PATHS)
         return {name: value for name, value in values if isinstance(value, str)}
 
+    def fields_of_places(self) -> tuple[str, ...]:
+        """The fields to set for images that lie elsewhere, the folder of the images first."""
+        return tuple(sorted(self.places(), key=lambda field: field != "root"))
+
+    @property
+    def settings(self) -> str:
+        """Those fields as options of a command, `--set source.root=…`; empty for a kind that has none."""
+        return " ".join(f"--set source.{field}=…" for field in self.fields_of_places())
+
     @field_validator("classes", mode="wrap")
     @classmethod
     def _names_or_renames(cls, value: object, handler: ValidatorFunctionWrapHandler) -> object:
@@ -201,7 +210,8 @@ class ListingSourceConfig(SourceBase):
 
     def places(self) -> dict[str, str]:
         """As of any source; `imagenet` is no file."""
-        return {name: value for name, value in super().places().items() if value != IMAGENET}
+        found = super().places()
+        return {name: value for name, value in found.items() if (name, value) != ("names", IMAGENET)}
 
     @field_validator("names", mode="wrap")
     @classmethod
@@ -259,6 +269,10 @@ class CocoSourceConfig(SourceBase):
         own = self.annotations is not None and "available_from" not in self.model_fields_set
         return "" if own else self.available_from
 
+    def fields_of_places(self) -> tuple[str, ...]:
+        """As of any source; a set of one's own is looked for by both of its own."""
+        return ("root",) if self.images is None else ("images", "annotations")
+
     @model_validator(mode="after")
     def _images_with_their_annotations(self) -> Self:
         if (self.images is None) is not (self.annotations is None):
@@ -305,9 +319,31 @@ class HubSourceConfig(SourceBase):
     image: str = Field("image", min_length=1, description="The column of images.")
     label: str = Field("label", min_length=1, description="The column of labels: whole numbers or names.")
 
+    @property
+    def is_path(self) -> bool:
+        """Whether `id` can be nothing but a path of this machine, as ./cifar is: the Hub has NAME/NAME."""
+        parts = self.id.split("/")
+        if self.id.startswith("~") or parts[0] in ("", ".") or ".." in parts:
+            return True
+        return len(parts) > 2 and ":" not in self.id and parts[0] != "buckets"
+
+    @property
+    def path(self) -> Path:
+        """The file or folder that `id` names, if it is there."""
+        return Path(os.path.expanduser(self.id))  # noqa: PTH111 (a folder may well be called ~x)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether there is such a file or folder on this machine."""
+        return os.path.exists(self.path)  # noqa: PTH110 (a name may be too long for any file)
+
     def places(self) -> dict[str, str]:
         """The local copy, if `id` is one."""
-        return super().places() if Path(os.path.expanduser(self.id)).exists() else {}  # noqa: PTH111
+        return super().places() if self.is_path or self.is_here else {}
+
+    def fields_of_places(self) -> tuple[str, ...]:
+        """The one field, whether it names a repository of the Hub or a copy."""
+        return ("id",)
 
 
 SOURCES: dict[str, type[SourceBase]] = {

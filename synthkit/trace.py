@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from synthkit.errors import RecipeError, ReleaseError
-from synthkit.manifest import RECIPE
+from synthkit.manifest import RECIPE, leads_elsewhere, read_manifest
+from synthkit.portable import unportable
 from synthkit.recipe_file import load_complete
 from synthkit.records import key_of
 from synthkit.release_images import decode_image, read_sample, read_samples
@@ -85,7 +86,8 @@ def index_of(manifest: Manifest, key: str) -> int:
 def read_recipe(release: Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe that a release was made from, with this machine's places set.
 
-    Raises ReleaseError if the release has none that can be read, or if more than a place is set.
+    Raises ReleaseError if the release has none that can be read, if it names what a release may not, or if
+    more than a place is set.
     """
     for override in overrides:
         if not override.startswith(_PLACES):
@@ -96,10 +98,16 @@ def read_recipe(release: Path, overrides: Sequence[str] = ()) -> Recipe:
     path = release / RECIPE
     if not path.is_file():
         raise ReleaseError(f"{path}: is missing; run synthkit verify {release}")
+    if path.is_symlink() and leads_elsewhere(release, read_manifest(release), RECIPE):
+        raise ReleaseError(f"{path}: is a link to something else than the release's recipe; get it again")
     try:
-        return load_complete(path, overrides)
+        own = load_complete(path)
+        fault = next(unportable(own), None)
+        if fault is None:
+            return load_complete(path, overrides) if overrides else own
     except RecipeError as error:
         raise ReleaseError(str(error)) from None
+    raise ReleaseError(f"{path}: {fault}; nothing was opened: ask whoever made the release")
 
 
 @contextmanager

@@ -20,13 +20,14 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info  # noqa: TID253
 
 from synthkit.encoded_images import EncodedImage, encoded, rows_of, undecoded
+from synthkit.errors import SourceError
 from synthkit.manifest import RECIPE
 from synthkit.pull import find_release
 from synthkit.release_folder import ReleaseFolder
-from synthkit.sources import open_source
+from synthkit.release_places import receive
+from synthkit.release_sources import open_real
 from synthkit.sources.protocol import load_image
 from synthkit.streams import shares_itself
-from synthkit.trace import read_recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +51,12 @@ class RealImages:
         return len(self._source.listing)
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        return load_image(self._source, index), int(self._source.listing.labels[index])
+        try:
+            image = load_image(self._source, index)
+        except SourceError:
+            # Its name may be a line of a list that the recipe, which is a stranger's, named.
+            raise SourceError(f"real image {index}: cannot be read; it is missing or damaged") from None
+        return image, int(self._source.listing.labels[index])
 
 
 def real(release: str | os.PathLike[str], **places: str | os.PathLike[str]) -> RealImages:
@@ -64,9 +70,9 @@ def real(release: str | os.PathLike[str], **places: str | os.PathLike[str]) -> R
         for field, place in places.items()
     ]
     folder = find_release(os.fspath(release), [RECIPE])
-    with ReleaseFolder.at(folder).opened():
-        recipe = read_recipe(folder, overrides)
-    return RealImages(open_source(recipe.source))
+    with ReleaseFolder.at(folder).opened() as manifest:
+        received = receive(folder, manifest, overrides)
+    return RealImages(open_real(received))
 
 
 def mix(

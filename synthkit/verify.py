@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from synthkit.errors import RecipeError
-from synthkit.manifest import MANIFEST, RECIPE, unlisted
+from synthkit.manifest import MANIFEST, RECIPE, leads_elsewhere, unlisted
+from synthkit.portable import unportable
 from synthkit.progress import progress
 from synthkit.recipe_file import load_complete
 from synthkit.records import Provenance
@@ -130,12 +131,18 @@ def _strays(release: Path, manifest: Manifest) -> Iterator[Fault]:
 def _recipe(release: Path, manifest: Manifest) -> Iterator[Fault]:
     """The recipe must be the one that the manifest and every record name by its digest."""
     path = release / RECIPE
-    if not path.is_file():
+    if not path.is_file() or leads_elsewhere(release, manifest, RECIPE):
+        # Its SHA-256 is told to be wrong.
         return
     try:
         recipe = load_complete(path)
     except RecipeError as error:
         yield Fault(RECIPE, " ".join(str(error).replace(f"{path}: ", "").split()))
+        return
+    faults = [Fault(RECIPE, reason) for reason in unportable(recipe)]
+    if faults:
+        # Its digest would read a classifier's file.
+        yield from faults
         return
     source, generator = manifest.source, manifest.generator
     digest = recipe.digest(listing_digest=source.digest, model=generator.name, revision=generator.revision)

@@ -169,7 +169,7 @@ def test_parquet_files_by_an_absolute_path(cli: Cli, home: Path, as_file: bool) 
         "output.format=jpeg",
     )
     assert_private(release, "hidden-away")
-    assert f"id: {place.name}" in (release / "recipe.yaml").read_text()
+    assert f"id: ./{place.name}\n" in (release / "recipe.yaml").read_text()
 
 
 def test_a_list_of_images_and_a_file_of_names(cli: Cli, home: Path) -> None:

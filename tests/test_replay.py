@@ -129,7 +129,9 @@ def test_a_model_that_was_moved_or_is_another_one(cli: Cli, digits: Path) -> Non
 
 
 def test_real_images_that_are_missing_or_changed(cli: Cli, photos: Path) -> None:
-    command = ("replay", photos / "releases/small", "--sample", "2", "--out", "again")
+    # In a folder whose work folders know nothing of it.
+    release = shutil.copytree(photos / "releases/small", cli.folder / "pulled" / "a" / "small")
+    command = ("replay", release, "--sample", "2", "--out", "again")
     assert refused(cli, *command).startswith("error: source.root: there is no folder images; set it to ")
     shutil.copytree(photos / "images", cli.folder / "images")
     for number in range(6):
@@ -143,7 +145,7 @@ def test_real_images_that_are_missing_or_changed(cli: Cli, photos: Path) -> None
     line = refused(cli, *command)
     assert line.startswith("error: the release was made from ")
     assert " not here: class " in line
-    assert line.endswith("point --set source.… to the data set of its recipe")
+    assert line.endswith("point --set source.root=… to the data set of its recipe")
 
 
 @pytest.mark.parametrize(

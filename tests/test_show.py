@@ -292,7 +292,7 @@ def test_a_real_image_that_is_gone_or_changed_leaves_no_picture(cli: Cli, photos
     (cli.folder / "images/lone/0.png").rename(cli.folder / "images/lone/other.png")
     assert refused(cli, *wanted) == (
         "error: the release was made from a real image not here: lone/0.png; "
-        "point --set source.… to the data set of its recipe"
+        "point --set source.root=… to the data set of its recipe"
     )
     (cli.folder / "images/lone/0.png").write_bytes(b"no image")
     assert "lone/0.png: cannot be read: " in refused(cli, *wanted)

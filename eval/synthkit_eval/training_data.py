@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synthkit.contents import FILE, open_contents
 from synthkit.errors import ReleaseError, ScoreError
 from synthkit.manifest import RECIPE
 from synthkit.plan import group_of
-from synthkit.progress import progress
 from synthkit.pull import find_release
-from synthkit.real_images import RealImages, read_all
 from synthkit.release_folder import ReleaseFolder
+from synthkit.release_places import receive, told_without_content
+from synthkit.release_sources import find_source, read_place
 from synthkit.source_config import SourceBase
-from synthkit.sources import held_out, open_source
-from synthkit.trace import read_recipe
+from synthkit.sources import held_out
 from synthkit.verify import RECORDS, verified
 
 if TYPE_CHECKING:
@@ -25,7 +23,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from synthkit.manifest import Manifest
+    from synthkit.real_images import RealImages
     from synthkit.recipe import Recipe
+    from synthkit.release_places import Place, Received
     from synthkit.source_config import SourceConfig
     from synthkit_eval.protocol import Protocol
 
@@ -50,9 +50,22 @@ class ScoredRelease:
     """A release as it lies here, verified: `reference` is how the user named it."""
 
     reference: str
-    folder: Path
-    manifest: Manifest
-    recipe: Recipe
+    received: Received
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return self.received.folder
+
+    @property
+    def manifest(self) -> Manifest:
+        """What it says it is."""
+        return self.received.manifest
+
+    @property
+    def recipe(self) -> Recipe:
+        """What it was made from, with the places that the user set."""
+        return self.received.recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +88,18 @@ def open_release(reference: str, places: Sequence[str]) -> ScoredRelease:
     """
     folder = find_release(reference, [RECIPE])
     with ReleaseFolder.at(folder).opened() as manifest:
-        recipe = read_recipe(folder, places)
+        received = receive(folder, manifest, places)
     if manifest.partial is not None:
         raise ScoreError(
             f"{reference}: is a preview, {manifest.images} of {manifest.partial.of} images; "
             "build it without --limit"
         )
-    return ScoredRelease(reference, folder, manifest, recipe)
+    return ScoredRelease(reference, received)
 
 
 def whole(release: ScoredRelease) -> ScoredRelease:
     """The release with all its files here."""
-    return replace(release, folder=find_release(release.reference))
+    return replace(release, received=replace(release.received, folder=find_release(release.reference)))
 
 
 def check_intact(release: ScoredRelease) -> None:
@@ -106,31 +119,20 @@ def open_real(release: ScoredRelease, protocol: Protocol, work_root: Path) -> Re
     Raises SourceError if they are not here, or ScoreError if they are not the ones the release was made
     from, if classes differ, or if an image that scores may have been learned from.
     """
-    source = release.recipe.source
-    training = _read(source, "real training images", work_root)
-    digest = release.manifest.source.digest
-    if training.digest != digest:
-        raise ScoreError(
-            f"source: the real images here are not those that {release.manifest.name} was made from "
-            f"(digest {training.digest[:12]}, not {digest[:12]}); point --set source.… to the same ones"
-        )
-    scoring = held_out(source, protocol.evaluation)
-    evaluation = _read(scoring, "evaluation images", work_root)
+    place, training = find_source(release.received, work_root, "reading real training images")
+    scoring = _scoring(place, protocol)
+    with told_without_content(scoring.source):
+        evaluation = read_place(scoring, "reading evaluation images", work_root)
     _check_counts(release, training)
     _check_classes(release.manifest, evaluation)
-    _check_leaks(release, training, evaluation, ids=_same_place(source, scoring))
+    _check_leaks(release, training, evaluation, ids=_same_place(place.source, scoring.source))
     return RealData(training, evaluation, _counts(training, len(release.manifest.classes)))
 
 
-def _read(config: SourceConfig, what: str, work_root: Path) -> RealImages:
-    source = open_source(config)
-    with (
-        open_contents(work_root / FILE) as contents,
-        progress(f"reading {what}", len(source.listing)) as advance,
-    ):
-        return read_all(
-            source, on_error=config.on_error, contents=contents, advance=advance, known=advance.known
-        )
+def _scoring(place: Place, protocol: Protocol) -> Place:
+    """Where the images that score are; what the protocol names is the user's word."""
+    scoring = place.of(held_out(place.source, protocol.evaluation))
+    return replace(scoring, free=scoring.free | protocol.evaluation.keys())
 
 
 def _check_classes(manifest: Manifest, evaluation: RealImages) -> None:

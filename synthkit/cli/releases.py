@@ -90,12 +90,13 @@ def show(
         from synthkit.manifest import RECIPE
         from synthkit.pull import find_release
         from synthkit.release_folder import ReleaseFolder
+        from synthkit.release_places import receive
         from synthkit.show import as_text, history, summary
-        from synthkit.trace import read_recipe, trace
+        from synthkit.trace import trace
 
         release = find_release(reference, [RECIPE] if key is None else ())
         with ReleaseFolder.at(release).opened() as manifest:
-            recipe = read_recipe(release, override or ())
+            received = receive(release, manifest, override or ())
             traced = None if key is None else trace(release, manifest, key)
         if traced is None:
             if picture is not None:
@@ -103,12 +104,12 @@ def show(
             if as_json:
                 print_json(manifest.to_json().decode())
             else:
-                print(printable(as_text(summary(manifest, recipe))))
+                print(printable(as_text(summary(manifest, received.recipe))))
             return
         if picture is not None:
             from synthkit.history_picture import history_picture
 
-            write_file(picture, history_picture(manifest, recipe, traced))
+            write_file(picture, history_picture(received, traced))
         if as_json:
             print_json(traced.record.to_json().decode())
         else:
@@ -171,8 +172,9 @@ def replay(
         from synthkit.pull import find_release
         from synthkit.records import key_of
         from synthkit.release_folder import ReleaseFolder
+        from synthkit.release_places import receive
         from synthkit.replay import Replay
-        from synthkit.trace import read_recipe, trace
+        from synthkit.trace import trace
 
         if out is not None:
             check_place(out)
@@ -186,8 +188,8 @@ def replay(
             if not wanted:
                 raise ReleaseError("name keys, or give --sample N")
             traced = [trace(release, manifest, key) for key in wanted]
-            recipe = read_recipe(release, override or ())
-        run = Replay(manifest, recipe, traced, device)
+            received = receive(release, manifest, override or ())
+        run = Replay(received, traced, device)
         with progress("replaying", len(traced)) as advance:
             done = list(run.run(advance))
         if out is not None:

@@ -55,7 +55,7 @@ def locate(model: Model) -> Checkpoint:
     folder = _folder(model.id)
     if folder.is_dir():
         return _pinned(model, Checkpoint(folder.name, content_revision(folder), folder))
-    if _is_repository(model.id):
+    if _may_be_on_the_hub(model):
         return _from_hub(model)
     raise GeneratorError(
         f"model.id: there is no folder {model.id}; name a folder, a Hub repository (organisation/name) "
@@ -67,7 +67,7 @@ def find_local(model: Model) -> Checkpoint | None:
     """The model if it is on this machine already; never touches the network."""
     if model.id.startswith("builtin:") or _folder(model.id).is_dir():
         return locate(model)
-    folder = _cached(model) if _is_repository(model.id) else None
+    folder = _cached(model) if _may_be_on_the_hub(model) else None
     return Checkpoint(model.id, folder.name, folder) if folder else None
 
 
@@ -76,7 +76,14 @@ def _folder(model_id: str) -> Path:
     return Path(os.path.abspath(os.path.expanduser(model_id)))  # noqa: PTH100, PTH111 (links stay links)
 
 
-def _is_repository(model_id: str) -> bool:
+def _may_be_on_the_hub(model: Model) -> bool:
+    """Whether a model may be a repository: one that is pinned by a folder's content is that folder."""
+    is_content = model.revision is not None and re.fullmatch(r"[0-9a-f]{64}", model.revision)
+    return is_repository(model.id) and not is_content
+
+
+def is_repository(model_id: str) -> bool:
+    """Whether a model's id has the form of a repository on the Hub; a folder's may have it, too."""
     word = r"[A-Za-z0-9](?:[A-Za-z0-9_]|[.-](?![.-]|$|/))*"
     return re.fullmatch(f"{word}/{word}", model_id) is not None
 
@@ -86,6 +93,8 @@ def content_revision(folder: Path) -> str:
     digest = hashlib.sha256()
     files = sorted(path for pattern in FILES for path in folder.rglob(pattern))
     for path in files:
+        if path.exists() and not path.is_file():
+            raise GeneratorError(f"model.id: {path} is no file; a model's folder holds files alone")
         digest.update(f"{path.relative_to(folder).as_posix()} {sha256_of(path)}\n".encode())
     return digest.hexdigest()
 

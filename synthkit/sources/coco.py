@@ -32,7 +32,7 @@ def open_coco(config: CocoSourceConfig) -> ImageFiles:
     Raises SourceError for any other kind of file, for ids and names that occur twice, and for
     references to a category that is not listed.
     """
-    file, folder = _places(config)
+    file, folder = places(config)
     place = "source.root" if config.annotations is None else "source.annotations"
     data, notes = instances.read(file, config.got_from(), place)
     categories = _categories(data.categories, file)
@@ -53,7 +53,7 @@ def open_coco(config: CocoSourceConfig) -> ImageFiles:
     return ImageFiles(listing, folder, tuple(name for name, _ in chosen), tuple(notes))
 
 
-def _places(config: CocoSourceConfig) -> tuple[Path, Path]:
+def places(config: CocoSourceConfig) -> tuple[Path, Path]:
     """The annotation file and the folder of images."""
     if config.annotations is not None and config.images is not None:
         return expanded(config.annotations), expanded(config.images)

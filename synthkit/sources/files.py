@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from unicodedata import normalize
 
-from synthkit.errors import SourceError, UnreadableImage
+from synthkit.errors import MissingSource, SourceError, UnreadableImage
 from synthkit.names import fault_in
 from synthkit.sources.decoding import decode
 
@@ -77,8 +77,19 @@ def folder_at(path: str, field: str, what: str, available_from: str = "") -> Pat
     """The folder that a field names. Raises SourceError saying what it should hold and where to get it."""
     folder = expanded(path)
     if not folder.is_dir():
-        raise SourceError(f"{field}: there is no folder {path}; set it to {what}{get_it(available_from)}")
+        raise MissingSource(f"{field}: there is no folder {path}; set it to {what}{get_it(available_from)}")
     return folder
+
+
+def check_regular(path: Path) -> None:
+    """Raise MissingSource for a pipe, a device or a socket of this name: opened, it would be waited for."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        # Whoever opens it says what is wrong.
+        return
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise MissingSource(f"{path}: is no file but a pipe, a device or a socket; name a file")
 
 
 def expanded(path: str) -> Path:
@@ -98,12 +109,15 @@ def check_inside(path: str, where: str, below: str = "source.root") -> str:
     `where` is the place it was read at, `below` the field that names the root.
     """
     inner = PurePosixPath(path)
+    told = f"{where}: has a path that is not below {below}, or cannot be printed"
     outside = _outside(path, inner)
     if outside:
-        raise SourceError(f"{where}: {path!r} must be a path below {below}{outside}")
+        raise SourceError(f"{where}: {path!r} must be a path below {below}{outside}", told=told)
     fault = fault_in(path)
     if fault:
-        raise SourceError(f"{where}: {path!r} has a name that cannot be printed; rename it ({fault})")
+        raise SourceError(
+            f"{where}: {path!r} has a name that cannot be printed; rename it ({fault})", told=told
+        )
     # One spelling for one file: `./a` and `a//b` would be images of their own.
     return inner.as_posix()
 

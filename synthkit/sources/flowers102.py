@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synthkit.errors import SourceError
+from synthkit.errors import MissingSource, SourceError
 from synthkit.records import Listing
-from synthkit.sources.files import ImageFiles, folder_at, get_it
+from synthkit.sources.files import ImageFiles, check_regular, expanded, folder_at, get_it
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,6 +48,11 @@ def open_flowers102(config: Flowers102SourceConfig) -> ImageFiles:
     return ImageFiles(Listing(names, ids, (labels[images - 1] - 1).astype(np.int32)), root, ids)
 
 
+def places(config: Flowers102SourceConfig) -> list[Path]:
+    """The folder of images and the files that are looked into."""
+    return [expanded(config.root) / name for name in (LABELS, SPLITS, IMAGES)]
+
+
 def class_names() -> tuple[str, ...]:
     """The 102 names, in the order of the labels."""
     text = (files("synthkit.sources") / "flowers102_names.txt").read_text(encoding="utf-8")
@@ -58,13 +63,14 @@ def _numbers(root: Path, name: str, key: str, available_from: str) -> NDArray[np
     from scipy.io import loadmat
 
     path = root / name
+    check_regular(path)
     try:
         with path.open("rb") as stream:
             values: Any = loadmat(stream)[key]
         with np.errstate(invalid="ignore"):
             return np.asarray(values).ravel().astype(np.int64)
     except FileNotFoundError:
-        raise SourceError(f"source.root: there is no {path}{get_it(available_from)}") from None
+        raise MissingSource(f"source.root: there is no {path}{get_it(available_from)}") from None
     except KeyError:
         raise SourceError(f"{path}: has no {key!r}: this is another version of the file") from None
     except Exception as error:

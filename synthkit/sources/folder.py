@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from synthkit.errors import SourceError
+from synthkit.errors import MissingSource, SourceError
 from synthkit.records import Listing
 from synthkit.sources.files import ImageFiles, check_inside, folder_at
 from synthkit.sources.layout import doubts
@@ -30,7 +30,7 @@ def open_folder(config: FolderSourceConfig) -> ImageFiles:
     root = folder_at(config.root, "source.root", "the folder of class folders", config.available_from)
     top, beside = _top(root)
     if not top:
-        raise SourceError(_no_classes(config.root, beside))
+        raise MissingSource(_no_classes(config.root, beside))
     deeper = {name for name in config.classes or () if "/" in name}
     left_out = LeftOut()
     images = sorted(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from synthkit.errors import UnreadableImage
 from synthkit.records import Listing
 from synthkit.sources.decoding import decode
-from synthkit.sources.files import ImageFiles, expanded, state_of
+from synthkit.sources.files import ImageFiles, state_of
 from synthkit.sources.hub_columns import check_columns, labels_of, undecoded
 from synthkit.sources.hub_files import left_out_of, listed_files, load
 
@@ -88,7 +88,7 @@ def _roots(config: HubSourceConfig) -> list[Path]:
     import datasets
     from huggingface_hub import constants
 
-    local = expanded(config.id)
+    local = config.path
     places = [local] if local.is_dir() else []
     places += [Path(datasets.config.HF_DATASETS_CACHE), Path(constants.HF_HUB_CACHE)]
     return [place.resolve() for place in places]

@@ -8,9 +8,10 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from synthkit.errors import HubError, SourceError
+from synthkit.errors import HubError, MissingSource, SourceError
 from synthkit.hub_client import prepare_client
-from synthkit.sources.files import expanded, get_it
+from synthkit.sources.data_files import check_saved, from_folder, from_the_hub
+from synthkit.sources.files import get_it
 from synthkit.sources.left_out import LeftOut, has_image_ending, is_hidden
 
 if TYPE_CHECKING:
@@ -24,22 +25,23 @@ _IMAGE_FOLDER = "imagefolder"
 
 def load(config: HubSourceConfig) -> Any:
     """The data set's split. Raises SourceError."""
-    local = expanded(config.id)
-    if not local.exists():
+    if config.is_path and not config.is_here:
+        raise MissingSource(
+            f"source.id: there is no file or folder {config.id}{get_it(config.available_from)}"
+        )
+    if not config.is_here:
         _ready_client(config)
-    import datasets
-
     _quieten()
     try:
-        if local.exists():
-            return _load_local(local, config)
-        return datasets.load_dataset(config.id, config.config, split=config.split, revision=config.revision)
+        return _load_local(config.path, config) if config.is_here else from_the_hub(config)
     except SourceError:
         raise
     except Exception as error:
         # The loader, its builders and the Hub's client fail in ways of their own; the cause is kept.
         reason = _reason(error)
-        raise SourceError(f"source.id: {config.id}: {reason}{_advice(reason, config)}") from error
+        advice = _advice(reason, config)
+        told = f"source.id: {config.id}: cannot be had{advice}" if advice else None
+        raise SourceError(f"source.id: {config.id}: {reason}{advice}", told=told) from error
 
 
 def _ready_client(config: HubSourceConfig) -> None:
@@ -47,7 +49,7 @@ def _ready_client(config: HubSourceConfig) -> None:
     try:
         prepare_client()
     except HubError as error:
-        raise SourceError(f"source.id: {config.id}: {error}") from None
+        raise MissingSource(f"source.id: {config.id}: {error}") from None
 
 
 def _quieten() -> None:
@@ -79,7 +81,7 @@ def _load_local(path: Path, config: HubSourceConfig) -> Any:
         return datasets.load_dataset(builder, data_files={config.split: str(path)}, split=config.split)
     if _is_saved(path):
         return _from_disk(path, config)
-    return datasets.load_dataset(str(path), config.config, split=config.split)
+    return from_folder(path, config)
 
 
 def _is_saved(path: Path) -> bool:
@@ -90,6 +92,7 @@ def _is_saved(path: Path) -> bool:
 def _from_disk(path: Path, config: HubSourceConfig) -> Any:
     import datasets
 
+    check_saved(path, config)
     found = datasets.load_from_disk(str(path))
     if not isinstance(found, datasets.DatasetDict):
         return found
@@ -106,7 +109,7 @@ def listed_files(config: HubSourceConfig) -> frozenset[str]:
     """
     import datasets
 
-    local = expanded(config.id)
+    local = config.path
     if not local.is_dir() or _is_saved(local):
         return frozenset()
     builder = datasets.load_dataset_builder(str(local), config.config)
@@ -119,7 +122,7 @@ def listed_files(config: HubSourceConfig) -> frozenset[str]:
 
 def left_out_of(dataset: Any, config: HubSourceConfig) -> tuple[str, ...]:
     """What pictures `datasets` did not take from a folder of images of this machine."""
-    local = expanded(config.id)
+    local = config.path
     if dataset.info.builder_name != _IMAGE_FOLDER or not local.is_dir():
         return ()
     from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from synthkit.errors import SourceError
+from synthkit.errors import MissingSource, SourceError
 from synthkit.sources.areas import NOTHING, area_of
-from synthkit.sources.files import get_it
+from synthkit.sources.files import check_regular, get_it
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,11 +93,12 @@ def read(path: Path, available_from: str, place: str) -> tuple[Instances, list[s
     An area that it does not state is that of the annotation's box or outline; infinite without them.
     Raises SourceError for another kind of file.
     """
+    check_regular(path)
     try:
         with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return _decode(content, path)
     except FileNotFoundError:
-        raise SourceError(f"{place}: there is no {path}{get_it(available_from)}") from None
+        raise MissingSource(f"{place}: there is no {path}{get_it(available_from)}") from None
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         # ValueError: an empty file cannot be mapped.
         advice = "captions, keypoints and panoptic files will not do"
@@ -105,7 +106,7 @@ def read(path: Path, available_from: str, place: str) -> tuple[Instances, list[s
             advice = "save it as UTF-8"
         raise SourceError(f"{path}: is not an instances file of COCO: {error}; {advice}") from None
     except OSError as error:
-        raise SourceError(f"{path}: cannot be read: {error.strerror}") from None
+        raise MissingSource(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _decode(content: mmap.mmap, path: Path) -> tuple[Instances, list[str]]:

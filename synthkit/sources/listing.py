@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from synthkit.errors import SourceError
+from synthkit.errors import MissingSource, SourceError
 from synthkit.names import same_name
 from synthkit.records import Listing
 from synthkit.source_config import IMAGENET
@@ -68,7 +68,7 @@ def _names(config: ListingSourceConfig) -> tuple[str, ...]:
     names = tuple(line.strip() for line in _lines(_text(config.names, "source.names")))
     if not all(names):
         number = names.index("") + 1
-        raise SourceError(f"{config.names}: line {number}: is empty; every line is a class's name")
+        raise MissingSource(f"{config.names}: line {number}: is empty; every line is a class's name")
     return names
 
 
@@ -76,11 +76,11 @@ def _text(path: str, field: str, available_from: str = "") -> str:
     try:
         return expanded(path).read_text(encoding="utf-8-sig").rstrip()
     except FileNotFoundError:
-        raise SourceError(f"{field}: there is no file {path}{get_it(available_from)}") from None
+        raise MissingSource(f"{field}: there is no file {path}{get_it(available_from)}") from None
     except UnicodeDecodeError:
-        raise SourceError(f"{field}: {path} is not a text file in UTF-8; save it as UTF-8") from None
+        raise MissingSource(f"{field}: {path} is not a text file in UTF-8; save it as UTF-8") from None
     except OSError as error:
-        raise SourceError(f"{field}: {path} cannot be read: {error.strerror}") from None
+        raise MissingSource(f"{field}: {path} cannot be read: {error.strerror}") from None
 
 
 def _lines(text: str) -> list[str]:
@@ -99,26 +99,28 @@ def _parse(text: str, file: str, classes: int) -> list[_Entry]:
         # Two names that look the same are two spellings of one file.
         first = line_of.setdefault(same_name(entry.path), number)
         if first != number:
-            raise SourceError(f"{file}: line {number}: repeats line {first}: {entry.path}; keep one of them")
+            told = f"{file}: line {number}: repeats line {first}"
+            raise SourceError(f"{told}: {entry.path}; keep one of them", told=told)
         if not 0 <= entry.label < classes:
             too_large = too_large or (f"{file}: line {number}", entry.label)
         entries.append(entry)
     if not entries:
-        raise SourceError(f"{file}: is empty; expected `path label` on each line")
+        raise MissingSource(f"{file}: is empty; expected `path label` on each line")
     if too_large:
-        raise SourceError(_no_such_label(*too_large, {entry.label for entry in entries}, classes))
+        told = f"{too_large[0]}: has no label from 0 to {classes - 1}"
+        raise SourceError(_no_such_label(*too_large, {entry.label for entry in entries}, classes), told=told)
     return entries
 
 
 def _entry(line: str, where: str) -> _Entry:
-    parts = line.rsplit(maxsplit=1)
+    parts, told = line.rsplit(maxsplit=1), f"{where}: is not `path label`"
     if len(parts) != 2:
-        raise SourceError(f"{where}: {line.strip()[:80]!r} is not `path label`{_hint(line)}")
+        raise SourceError(f"{where}: {line.strip()[:80]!r} is not `path label`{_hint(line)}", told=told)
     path, label = parts[0].strip(" \t"), parts[1]
     if not re.fullmatch(r"-?[0-9]{1,9}", label):
-        raise SourceError(f"{where}: the label {label[:80]!r} is not a whole number{_hint(line)}")
+        raise SourceError(f"{where}: the label {label[:80]!r} is not a whole number{_hint(line)}", told=told)
     if path[0] in "\"'" or path.endswith((",", ";")):
-        raise SourceError(f"{where}: {path[:80]!r} is not a bare path{_hint(line)}")
+        raise SourceError(f"{where}: {path[:80]!r} is not a bare path{_hint(line)}", told=told)
     return _Entry(check_listed(path, where, "source.root"), int(label))
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synthkit.errors import SourceError, UnreadableImage
+from synthkit.errors import MissingSource, SourceError, UnreadableImage
 from synthkit.records import Listing
 from synthkit.sources.decoding import decode_palette
-from synthkit.sources.files import ImageFiles, check_inside, expanded, get_it
+from synthkit.sources.files import ImageFiles, check_inside, check_regular, expanded, get_it
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +45,7 @@ CLASSES = (
 )
 BACKGROUND, BORDER = 0, 255
 _LISTS = "ImageSets/Segmentation"
+_MASKS = ("SegmentationClass", "SegmentationObject")
 
 
 def open_voc(config: VocSourceConfig) -> ImageFiles:
@@ -78,25 +79,35 @@ def largest_object(classes: NDArray[np.uint8], objects: NDArray[np.uint8]) -> in
 
 
 def _root(config: VocSourceConfig) -> Path:
-    top = expanded(config.root)
-    for folder in (top, top / "VOC2012", top / "VOCdevkit" / "VOC2012"):
+    for folder in _roots(config):
         if (folder / _LISTS).is_dir():
             return folder
-    raise SourceError(
+    raise MissingSource(
         f"source.root: {config.root} has no {_LISTS}; set it to VOCdevkit/VOC2012"
         f"{get_it(config.available_from)}"
     )
 
 
+def _roots(config: VocSourceConfig) -> tuple[Path, ...]:
+    top = expanded(config.root)
+    return top, top / "VOC2012", top / "VOCdevkit" / "VOC2012"
+
+
+def places(config: VocSourceConfig) -> list[Path]:
+    """The folders that are looked into: lists, images and masks."""
+    return [root / name for root in _roots(config) for name in (_LISTS, "JPEGImages", *_MASKS)]
+
+
 def _names(path: Path, available_from: str) -> list[str]:
+    check_regular(path)
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
-        raise SourceError(f"{path}: is missing or no text{get_it(available_from)}") from None
+        raise MissingSource(f"{path}: is missing or no text{get_it(available_from)}") from None
     names = [_name(line.strip(), f"{path}: line {number}") for number, line in enumerate(lines, start=1)]
     names = [name for name in names if name]
     if not names:
-        raise SourceError(f"{path}: is empty")
+        raise MissingSource(f"{path}: is empty")
     repeated = (
         next((name for number, name in enumerate(names) if name in names[:number]), None)
         if len(set(names)) < len(names)
@@ -112,12 +123,13 @@ def _name(line: str, where: str) -> str:
     if len(line.split()) > 1:
         raise SourceError(f"{where}: {line[:80]!r} is more than a name: get the lists of {_LISTS} again")
     if line.lower().endswith(".jpg"):
-        raise SourceError(f"{where}: {line[:80]!r}: write the name without its ending")
+        told = f"{where}: write the name without its ending"
+        raise SourceError(f"{where}: {line[:80]!r}: write the name without its ending", told=told)
     return check_inside(line, where) if line else ""
 
 
 def _label(root: Path, name: str) -> int | None:
-    masks = [_mask(root / folder / f"{name}.png") for folder in ("SegmentationClass", "SegmentationObject")]
+    masks = [_mask(root / folder / f"{name}.png") for folder in _MASKS]
     if masks[0].shape != masks[1].shape:
         raise SourceError(f"{root}: the two masks of {name} differ in size: get the data set again")
     index = largest_object(masks[0], masks[1])

@@ -1,0 +1,94 @@
+"""Whether links among what a source reads lead somewhere else. No file is opened to see it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from synthkit.source_config import (
+    CocoSourceConfig,
+    Flowers102SourceConfig,
+    FolderSourceConfig,
+    HubSourceConfig,
+    VocSourceConfig,
+)
+from synthkit.sources import coco, flowers102, voc
+from synthkit.sources.files import ImageFiles, expanded
+from synthkit.sources.selection import Selected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from synthkit.source_config import SourceConfig
+    from synthkit.sources.protocol import Source
+
+
+def link_out_of(config: SourceConfig, below: Path) -> str | None:
+    """A file or folder that a source would read and that links lead out of a folder; None without one."""
+    return _first_outside((str(path) for top in _read_by(config) for path in _all_in(top, below)), below)
+
+
+def image_out_of(source: Source, below: Path) -> str | None:
+    """An image that a list names and that links lead out of a folder; None without one."""
+    while isinstance(source, Selected):
+        source = source.source
+    if not isinstance(source, ImageFiles):
+        return None
+    return _first_outside((source.path(index) for index in range(len(source.paths))), below)
+
+
+def is_below(path: str | Path, folder: str | Path) -> bool:
+    """Whether a path, links resolved, is a folder or below it. What is there is not looked at."""
+    place, top = os.path.realpath(path), os.path.realpath(folder)
+    return os.path.commonpath([place, top]) == top
+
+
+def _read_by(config: SourceConfig) -> list[Path]:
+    """The files and folders that a source looks into, whatever a list says."""
+    match config:
+        case FolderSourceConfig():
+            return [expanded(config.root)]
+        case HubSourceConfig():
+            return [config.path]
+        case CocoSourceConfig():
+            return list(coco.places(config))
+        case Flowers102SourceConfig():
+            return flowers102.places(config)
+        case VocSourceConfig():
+            return voc.places(config)
+    return []
+
+
+def _all_in(top: Path, below: Path) -> Iterator[str]:
+    """A path and all that is in it, folders that links lead to as well, each once."""
+    yield str(top)
+    seen: set[tuple[int, int]] = set()
+    folders = [str(top)]
+    while folders:
+        folder = folders.pop()
+        # What leads out was told before; it is not looked into.
+        if not os.path.isdir(folder) or not is_below(folder, below):  # noqa: PTH112
+            continue
+        status = os.stat(folder)  # noqa: PTH116
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                yield entry.path
+                if entry.is_dir(follow_symlinks=False) or entry.is_symlink():
+                    folders.append(entry.path)
+
+
+def _first_outside(paths: Iterable[str], below: Path) -> str | None:
+    here = os.path.realpath(below)
+    inside: dict[str, bool] = {}
+    for path in paths:
+        folder = os.path.dirname(path)  # noqa: PTH120 (a million times)
+        if folder not in inside:
+            inside[folder] = is_below(folder or ".", here)
+        # No file but a link can be elsewhere than its folder.
+        if not inside[folder] or (os.path.islink(path) and not is_below(path, here)):  # noqa: PTH114
+            return path
+    return None
