@@ -35,7 +35,6 @@ ALLOWED = {
     ("synthkit/sources/decoding.py", "PIL.Image.open"): "the wrapper, which names the formats",
     ("synthkit/engines/worker.py", "pickle"): "the orders of the process that started this one",
     ("synthkit/engines/workers.py", "pickle"): "orders for the processes that this one starts",
-    ("synthkit/init.py", "yaml.load"): "ruamel's, of the template that ships with the package",
     ("synthkit/streams.py", "webdataset"): "knows the types of its streams, and decodes nothing",
     ("bench/load.py", "webdataset"): "the peer that is measured, on data made here",
     ("bench/load.py", "decode of webdataset"): "the peer that is measured, on data made here",
