@@ -25,18 +25,22 @@ _HEADER = "# Versions of {name}, newest first; written by `synthkit release {nam
 _NEEDED = (MANIFEST, RECIPE, RECORDS)
 
 
-def write_changelog(listed: Listed, before: str | None) -> None:
-    """Put the release's version on top of its changelog.
+def write_changelog(listed: Listed, before: str | None) -> str:
+    """What the changelog says, after the release's version was put on top of it.
 
     `before` is the version to compare with. Raises PipelineError if the changelog is not one.
     """
     entry = _facts(listed.folder)
+    told = f"{listed.changelog} says what changed"
     if before is not None:
         entry["since"] = before
-        entry["changes"] = _changes(listed, before)
+        entry["changes"] = changes = _changes(listed, before)
+        if isinstance(changes, str):
+            told = f"what changed since {before} is {changes}; dvc push where it was made lets others compare"
     earlier = [item for item in _read(listed.changelog) if item.get("version") != entry["version"]]
     text = yaml.safe_dump([entry, *earlier], sort_keys=False, allow_unicode=True)
     write_file(listed.changelog, (_HEADER.format(name=listed.name) + text).encode())
+    return told
 
 
 def _facts(release: Path) -> dict[str, Any]:

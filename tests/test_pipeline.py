@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 
 from synthkit import pipeline
@@ -170,6 +171,26 @@ def test_a_tag_of_another_branch(project: Project, monkeypatch: pytest.MonkeyPat
     other.edit("params.yaml", "version: 1.2.0", "version: 1.2.1")
     other.commit("1.2.1")
     refused(other, "small@v1.2.1: is not higher than 1.3.0, which is tagged on another branch; raise")
+
+
+@pytest.mark.slow
+def test_a_release_in_another_worktree(project: Project, tmp_path: Path) -> None:
+    project.edit(RECIPE, "builtin:tiny-unclip-digits", "builtin:flat-colours")
+    project.commit("No model")
+    project("synthkit", "release", "small", "--tag")
+    project("git", "worktree", "add", "-q", tmp_path / "other", "-b", "other", "HEAD")
+    project("git", "commit", "-q", "--allow-empty", "-m", "More")
+    project("git", "tag", "small@v1.1.0")
+    other = Project(tmp_path / "other", project.environment)
+    other.edit("params.yaml", "version: 1.0.0", "version: 1.2.0")
+    other.commit("1.2.0")
+    printed = other("synthkit", "release", "small", "--tag")
+    assert "note: small: 1.1.0 is tagged on another branch; changes are told since 1.0.0" in printed
+    assert "what changed since 1.0.0 is not known: 1.0.0 is in no DVC cache or remote" in printed
+    assert "says what changed" not in printed
+    other("git", "rev-parse", "--verify", "-q", "small@v1.2.0")
+    newest = yaml.safe_load((other.folder / "changelog" / "small.yaml").read_text())[0]
+    assert (newest["version"], newest["since"]) == ("1.2.0", "1.0.0")
 
 
 def test_only_other_branches_have_versions(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

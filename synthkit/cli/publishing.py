@@ -53,11 +53,8 @@ def release(
             print(f"note: {note}", file=sys.stderr)
         pipeline.keep_audit(listed)
         pipeline.reproduce(listed)
-        write_changelog(listed, before.version)
-        print(
-            f"{listed.folder}: {name} {listed.entry.version} is made and verified; "
-            f"{listed.changelog} says what changed"
-        )
+        told = write_changelog(listed, before.version)
+        print(f"{listed.folder}: {name} {listed.entry.version} is made and verified; {printable(told)}")
         commands = pipeline.commands(listed)
         if tag:
             for command in commands:
