@@ -135,7 +135,7 @@ def find_model(received: Received) -> Model:
         return model
     for root in _work_roots(received.folder):
         folder = recall(root, model.revision or "", "model").get("folder")
-        if folder is not None and Path(folder).is_dir():
+        if folder is not None and (Path(folder) / "model_index.json").is_file():
             return model.model_copy(update={"id": folder})
     if is_repository(model.id) and COMMIT.fullmatch(model.revision or ""):
         return model

@@ -46,6 +46,9 @@ def check_digest(
     place: Place, manifest: Manifest, what: str = "looking for the real images", work_root: Path | None = None
 ) -> RealImages:
     """The images of a place. Raises SourceError if they are not those that the release was made from."""
+    if place.by == "memory":
+        # Whoever wrote it down: before a file is opened.
+        _of_same_classes(place, manifest)
     real = read_place(place, what, work_root)
     if real.digest != manifest.source.digest:
         stated = manifest.source

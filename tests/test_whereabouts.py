@@ -139,7 +139,7 @@ def test_other_images_of_the_same_names_are_not_taken_for_them(project: Project)
     shutil.rmtree(project.here / ".synthkit")
     assert "has sha256" in project.error("", "replay", "releases/my", "0")
     line = project.error("", "audit", "releases/my")
-    assert line.startswith("error: source: the real images here are not those that my was made from (digest ")
+    assert line.startswith("error: the real images here are not those that my was made from: 4 with digest ")
     assert line.endswith("; point --set source.root=… to the same ones")
 
 

@@ -64,10 +64,10 @@ def _prepared(builder: Any, config: HubSourceConfig, own: str) -> Any:
 
 def _of_the_hub(config: HubSourceConfig, name: str, *, reachable: bool) -> Path | None:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 
     # Whatever else is wrong the loader meets, too, and says.
-    with suppress(EntryNotFoundError):
+    with suppress(EntryNotFoundError, HfHubHTTPError):
         return Path(
             hf_hub_download(
                 config.id,
