@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from synthkit.batch_sizes import refuse_auto
 from synthkit.errors import BuildError
 from synthkit.facts import identify
-from synthkit.make import Outcome, check_leaks, naming_the_place, release_of, workspace_of
+from synthkit.files import naming_the_place
+from synthkit.make import Outcome, check_leaks, release_of, workspace_of
 from synthkit.options import Generated
 from synthkit.progress import progress
 from synthkit.release import check_replaceable, is_current, write_release
