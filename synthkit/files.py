@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # What some network file systems answer where a folder cannot be synced.
 _UNSYNCABLE = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
+# How the names of files end that are being written, as a regular expression.
+HALF_WRITTEN = r"\.[0-9a-f]{8}\.tmp"
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -58,6 +58,9 @@ def merge(recipe: Recipe, folders: Sequence[str], options: Options) -> Outcome:
             found = [shard for folder in folders for shard in _shards_of(folder, facts, workspace)]
             _check(found, workspace, facts)
             _collect(found, workspace)
+            if not options.overwrite:
+                # Shards take a while, and somebody may have put files there.
+                check_replaceable(release, facts, workspace)
             write_release(release, facts, workspace)
     return Outcome(release.path, facts, Generated(), time.monotonic() - started)
 

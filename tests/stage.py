@@ -40,6 +40,7 @@ SCENES = {
         Scene("summary", (*BUILD, "--set", "summary=Better words."), (BUILD,)),
         Scene("fresh", (*BUILD, "--fresh"), (BUILD,)),
         Scene("overwrite", (*BUILD, "--overwrite"), ((*BUILD, "--set", "seed=1"),)),
+        Scene("part", (*BUILD, "--shards", "1/2"), (), ".synthkit/*/shards"),
         Scene("merge", ("merge", "flat.yaml", "node1", "node2"), PARTS),
         Scene("audit", AUDIT, (BUILD,)),
         Scene("audit-again", (*AUDIT, "--similarity", "0.5"), (BUILD, AUDIT)),
@@ -53,28 +54,21 @@ SCENES = {
 
 def made(folder: Path, what: str) -> dict[str, str]:
     """The SHA-256 of what a command makes: the files of a folder, or one file."""
-    place = folder / what
-    if place.is_file():
-        return {what: digests(folder)[what]}
-    return digests(place)
+    found = {name: digest for place in folder.glob(what) for name, digest in digests(place).items()}
+    return found or {name: digest for name, digest in digests(folder).items() if name == what}
 
 
 class Stage:
-    """A folder in which a scene is about to begin."""
+    """A folder in which a scene is about to begin, `begin` in its own."""
 
     def __init__(self, scene: Scene, folder: Path, warm: Warm) -> None:
         self.scene, self.folder, self._warm = scene, folder, warm
-        self._begin = folder / "begin"
-        self._begin.mkdir(parents=True)
-        recipe = flat_recipe(folder, size=16, shards=2)
-        text = recipe.read_text().replace("80", "4").replace("shard_size: 120", "shard_size: 6")
-        (self._begin / "flat.yaml").write_text(text)
-        # Once for all copies.
-        (self._begin / "real").symlink_to(folder / "real")
-        (self._begin / "drawn").mkdir()
-        for command in scene.before:
-            self.run(command, self._begin)
-        self.before = made(self._begin, scene.makes)
+        self.begin = folder / "begin"
+
+    @cached_property
+    def before(self) -> dict[str, str]:
+        """What lay there of what the command makes."""
+        return made(self.begin, self.scene.makes)
 
     @cached_property
     def after(self) -> dict[str, str]:
@@ -85,7 +79,7 @@ class Stage:
 
     def copy(self, name: str) -> Path:
         """The folder again, to be used up."""
-        return Path(shutil.copytree(self._begin, self.folder / name, symlinks=True))
+        return Path(shutil.copytree(self.begin, self.folder / name, symlinks=True))
 
     def run(self, command: Command, folder: Path, **faults: Any) -> str:
         """A command that must succeed; what it says."""
@@ -98,7 +92,7 @@ class Stage:
         if faults:
             faults |= {"root": str(folder), "out": str(folder.with_name(f"{folder.name}-traced"))}
         process = self._warm.start(*command, cwd=folder, faults=faults or None)
-        said, told = process.communicate()
+        said, told = process.communicate(timeout=600)
         shutil.rmtree(process.printed)
         return process.returncode, said + told
 
@@ -133,7 +127,23 @@ class Stage:
             self.run(self.scene.command, folder)
         assert made(folder, self.scene.makes) == self.after, folder
         assert not [path for path in folder.rglob(".*") if path.suffix in LEFT]
-        assert not list(folder.glob("releases/.*.lock"))
+        # Parts share theirs.
+        assert self.scene.name == "part" or not list(folder.glob("releases/.*.lock"))
+
+
+def flat_stage(scene: Scene, folder: Path, warm: Warm) -> Stage:
+    """A recipe of twelve small images in two shards, after the commands before a scene."""
+    stage = Stage(scene, folder, warm)
+    stage.begin.mkdir(parents=True)
+    recipe = flat_recipe(folder, size=16, shards=2)
+    text = recipe.read_text().replace("80", "4").replace("shard_size: 120", "shard_size: 6")
+    (stage.begin / "flat.yaml").write_text(text)
+    # Once for all copies.
+    (stage.begin / "real").symlink_to(folder / "real")
+    (stage.begin / "drawn").mkdir()
+    for command in scene.before:
+        stage.run(command, stage.begin)
+    return stage
 
 
 def check_states(stage: Stage, calls: Sequence[dict[str, Any]]) -> list[Path]:

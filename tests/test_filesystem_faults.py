@@ -3,53 +3,37 @@
 from __future__ import annotations
 
 import errno
+import os
 import random
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import digests
 from tests.hub_server import HubServer
-from tests.stage import BUILD, RELEASE, SCENES, Scene, Stage, check_states
+from tests.project import Project
+from tests.scoring import QUICK, flags
+from tests.stage import BUILD, RELEASE, SCENES, Scene, Stage, check_states, flat_stage
 from tests.warm import Warm
 
 ERRORS = {errno.ENOSPC: "No space left on device", errno.EIO: "Input/output error"}
 PULL = Scene("pull", ("pull", "lab/flat@v1.0.0"))
 # By default, how many states of a scene are completed; of every twelfth call, and of those that count.
 SAMPLES = {"build": 3, "summary": 4, "merge": 2, "audit": 4, "replay": 1, "init": 1}
-LIBRARIES = (
-    "torch",
-    "datasets",
-    "jinja2",
-    "imagehash",
-    "pyarrow.parquet",
-    "huggingface_hub.file_download",
-    "synthkit.make",
-    "synthkit.audit_release",
-    "synthkit.pull",
-)
-
-
-@pytest.fixture(scope="module")
-def quick(server: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
-    """Starts commands of small processes, which are forked sooner, and which know the tests' Hub."""
-    home = tmp_path_factory.mktemp("home")
-    with Warm(LIBRARIES, server.environment(home, server.WRITE_TOKEN)) as started:
-        yield started
 
 
 @pytest.fixture
 def pull(hub: HubServer, quick: Warm, tmp_path: Path) -> Stage:
     """A release on the Hub that is to be pulled."""
-    stage = Stage(Scene("published", BUILD), tmp_path / "published", quick)
+    stage = flat_stage(Scene("published", BUILD), tmp_path / "published", quick)
     assert stage.after
     release = stage.folder / "undisturbed" / RELEASE
     hub.add_repo("lab/flat", files={name: (release / name).read_bytes() for name in digests(release)})
     repository = hub.store.get("dataset", "lab/flat")
     repository.tags["v1.0.0"] = repository.branches["main"]
-    return Stage(PULL, tmp_path / "pull", quick)
+    return flat_stage(PULL, tmp_path / "pull", quick)
 
 
 def try_deaths(stage: Stage, *, every: int = 1, sample: int | None = None) -> None:
@@ -84,13 +68,13 @@ def try_errors(stage: Stage, numbers: Iterable[int]) -> None:
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_what_a_death_leaves_is_completed(name: str, tmp_path: Path, quick: Warm) -> None:
-    try_deaths(Stage(SCENES[name], tmp_path, quick), every=12, sample=SAMPLES[name])
+    try_deaths(flat_stage(SCENES[name], tmp_path, quick), every=12, sample=SAMPLES[name])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCENES)
 def test_what_a_death_at_any_call_leaves_is_completed(name: str, tmp_path: Path, quick: Warm) -> None:
-    try_deaths(Stage(SCENES[name], tmp_path, quick))
+    try_deaths(flat_stage(SCENES[name], tmp_path, quick))
 
 
 def test_what_a_death_leaves_of_a_pull_is_completed(pull: Stage) -> None:
@@ -106,7 +90,7 @@ def test_what_a_death_at_any_call_leaves_of_a_pull_is_completed(pull: Stage) -> 
 def test_a_call_that_fails_is_told_and_the_same_command_completes(
     name: str, number: int, tmp_path: Path, quick: Warm
 ) -> None:
-    try_errors(Stage(SCENES[name], tmp_path, quick), [number])
+    try_errors(flat_stage(SCENES[name], tmp_path, quick), [number])
 
 
 @pytest.mark.slow
@@ -114,7 +98,7 @@ def test_a_call_that_fails_is_told_and_the_same_command_completes(
 def test_any_call_that_fails_is_told_and_the_same_command_completes(
     name: str, tmp_path: Path, quick: Warm
 ) -> None:
-    stage = Stage(SCENES[name], tmp_path, quick)
+    stage = flat_stage(SCENES[name], tmp_path, quick)
     try_errors(stage, range(1, stage.record(every=10**6)[-1]["call"]))
 
 
@@ -136,8 +120,45 @@ def try_stops(stage: Stage, numbers: Iterable[int]) -> None:
 def test_a_stop_exits_130_and_the_same_command_goes_on(
     name: str, number: int, tmp_path: Path, quick: Warm
 ) -> None:
-    try_stops(Stage(SCENES[name], tmp_path, quick), [number])
+    try_stops(flat_stage(SCENES[name], tmp_path, quick), [number])
 
 
 def test_a_pull_that_is_stopped_goes_on(pull: Stage) -> None:
     try_stops(pull, [60])
+
+
+@pytest.mark.slow
+def test_a_scoring_that_dies_at_any_call_ends_the_same(
+    small_release: Path, tmp_path: Path, quick: Warm
+) -> None:
+    words = ("--protocol", "digits-lt", "--features", "none", "--device", "cpu", "--seeds", "1")
+    command = ("eval", "small", *words, *flags(*QUICK), "--out", "scores/a.json", "--report", "scores/b.json")
+    stage = Stage(Scene("eval", command, (), "scores/b.json"), tmp_path, quick)
+    shutil.copytree(small_release, stage.begin / "small")
+    calls = stage.record()
+    states = check_states(stage, calls)
+    for state in states:
+        stage.complete(state)
+        assert not list(state.glob(".synthkit/eval/*/*.safetensors"))
+    print(f"eval: {calls[-1]['call'] - 1} calls, {len(states)} states completed")
+
+
+@pytest.mark.slow
+def test_a_release_that_is_recorded_and_dies_at_any_call_is_recorded(tmp_path: Path) -> None:
+    """As far as the process itself goes; DVC and git have their own."""
+    (tmp_path / "home").mkdir()
+    project = Project(tmp_path / "begin", dict(os.environ))
+    project.start()
+    project("synthkit", "release", "small", "--tag")
+    project.edit("params.yaml", "version: 1.0.0", "version: 1.1.0")
+    project.commit("Raise the version")
+    project("dvc", "repro", "verify@small")
+    scene = Scene("release", ("release", "small"), (), "changelog/small.yaml")
+    with Warm(("synthkit.versions", "pyarrow.parquet", "dvc.api"), project.environment) as warm:
+        stage = Stage(scene, tmp_path, warm)
+        calls = stage.record()
+        states = check_states(stage, calls)
+        for state in states:
+            stage.complete(state)
+        assert len(states) > 2
+        print(f"release: {calls[-1]['call'] - 1} calls, {len(states)} states completed")

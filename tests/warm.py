@@ -30,6 +30,20 @@ _LIBRARIES = (
 )
 
 
+# What builds without a model, audits and downloads take: a process that is forked sooner.
+FEW_LIBRARIES = (
+    "torch",
+    "datasets",
+    "jinja2",
+    "imagehash",
+    "pyarrow.parquet",
+    "huggingface_hub.file_download",
+    "synthkit.make",
+    "synthkit.audit_release",
+    "synthkit.pull",
+)
+
+
 class WarmProcess:
     """A running command; what it prints goes to files, so that nothing waits for a reader."""
 
