@@ -30,6 +30,7 @@ from synthkit.release_sources import find_source, open_place, read_place
 from synthkit.sources import held_out
 from synthkit.trace import trace
 from synthkit.verify import verified
+from synthkit.work import WORK_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,10 +70,16 @@ def audit_release(
         recipe, checkpoint = received.recipe, locate(find_model(received))
         check_arithmetic(recipe.model.dtype, choose_device(device) if needs_device(checkpoint) else NO_DEVICE)
         _check_intact(release.path, manifest)
-        images = _read_real(received, work_root)
+        images = _read_real(received, _outside(release.path, work_root))
         real, found = _compare(received, checkpoint, images, device, limits)
         _write(release, manifest, real, found)
     return Audited(found, manifest)
+
+
+def _outside(release: Path, work_root: Path) -> Path:
+    """The work root; the one beside the release, where the current folder is the release itself."""
+    inside = work_root.resolve().is_relative_to(release.resolve())
+    return release.resolve().parent / WORK_FOLDER if inside else work_root
 
 
 def _read_real(received: Received, work_root: Path) -> dict[Part, RealImages]:

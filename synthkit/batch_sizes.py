@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from synthkit.environment import choose_device, device_name
 from synthkit.errors import RecipeError
-from synthkit.files import write_file
+from synthkit.files import make_folder, write_file
 from synthkit.generators import needs_device
 from synthkit.generators.batch_size import ON_CPU, choose_batch_size
 from synthkit.recipe import AUTO
@@ -68,5 +68,6 @@ def _remembered(recipe: Recipe, checkpoint: Checkpoint, work_root: Path, device:
             device=device,
             arithmetic=recipe.arithmetic,
         )
+    make_folder(path.parent)
     write_file(path, json.dumps({"batch_size": size, "device": facts[-1]}).encode())
     return size

@@ -11,6 +11,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from synthkit.files import make_folder
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
@@ -82,7 +84,7 @@ def _connect(path: Path) -> sqlite3.Connection | None:
         try:
             if path.exists() and not path.is_file():
                 return None
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             connection = sqlite3.connect(path, timeout=60)
             with connection:
                 # A view or a trigger of this name could keep a look-up busy for ever.

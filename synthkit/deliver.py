@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from synthkit.errors import BuildError
 from synthkit.facts import identify
-from synthkit.make import check_leaks, naming_the_place
+from synthkit.files import naming_the_place
+from synthkit.make import check_leaks
 from synthkit.options import Generated
 from synthkit.part import WHOLE
 from synthkit.remote_shards import RemoteShards, refuse_password

@@ -11,21 +11,23 @@ import glob
 import os
 import secrets
 import shutil
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from synthkit.locks import is_abandoned, try_lock
+from synthkit.locks import is_left, try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # What some network file systems answer where a folder cannot be synced.
 _UNSYNCABLE = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
+# How the names of files end that are being written, as a regular expression.
+HALF_WRITTEN = r"\.[0-9a-f]{8}\.tmp"
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file that a user keeps: all of it, or it stays as it was; its folder is made.
+    """Write a file that a user keeps: all of it, or it stays as it was.
 
     What killed writers of the same file left beside it is removed. A link stays one, and is followed.
     """
@@ -35,18 +37,22 @@ def write_file(path: Path, content: bytes) -> None:
         # A terminal or a pipe (or a folder, which says so).
         path.write_bytes(content)
         return
-    make_folder(path.parent)
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        _remove_abandoned(leftover)
+        if is_left(leftover):
+            leftover.unlink(missing_ok=True)
     write_atomically(path, content)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """A file that is either whole or not there, also after a power cut."""
-    with _own_temporary(path) as (temporary, stream):
-        stream.write(content)
-        sync(stream)
-        rename(temporary, path)
+    """A file that is either whole or not there, also after a power cut. An OSError names it."""
+    try:
+        with _own_temporary(path) as (temporary, stream):
+            stream.write(content)
+            sync(stream)
+            rename(temporary, path)
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
 
 
 def rename(old: Path, new: Path) -> None:
@@ -93,7 +99,8 @@ def sync_file(path: Path) -> None:
     """Flush a file that was written by others down to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with naming_the_place(path):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -121,6 +128,16 @@ def temporary_name(path: Path) -> Path:
 
 
 @contextmanager
+def naming_the_place(place: Path) -> Iterator[None]:
+    """A write that fails says what is wrong, but not where."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(place)
+        raise
+
+
+@contextmanager
 def _own_temporary(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
     """A new file that is locked while it is written, so that others see that its writer lives."""
     while True:
@@ -134,9 +151,3 @@ def _own_temporary(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
             finally:
                 temporary.unlink(missing_ok=True)
             return
-
-
-def _remove_abandoned(temporary: Path) -> None:
-    with suppress(FileNotFoundError), temporary.open("r+b") as stream:
-        if is_abandoned(stream.fileno()):
-            temporary.unlink(missing_ok=True)

@@ -48,6 +48,15 @@ def try_lock(descriptor: int, *, shared: bool = False) -> bool:
     return True
 
 
+def is_left(path: Path) -> bool:
+    """Whether a lock's file is there that nobody holds; never so where the disk cannot tell."""
+    try:
+        with path.open("r+b") as stream:
+            return is_abandoned(stream.fileno())
+    except OSError:
+        return False
+
+
 def is_abandoned(descriptor: int) -> bool:
     """Whether nobody holds the lock of an open file; never so where the disk cannot tell."""
     try:

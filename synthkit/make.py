@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from synthkit.batch_sizes import refuse_auto
 from synthkit.environment import NO_DEVICE, check_device, choose_device, choose_devices, describe_all
 from synthkit.errors import SourceError
 from synthkit.facts import identify
+from synthkit.files import naming_the_place
 from synthkit.generators import check_arithmetic, needs_device
 from synthkit.leaks import leaks
 from synthkit.options import Generated, check_place
@@ -22,7 +22,6 @@ from synthkit.sources import held_out, open_source
 from synthkit.work import Workspace, check_alike, locked_part, rate_key, when_alone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from synthkit.engines.display import Display
@@ -196,13 +195,3 @@ def _log_entry(facts: Facts, workspace: Workspace, generated: Generated, workers
         "images_per_second": generated.rate,
         "bytes_per_image": sum(shard.bytes for shard in shards) / images,
     }
-
-
-@contextmanager
-def naming_the_place(folder: Path) -> Iterator[None]:
-    """A write that fails says what is wrong, but not where."""
-    try:
-        yield
-    except OSError as error:
-        error.filename = error.filename or str(folder)
-        raise

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from synthkit.batch_sizes import refuse_auto
 from synthkit.errors import BuildError
 from synthkit.facts import identify
-from synthkit.make import Outcome, check_leaks, naming_the_place, release_of, workspace_of
+from synthkit.files import naming_the_place
+from synthkit.make import Outcome, check_leaks, release_of, workspace_of
 from synthkit.options import Generated
 from synthkit.progress import progress
 from synthkit.release import check_replaceable, is_current, write_release
@@ -57,6 +58,9 @@ def merge(recipe: Recipe, folders: Sequence[str], options: Options) -> Outcome:
             found = [shard for folder in folders for shard in _shards_of(folder, facts, workspace)]
             _check(found, workspace, facts)
             _collect(found, workspace)
+            if not options.overwrite:
+                # Shards take a while, and somebody may have put files there.
+                check_replaceable(release, facts, workspace)
             write_release(release, facts, workspace)
     return Outcome(release.path, facts, Generated(), time.monotonic() - started)
 

@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from synthkit.errors import PipelineError, ReleaseError
+from synthkit.files import HALF_WRITTEN
 from synthkit.recipe import SEMVER
 from synthkit.recipe_file import files_of, load
 from synthkit.release_folder import ReleaseFolder
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
 
 PARAMS, PIPELINE, LOCK = "params.yaml", "dvc.yaml", "dvc.lock"
 REPORTS, CHANGELOG = "reports", "changelog"
-# What releases record: this one, and others that were made but not recorded yet.
+# What releases record: this one, and others that were made but not recorded yet; also half-written, after a
+# kill: the next run removes that.
 _RECORDED = re.compile(
-    rf"{re.escape(LOCK)}|{REPORTS}/[^/]+/[^/]+\.json|{CHANGELOG}/[^/]+\.yaml"
-    r"|comparison/(table\.md|plots/[\w-]+\.(png|svg))"
+    rf"{re.escape(LOCK)}|({REPORTS}/[^/]+/[^/]+\.json|{CHANGELOG}/[^/]+\.yaml"
+    rf"|comparison/(\.?table\.md|plots/\.?[\w-]+\.(png|svg)))({HALF_WRITTEN})?"
 )
 
 

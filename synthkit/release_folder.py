@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from synthkit.errors import BuildError, ReleaseError
-from synthkit.files import link, make_folder, remove, sync_folder, sync_tree
-from synthkit.locks import held
+from synthkit.files import link, make_folder, naming_the_place, remove, sync_folder, sync_tree
+from synthkit.locks import held, is_left
 from synthkit.manifest import MANIFEST, Manifest, file_facts, read_manifest, unlisted
 
 if TYPE_CHECKING:
@@ -63,8 +63,9 @@ class ReleaseFolder:
             remove(self._beside(what))
 
     def is_settled(self) -> bool:
-        """Whether nothing of a replacement lies beside the release, finished or not."""
-        return not any(os.path.lexists(self._beside(what)) for what in _LEFT)
+        """Whether nothing lies beside the release that who changes it would have removed."""
+        left = any(os.path.lexists(self._beside(what)) for what in _LEFT)
+        return not left and not is_left(self._beside("lock"))
 
     def is_here(self) -> bool:
         """Whether there is such a folder; one whose name a kill took away gets it back.
@@ -138,8 +139,9 @@ class ReleaseFolder:
         remove(new)
         new.mkdir()
         try:
-            yield new
-            self.put(new)
+            with naming_the_place(self.path):
+                yield new
+                self.put(new)
         except BaseException:
             with suppress(OSError):
                 remove(new)

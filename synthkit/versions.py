@@ -10,7 +10,7 @@ import yaml
 
 from synthkit.diff import difference
 from synthkit.errors import PipelineError, SynthkitError
-from synthkit.files import write_file
+from synthkit.files import make_folder, write_file
 from synthkit.hashing import sha256_of
 from synthkit.manifest import MANIFEST, RECIPE
 from synthkit.pipeline import read_yaml, show_prefix
@@ -39,6 +39,7 @@ def write_changelog(listed: Listed, before: str | None) -> str:
             told = f"what changed since {before} is {changes}; dvc push where it was made lets others compare"
     earlier = [item for item in _read(listed.changelog) if item.get("version") != entry["version"]]
     text = yaml.safe_dump([entry, *earlier], sort_keys=False, allow_unicode=True)
+    make_folder(listed.changelog.parent)
     write_file(listed.changelog, (_HEADER.format(name=listed.name) + text).encode())
     return told
 

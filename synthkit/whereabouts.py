@@ -13,7 +13,7 @@ import re
 import stat
 from typing import TYPE_CHECKING
 
-from synthkit.files import write_atomically
+from synthkit.files import make_folder, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,8 +56,8 @@ def _absolute(path: str) -> str:
 def _keep(root: Path, digest: str, facts: Mapping[str, str]) -> None:
     try:
         if _read(root, digest) != facts:
-            (root / FOLDER).mkdir(parents=True, exist_ok=True)
-            write_atomically(root / FOLDER / f"{digest}.json", json.dumps(facts, indent=2).encode() + b"\n")
+            make_folder(root / FOLDER)
+            write_file(root / FOLDER / f"{digest}.json", json.dumps(facts, indent=2).encode() + b"\n")
     except (OSError, UnicodeEncodeError):
         # A full disk, or a folder that is not ours to write: the places are named on the command line then.
         return

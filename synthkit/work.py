@@ -18,7 +18,7 @@ from synthkit.drafts import draft_path
 from synthkit.environment import changed
 from synthkit.errors import BuildError
 from synthkit.files import make_folder
-from synthkit.locks import held, try_lock
+from synthkit.locks import held, is_left, try_lock
 from synthkit.part import WHOLE
 from synthkit.shards import Origin, finished, is_intact, records_path, shard_name, sidecar_path
 from synthkit.stopping import say
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 WORK_FOLDER = ".synthkit"
 LOG = "build.jsonl"
+_EMBEDDINGS = "embeddings-"
 # How long a batch of workers that lost their build may take.
 _PATIENCE_S = 900
 
@@ -65,10 +66,14 @@ class Workspace:
         self._tidy()
 
     def _tidy(self) -> None:
-        """Remove half-written files and the drafts of finished shards: of the own ones alone."""
+        """Remove half-written files and the drafts of finished shards: of the own ones alone.
+
+        Embeddings are everybody's: those go that nobody is writing.
+        """
         mine = {self.name(number).removesuffix(".tar") for number in self.numbers}
         for leftover in self.folder.rglob(".*.tmp"):
-            if self.part == WHOLE or leftover.name.removeprefix(".").split(".")[0] in mine:
+            name = leftover.name.removeprefix(".").split(".")[0]
+            if self.part == WHOLE or name in mine or (name.startswith(_EMBEDDINGS) and is_left(leftover)):
                 leftover.unlink(missing_ok=True)
         for draft in self.shards.glob("*.draft"):
             if draft.stem in mine and finished(self.shards, f"{draft.stem}.tar") is not None:
@@ -115,7 +120,7 @@ class Workspace:
     def embeddings(self, origin: Origin) -> Path:
         """The file of embeddings as they are in an environment."""
         text = json.dumps(origin.environment, sort_keys=True)
-        return self.folder / f"embeddings-{hashlib.sha256(text.encode()).hexdigest()[:12]}.npy"
+        return self.folder / f"{_EMBEDDINGS}{hashlib.sha256(text.encode()).hexdigest()[:12]}.npy"
 
     @property
     def workers_lock(self) -> Path:

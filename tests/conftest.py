@@ -121,6 +121,16 @@ def server() -> Iterator[HubServer]:
         yield started
 
 
+@pytest.fixture(scope="session")
+def quick(server: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """As `warm`, of fewer libraries, so that more commands fit in a second; they know the Hub of `hub`."""
+    from tests.warm import FEW_LIBRARIES, Warm
+
+    home = tmp_path_factory.mktemp("quick")
+    with Warm(FEW_LIBRARIES, server.environment(home, server.WRITE_TOKEN)) as started:
+        yield started
+
+
 @pytest.fixture
 def hub(server: HubServer) -> HubServer:
     """A Hub without repositories."""

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,6 +27,20 @@ _LIBRARIES = (
     "sklearn.datasets",
     "synthkit.make",
     "synthkit.generators.unclip",
+)
+
+
+# What builds without a model, audits and downloads take: a process that is forked sooner.
+FEW_LIBRARIES = (
+    "torch",
+    "datasets",
+    "jinja2",
+    "imagehash",
+    "pyarrow.parquet",
+    "huggingface_hub.file_download",
+    "synthkit.make",
+    "synthkit.audit_release",
+    "synthkit.pull",
 )
 
 
@@ -56,26 +71,35 @@ class WarmProcess:
 class Warm:
     """`with Warm() as warm: warm.start("build", …)`"""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, libraries: Sequence[str] = _LIBRARIES, environment: Mapping[str, str] | None = None
+    ) -> None:
         self._started: list[WarmProcess] = []
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.warm"],
+            [sys.executable, "-m", "tests.warm", *libraries],
             cwd=_ROOT,
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
 
     def start(
-        self, *arguments: str, cwd: Path, file_size: int | None = None, memory: int | None = None
+        self,
+        *arguments: str,
+        cwd: Path,
+        file_size: int | None = None,
+        memory: int | None = None,
+        faults: dict[str, Any] | None = None,
     ) -> WarmProcess:
         """A command in a folder.
 
-        No file may exceed `file_size` bytes, nor the process `memory` bytes beyond what it has loaded.
+        No file may exceed `file_size` bytes, nor the process `memory` bytes beyond what it has loaded;
+        `faults` is what `filesystem_faults.begin` is to do with its calls.
         """
         printed = cwd / f"printed-{time.monotonic_ns()}"
         printed.mkdir()
-        pid = self.ask("start", [arguments, str(cwd), str(printed), file_size, memory])
+        pid = self.ask("start", [arguments, str(cwd), str(printed), file_size, memory, faults])
         self._started.append(WarmProcess(self, pid, printed))
         return self._started[-1]
 
@@ -98,20 +122,31 @@ class Warm:
 
 
 def _serve() -> None:
-    for name in _LIBRARIES:
+    for name in sys.argv[1:]:
         importlib.import_module(name)
     for line in sys.stdin:
         what, detail = json.loads(line)
         print(json.dumps(_start(*detail) if what == "start" else _poll(detail)), flush=True)
 
 
-def _start(arguments: list[str], cwd: str, printed: str, file_size: int | None, memory: int | None) -> int:
+def _start(
+    arguments: list[str],
+    cwd: str,
+    printed: str,
+    file_size: int | None,
+    memory: int | None,
+    faults: dict[str, Any] | None,
+) -> int:
     pid = os.fork()
     if pid:
         return pid
-    code = 1
+    code, finish = 1, None
     try:
         _become(cwd, printed, file_size, memory)
+        if faults is not None:
+            from tests.filesystem_faults import begin
+
+            finish = begin(faults)
         from synthkit.__main__ import main
 
         sys.argv = ["synthkit", *arguments]
@@ -122,6 +157,8 @@ def _start(arguments: list[str], cwd: str, printed: str, file_size: int | None, 
     except BaseException:
         traceback.print_exc()
     finally:
+        if finish is not None:
+            finish()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -190,6 +190,9 @@ def _train_all(release: ScoredRelease, task: Task, options: Options, folder: Pat
     make_folder(folder)
     lock = folder.with_name(f".{folder.name}.lock")
     with held(lock, str(folder)) if task.world.first else nullcontext():
+        for seed in set(range(options.seeds)) - set(missing) if task.world.first else ():
+            # A kill came between the run's file and this.
+            _state(folder, seed).unlink(missing_ok=True)
         for seed in missing:
             _train_one(release, task, folder, seed, f"training {seed + 1} of {options.seeds}")
     found = [_finished(folder, seed) for seed in range(options.seeds)]
@@ -199,7 +202,7 @@ def _train_all(release: ScoredRelease, task: Task, options: Options, folder: Pat
 def _train_one(release: ScoredRelease, task: Task, folder: Path, seed: int, what: str) -> None:
     from synthkit_eval.classifier_training import train
 
-    state = folder / f"seed-{seed}.safetensors"
+    state = _state(folder, seed)
     images, done = task.images * task.protocol.epochs, task.images * epochs_in(state)
     with progress(what, images, done=done) if task.world.first else nullcontext(_ignore) as advance:
         trained = train(task, seed, state, advance)
@@ -209,6 +212,11 @@ def _train_one(release: ScoredRelease, task: Task, folder: Path, seed: int, what
         write_file(folder / f"seed-{seed}.json", json.dumps(content).encode())
         state.unlink(missing_ok=True)
     task.world.wait()
+
+
+def _state(folder: Path, seed: int) -> Path:
+    """Where a run that is not finished is kept, epoch by epoch."""
+    return folder / f"seed-{seed}.safetensors"
 
 
 def _check_same_shards(release: ScoredRelease) -> None:

@@ -10,6 +10,7 @@ import io
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from synthkit.files import make_folder, write_file
 from synthkit_eval.plot_curves import guidance_figures, shots_figures
 from synthkit_eval.plot_labels import Point, draw_points
 from synthkit_eval.plot_style import (
@@ -60,7 +61,7 @@ def draw_plots(sections: Sequence[Section], tables: Sequence[PublishedTable], fo
 
     Of several sections each has plots of its own, NAME-1 and so on.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     drawn = Drawn([], [])
     with styled():
         kinds = {
@@ -82,7 +83,6 @@ def draw_plots(sections: Sequence[Section], tables: Sequence[PublishedTable], fo
 
 
 def _save(figure: Figure, folder: Path, name: str) -> None:
-    from synthkit.files import write_file
 
     # Laid out once for both.
     figure.draw_without_rendering()

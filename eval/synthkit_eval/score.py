@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from synthkit.errors import ScoreError
-from synthkit.files import write_file
+from synthkit.files import make_folder, write_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -213,6 +213,7 @@ class Score(_Facts):
 
 def write_score(score: Score, path: Path) -> None:
     """Write a score file, whole or not at all; its folder is made."""
+    make_folder(path.parent)
     write_file(path, score.model_dump_json(indent=2).encode() + b"\n")
 
 

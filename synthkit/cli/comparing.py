@@ -100,8 +100,9 @@ def _print(sections: list[Section], form: Format) -> None:
 
 
 def _write(sections: list[Section], form: Format, out: Path) -> None:
-    from synthkit.files import write_file
+    from synthkit.files import make_folder, write_file
 
+    make_folder(out.parent)
     write_file(out, _text(sections, form).encode())
 
 

@@ -166,7 +166,7 @@ def replay(
 
         from synthkit.environment import check_device
         from synthkit.errors import ReleaseError
-        from synthkit.files import write_file
+        from synthkit.files import make_folder, write_file
         from synthkit.options import check_place
         from synthkit.progress import progress
         from synthkit.pull import find_release
@@ -193,6 +193,7 @@ def replay(
         with progress("replaying", len(traced)) as advance:
             done = list(run.run(advance))
         if out is not None:
+            make_folder(out)
             for image in done:
                 write_file(out / f"{image.key}.{manifest.extension}", image.image)
         _print_replayed(done, run.differences)

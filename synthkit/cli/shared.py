@@ -114,12 +114,13 @@ def user_errors() -> Iterator[None]:
 
 def write_report(facts: dict[str, Any], path: Path | None) -> None:
     """Facts as JSON: in a file, whole or not at all, or printed."""
-    from synthkit.files import write_file
+    from synthkit.files import make_folder, write_file
 
     text = json.dumps(facts, indent=2, ensure_ascii=False)
     if path is None:
         print_json(text)
         return
+    make_folder(path.parent)
     # All that UTF-8 lacks are the bytes of file names that are not UTF-8.
     write_file(path, f"{text}\n".encode(errors="backslashreplace"))
 
