@@ -53,13 +53,13 @@ def last_line(cli: Cli, *command: str | Path) -> str:
 
 @pytest.mark.parametrize("command", [AUDIT, SUMMARY, (*BUILD, "--fresh"), ("merge", *SUMMARY[1:])])
 def test_a_release_that_another_process_changes_is_left_to_it(cli: Cli, command: tuple[str, ...]) -> None:
-    before = digests(cli.folder)
+    before = digests(cli.folder / "releases")
     with ReleaseFolder(cli.folder / RELEASE).locked():
         told = last_line(cli, *command)
     assert told.endswith(
         f"{RELEASE}: process {os.getpid()} is at work on it; wait for it to end, then run this again"
     )
-    assert digests(cli.folder) == before
+    assert digests(cli.folder / "releases") == before
     assert cli(*command).exit_code == 0
 
 
@@ -215,10 +215,10 @@ def test_an_audit_wants_the_real_images_that_the_release_was_made_from(cli: Cli)
     shutil.copyfile(cli.folder / "real/a/0.png", cli.folder / "others/a/9.png")
     told = last_line(cli, "audit", RELEASE, "--set", "source.root=others")
     assert told.startswith(
-        f"error: {RELEASE}: the real images here are not those that it was made from: 10 with digest "
+        "error: the real images here are not those that flat was made from: 10 with digest "
     )
     assert ", not 9 with " in told
-    assert "; point --set source.… to the same ones; the release stays as it is" in told
+    assert told.endswith("; point --set source.root=… to the same ones")
     assert digests(cli.folder / RELEASE) == before
     shutil.copytree(cli.folder / "real", cli.folder / "moved")
     result = cli("audit", RELEASE, "--set", "source.root=moved")
