@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -18,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from synthkit.filters import unit
+from synthkit.manifest import AuditFacts
 from synthkit.trace import trace_all
 
 if TYPE_CHECKING:
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 
 Part = Literal["pool", "held out"]
 KEPT_PAIRS = 100
+# How many of them are drawn, and the columns, widths and heights in which they are.
+PICTURED = 16
+_COLUMNS, _WIDE, _HIGH = 4, 268, 172
 QUANTILES = (0.5, 0.9, 0.99, 0.999, 1.0)
 
 
@@ -77,6 +82,24 @@ class Audit:
     def to_json(self) -> dict[str, Any]:
         """For machines: audit.json."""
         return asdict(self)
+
+    def to_bytes(self) -> bytes:
+        """audit.json: the one way to write it."""
+        return json.dumps(self.to_json(), indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def facts_of(found: Audit) -> AuditFacts:
+    """The numbers of an audit, as the manifest and the card tell them."""
+    return AuditFacts(
+        images=found.images,
+        pool=found.pool,
+        held_out=found.held_out,
+        similarity=found.limits.similarity,
+        distance=found.limits.distance,
+        suspected=found.suspected,
+        suspected_of_held_out=found.suspected_of_held_out,
+        exact=found.exact,
+    )
 
 
 class Synthetic(NamedTuple):
@@ -157,7 +180,7 @@ def audit(
         counts["suspected"] += sum(pair.suspected for pair in found)
         counts["held out"] += sum(pair.suspected and pair.part == "held out" for pair in found)
         counts["exact"] += sum(pair.exact for pair in found)
-        pairs = sorted([*pairs, *found], key=_suspicion, reverse=True)[:KEPT_PAIRS]
+        pairs = sorted([*pairs, *found], key=suspicion, reverse=True)[:KEPT_PAIRS]
         advance(len(batch))
     return Audit(
         images=len(nearest),
@@ -219,7 +242,8 @@ def _compare(batch: Sequence[Synthetic], views: _Views, real: Real, limits: Limi
         )
 
 
-def _suspicion(pair: Pair) -> tuple[bool, bool, float, str]:
+def suspicion(pair: Pair) -> tuple[bool, bool, float, str]:
+    """The order of pairs: the most suspicious is the largest."""
     return pair.exact, pair.suspected, pair.similarity, pair.key
 
 
@@ -237,15 +261,19 @@ def _quantiles(values: Sequence[float]) -> dict[str, float]:
     return {f"{q:g}": round(float(np.quantile(values, q)), 4) for q in QUANTILES} if values else {}
 
 
+def picture_size(pairs: int) -> tuple[int, int]:
+    """Width and height of audit.png with so many pairs."""
+    return _COLUMNS * _WIDE + 20, max(1, -(-pairs // _COLUMNS)) * _HIGH + 60
+
+
 def picture(pairs: Sequence[Pair], images: dict[str, Image.Image], real: dict[str, Image.Image]) -> bytes:
     """audit.png: the most suspicious pairs, synthetic beside real, with their numbers."""
     from PIL import ImageDraw
 
     from synthkit.samples import FIRST, INK, SOFT, SYNTHETIC, drawable, fit, font
 
-    columns, tile, wide, high = 4, 112, 268, 172
-    rows = max(1, -(-len(pairs) // columns))
-    sheet = Image.new("RGB", (columns * wide + 20, rows * high + 60), "white")
+    columns, tile, wide, high = _COLUMNS, 112, _WIDE, _HIGH
+    sheet = Image.new("RGB", picture_size(len(pairs)), "white")
     draw = ImageDraw.Draw(sheet)
     draw.text(
         (16, 14), "Nearest pairs: synthetic, and the real image it is nearest to", fill=INK, font=font(20)

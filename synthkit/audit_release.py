@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from synthkit.audit import (
+    PICTURED,
     Audit,
     Limits,
     Part,
     Real,
     audit,
+    facts_of,
     look_at_real,
     picture,
     synthetic_images,
@@ -20,7 +21,6 @@ from synthkit.environment import NO_DEVICE, check_device, choose_device
 from synthkit.errors import ReleaseError, SourceError
 from synthkit.generators import check_arithmetic, load, needs_device
 from synthkit.generators.checkpoint import locate
-from synthkit.manifest import AuditFacts
 from synthkit.progress import progress
 from synthkit.records import key_of
 from synthkit.release import CARD
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from synthkit.manifest import Manifest
     from synthkit.real_images import RealImages
     from synthkit.release_places import Received
-
-PICTURED = 16
 
 
 class Audited(NamedTuple):
@@ -131,20 +129,10 @@ def _check_intact(release: Path, manifest: Manifest) -> None:
 
 
 def _write(release: ReleaseFolder, manifest: Manifest, real: Real, found: Audit) -> None:
-    facts = AuditFacts(
-        images=found.images,
-        pool=found.pool,
-        held_out=found.held_out,
-        similarity=found.limits.similarity,
-        distance=found.limits.distance,
-        suspected=found.suspected,
-        suspected_of_held_out=found.suspected_of_held_out,
-        exact=found.exact,
-    )
-    audited = manifest.model_copy(update={"audit": facts})
+    audited = manifest.model_copy(update={"audit": facts_of(found)})
     example = trace(release.path, manifest, key_of(0)).record.to_row()
     files = {
-        "audit.json": json.dumps(found.to_json(), indent=2, ensure_ascii=False).encode() + b"\n",
+        "audit.json": found.to_bytes(),
         "audit.png": _picture(release.path, manifest, real, found),
         CARD: render_card(audited, example).encode(),
     }

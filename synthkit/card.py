@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -15,6 +16,9 @@ from synthkit.shards import SPLIT
 from synthkit.source_config import SOURCES
 
 if TYPE_CHECKING:
+    import jinja2
+    import pyarrow as pa
+
     from synthkit.manifest import Manifest
 
 # Characters of a file's name or a reason that a card shows.
@@ -25,18 +29,9 @@ _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000
 
 def render_card(manifest: Manifest, example: dict[str, Any]) -> str:
     """The card's Markdown, with the YAML front matter that the Hub and `datasets` read."""
-    import jinja2
-
-    environment = jinja2.Environment(  # noqa: S701 (Markdown, not HTML)
-        loader=jinja2.PackageLoader("synthkit", "."),
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-    )
     address = _address(manifest)
     published = address == manifest.repo_id
-    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
-    environment.filters["quoted"] = quoted
-    return environment.get_template("card.md.jinja").render(
+    return _template().render(
         m=manifest,
         example=example,
         example_json=json.dumps(example, indent=2),
@@ -59,6 +54,20 @@ def quoted(text: str) -> str:
     # A space that the renderer takes away again, where the text begins or ends with a backtick or is blank.
     pad = " " if not plain.strip() or "`" in (plain[0], plain[-1]) or plain[0] == plain[-1] == " " else ""
     return f"{fence}{pad}{plain}{pad}{fence}"
+
+
+@cache
+def _template() -> jinja2.Template:
+    import jinja2
+
+    environment = jinja2.Environment(  # noqa: S701 (Markdown, not HTML)
+        loader=jinja2.PackageLoader("synthkit", "."),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
+    environment.filters["quoted"] = quoted
+    return environment.get_template("card.md.jinja")
 
 
 def front_matter(manifest: Manifest) -> dict[str, Any]:
@@ -85,24 +94,42 @@ def _address(manifest: Manifest) -> str:
 
 
 def _dataset_info(manifest: Manifest) -> dict[str, Any]:
-    from datasets import ClassLabel, Features, Image, Value
-
-    features = Features(
-        {
-            "__key__": Value("string"),
-            "__url__": Value("string"),
-            "cls": ClassLabel(names=_unique(manifest)),
-            "json": dict(Features.from_arrow_schema(arrow_schema())),
-            manifest.extension: Image(),
-        }
-    )
     size = sum(shard.bytes for shard in manifest.shards)
     return {
-        "features": features._to_yaml_list(),
+        "features": _features(manifest),
         "splits": [{"name": SPLIT, "num_bytes": size, "num_examples": manifest.images}],
         "download_size": size,
         "dataset_size": size,
     }
+
+
+def _features(manifest: Manifest) -> list[dict[str, Any]]:
+    """The columns as `datasets` writes them into a card; without it, which takes long to import."""
+    names = {str(label): name for label, name in enumerate(_unique(manifest))}
+    return [
+        {"name": "__key__", "dtype": "string"},
+        {"name": "__url__", "dtype": "string"},
+        {"name": "cls", "dtype": {"class_label": {"names": names}}},
+        {"name": "json", "struct": [_column(field) for field in arrow_schema()]},
+        {"name": manifest.extension, "dtype": "image"},
+    ]
+
+
+def _column(field: pa.Field) -> dict[str, Any]:
+    kind = _kind(field.type)
+    return {"name": field.name, **(kind if isinstance(kind, dict) else {"dtype": kind})}
+
+
+def _kind(kind: pa.DataType) -> Any:
+    """A type: by its name if it is plain, else what its items or fields are."""
+    import pyarrow as pa
+
+    if pa.types.is_list(kind):
+        item = _kind(kind.value_type)
+        return {"list": item["struct"] if isinstance(item, dict) and "struct" in item else item}
+    if pa.types.is_struct(kind):
+        return {"struct": [_column(field) for field in kind]}
+    return {pa.float64(): "float64"}.get(kind, str(kind))
 
 
 def _places(manifest: Manifest) -> str:

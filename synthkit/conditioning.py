@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 CROP = 224
 _CROP_AREA = (0.08, 1.0)
-_CROP_RATIO = (3 / 4, 4 / 3)
+CROP_RATIO = (3 / 4, 4 / 3)
+CROP_TRIES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +101,14 @@ def random_resized_crop(width: int, height: int, rng: np.random.Generator) -> tu
     Area 8 % to 100 % of the image, ratio 3/4 to 4/3 (log-uniform); after ten misses the largest
     centred box within the ratios.
     """
-    low, high = (math.log(ratio) for ratio in _CROP_RATIO)
-    for _ in range(10):
+    low, high = (math.log(ratio) for ratio in CROP_RATIO)
+    for _ in range(CROP_TRIES):
         area = width * height * rng.uniform(*_CROP_AREA)
         ratio = math.exp(rng.uniform(low, high))
         w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
         if 0 < w <= width and 0 < h <= height:
             return int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1)), w, h
-    narrow, wide = _CROP_RATIO
+    narrow, wide = CROP_RATIO
     w = min(width, max(1, round(height * wide)))
     h = min(height, max(1, round(width / narrow)))
     return (width - w) // 2, (height - h) // 2, w, h

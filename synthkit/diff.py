@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from synthkit.environment import changed
 from synthkit.errors import ReleaseError
+from synthkit.record_table import RecordTable, UnreadableRecords
 from synthkit.verify import RECORDS
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def difference(old: tuple[Path, Manifest, Recipe], new: tuple[Path, Manifest, Re
     recipes = [dict(_flat(item[2].model_dump(mode="json"))) for item in (old, new)]
     fields = sorted(recipes[0].keys() | recipes[1].keys())
     counts = [{item.name: item.synthetic for item in release[1].classes} for release in (old, new)]
-    before, after = _table(old[0]), _table(new[0])
+    before, after = _table(*old[:2]), _table(*new[:2])
     images = _images(before, after)
     return Difference(
         versions=(f"{old[1].name} {old[1].version}", f"{new[1].name} {new[1].version}"),
@@ -128,20 +129,17 @@ def _flat(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
-def _table(release: Path) -> pa.Table:
+def _table(release: Path, manifest: Manifest) -> pa.Table:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
+    path = release / RECORDS
     try:
-        table = pq.read_table(release / RECORDS)
-        missing = {"key", "class_name", "seed", "image_sha256"} - set(table.column_names)
-        if missing:
-            raise pa.ArrowInvalid(f"it has no column {missing.pop()}")
-        if len(table["key"].unique()) != len(table):
-            raise pa.ArrowInvalid("it names an image twice")
-        return table
-    except (OSError, pa.ArrowException) as error:
-        raise ReleaseError(f"{release / RECORDS}: cannot be read: {' '.join(str(error).split())}") from None
+        table = pa.concat_tables(RecordTable.of(path, manifest).parts())
+    except UnreadableRecords as error:
+        raise ReleaseError(f"{path}: cannot be read: {error.reason}") from None
+    if len(table["key"].unique()) != len(table):
+        raise ReleaseError(f"{path}: cannot be read: it names an image twice")
+    return table
 
 
 def _images(before: pa.Table, after: pa.Table) -> _Images:

@@ -24,7 +24,8 @@ LIBRARIES = (
     "pyarrow",
     "scikit-learn",
 )
-
+# What the environment of a release states, in this order.
+KEYS = ("device", "machine", "python", "synthkit", *LIBRARIES)
 
 # Bytes of weights, of which every worker on a CPU may have its own; and how many workers at most.
 _SMALL_MODEL = 200_000_000

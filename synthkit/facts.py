@@ -19,7 +19,7 @@ from synthkit.sources import open_source
 from synthkit.whereabouts import remember_model, remember_source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from synthkit.generators.checkpoint import Checkpoint
@@ -53,9 +53,7 @@ class Facts:
     def recipe_yaml(self) -> bytes:
         """recipe.yaml of the release."""
         data = self.recipe.portable(revision=self.checkpoint.revision)
-        places = [f" --set source.{field}=…" for field in self.recipe.source.places()]
-        header = _RECIPE_HEADER.format(options="".join(places))
-        return (header + yaml.safe_dump(data, sort_keys=False, allow_unicode=True)).encode()
+        return recipe_yaml(data, list(self.recipe.source.places()))
 
     def to_json(self) -> dict[str, Any]:
         """All that decides the release's bytes on one platform; contents by their digests."""
@@ -68,6 +66,16 @@ class Facts:
             "model": {"id": self.checkpoint.name, "revision": self.checkpoint.revision},
             "recipe": self.recipe.portable(revision=self.checkpoint.revision),
         }
+
+
+def recipe_yaml(data: dict[str, Any], places: Sequence[str]) -> bytes:
+    """recipe.yaml of a portable recipe; `places` are its source's fields that another machine must set."""
+    return (recipe_header(places) + yaml.safe_dump(data, sort_keys=False, allow_unicode=True)).encode()
+
+
+def recipe_header(places: Sequence[str]) -> str:
+    """The lines above a release's recipe."""
+    return _RECIPE_HEADER.format(options="".join(f" --set source.{field}=…" for field in places))
 
 
 def identify(

@@ -90,7 +90,7 @@ def check_png_data(raw: bytes, size: tuple[int, int]) -> None:
     left = (3 * width + 1) * height
     inflater = zlib.decompressobj()
     try:
-        for kind, start, end in _chunks(raw):
+        for kind, start, end in png_chunks(raw):
             waiting = raw[start:end] if kind == b"IDAT" else b""
             while waiting:
                 if inflater.eof:
@@ -108,7 +108,7 @@ def check_png_data(raw: bytes, size: tuple[int, int]) -> None:
 def _png(raw: bytes) -> ImageHeader:
     width = height = 0
     xmp, before = None, b""
-    for kind, start, end in _chunks(raw):
+    for kind, start, end in png_chunks(raw):
         if kind not in _PNG[before]:
             raise ValueError(f"it has a part that no build writes: {kind!r} after {before or 'its start'!r}")
         if zlib.crc32(memoryview(raw)[start - 4 : end]) != int.from_bytes(raw[end : end + 4]):
@@ -123,8 +123,11 @@ def _png(raw: bytes) -> ImageHeader:
     return ImageHeader(width, height, xmp)
 
 
-def _chunks(raw: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, start and end of the content of each chunk, up to IEND, which must be empty and the last."""
+def png_chunks(raw: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, start and end of the content of each chunk, up to IEND, which must be empty and the last.
+
+    Raises ValueError.
+    """
     at, kind = 8, b""
     while kind != b"IEND":
         if at + 12 > len(raw):

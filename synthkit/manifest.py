@@ -6,7 +6,14 @@ import hashlib
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from synthkit.errors import ReleaseError
 from synthkit.hashing import sha256_of
@@ -18,7 +25,10 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 RECIPE = "recipe.yaml"
-MAX_BYTES = 1 << 28
+# Room for 150,000 shards.
+MAX_BYTES = 1 << 25
+# Of more errors than this, none is looked for.
+_MANY_ERRORS = 1000
 
 
 class _Facts(BaseModel):
@@ -71,7 +81,7 @@ class SourceFacts(_Facts):
     available_from: str = ""
     shots: int | None = None
     trial: int | None = None
-    pool: list[PoolImage] | None = None
+    pool: list[PoolImage] | None = Field(None, fail_fast=True)
 
 
 class PoolImage(_Facts):
@@ -152,12 +162,12 @@ class Manifest(_Facts):
     width: int = Field(ge=1, le=MAX_EDGE)
     height: int = Field(ge=1, le=MAX_EDGE)
     extension: Literal["png", "jpg", "webp"]
-    classes: list[ClassFacts]
-    skipped: list[SkippedFacts]
+    classes: list[ClassFacts] = Field(fail_fast=True)
+    skipped: list[SkippedFacts] = Field(fail_fast=True)
     filters: FilterFacts | None = None
     audit: AuditFacts | None = None
     environment: dict[str, str]
-    files: list[FileFacts]
+    files: list[FileFacts] = Field(fail_fast=True)
     seal: str = Field("", description="SHA-256 of the manifest with this field empty.")
 
     @property
@@ -206,6 +216,8 @@ def parse_manifest(where: str, raw: bytes) -> Manifest:
             )
         return Manifest.model_validate_json(raw)
     except ValidationError as error:
+        if error.error_count() > _MANY_ERRORS:
+            raise ReleaseError(f"{where}: is not a manifest: it has {error.error_count():,} errors") from None
         first = error.errors()[0]
         field = [".".join(str(part) for part in first["loc"])] if first["loc"] else []
         what = [*field, first["msg"].removeprefix("Value error, ")]

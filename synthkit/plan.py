@@ -15,6 +15,8 @@ from synthkit.errors import SourceError
 from synthkit.records import PlannedImage
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from synthkit.recipe import Recipe
@@ -37,6 +39,18 @@ class ClassBalance:
     group: Group
     real: int
     synthetic: int
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """Every image of a release, in release order, by the numbers of real images that its class has.
+
+    `labels` (N,) int32; `seeds` (N,) uint64 below 2**63; `members` (N, 2) int32, places in the class.
+    """
+
+    labels: NDArray[np.int32]
+    seeds: NDArray[np.uint64]
+    members: NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +121,21 @@ def balance(recipe: Recipe, listing: Listing) -> list[ClassBalance]:
             f"no real image of class {', '.join(empty[:5])}{' …' if len(empty) > 5 else ''}: "
             "every class needs at least one; add images, or leave the class out with source.classes"
         )
-    classes = [
-        ClassBalance(label, name, group_of(count, recipe.source.groups), count, recipe.synthetic_for(count))
-        for label, (name, count) in enumerate(zip(listing.classes, real, strict=True))
-    ]
+    classes = balance_of(recipe, listing.classes, real)
     if not any(item.synthetic for item in classes):
         raise SourceError(
             f"nothing to make: every class has target_per_class ({recipe.target_per_class}) real images "
             "already; raise it"
         )
     return classes
+
+
+def balance_of(recipe: Recipe, names: Sequence[str], real: Sequence[int]) -> list[ClassBalance]:
+    """The balance of classes by the number of real images that each has."""
+    return [
+        ClassBalance(label, name, group_of(count, recipe.source.groups), count, recipe.synthetic_for(count))
+        for label, (name, count) in enumerate(zip(names, real, strict=True))
+    ]
 
 
 def group_of(real: int, groups: Groups) -> Group:
@@ -132,42 +151,52 @@ def make_plan(recipe: Recipe, listing: Listing) -> Plan:
     A class's k-th image has the same seed and pair whatever its target. Pairs are drawn uniformly
     without replacement; a class with one image pairs it with itself.
     """
+    classes = balance(recipe, listing)
+    drawn = draw_all(recipe.seed, classes)
     # Sorted once: the cost stays linear in images, however many classes there are.
-    ends = np.cumsum(np.bincount(listing.labels, minlength=len(listing.classes)))
-    members = np.split(np.argsort(listing.labels, kind="stable"), ends[:-1])
-    columns = [
-        _plan_class(recipe.seed, item, members[item.label])
-        for item in balance(recipe, listing)
-        if item.synthetic
-    ]
-    labels, seeds, pairs = (np.concatenate(column) for column in zip(*columns, strict=True))
-    del columns
-    order = np.random.Generator(_philox(recipe.seed, _ORDER)).permutation(len(labels))
-    # One after another, and what is done with is let go: at its peak 40 bytes an image.
-    labels = labels[order]
-    seeds = seeds[order]
-    pairs = pairs[order]
+    by_class = np.argsort(listing.labels, kind="stable").astype(np.int32)
+    drawn.members[:] += first_members(classes)[drawn.labels][:, None]
     return Plan(
-        labels,
-        seeds,
-        pairs,
+        drawn.labels,
+        drawn.seeds,
+        by_class[drawn.members],
         METHODS[recipe.conditioning.method].sources,
         recipe.output.shard_size,
         recipe.sampler.batch_size,
     )
 
 
-def _plan_class(
-    seed: int, item: ClassBalance, members: NDArray[np.intp]
+def draw_all(seed: int, classes: Sequence[ClassBalance]) -> Draws:
+    """What a plan draws for classes of some sizes, before it is known which real images they have."""
+    columns = [_draw_class(seed, item) for item in classes if item.synthetic]
+    labels, seeds, members = (np.concatenate(column) for column in zip(*columns, strict=True))
+    del columns
+    order = np.random.Generator(_philox(seed, _ORDER)).permutation(len(labels))
+    # One after another, and what is done with is let go: at its peak 40 bytes an image.
+    labels = labels[order]
+    seeds = seeds[order]
+    members = members[order]
+    return Draws(labels, seeds, members)
+
+
+def first_members(classes: Sequence[ClassBalance]) -> NDArray[np.int32]:
+    """(C,) where each class begins among all real images, sorted by class."""
+    counts = np.array([item.real for item in classes])
+    starts: NDArray[np.int32] = (np.cumsum(counts) - counts).astype(np.int32)
+    return starts
+
+
+def _draw_class(
+    seed: int, item: ClassBalance
 ) -> tuple[NDArray[np.int32], NDArray[np.uint64], NDArray[np.int32]]:
     raw = _philox(seed, item.label).random_raw(3 * item.synthetic).reshape(item.synthetic, 3)
-    count = np.uint64(len(members))
+    count = np.uint64(item.real)
     first = raw[:, 1] % count
     # Modulo of 64 random bits: for a class of a million images the bias is below 1e-13.
     second = (first + 1 + raw[:, 2] % (count - 1)) % count if count > 1 else first
-    pairs = np.stack([members[first], members[second]], axis=1).astype(np.int32)
+    members = np.stack([first, second], axis=1).astype(np.int32)
     labels = np.full(item.synthetic, item.label, dtype=np.int32)
-    return labels, raw[:, 0] >> np.uint64(1), pairs
+    return labels, raw[:, 0] >> np.uint64(1), members
 
 
 def _philox(seed: int, word: int) -> np.random.Philox:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import semver
 
 from synthkit.errors import HubConflict, HubError, ReleaseError
+from synthkit.faults import total
 from synthkit.hub_errors import one_line
 from synthkit.manifest import MANIFEST, MAX_BYTES, parse_manifest
 from synthkit.progress import progress
@@ -64,7 +65,7 @@ def check_release(release: Path, manifest: Manifest) -> None:
     faults = verified(release, manifest)
     if faults:
         raise ReleaseError(
-            f"{release}: {faults[0].path}: {faults[0].reason} ({len(faults)} fault(s) in all, "
+            f"{release}: {faults[0].path}: {faults[0].reason} ({total(faults)} fault(s) in all, "
             f"`synthkit verify {release}` tells them); build it again before publishing"
         )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthkit.errors import HubError, ReleaseError
+from synthkit.faults import total
 from synthkit.files import remove
 from synthkit.hashing import sha256_of
 from synthkit.hub import KIND, Repository
@@ -169,6 +170,6 @@ def _check_intact(release: Path, manifest: Manifest) -> None:
     faults = verified(release, manifest)
     if faults:
         raise ReleaseError(
-            f"{release}: {faults[0].path}: {faults[0].reason} ({len(faults)} fault(s) in all); "
+            f"{release}: {faults[0].path}: {faults[0].reason} ({total(faults)} fault(s) in all); "
             "it is not what its manifest says: remove the folder and pull again"
         )

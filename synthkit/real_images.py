@@ -15,7 +15,7 @@ from synthkit.errors import SourceError, UnreadableImage
 from synthkit.records import Listing, Skipped, SourceImage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from PIL import Image
 
@@ -76,10 +76,16 @@ class RealImages:
     @property
     def digest(self) -> str:
         """SHA-256 of everything about the pool that can change data: classes, ids, labels, contents."""
-        digest = hashlib.sha256(json.dumps(self.listing.classes).encode())
-        for row in zip(self.listing.ids, self.listing.labels.tolist(), self.sha256, strict=True):
-            digest.update(json.dumps(row).encode())
-        return digest.hexdigest()
+        rows = zip(self.listing.ids, self.listing.labels.tolist(), self.sha256, strict=True)
+        return digest_of(self.listing.classes, rows)
+
+
+def digest_of(classes: Sequence[str], rows: Iterable[tuple[str, int, str]]) -> str:
+    """SHA-256 of the classes' names and of each image's id, label and SHA-256, in the listing's order."""
+    digest = hashlib.sha256(json.dumps(list(classes)).encode())
+    for row in rows:
+        digest.update(json.dumps(row).encode())
+    return digest.hexdigest()
 
 
 def read_all(

@@ -38,7 +38,7 @@ IN_DIGEST_IF_SET = ("synthetic_per_class", "filters", "arithmetic")
 NAME = r"^[a-z0-9][a-z0-9_-]{0,95}$"
 # The Hub's own word for a licence that nobody stated.
 NO_LICENSE = "unknown"
-SEMVER = r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$"
+SEMVER = r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$"
 
 
 class Conditioning(Section):
@@ -69,7 +69,7 @@ class Model(Section):
     )
     revision: str | None = Field(
         None,
-        pattern=r"^[\w./-]{1,100}$",
+        pattern=r"^[0-9A-Za-z_./-]{1,100}$",
         description="The commit (Hub) or content hash (folder, built-in) that must be used; a branch moves.",
     )
     dtype: Literal["float32", "float16", "bfloat16"] = Field(
@@ -172,7 +172,9 @@ class Hub(Section):
     """The Hub repository that the release is meant for."""
 
     repo_id: str | None = Field(
-        None, pattern=r"^[\w.-]{1,96}/[\w.-]{1,96}$", description="The dataset repository: organisation/name."
+        None,
+        pattern=r"^[0-9A-Za-z_.-]{1,96}/[0-9A-Za-z_.-]{1,96}$",
+        description="The dataset repository: organisation/name.",
     )
     private: bool = Field(True, description="Create the repository as private.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,11 +36,15 @@ FORMAT_VERSION = 1
 # Of an image, in pixels: what a recipe may ask for, and the most that anyone who reads it makes room for.
 MAX_EDGE = 4096
 
-Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+# `$` alone would let a line feed follow, as Python reads it; JSON Schema has no `\Z`.
+_END = r"$(?!\n)"
+Sha256 = Annotated[str, Meta(pattern=f"^[0-9a-f]{{64}}{_END}")]
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
-# Absolute paths and ways out have no place in a record.
-RelativeId = Annotated[str, Meta(pattern=r"^(?!/)(?!(.*/)?\.\.(/|$))[^\\]+$", min_length=1)]
+# Absolute paths, ways out and control characters have no place in a record.
+_RELATIVE = rf"^(?!/)(?!(.*/)?\.\.(/|$))[^\\\u0000-\u001f\u007f-\u009f]+{_END}"
+_CONTROL = re.compile(r"[\u0000-\u001f\u007f-\u009f]")
+RelativeId = Annotated[str, Meta(pattern=_RELATIVE, min_length=1)]
 
 
 class SourceImage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,7 +83,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     The fields, their types and meanings are explained in docs/provenance.md.
     """
 
-    key: Annotated[str, Meta(pattern="^[0-9]{9,}$")]
+    key: Annotated[str, Meta(pattern=f"^[0-9]{{9,}}{_END}")]
     label: Count
     class_name: str
     prompt: str
@@ -111,6 +116,16 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def to_row(self) -> dict[str, Any]:
         """The record as plain types, keys in the order of the fields."""
         return msgspec.to_builtins(self, builtin_types=())  # type: ignore[no-any-return]
+
+
+def is_relative_id(text: str) -> bool:
+    """Whether a text can be the id of a real image in a record."""
+    return re.search(_RELATIVE, text) is not None
+
+
+def has_control_characters(text: str) -> bool:
+    """Whether a text holds what no name has: the end of a line, an escape, a NUL."""
+    return _CONTROL.search(text) is not None
 
 
 def read_record(raw: bytes) -> Provenance:

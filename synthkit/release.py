@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from synthkit.card import render_card
 from synthkit.croissant import CROISSANT, render_croissant
 from synthkit.errors import BuildError, ReleaseError
 from synthkit.files import link
+from synthkit.filter_counts import FilterCounts
 from synthkit.hashing import sha256_of
 from synthkit.manifest import (
     MANIFEST,
@@ -29,6 +29,7 @@ from synthkit.manifest import (
     unlisted,
 )
 from synthkit.plan import balance
+from synthkit.record_table import RecordTable
 from synthkit.records import arrow_schema, key_of
 from synthkit.release_images import decode_image, read_sample
 from synthkit.samples import EXAMPLES, Example, SampleRow, contact_sheet, pick_labels
@@ -146,7 +147,9 @@ def _write_into(folder: Path, facts: Facts, workspace: Workspace) -> None:
     example = _first_record(folder, facts)
     manifest = _manifest(facts, shards[0].origin.environment, files, example)
     if facts.recipe.filters is not None:
-        manifest = manifest.model_copy(update={"filters": _filter_facts(parquet)})
+        manifest = manifest.model_copy(
+            update={"filters": _filter_facts(parquet, [shard.images for shard in shards])}
+        )
     (folder / SAMPLES).write_bytes(_sheet(folder, facts, manifest))
     (folder / CARD).write_bytes(render_card(manifest, example).encode())
     data = sorted([*files, file_facts(folder, parquet)], key=lambda file: file.path)
@@ -205,25 +208,11 @@ def _manifest(
     )
 
 
-def _filter_facts(parquet: Path) -> FilterFacts:
-    import pyarrow.parquet as pq
-
-    totals, reasons = Counter[str](), Counter[str]()
-    with pq.ParquetFile(parquet) as file:
-        for number in range(file.num_row_groups):
-            table = file.read_row_group(number, columns=["attempt", "rejected"])
-            attempts, rejected = table["attempt"].to_pylist(), table["rejected"].to_pylist()
-            totals["redrawn"] += sum(attempt > 0 for attempt in attempts)
-            totals["rejected"] += sum(map(len, rejected))
-            totals["kept"] += sum(len(row) > n for row, n in zip(rejected, attempts, strict=True))
-            # One draw can fail several gates: "blank: …; near-copy: …".
-            reasons.update(why.split(":")[0] for row in rejected for draw in row for why in draw.split("; "))
-    return FilterFacts(
-        redrawn=totals["redrawn"],
-        rejected_draws=totals["rejected"],
-        kept_although_rejected=totals["kept"],
-        reasons=dict(sorted(reasons.items())),
-    )
+def _filter_facts(parquet: Path, rows: Sequence[int]) -> FilterFacts:
+    counts = FilterCounts()
+    for table in RecordTable(parquet, rows).parts(["attempt", "rejected"]):
+        counts.add(table["attempt"].to_pylist(), table["rejected"].to_pylist())
+    return counts.facts()
 
 
 def _source_facts(facts: Facts) -> SourceFacts:

@@ -1,6 +1,7 @@
 """Images made again from a release alone: its recipe and records, the real images and the model.
 
-Nothing of the plan is needed: a record says everything that decides its image.
+A record says everything that decides its image, and is itself made again: what it says of the image must
+be what the recipe, the plan and the real images give.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from synthkit.generators import check_arithmetic, load, needs_device
 from synthkit.generators.checkpoint import locate
 from synthkit.image_maker import Draw, ImageMaker
 from synthkit.real_images import RealImages, missing_images, read_all
+from synthkit.record_check import RecordCheck
 from synthkit.records import Listing, PlannedImage
 from synthkit.release_places import find_model, first_that_serves
 from synthkit.release_sources import check_digest, open_place
@@ -38,7 +40,8 @@ class Replayed:
     """An image made again: the file, and how far it is from the release's.
 
     `psnr` is in dB over all channels, infinite for equal pixels; `largest` in grey levels; `share` of
-    values that differ, 0 to 1. `identical` says that the files are the same byte by byte.
+    values that differ, 0 to 1. `identical` says that the files are the same byte by byte, `false` what the
+    record says that is not so.
     """
 
     key: str
@@ -47,6 +50,7 @@ class Replayed:
     psnr: float
     largest: int
     share: float
+    false: tuple[str, ...] = ()
 
 
 class Replay:
@@ -78,8 +82,13 @@ class Replay:
             embeddings = compute(real, every, generator, recipe.sampler.batch_size, lambda count: None)
         # A folder may have another name here; its content is pinned.
         named = replace(checkpoint, name=manifest.generator.name)
-        self._maker = ImageMaker(recipe, manifest.recipe_digest, real, named, generator, embeddings)
+        digest = recipe.digest(
+            listing_digest=manifest.source.digest, model=named.name, revision=named.revision
+        )
+        self._maker = ImageMaker(recipe, digest, real, named, generator, embeddings)
         self._batch_size = recipe.sampler.batch_size
+        every_one = real.source.source.listing if isinstance(real.source, Selected) else None
+        self._check = RecordCheck(manifest, recipe, every_one)
 
     def run(self, advance: Callable[[int], None]) -> Iterator[Replayed]:
         """Make the images, batch by batch, in the order that they were asked for."""
@@ -89,7 +98,9 @@ class Replay:
             mixed = [self._maker.mix(draw) for draw in draws]
             images = self._maker.generate(draws, mixed)
             for item, draw, how, pixels in zip(batch, draws, mixed, images, strict=True):
-                yield compare(item, self._maker.finish(draw, how.mixing, pixels)[1])
+                record, image = self._maker.finish(draw, how.mixing, pixels)
+                false = tuple(self._check.false(item.record, record))
+                yield replace(compare(item, image), false=false)
             advance(len(batch))
 
     def _draw(self, record: Provenance) -> Draw:

@@ -51,11 +51,15 @@ def pick_labels(labels: Sequence[int]) -> list[int]:
     return [labels[round(i * (len(labels) - 1) / (MAX_ROWS - 1))] for i in range(MAX_ROWS)]
 
 
+def sheet_size(rows: int, columns: int) -> tuple[int, int]:
+    """Width and height of a sheet of so many rows and examples in the longest of them."""
+    return max(_LEFT + columns * _COLUMN + 12, 640), _TOP + rows * _ROW + 10
+
+
 def contact_sheet(title: str, subtitle: str, rows: Sequence[SampleRow]) -> bytes:
     """The sheet as a PNG file."""
-    columns = max(len(row.examples) for row in rows)
-    width = max(_LEFT + columns * _COLUMN + 12, 640)
-    sheet = Image.new("RGB", (width, _TOP + len(rows) * _ROW + 10), "white")
+    size = sheet_size(len(rows), max(len(row.examples) for row in rows))
+    sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
     draw.text((16, 14), title, fill=INK, font=font(22))
     draw.text((16, 44), subtitle, fill=SOFT, font=font(14))

@@ -8,47 +8,44 @@ from __future__ import annotations
 
 import hashlib
 import os
+from bisect import bisect_right
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from threading import Lock
 from typing import TYPE_CHECKING
 
-import msgspec
-
+from synthkit.conditioning import METHODS
+from synthkit.croissant import CROISSANT
 from synthkit.errors import RecipeError
+from synthkit.faults import Fault, FaultLog
 from synthkit.manifest import MANIFEST, RECIPE, leads_elsewhere, unlisted
 from synthkit.portable import unportable
 from synthkit.progress import progress
 from synthkit.recipe_file import load_complete
-from synthkit.records import Provenance
-from synthkit.shards import SPLIT, shard_name, table_of
+from synthkit.records import key_of
+from synthkit.shards import SPLIT, shard_name
+from synthkit.verify_audit import AUDIT, PICTURE, audit_faults
+from synthkit.verify_files import card_faults, croissant_faults, recipe_faults
+from synthkit.verify_found import Found, OfShard, contradicting
+from synthkit.verify_manifest import STATED, against_recipe, filter_faults, own_faults
+from synthkit.verify_pictures import audit_picture_faults, samples_faults
+from synthkit.verify_records import RecordRules
+from synthkit.verify_rows import Rows
 from synthkit.verify_shard import ShardReport, check_shard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    import pyarrow.parquet as pq
-
     from synthkit.manifest import FileFacts, Manifest
+    from synthkit.recipe import Recipe
 
 RECORDS = f"provenance/{SPLIT}.parquet"
-_AUDIT = ("audit.json", "audit.png")
-# Of the environment that a manifest states, what the card tells.
-_STATED = frozenset({"device", "synthkit", "torch", "diffusers"})
-_REQUIRED = ("README.md", "croissant.json", RECORDS, RECIPE, "samples.png")
+CARD, SAMPLES = "README.md", "samples.png"
+_AUDITS = (AUDIT, PICTURE)
+_REQUIRED = (CARD, CROISSANT, RECORDS, RECIPE, SAMPLES)
 # What git, DVC and the Hub's client keep beside the files of a copy.
 _THEIRS = frozenset({".git", ".gitattributes", ".gitignore", ".cache", ".dvc", ".huggingface"})
 _CHUNK = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that is wrong, and in which file."""
-
-    path: str
-    reason: str
 
 
 def verify_release(
@@ -56,53 +53,101 @@ def verify_release(
 ) -> list[Fault]:
     """Check every file of a release, on all cores; `advance` is told of bytes.
 
-    `deep` also decodes every image. Returns every fault, in the order of the files.
+    `deep` also decodes every image. Returns the faults in the order of the files: of those that repeat,
+    the first ones and how many more there are.
     """
-    faults = [*_manifest(release, manifest), *_strays(release, manifest), *_recipe(release, manifest)]
-    rows = _Rows(release / RECORDS, len(manifest.shards))
+    log = FaultLog()
+    log.add(MANIFEST, _manifest(release, manifest))
+    for name in unlisted(release, manifest):
+        if name.split("/")[0] not in _THEIRS:
+            log.add(name, ["is not in the manifest"])
+    recipe = _recipe(release, manifest, log)
+    rules = None if recipe is None else RecordRules(recipe, manifest)
+    found = Found.begin(release, manifest)
+    rows = Rows(release / RECORDS, [shard.images or 0 for shard in manifest.shards])
     firsts = _first_indices(manifest)
-    labels: Counter[int] = Counter()
 
-    def check(file: FileFacts) -> tuple[list[Fault], ShardReport | None]:
-        found = list(_check_file(release, file, advance))
+    def check(file: FileFacts) -> tuple[list[str], OfShard | None]:
+        reasons = list(_check_file(release, file, advance))
         if file.images is None or not _is_file(release / file.path):
-            return found, None
+            return reasons, None
         number, first = firsts[file.path]
         report = check_shard(release / file.path, first, manifest, deep=deep)
-        found += [Fault(file.path, reason) for reason in _complete(report, file)]
-        found += [Fault(RECORDS, reason) for reason in rows.differences(number, report.records)]
-        return found, ShardReport(labels=report.labels)
+        reasons += _complete(report, file)
+        of_shard = OfShard(first, list(rows.differences(number, report.records)), report.labels)
+        if rules is not None:
+            reasons += rules.faults(first, report.records)
+            of_shard.read(rules, report.records, found.wanted)
+        return reasons, of_shard
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for found, report in pool.map(check, manifest.files):
-            faults += found
-            labels += report.labels if report else Counter()
-    return [*faults, *rows.faults(), *_counts(manifest, labels)]
+        for file, (reasons, of_shard) in zip(manifest.files, pool.map(check, manifest.files), strict=True):
+            log.add(file.path, reasons)
+            if of_shard is not None:
+                log.add(RECORDS, of_shard.differences)
+                found.shards.append(of_shard)
+    log.add(RECORDS, rows.faults())
+    _across(manifest, found, log)
+    if recipe is not None:
+        _derived(release, manifest, recipe, found, log, deep=deep)
+    return log.all()
 
 
-def _manifest(release: Path, manifest: Manifest) -> Iterator[Fault]:
+def _across(manifest: Manifest, found: Found, log: FaultLog) -> None:
+    """What the shards say together: counts, which real images stand where, how large an embedding is."""
+    labels = sum((shard.labels for shard in found.shards), Counter[int]())
+    if labels.total() == manifest.images:
+        # Otherwise the shard that lacks some has been told.
+        log.add(MANIFEST, _counts(manifest, labels))
+    if manifest.filters is not None and all(shard.filters is not None for shard in found.shards):
+        log.add(MANIFEST, filter_faults(manifest.filters, [shard.filters for shard in found.shards]))
+    paths = {first: path for path, (_, first) in _first_indices(manifest).items()}
+    firsts = sorted(paths)
+    for index, reason in contradicting(found.shards):
+        log.add(paths[firsts[bisect_right(firsts, index) - 1]], [reason])
+
+
+def _derived(
+    release: Path, manifest: Manifest, recipe: Recipe, found: Found, log: FaultLog, *, deep: bool
+) -> None:
+    """The files that follow from the manifest, the recipe and the records: derived again and compared."""
+
+    def check(name: str, faults: Callable[[Path], Iterator[str]]) -> None:
+        # A file of another size or content than the manifest's has been told.
+        if not log.has(name) and _is_file(release / name):
+            log.add(name, faults(release / name))
+
+    example = found.records.get(key_of(0))
+    if _is_quotable(manifest, log):
+        if example is not None:
+            check(CARD, lambda path: card_faults(path, manifest, example))
+        check(CROISSANT, lambda path: croissant_faults(path, manifest))
+    check(RECIPE, lambda path: recipe_faults(path, manifest, recipe))
+    check(SAMPLES, lambda path: samples_faults(path, manifest, deep=deep))
+    if AUDIT in {file.path for file in manifest.files}:
+        audit, records = found.audit, found.records
+        if audit is None:
+            check(AUDIT, lambda path: iter(["is not what synthkit audit writes"]))
+            return
+        check(AUDIT, lambda path: audit_faults(manifest, audit, records))
+        check(PICTURE, lambda path: audit_picture_faults(path, manifest, len(audit.pairs), deep=deep))
+
+
+def _is_quotable(manifest: Manifest, log: FaultLog) -> bool:
+    """Whether nothing is wrong with what card and metadata quote: it would be told again of them."""
+    quoted = (MANIFEST, RECORDS, *(shard.path for shard in manifest.shards))
+    whole = manifest.method in METHODS and manifest.classes and manifest.environment.keys() >= STATED
+    return bool(whole) and not any(log.has(path) for path in quoted)
+
+
+def _manifest(release: Path, manifest: Manifest) -> Iterator[str]:
     """The manifest against itself: its seal, the files it must name, its totals."""
     if (release / MANIFEST).read_bytes() != manifest.to_json():
-        yield Fault(MANIFEST, "was edited: it is not written as manifests are")
+        yield "was edited: it is not written as manifests are"
     elif manifest.seal != manifest.sealed().seal:
-        yield Fault(MANIFEST, "was edited: its seal does not fit")
-    yield from named_files(manifest)
-    for name in sorted(_STATED - manifest.environment.keys()):
-        yield Fault(MANIFEST, f"does not say with which {name} it was made")
-    for name, times in Counter(file.path for file in manifest.files).items():
-        if times > 1:
-            yield Fault(MANIFEST, f"names {name} {times} times")
-    if [item.label for item in manifest.classes] != list(range(len(manifest.classes))):
-        yield Fault(MANIFEST, "does not number its classes 0, 1, 2 …")
-    if [shard.path for shard in manifest.shards] != sorted(shard.path for shard in manifest.shards):
-        yield Fault(MANIFEST, "names shards out of order")
-    in_shards = sum(shard.images or 0 for shard in manifest.shards)
-    in_classes = sum(item.synthetic for item in manifest.classes)
-    if not manifest.images == in_shards == in_classes:
-        yield Fault(
-            MANIFEST,
-            f"counts differ: {manifest.images} images, {in_shards} in shards, {in_classes} in classes",
-        )
+        yield "was edited: its seal does not fit"
+    yield from (fault.reason for fault in named_files(manifest))
+    yield from own_faults(manifest)
 
 
 def named_files(manifest: Manifest) -> Iterator[Fault]:
@@ -112,8 +157,12 @@ def named_files(manifest: Manifest) -> Iterator[Fault]:
     wanted = {*_REQUIRED, *(f"data/{shard_name(shard, shards)}" for shard in range(shards))}
     for name in sorted(wanted - named):
         yield Fault(MANIFEST, f"does not name {name}")
-    for name in sorted(named - wanted - {*_AUDIT}):
+    for name in sorted(named - wanted - {*_AUDITS}):
         yield Fault(MANIFEST, f"names {name}, which no release has")
+    for name in _AUDITS:
+        if (name in named) is not (manifest.audit is not None):
+            there = "names" if name in named else "does not name"
+            yield Fault(MANIFEST, f"{there} {name}, and has {'no' if manifest.audit is None else 'an'} audit")
 
 
 def verified(release: Path, manifest: Manifest, *, deep: bool = False) -> list[Fault]:
@@ -122,35 +171,32 @@ def verified(release: Path, manifest: Manifest, *, deep: bool = False) -> list[F
         return verify_release(release, manifest, lambda count: advance(count / 1e3), deep=deep)
 
 
-def _strays(release: Path, manifest: Manifest) -> Iterator[Fault]:
-    for name in unlisted(release, manifest):
-        if name.split("/")[0] not in _THEIRS:
-            yield Fault(name, "is not in the manifest")
-
-
-def _recipe(release: Path, manifest: Manifest) -> Iterator[Fault]:
-    """The recipe must be the one that the manifest and every record name by its digest."""
+def _recipe(release: Path, manifest: Manifest, log: FaultLog) -> Recipe | None:
+    """The recipe, if it is the one that the manifest and every record name by its digest."""
     path = release / RECIPE
-    if not path.is_file() or leads_elsewhere(release, manifest, RECIPE):
+    if not _is_file(path) or leads_elsewhere(release, manifest, RECIPE):
         # Its SHA-256 is told to be wrong.
-        return
+        return None
     try:
         recipe = load_complete(path)
     except RecipeError as error:
-        yield Fault(RECIPE, " ".join(str(error).replace(f"{path}: ", "").split()))
-        return
-    faults = [Fault(RECIPE, reason) for reason in unportable(recipe)]
-    if faults:
+        log.add(RECIPE, [" ".join(str(error).replace(f"{path}: ", "").split())])
+        return None
+    if faults := list(unportable(recipe)):
         # Its digest would read a classifier's file.
-        yield from faults
-        return
+        log.add(RECIPE, faults)
+        return None
     source, generator = manifest.source, manifest.generator
     digest = recipe.digest(listing_digest=source.digest, model=generator.name, revision=generator.revision)
-    if digest != manifest.recipe_digest:
-        yield Fault(RECIPE, f"has digest {digest[:16]}, the manifest {manifest.recipe_digest[:16]}")
     for name in ("name", "version", "summary", "license"):
         if getattr(recipe, name) != getattr(manifest, name):
-            yield Fault(RECIPE, f"{name} is {getattr(recipe, name)!r:.64}, not the manifest's")
+            log.add(RECIPE, [f"{name} is {getattr(recipe, name)!r:.64}, not the manifest's"])
+    if digest != manifest.recipe_digest:
+        log.add(RECIPE, [f"has digest {digest[:16]}, the manifest {manifest.recipe_digest[:16]:.16}"])
+        # What follows from it would be told of every record.
+        return None
+    log.add(MANIFEST, against_recipe(manifest, recipe))
+    return recipe
 
 
 def _first_indices(manifest: Manifest) -> dict[str, tuple[int, int]]:
@@ -163,22 +209,22 @@ def _first_indices(manifest: Manifest) -> dict[str, tuple[int, int]]:
     return firsts
 
 
-def _check_file(release: Path, file: FileFacts, advance: Callable[[int], None]) -> Iterator[Fault]:
+def _check_file(release: Path, file: FileFacts, advance: Callable[[int], None]) -> Iterator[str]:
     path = release / file.path
     if not _is_file(path):
-        yield Fault(file.path, "is missing")
+        yield "is missing"
         return
     size = path.stat().st_size
     if size != file.bytes:
-        yield Fault(file.path, f"has {size:,} bytes, the manifest says {file.bytes:,}")
+        yield f"has {size:,} bytes, the manifest says {file.bytes:,}"
         return
     try:
         digest = _sha256(path, advance)
     except OSError as error:
-        yield Fault(file.path, f"cannot be read: {error.strerror}")
+        yield f"cannot be read: {error.strerror}"
         return
     if digest != file.sha256:
-        yield Fault(file.path, f"has sha256 {digest}, the manifest says {file.sha256}")
+        yield f"has sha256 {digest}, the manifest says {file.sha256}"
 
 
 def _is_file(path: Path) -> bool:
@@ -204,70 +250,7 @@ def _complete(report: ShardReport, file: FileFacts) -> Iterator[str]:
         yield f"holds {len(report.records)} images, the manifest says {file.images}"
 
 
-def _counts(manifest: Manifest, labels: Counter[int]) -> Iterator[Fault]:
-    if labels.total() != manifest.images:
-        # The shard that lacks them has been told.
-        return
+def _counts(manifest: Manifest, labels: Counter[int]) -> Iterator[str]:
     for item in manifest.classes:
         if labels[item.label] != item.synthetic:
-            yield Fault(
-                MANIFEST,
-                f"class {item.label} has {item.synthetic} images there, {labels[item.label]} in shards",
-            )
-
-
-class _Rows:
-    """The Parquet file of records, whose row groups are the shards."""
-
-    def __init__(self, path: Path, shards: int) -> None:
-        self._path, self._shards = path, shards
-        self._lock = Lock()
-        self._file: pq.ParquetFile | None = None
-        self._fault = ""
-        self._open()
-
-    def _open(self) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        from synthkit.records import arrow_schema
-
-        if not self._path.is_file():
-            return
-        try:
-            file = pq.ParquetFile(self._path)
-            if not file.schema_arrow.equals(arrow_schema()):
-                self._fault = "its columns are not those of provenance records"
-            elif file.num_row_groups != self._shards:
-                self._fault = f"it has {file.num_row_groups} row groups for {self._shards} shards"
-            else:
-                self._file = file
-        except (pa.ArrowException, OSError, ValueError) as error:
-            self._fault = f"it is not a Parquet file: {' '.join(str(error).split())[:200]}"
-
-    def faults(self) -> Iterator[Fault]:
-        """What is wrong with the file as a whole."""
-        if self._fault:
-            yield Fault(RECORDS, self._fault)
-
-    def differences(self, shard: int, records: Sequence[Provenance | None]) -> Iterator[str]:
-        """Rows of a shard that are not the records in it."""
-        import pyarrow as pa
-
-        if self._file is None:
-            return
-        try:
-            with self._lock:
-                table = self._file.read_row_group(shard)
-            known = [record for record in records if record is not None]
-            if len(known) == len(records) and table.equals(table_of(known)):
-                return
-            found = [msgspec.convert(row, Provenance) for row in table.to_pylist()]
-        except (pa.ArrowException, OSError, ValueError) as error:
-            yield f"the rows of shard {shard} cannot be read: {' '.join(str(error).split())[:200]}"
-            return
-        if len(found) != len(records):
-            yield f"has {len(found)} rows for shard {shard}, in which {len(records)} images were found"
-        for row, record in zip(found, records, strict=False):
-            if record is not None and row != record:
-                yield f"the row of {record.key} is not its record"
+            yield f"class {item.label} has {item.synthetic} images there, {labels[item.label]} in shards"

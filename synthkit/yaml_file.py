@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=BaseModel)
 
 _MAX_BYTES = 1_000_000
-_MAX_BITS = 1024
+# Files that extend each other: what a person can follow.
+_MAX_EXTENDS = 32
+_MAX_BITS, _MAX_DIGITS = 1024, 2000
+# Sections in sections that an override may name, and letters of it that a message shows.
+_MAX_KEYS, _SHOWN = 16, 200
 
 # What PyYAML raises of text: a number in form but not in value, a tag that does not fit, endless nesting.
 YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
@@ -69,8 +73,10 @@ def load_model(path: Path, kind: FileKind[M], overrides: Sequence[str] = ()) -> 
 
 def files_of(path: Path, kind: FileKind[M]) -> list[Path]:
     """A file and those that it extends, of a file that can be loaded."""
-    parent = parse(path, kind).data.get("extends")
-    return [path] if parent is None else [path, *files_of(path.parent / parent, kind)]
+    files = [path]
+    while (parent := parse(files[-1], kind).data.get("extends")) is not None:
+        files.append(files[-1].parent / parent)
+    return files
 
 
 def parse(path: Path, kind: FileKind[M]) -> Document:
@@ -91,7 +97,9 @@ def parse(path: Path, kind: FileKind[M]) -> Document:
         raise kind.error(f"{path}: is not UTF-8 text; a {kind.what} is a YAML file") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line = f": line {mark.line + 1}" if mark else ""
+        # Of a file that ends too early, LibYAML names the line after the last.
+        lines = raw.count(b"\n") + (not raw.endswith(b"\n"))
+        line = f": line {min(mark.line + 1, max(lines, 1))}" if mark else ""
         raise kind.error(f"{path}{line}: is not plain YAML: {_yaml_problem(error, kind)}") from None
     except YAML_ERRORS as error:
         raise kind.error(f"{path}: is not plain YAML: {' '.join(str(error).split())[:200]}") from None
@@ -110,11 +118,16 @@ def _nearest_file(path: Path) -> str:
     return suggest(path.name, names, prefix=f"{path.parent}/" if str(path.parent) != "." else "")
 
 
-class _Loader(yaml.SafeLoader):
+# LibYAML's parser takes time in proportion to the text, however deep it is nested; PyYAML's own does not.
+SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(SAFE_LOADER):  # type: ignore[misc, valid-type]
     """Plain data, without numbers that are too long to be told in a message."""
 
     def whole_number(self, node: yaml.ScalarNode) -> int:
-        number: int = self.construct_yaml_int(node)
+        # So many letters are too many in any base, and Python reads no more digits than these.
+        number: int = self.construct_yaml_int(node) if len(node.value) <= _MAX_DIGITS else 1 << _MAX_BITS
         if number.bit_length() > _MAX_BITS:
             raise ValueError(f"the number {node.value[:20]}… is too large")
         return number
@@ -192,6 +205,10 @@ class _Places(Generic[M]):
 def _read(path: Path, kind: FileKind[M], via: tuple[Path, ...]) -> Document:
     if path.resolve() in via:
         raise kind.error(f"{path}: extends itself; remove one of the `extends:` lines")
+    if len(via) > _MAX_EXTENDS:
+        raise kind.error(
+            f"{path}: more than {_MAX_EXTENDS} files extend each other in a row; write some of them into one"
+        )
     document = parse(path, kind)
     parent = document.data.pop("extends", None)
     if parent is None:
@@ -221,6 +238,10 @@ def _deep(base: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def _short(override: str) -> str:
+    return override if len(override) <= _SHOWN else f"{override[:_SHOWN]}…"
+
+
 def _keys(override: str) -> list[str]:
     return override.partition("=")[0].strip().split(".")
 
@@ -230,7 +251,9 @@ def _names_a_tag(override: str, kind: FileKind[M], document: Document) -> bool:
 
 
 def _apply(override: str, kind: FileKind[M], document: Document) -> None:
-    place, keys = f"--set {override}", _keys(override)
+    place, keys = f"--set {_short(override)}", _keys(override)
+    if len(keys) > _MAX_KEYS:
+        raise kind.error(f"{place}: no field is {len(keys)} sections deep")
     if keys == ["extends"]:
         raise kind.error(f"{place}: extends cannot be set; write it in the file")
     if "=" not in override or not all(keys):
@@ -249,7 +272,7 @@ def _apply(override: str, kind: FileKind[M], document: Document) -> None:
 
 def _override_value(override: str, kind: FileKind[M], document: Document) -> Any:
     """The value of an override: YAML, but what is meant for a text field is text without quotes too."""
-    text, place = override.partition("=")[2], f"--set {override}"
+    text, place = override.partition("=")[2], f"--set {_short(override)}"
     is_text = _is_text_field(_keys(override), kind, document)
     try:
         value = _plain(text, place, kind)

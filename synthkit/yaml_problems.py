@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 KeyPath = tuple[str | int, ...]
 
+# Problems that are told one by one.
+SHOWN = 10
+_LONGEST_KEY = 200
+_LONGEST_SLIP = 40
+
 _TYPE_NAMES = {
     "int_type": "a whole number",
     "float_type": "a number",
@@ -40,18 +45,26 @@ _BOUNDS = {
 def report(
     path: Path, details: Sequence[ErrorDetails], root: type[BaseModel], places: Mapping[KeyPath, str]
 ) -> str:
-    """Every problem on a line of its own, in the order of the file; `places` is where each key is written."""
+    """The first problems in the order of the file, each on a line of its own, and how many more there are.
+
+    `places` is where each key is written.
+    """
     order = {place: number for number, place in enumerate(places.values())}
-    found = [_describe(detail, root, places) for detail in details]
-    problems = [f"{place}: {text}" for place, text in sorted(found, key=lambda item: order.get(item[0], -1))]
-    if len(problems) == 1:
+    found = _Places(places)
+    located = [(found.of(_whole_path(detail, root)), detail) for detail in details]
+    located.sort(key=lambda item: order.get(item[0], -1))
+    problems = [f"{place}: {_describe(detail, root)}" for place, detail in located[:SHOWN]]
+    if len(located) == 1:
         return problems[0]
-    return "\n".join([f"{path}: {len(problems)} errors", *(f"  {problem}" for problem in problems)])
+    more = [f"  … and {len(located) - SHOWN:,} more"] if len(located) > SHOWN else []
+    return "\n".join([f"{path}: {len(located):,} errors", *(f"  {problem}" for problem in problems), *more])
 
 
 def suggest(name: str, candidates: Iterable[str], prefix: str = "") -> str:
     """The nearest name as a question in brackets; nothing if none is near."""
-    nearest = difflib.get_close_matches(name, list(candidates), n=1, cutoff=0.5)
+    # What is far longer than any name is no misspelling, and takes long to compare.
+    near = [other for other in candidates if abs(len(other) - len(name)) <= _LONGEST_SLIP]
+    nearest = difflib.get_close_matches(name, near, n=1, cutoff=0.5)
     return f" (did you mean {prefix}{nearest[0]}?)" if nearest else ""
 
 
@@ -60,14 +73,26 @@ def dotted(path: KeyPath) -> str:
     return ".".join(str(part) for part in path)
 
 
-def _describe(detail: ErrorDetails, root: type[BaseModel], places: Mapping[KeyPath, str]) -> tuple[str, str]:
-    """Where a problem is, and what it is."""
+def _describe(detail: ErrorDetails, root: type[BaseModel]) -> str:
+    """What a problem is."""
     path, parent = _resolve(detail["loc"], root)
     known = [*parent.model_fields, *(["extends"] if parent is root else [])]
     message = _message(detail, path, parent, known)
+    path = _whole_path(detail, root)
+    return f"{_shown_path(path)}: {message}" if path else message
+
+
+def _whole_path(detail: ErrorDetails, root: type[BaseModel]) -> KeyPath:
+    """The key that a problem is with: of a section of no known kind, the one that says the kind."""
+    path, parent = _resolve(detail["loc"], root)
     if detail["type"] == "union_tag_invalid":
-        path = (*path, tag(parent, str(path[-1])) or "kind")
-    return _place(path, places), f"{dotted(path)}: {message}" if path else message
+        return (*path, tag(parent, str(path[-1])) or "kind")
+    return path
+
+
+def _shown_path(path: KeyPath) -> str:
+    text = dotted(path)
+    return text if len(text) <= _LONGEST_KEY else f"{text[:_LONGEST_KEY]}…"
 
 
 def _resolve(loc: Iterable[str | int], root: type[BaseModel]) -> tuple[KeyPath, type[BaseModel]]:
@@ -86,15 +111,24 @@ def _resolve(loc: Iterable[str | int], root: type[BaseModel]) -> tuple[KeyPath, 
     return tuple(path), holder
 
 
-def _place(path: KeyPath, places: Mapping[KeyPath, str]) -> str:
-    """Where a key was written; else where something inside it was, else its section, else the file."""
-    if path not in places:
-        inside = [place for key, place in places.items() if key[: len(path)] == path]
-        if inside:
-            return inside[-1]
-    while path not in places:
-        path = path[:-1]
-    return places[path]
+class _Places:
+    """Where keys were written, also those that are not there themselves."""
+
+    def __init__(self, places: Mapping[KeyPath, str]) -> None:
+        self._places = places
+        # The last place inside each section, a section being any beginning of a key that is there.
+        self._inside: dict[KeyPath, str] = {}
+        for key, place in places.items():
+            for length in range(len(key)):
+                self._inside[key[:length]] = place
+
+    def of(self, path: KeyPath) -> str:
+        """Where a key was written; else where something inside it was, else its section, else the file."""
+        if path not in self._places and path in self._inside:
+            return self._inside[path]
+        while path not in self._places:
+            path = path[:-1]
+        return self._places[path]
 
 
 def _message(detail: ErrorDetails, path: KeyPath, parent: type[BaseModel], known: list[str]) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from synthkit.errors import ReleaseError, SynthkitError
+from synthkit.faults import Fault
 from synthkit.hashing import sha256_of
 from synthkit.manifest import MANIFEST, read_manifest
 from synthkit.plan import balance
@@ -21,7 +22,7 @@ from synthkit.recipe import Recipe
 from synthkit.recipe_file import load
 from synthkit.sources import open_source
 from synthkit.trace import trace
-from synthkit.verify import Fault, verify_release
+from synthkit.verify import verify_release
 
 ROOT = Path(__file__).parents[1]
 RELEASE = ROOT / "tests" / "data" / "release-format-1"

@@ -59,6 +59,15 @@ def test_every_record_is_valid_by_the_schema_and_is_read(records: list[bytes]) -
         {"sources": [{"id": "a", "sha256": "short"}]},
         {"sources": [{"id": "a"}]},
         {"sources": [{"id": "a", "sha256": "0" * 64}] * 3},
+        {"sources": [{"id": "a.png\n", "sha256": "0" * 64}]},
+        {"sources": [{"id": "a\n.png", "sha256": "0" * 64}]},
+        {"sources": [{"id": "a\x1b[2J.png", "sha256": "0" * 64}]},
+        {"sources": [{"id": "a\x85.png", "sha256": "0" * 64}]},
+        {"sources": [{"id": "a\x00", "sha256": "0" * 64}]},
+        {"sources": [{"id": "a", "sha256": "0" * 64 + "\n"}]},
+        {"image_sha256": "0" * 64 + "\n"},
+        {"recipe_digest": "0" * 64 + "\n"},
+        {"key": "000000000\n"},
         {"region": [-1]},
         {"image_sha256": "ABC"},
         {"extra": 1},
@@ -70,6 +79,15 @@ def test_what_the_schema_refuses_is_no_record(records: list[bytes], change: dict
     assert not validator.is_valid(record)
     with pytest.raises(ValueError, match=r"Expected|unknown field|missing required field"):
         read_record(json.dumps(record, separators=(",", ":")).encode())
+
+
+def test_an_id_is_any_name_that_a_file_may_have(records: list[bytes]) -> None:
+    validator = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text()))
+    for name in ("क्\u200dष/Screenshot 9.41\u202fPM.png", "a..b/...", "a b/ü", ".hidden"):
+        record = json.loads(records[0]) | {"sources": [{"id": name, "sha256": "0" * 64}]}
+        validator.validate(record)
+        raw = json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode()
+        assert read_record(raw).sources[0].id == name
 
 
 def test_a_record_without_a_field_or_written_otherwise_is_none(records: list[bytes]) -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import BaseModel
 
 from synthkit.errors import RecipeError
+from synthkit.manifest import Manifest
 from synthkit.recipe import (
     AUTO,
     BY_CONTENT,
@@ -379,3 +381,38 @@ def test_a_published_recipe_holds_no_path_of_this_machine(write: Any) -> None:
     assert portable_path("../x/y") == "y"
     assert portable_path("images/train") == "images/train"
     assert portable_path("~/pics") == "pics"
+
+
+@pytest.mark.parametrize("after", ["\n", "\r", "\x00", "\x1b", "\x85", "\u0663"])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", "mine"),
+        ("version", "1.0.0"),
+        ("license", "cc-by-4.0"),
+        ("model.revision", "abc"),
+        ("hub.repo_id", "me/mine"),
+    ],
+)
+def test_what_has_a_form_ends_where_it_ends(field: str, value: str, after: str) -> None:
+    """No line feed, control character or digit of another script is part of a name or a version."""
+    data: dict[str, Any] = yaml.safe_load(MINIMAL)
+    *section, last = field.split(".")
+    node = data.setdefault(section[0], {}) if section else data
+    node[last] = value
+    Recipe.model_validate(data)
+    node[last] = value + after
+    with pytest.raises(ValueError, match="String should match pattern"):
+        Recipe.model_validate(data)
+
+
+@pytest.mark.parametrize("after", ["\n", "\r", "\x00", "\x1b", "\x85"])
+def test_so_do_the_names_and_hashes_of_a_manifest(small_release: Path, after: str) -> None:
+    manifest = json.loads((small_release / "manifest.json").read_text())
+    for place in ("name", "version"):
+        with pytest.raises(ValueError, match="String should match pattern"):
+            Manifest.model_validate({**manifest, place: manifest[place] + after})
+    for place in ("path", "sha256"):
+        file = {**manifest["files"][0], place: manifest["files"][0][place] + after}
+        with pytest.raises(ValueError, match=r"should match pattern|is not a path inside"):
+            Manifest.model_validate({**manifest, "files": [file]})

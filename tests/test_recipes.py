@@ -87,7 +87,8 @@ def test_every_recipe_plans_and_makes_a_preview(name: str, data: dict[str, list[
     manifest = json.loads((preview / "manifest.json").read_text())
     assert manifest["partial"] == {"of": planned["synthetic"]}
     assert manifest["source"]["images"] == planned["real"]
-    assert cli("verify", preview).exit_code == 0
+    told = cli("verify", preview)
+    assert told.exit_code == 0, told.output
 
 
 def test_the_digits_come_by_all_eleven_methods_and_differ_in_nothing_else() -> None:

@@ -17,6 +17,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from synthkit.manifest import read_manifest
+from synthkit.records import arrow_schema
 from tests.conftest import digests
 
 NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -160,6 +162,23 @@ def test_the_cards_metadata_is_valid_for_the_hub(small_release: Path) -> None:
     card = DatasetCard.load(small_release / "README.md")
     assert card.data.license == "cc-by-4.0"
     assert card.data.task_categories == ["image-classification"]
+
+
+def test_the_cards_columns_are_written_as_datasets_writes_them(small_release: Path) -> None:
+    from datasets import ClassLabel, Features, Value
+    from datasets import Image as Picture
+
+    features = Features(
+        {
+            "__key__": Value("string"),
+            "__url__": Value("string"),
+            "cls": ClassLabel(names=[item.name for item in read_manifest(small_release).classes]),
+            "json": dict(Features.from_arrow_schema(arrow_schema())),
+            "png": Picture(),
+        }
+    )
+    front_matter = yaml.safe_load((small_release / "README.md").read_text().split("---\n")[1])
+    assert front_matter["dataset_info"]["features"] == features._to_yaml_list()
 
 
 def test_the_cards_snippets_run_as_printed(

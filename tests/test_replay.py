@@ -6,6 +6,7 @@ import io
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from synthkit.conditioning import METHODS
 from synthkit.generators.checkpoint import BUILTIN
 from tests import miniatures
 from tests.conftest import Cli
+from tests.forging import Forgery
 from tests.test_marks import forge, images
 from tests.test_show import built, refused, told
 
@@ -234,3 +236,65 @@ def test_another_platform_is_named(cli: Cli, digits: Path) -> None:
     (copy / "manifest.json").write_text(manifest.replace('"torch": "', '"torch": "0.'))
     line = said(cli, copy, "0").splitlines()[-1]
     assert line.startswith("this platform is another one: torch 0.")
+
+
+# --- records that say what is not so ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("false", "told"),
+    [
+        ({"lam": 0.9}, "identical image, but its record's lam is 0.9, made again it is "),
+        ({"region": [0, 1]}, "identical image, but its record's region is [0, 1], made again it is ["),
+        ({"crops": [[0, 0, 1, 1]] * 2}, "identical image, but its record's crops is [(0, 0, 1, 1), "),
+        ({"prompt": "a cat"}, "identical image, but its record's prompt is a cat, made again it is "),
+        ({"dropout": 0.5}, "identical image, but its record's dropout is 0.5, made again it is 0.4"),
+        ({"guidance_scale": 7.0}, "its record's guidance_scale is 7, made again it is 2"),
+        ({"steps": 30}, "identical image, but its record's steps is 30, made again it is 1"),
+        (
+            {"scheduler": "euler"},
+            "identical image, but its record's scheduler is euler, made again it is pndm",
+        ),
+        ({"noise_level": 5}, "identical image, but its record's noise_level is 5, made again it is 0"),
+        ({"batch_size": 64}, "identical image, but its record's batch_size is 64, made again it is 2"),
+        ({"synthkit_version": "9"}, "its record's synthkit_version is 9, made again it is "),
+        ({"rejected": ["blank: x"]}, "its record's rejected has 1 reason(s) at attempt 0"),
+        ({"attempt": 1}, "its record's attempt is 1, the recipe allows 1 draw(s)"),
+        ({"seed": 5}, "its record's seed is 5, by the plan it is "),
+        ({"sources": "swapped"}, "its record's first real image is "),
+    ],
+)
+def test_a_record_that_is_false_is_told_field_by_field(
+    cli: Cli, digits: Path, false: dict[str, Any], told: str
+) -> None:
+    shutil.copytree(digits, cli.folder / "forged")
+    forgery = Forgery.of(cli.folder / "forged")
+    if false == {"sources": "swapped"}:
+        false = {"sources": forgery.record("000000001").to_row()["sources"][::-1]}
+    forgery.change("000000001", **false)
+    forgery.write()
+    result = cli("replay", forgery.folder, "0", "1")
+    assert result.exit_code == 1, result.output
+    first, second, count = result.stdout.splitlines()
+    assert first == "000000000: identical"
+    assert second.startswith("000000001: ")
+    assert told in second
+    assert count == "1 of 2 identical"
+
+
+def test_a_false_record_of_pixels_and_of_real_images_of_another_class(cli: Cli, photos: Path) -> None:
+    shutil.copytree(photos, cli.folder / "all")
+    forgery = Forgery.of(cli.folder / "all" / "releases" / "small")
+    crops = forgery.record("000000000").to_row()["crops"]
+    forgery.change("000000000", crops=[crops[0], [*crops[1][:2], crops[1][2] + 1, crops[1][3]]])
+    forgery.manifest["classes"][0]["name"] = "class X"
+    for some in forgery.shards.values():
+        for record, _ in list(some):
+            if record.label == 0:
+                forgery.change(record.key, class_name="class X", prompt="class X")
+    forgery.write()
+    cli.folder = cli.folder / "all"
+    result = cli("replay", forgery.folder, "0", "1")
+    assert result.exit_code == 1
+    assert "000000000: identical image, but its record's crops is [" in result.stdout
+    assert "its record's class_name is class X, its real image's class 0" in result.stdout

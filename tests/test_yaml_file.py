@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -200,3 +201,80 @@ def test_a_bad_override_is_one_line_that_repeats_it(base: Path, override: str, t
     message = refused(base, override)
     assert message.startswith(f"--set {override}: {told}")
     assert "\n" not in message
+
+
+# --- many errors, deep nesting, long chains ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BASE + "".join(f"key_{number}: 1\n" for number in range(20_000)),
+        BASE + "optimizer: {" + ", ".join(f"key_{number}: 1" for number in range(20_000)) + "}\n",
+        BASE + "mean: [" + ", ".join("x" for _ in range(20_000)) + "]\n",
+    ],
+)
+def test_of_many_errors_the_first_ten_are_told_and_how_many_more(
+    tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = []
+    nearest = difflib.get_close_matches
+    monkeypatch.setattr(
+        difflib, "get_close_matches", lambda *given, **how: compared.append(given) or nearest(*given, **how)
+    )
+    message = refused(write(tmp_path / "mine.yaml", text)).splitlines()
+    if len(message) > 1:
+        assert message[0] == f"{tmp_path}/mine.yaml: 20,000 errors"
+        assert len(message) == 12
+        assert message[1].startswith(f"  {tmp_path}/mine.yaml: line ")
+        assert message[11] == "  … and 19,990 more"
+    # Comparing names is what takes long.
+    assert len(compared) <= 10
+
+
+def test_of_many_overrides_too(base: Path) -> None:
+    message = refused(base, *(f"key_{number}=1" for number in range(2_000))).splitlines()
+    assert (message[0], message[-1]) == (f"{base}: 2,000 errors", "  … and 1,990 more")
+    assert len(message) == 12
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        (f"{'a' * 5_000}=1", "unknown key"),
+        (f"{'a.' * 5_000}a=1", "no field is 5001 sections deep"),
+        (f"network_args={'[' * 50_000}", "the value is not plain YAML"),
+        (f"epochs={'1' * 5_000}", "the value is not plain YAML: the number "),
+    ],
+)
+def test_a_long_override_is_told_in_a_short_line(base: Path, override: str, told: str) -> None:
+    message = refused(base, override)
+    assert told in message
+    assert len(message) < 1_000
+
+
+@pytest.mark.parametrize("text", ["a: " + "{a: " * 100_000, "a: " + "[" * 400_000, "- " * 300_000])
+def test_endless_nesting_is_no_plain_yaml(tmp_path: Path, text: str) -> None:
+    """It is refused before it is read to its end."""
+    message = refused(write(tmp_path / "mine.yaml", text))
+    assert "is not plain YAML: exceeded maximum nesting depth" in message
+
+
+def chain(folder: Path, length: int) -> Path:
+    """A file that extends another, and so on, so many in all."""
+    for number in range(length - 1):
+        write(folder / f"{number}.yaml", f"extends: {number + 1}.yaml\n")
+    write(folder / f"{length - 1}.yaml", BASE)
+    return folder / "0.yaml"
+
+
+def test_a_chain_of_extends_has_an_end(tmp_path: Path) -> None:
+    longest = chain(tmp_path / "whole", 33)
+    assert load_model(longest, PROTOCOL).name == "digits"
+    assert len(files_of(longest, PROTOCOL)) == 33
+    for length in (34, 2_000):
+        message = refused(chain(tmp_path / str(length), length))
+        assert message == (
+            f"{tmp_path}/{length}/33.yaml: more than 32 files extend each other in a row; "
+            "write some of them into one"
+        )

@@ -11,6 +11,7 @@ from synthkit.errors import ReleaseError, ScoreError
 from synthkit.manifest import RECIPE
 from synthkit.plan import group_of
 from synthkit.pull import find_release
+from synthkit.record_table import RecordTable
 from synthkit.release_folder import ReleaseFolder
 from synthkit.release_places import receive, told_without_content
 from synthkit.release_sources import find_source, read_place
@@ -197,13 +198,11 @@ def _check_leaks(release: ScoredRelease, training: RealImages, evaluation: RealI
 
 def _learned_from(release: ScoredRelease, training: RealImages) -> Iterator[tuple[str, str]]:
     """Name and SHA-256 of the training images, the pool, the sources, and the release's own images."""
-    import pyarrow.parquet as pq
-
     yield from zip(training.listing.ids, training.sha256, strict=True)
     yield from ((image.id, image.sha256) for image in release.manifest.source.pool or ())
     columns = ["key", "sources", "image_sha256"]
-    for batch in pq.ParquetFile(release.folder / RECORDS).iter_batches(columns=columns):
-        sources = batch.column("sources").flatten()
+    for part in RecordTable.of(release.folder / RECORDS, release.manifest).parts(columns):
+        sources = part.column("sources").combine_chunks().flatten()
         yield from zip(sources.field("id").to_pylist(), sources.field("sha256").to_pylist(), strict=True)
-        keys = (f"synthetic image {key}" for key in batch.column("key").to_pylist())
-        yield from zip(keys, batch.column("image_sha256").to_pylist(), strict=True)
+        keys = (f"synthetic image {key}" for key in part.column("key").to_pylist())
+        yield from zip(keys, part.column("image_sha256").to_pylist(), strict=True)

@@ -36,6 +36,7 @@ def verify(
 ) -> None:
     """Check every byte of a release, and that images, labels, records and manifest agree."""
     with user_errors():
+        from synthkit.faults import total
         from synthkit.pull import find_release
         from synthkit.release_folder import ReleaseFolder
         from synthkit.verify import verified
@@ -49,7 +50,7 @@ def verify(
             print(printable(f"{where / fault.path}: {fault.reason}"), file=sys.stderr)
         if faults:
             print(
-                f"{where}: {len(faults)} fault(s); "
+                f"{where}: {total(faults)} fault(s); "
                 + ("get it again, or build it with --fresh" if where == release else "ask its publisher"),
                 file=sys.stderr,
             )
@@ -158,8 +159,8 @@ def replay(
 ) -> None:
     """Make images of a release again and compare them, bit for bit.
 
-    It takes the release, the real images that the records name, and the model. Exits 1 if an image
-    is not identical.
+    It takes the release, the real images that the records name, and the model. Records are made again
+    too. Exits 1 if an image is not identical, or if its record says what is not so.
     """
     with user_errors():
         import random
@@ -257,21 +258,26 @@ def _print_audit(release: Path, audited: Audited) -> None:
 
 def _print_replayed(done: list[Replayed], differences: list[str]) -> None:
     for image in done:
-        if image.identical:
-            print(f"{image.key}: identical")
-        elif image.largest == 0:
-            print(f"{image.key}: the same pixels in another file")
-        else:
-            print(
-                f"{image.key}: differs: PSNR {image.psnr:.1f} dB, {100 * image.share:.3g} % of values, "
-                f"by at most {image.largest} grey levels"
-            )
-    count = sum(image.identical for image in done)
+        print(printable(f"{image.key}: {_replayed(image)}"))
+    count = sum(image.identical and not image.false for image in done)
     print(f"{count:,} of {len(done):,} identical")
     if differences:
         print(f"this platform is another one: {', '.join(differences)}")
     if count < len(done):
         raise typer.Exit(1)
+
+
+def _replayed(image: Replayed) -> str:
+    """How an image made again compares, and what its record says that is false."""
+    but = f", but {'; '.join(image.false)}" if image.false else ""
+    if image.identical:
+        return f"identical image{but}" if but else "identical"
+    if image.largest == 0:
+        return f"the same pixels in another file{but}"
+    return (
+        f"differs: PSNR {image.psnr:.1f} dB, {100 * image.share:.3g} % of values, "
+        f"by at most {image.largest} grey levels{but.replace(', but', '; and', 1)}"
+    )
 
 
 def _verified(manifest: Manifest) -> dict[str, Any]:
