@@ -378,8 +378,11 @@ def replaced(old: str, new: str) -> Callable[[bytes], bytes]:
             replaced('"contentUrl": "data/', '"contentUrl": "https://evil.example/'),
             "its distribution is another one",
         ),
-        ("samples.png", lambda content: b"no picture", "is not a PNG file"),
-        ("samples.png", lambda content: content[:-1], "is not a PNG file"),
+        ("samples.png", lambda content: b"no picture", "is no picture: it does not begin as a PNG file"),
+        ("samples.png", lambda content: content[:-1], "is no picture: it is cut short"),
+        ("samples.png", lambda content: content + b"PK", "is no picture: it goes on"),
+        ("samples.png", lambda content: content[:33] + content[-12:], "or lacks its pixels"),
+        ("samples.png", lambda content: miniature(9000, 1), "says that it is 9,000x1 pixels large"),
         ("samples.png", lambda content: miniature(9, 9), "is 9x9, the picture of this release is "),
         (
             "recipe.yaml",
