@@ -163,19 +163,6 @@ MIXUP = (0.935, 0.950, 0.945, 0.930)
 ECD = (0.962, 0.958, 0.960, 0.964)
 
 
-def twelve(folder: Path) -> None:
-    """Real only and eleven methods, some of them nearly equal."""
-    put(folder, "real", score(REAL))
-    methods = (
-        *("random-image", "dropout", "mixup", "cutmix", "embed-mixup", "embed-cutmix", "mixup-dropout"),
-        *("cutmix-dropout", "embed-mixup-dropout", "embed-cutmix-dropout", "text-only"),
-    )
-    fids = (20.18, 21.84, 24.12, 26.62, 22.93, 20.29, 22.31, 24.45, 24.56, 20.43, 35.1)
-    for place, (method, fid) in enumerate(zip(methods, fids, strict=True)):
-        values = [0.94 + 0.001 * (place % 5) + more for more in (-0.003, 0.002, 0.005)]
-        put(folder, f"digits-lt-{method}", score(values, method=method, fid=fid))
-
-
 def imagenet(**changes: Any) -> Score:
     facts = {
         "method": "dropout",

@@ -14,7 +14,7 @@ from synthkit.conditioning import attempt_seed
 from synthkit.filters import grey_deviation
 from tests.conftest import Cli, digests
 
-SMALL_RUN = ("sampler.steps=2", "target_per_class=10")
+SMALL_RUN = ("sampler.steps=2", "sampler.guidance_scale=1.0", "target_per_class=9")
 
 
 def build(cli: Cli, *values: str) -> Path:
