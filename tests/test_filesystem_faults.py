@@ -149,6 +149,8 @@ def test_a_release_that_is_recorded_and_dies_at_any_call_is_recorded(tmp_path: P
     (tmp_path / "home").mkdir()
     project = Project(tmp_path / "begin", dict(os.environ))
     project.start()
+    project.edit(".gitignore", "/releases/", "/releases/\n/printed-*")
+    project.commit("What tests print")
     project("synthkit", "release", "small", "--tag")
     project.edit("params.yaml", "version: 1.0.0", "version: 1.1.0")
     project.commit("Raise the version")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -264,3 +265,29 @@ def test_what_is_no_file_is_written_to_and_stays(cli: Cli) -> None:
     assert cli("show", RELEASE, "3", "--picture", "/dev/null").exit_code == 0
     assert Path("/dev/null").is_char_device()
     assert last_line(cli, "show", RELEASE, "3", "--picture", ".") == "error: .: Is a directory"
+
+
+# What writes by itself, and why that is no file of a final name.
+OWN_WAYS = {
+    "synthkit/files.py": "the way",
+    "synthkit/release_folder.py": "into .NAME.new, and the names of releases",
+    "synthkit/release.py": "into .NAME.new",
+    "synthkit/pull.py": "into what is arriving",
+    "synthkit/shards.py": "a shard's temporary name",
+    "synthkit/work.py": "removes the work folder",
+    "synthkit/engines/ray_actor.py": "a scratch folder of one process",
+}
+WRITES = re.compile(
+    r"\.write_(bytes|text)\(|open\([^)]*[\"'][rb]*[wx]|\.rename\(|os\.(rename|replace)\(|rmtree\("
+)
+
+
+def test_nothing_else_writes_files_by_itself() -> None:
+    root = Path(__file__).parents[1]
+    writing = {
+        path.relative_to(root).as_posix()
+        for package in ("synthkit", "eval/synthkit_eval")
+        for path in (root / package).rglob("*.py")
+        if any(WRITES.search(line) for line in path.read_text().splitlines())
+    }
+    assert writing == OWN_WAYS.keys()
