@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import semver
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from synthkit.errors import PipelineError, ReleaseError
@@ -21,7 +20,7 @@ from synthkit.files import HALF_WRITTEN
 from synthkit.recipe import SEMVER
 from synthkit.recipe_file import files_of, load
 from synthkit.release_folder import ReleaseFolder
-from synthkit.yaml_file import SAFE_LOADER, YAML_ERRORS
+from synthkit.yaml_file import YAML_ERRORS, plain_data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,7 +117,7 @@ def _check_artifact(name: str) -> None:
 def read_yaml(path: Path) -> Any:
     """A YAML file's data. Raises PipelineError if it is missing, or not plain YAML."""
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=SAFE_LOADER)  # noqa: S506 (it is safe)
+        return plain_data(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise PipelineError(
             f"{path}: is not here; run this in the folder with {PARAMS} and {PIPELINE}"

@@ -11,13 +11,11 @@ import re
 from itertools import chain, combinations
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from synthkit import __version__
 from synthkit.card import front_matter, render_card
 from synthkit.croissant import describe, render_croissant
 from synthkit.facts import recipe_header, recipe_yaml
-from synthkit.yaml_file import SAFE_LOADER, YAML_ERRORS
+from synthkit.yaml_file import YAML_ERRORS, plain_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +65,7 @@ def _divide(card: str) -> tuple[str, str]:
 
 def _parsed(text: str) -> Any:
     try:
-        return yaml.load(text, Loader=SAFE_LOADER)  # noqa: S506 (it is safe)
+        return plain_data(text)
     except YAML_ERRORS:
         return None
 

@@ -122,6 +122,15 @@ def _nearest_file(path: Path) -> str:
 SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+def plain_data(text: str) -> Any:
+    """The plain data in a YAML text. Raises what YAML_ERRORS names."""
+    loader = SAFE_LOADER(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
 class _Loader(SAFE_LOADER):  # type: ignore[misc, valid-type]
     """Plain data, without numbers that are too long to be told in a message."""
 
