@@ -20,8 +20,8 @@ from tests.warm import Warm
 
 ERRORS = {errno.ENOSPC: "No space left on device", errno.EIO: "Input/output error"}
 PULL = Scene("pull", ("pull", "lab/flat@v1.0.0"))
-# By default, how many states of a scene are completed; of every twelfth call, and of those that count.
-SAMPLES = {"build": 3, "summary": 4, "merge": 2, "audit": 4, "replay": 1, "init": 1}
+# By default, how many states of a scene are completed; of every twentieth call, and of those that count.
+SAMPLES = {"build": 1, "summary": 3, "merge": 1, "audit": 3, "init": 1}
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def try_errors(stage: Stage, numbers: Iterable[int]) -> None:
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_what_a_death_leaves_is_completed(name: str, tmp_path: Path, quick: Warm) -> None:
-    try_deaths(flat_stage(SCENES[name], tmp_path, quick), every=12, sample=SAMPLES[name])
+    try_deaths(flat_stage(SCENES[name], tmp_path, quick), every=20, sample=SAMPLES[name])
 
 
 @pytest.mark.slow
@@ -86,7 +86,7 @@ def test_what_a_death_at_any_call_leaves_of_a_pull_is_completed(pull: Stage) -> 
     try_deaths(pull)
 
 
-@pytest.mark.parametrize(("name", "number"), [("build", 60), ("audit", 41)])
+@pytest.mark.parametrize(("name", "number"), [("summary", 47)])
 def test_a_call_that_fails_is_told_and_the_same_command_completes(
     name: str, number: int, tmp_path: Path, quick: Warm
 ) -> None:
@@ -116,7 +116,7 @@ def try_stops(stage: Stage, numbers: Iterable[int]) -> None:
         stage.complete(folder)
 
 
-@pytest.mark.parametrize(("name", "number"), [("merge", 22), ("audit", 30)])
+@pytest.mark.parametrize(("name", "number"), [("audit", 30)])
 def test_a_stop_exits_130_and_the_same_command_goes_on(
     name: str, number: int, tmp_path: Path, quick: Warm
 ) -> None:
