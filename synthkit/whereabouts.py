@@ -57,7 +57,11 @@ def _keep(root: Path, digest: str, facts: Mapping[str, str]) -> None:
     try:
         if _read(root, digest) != facts:
             make_folder(root / FOLDER)
-            write_file(root / FOLDER / f"{digest}.json", json.dumps(facts, indent=2).encode() + b"\n")
+            path = root / FOLDER / f"{digest}.json"
+            if os.path.lexists(path) and not path.is_file():
+                # A pipe would be written into.
+                path.unlink()
+            write_file(path, json.dumps(facts, indent=2).encode() + b"\n")
     except (OSError, UnicodeEncodeError):
         # A full disk, or a folder that is not ours to write: the places are named on the command line then.
         return
