@@ -41,9 +41,8 @@ _END = r"$(?!\n)"
 Sha256 = Annotated[str, Meta(pattern=f"^[0-9a-f]{{64}}{_END}")]
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
-# Absolute paths, ways out and control characters have no place in a record.
-_RELATIVE = rf"^(?!/)(?!(.*/)?\.\.(/|$))[^\\\u0000-\u001f\u007f-\u009f]+{_END}"
-_CONTROL = re.compile(r"[\u0000-\u001f\u007f-\u009f]")
+# Absolute paths, ways out, control characters and ends of lines have no place in a record.
+_RELATIVE = rf"^(?!/)(?!(.*/)?\.\.(/|$))[^\\\u0000-\u001f\u007f-\u009f\u2028\u2029]+{_END}"
 RelativeId = Annotated[str, Meta(pattern=_RELATIVE, min_length=1)]
 
 
@@ -121,11 +120,6 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 def is_relative_id(text: str) -> bool:
     """Whether a text can be the id of a real image in a record."""
     return re.search(_RELATIVE, text) is not None
-
-
-def has_control_characters(text: str) -> bool:
-    """Whether a text holds what no name has: the end of a line, an escape, a NUL."""
-    return _CONTROL.search(text) is not None
 
 
 def read_record(raw: bytes) -> Provenance:

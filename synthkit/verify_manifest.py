@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 from synthkit import __version__
 from synthkit.environment import KEYS
 from synthkit.filter_counts import FilterCounts
+from synthkit.names import fault_in
 from synthkit.plan import balance_of, shard_count
 from synthkit.portable import portable_path
 from synthkit.real_images import digest_of
-from synthkit.records import has_control_characters, is_relative_id
+from synthkit.records import is_relative_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -69,7 +70,7 @@ def _names(manifest: Manifest) -> Iterator[str]:
     for item in manifest.classes:
         if item.real < 1 or item.synthetic < 0:
             yield f"says that class {item.label} has {item.real} real and {item.synthetic} synthetic images"
-        if not item.name.strip() or has_control_characters(item.name):
+        if not item.name.strip() or fault_in(item.name):
             yield f"calls class {item.label} {item.name!r:.80}: a name must be there and printable"
 
 
@@ -128,8 +129,8 @@ def against_recipe(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
     for name, said, wanted in pairs:
         if said != wanted:
             yield f"says {name} is {said!s:.64}, by the recipe it is {wanted!s:.64}"
-    known = _names_of_model(recipe)
-    if known and manifest.generator.name not in known:
+    known, name = _names_of_model(recipe), manifest.generator.name
+    if known and known.isdisjoint({name, portable_path(name)}):
         yield f"says generator.name is {manifest.generator.name!s:.64}, the recipe's is {recipe.model.id:.64}"
     size = recipe.output.size
     if size is not None and (manifest.width, manifest.height) != (size, size):
@@ -191,7 +192,7 @@ def _skipped(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
     if manifest.skipped and recipe.source.on_error != "skip":
         yield "names real images that were skipped, which the recipe does not allow"
     for item in manifest.skipped:
-        plain = not has_control_characters(item.reason) and 0 < len(item.reason) <= _LONGEST_REASON
+        plain = "\n" not in item.reason and 0 < len(item.reason) <= _LONGEST_REASON
         if not is_relative_id(item.id) or not plain:
             yield f"names a real image that was skipped in a way that no build does: {item.id!r:.80}"
     if len({item.id for item in manifest.skipped}) != len(manifest.skipped):

@@ -44,6 +44,14 @@ class Forgery:
                 if record.key == key:
                     samples[place] = (msgspec.convert({**record.to_row(), **fields}, Provenance), image)
 
+    def repaint(self, key: str, change: Callable[[bytes], bytes]) -> None:
+        """Another image file in the place of one, which its record names."""
+        for samples in self.shards.values():
+            for place, (record, image) in enumerate(samples):
+                if record.key == key:
+                    samples[place] = (record, change(image))
+                    self.change(key, image_sha256=hashlib.sha256(samples[place][1]).hexdigest())
+
     def record(self, key: str) -> Provenance:
         return next(record for some in self.shards.values() for record, _ in some if record.key == key)
 

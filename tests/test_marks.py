@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import shutil
@@ -14,8 +13,6 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -24,9 +21,8 @@ from synthkit.encoding import encode
 from synthkit.generators.checkpoint import BUILTIN
 from synthkit.marks import Mark
 from synthkit.recipe import Output
-from synthkit.verify import RECORDS
 from tests.conftest import Cli
-from tests.test_verify import seal
+from tests.forging import Forgery
 
 GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
@@ -66,30 +62,10 @@ def xmp(image: bytes) -> dict[str, str]:
 
 
 def forge(release: Path, key: str, change: Callable[[bytes], bytes]) -> None:
-    """Put another image in the place of one, and make record, Parquet and manifest agree."""
-    (name,) = (name for name in images(release) if name.startswith(key))
-    before = images(release)[name]
-    after = change(before)
-    old, new = (hashlib.sha256(image).hexdigest() for image in (before, after))
-    for tar in sorted((release / "data").glob("*.tar")):
-        with tarfile.open(tar) as archive:
-            members = {member.name: archive.extractfile(member).read() for member in archive}  # type: ignore[union-attr]
-        if name in members:
-            members[name] = after
-            members[f"{key}.json"] = members[f"{key}.json"].replace(old.encode(), new.encode())
-            with tarfile.open(tar, "w", format=tarfile.USTAR_FORMAT) as archive:
-                for path, content in members.items():
-                    member = tarfile.TarInfo(path)
-                    member.size = len(content)
-                    archive.addfile(member, io.BytesIO(content))
-            seal(release, f"data/{tar.name}")
-    with pq.ParquetFile(release / RECORDS) as records:
-        groups = [records.read_row_group(number) for number in range(records.num_row_groups)]
-    with pq.ParquetWriter(release / RECORDS, groups[0].schema) as writer:
-        for group in groups:
-            rows = [row | {"image_sha256": new} if row["key"] == key else row for row in group.to_pylist()]
-            writer.write_table(pa.Table.from_pylist(rows, schema=group.schema))
-    seal(release, RECORDS)
+    """Put another image in the place of one, and make all else fit."""
+    forgery = Forgery.of(release)
+    forgery.repaint(key, change)
+    forgery.write()
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -64,6 +64,7 @@ def test_every_record_is_valid_by_the_schema_and_is_read(records: list[bytes]) -
         {"sources": [{"id": "a\x1b[2J.png", "sha256": "0" * 64}]},
         {"sources": [{"id": "a\x85.png", "sha256": "0" * 64}]},
         {"sources": [{"id": "a\x00", "sha256": "0" * 64}]},
+        {"sources": [{"id": "a\u2028", "sha256": "0" * 64}]},
         {"sources": [{"id": "a", "sha256": "0" * 64 + "\n"}]},
         {"image_sha256": "0" * 64 + "\n"},
         {"recipe_digest": "0" * 64 + "\n"},

@@ -16,8 +16,11 @@ import yaml
 
 import synthkit
 from synthkit.errors import SynthkitError
+from synthkit.facts import recipe_yaml
+from synthkit.recipe import Recipe
 from tests import miniatures
 from tests.conftest import Cli
+from tests.forging import Forgery
 from tests.test_faults import forge
 
 CANARY = "hf_CANARY"
@@ -78,6 +81,16 @@ class Victim:
         recipe = yaml.safe_load(path.read_text()) | sections
         path.write_text(yaml.safe_dump(recipe, allow_unicode=True))
         forge(self.release, "recipe.yaml")
+
+    def receives_whole(self, source: dict[str, Any]) -> None:
+        """The recipe's source is another one, written as a build writes it, and all else is made to fit."""
+        forgery, path = Forgery.of(self.release), self.release / "recipe.yaml"
+        recipe = Recipe.model_validate(yaml.safe_load(path.read_text()) | {"source": source})
+        data = recipe.portable(revision=forgery.manifest["generator"]["revision"])
+        path.write_bytes(recipe_yaml(data, []))
+        told = {"kind": recipe.source.kind, "available_from": recipe.source.available_from}
+        forgery.manifest["source"] |= told
+        forgery.write()
 
     def runs(self, *arguments: str) -> str:
         """The one line of a command that is refused; the secret is neither opened nor told."""
@@ -324,8 +337,9 @@ def trapped(victim: Victim) -> Victim:
 def test_what_a_release_may_not_read_is_not_read(trapped: Victim, what: str) -> None:
     source, reason = TRAPS[what]
     # Halves, for there must be images that score.
-    trapped.receives(source=source | {"halve": {"seed": 0}})
-    assert trapped.cli("verify", "pulled/small").exit_code == 0
+    trapped.receives_whole(source | {"halve": {"seed": 0}})
+    told = trapped.cli("verify", "pulled/small")
+    assert told.exit_code == 0, told.output
     for line in trapped.refuses_everywhere():
         assert reason in line, line
     assert not (trapped.here / "again").exists()
