@@ -41,7 +41,8 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def pool(said: list[str]) -> _Pool:
-    facts: Any = SimpleNamespace(plan=SimpleNamespace(shards=9))
+    recipe = SimpleNamespace(sampler=SimpleNamespace(batch_size=8))
+    facts: Any = SimpleNamespace(plan=SimpleNamespace(shards=9), recipe=recipe)
     job = RayJob(facts, tuple(range(9)), "/shared", "mark", lambda environment: None)  # type: ignore[arg-type,return-value]
     return _Pool(Ray(), job, Options(workers=2, timeout=60), Display(), "cpu")  # type: ignore[arg-type]
 
