@@ -67,6 +67,9 @@ class Disk:
             elif name.what == "rmdir":
                 # What was in a folder that is gone for good is gone with it.
                 kept = [other for other in kept if not other.path.startswith(f"{name.path}/")]
+            elif name.what == "rename":
+                # Its making cannot be undone any more under the name it had.
+                kept = [other for other in kept if other.path != name.old]
         self.names = kept
 
     def changed(self, what: str, path: str, old: str = "", victim: str = "") -> None:
@@ -277,8 +280,8 @@ def _wrap_open(tracer: Tracer) -> None:
 
     @contextmanager
     def opening(path: str, *, emptied: bool) -> Iterator[None]:
-        new = not os.path.lexists(path)
         with tracer.step("open", path):
+            new = not os.path.lexists(path)
             if not new and emptied:
                 tracer.disk.dirty.add(os.stat(path).st_ino)
             yield
