@@ -178,7 +178,7 @@ def test_a_place_that_somebody_else_wrote_down_is_neither_waited_for_nor_told(
     for root, listed in (("pipe", "token"), (".", "token"), (".", "pipe")):
         places = {"kind": "listing", "root": str(tmp_path / root), "list": str(tmp_path / listed)}
         project.place.write_text(json.dumps(places))
-        line = project.error("", "audit", "releases/my")
+        line = project.error("", "replay", "releases/my", "0")
         assert line.startswith("error: source.list: there is no file gone.txt (")
         assert line.endswith("--set source.root=… --set source.list=…)")
     known = project.place.parents[1] / "contents.sqlite"
