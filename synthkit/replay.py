@@ -63,10 +63,10 @@ class Replay:
     def __init__(self, received: Received, traced: Sequence[Traced], device: str) -> None:
         manifest, recipe = received.manifest, received.recipe
         self._traced = traced
-        device = choose_device(device)
-        self.differences = changed(manifest.environment, describe(device))
         checkpoint = locate(find_model(received))
-        check_arithmetic(recipe.model.dtype, device if needs_device(checkpoint) else NO_DEVICE)
+        device = choose_device(device) if needs_device(checkpoint) else NO_DEVICE
+        self.differences = changed(manifest.environment, describe(device))
+        check_arithmetic(recipe.model.dtype, device)
         real = sources_of(received, [item.record for item in traced])
         self._positions = {name: position for position, name in enumerate(real.listing.ids)}
         generator = load(

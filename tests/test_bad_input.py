@@ -268,6 +268,7 @@ def test_no_place_to_write(cli: Cli) -> None:
     assert "choose a folder you may write to with --out" in told
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_keeps_what_is_finished(cli: Cli, warm: Warm) -> None:
     """A limit on the size of files stands in for the disk: the second write to fail is real all the same."""
     recipe = cli.recipe()

@@ -93,7 +93,8 @@ def test_a_worker_that_is_killed_loses_at_most_its_shard(tmp_path: Path, warm: W
     assert process.returncode == 0, told
     log = next(cli.folder.glob(".synthkit/flat-*/build.jsonl")).read_text().splitlines()
     event = json.loads(log[-1])
-    assert event["images"] == 240
+    # A shard of 40 can be whole before the worker that is killed has told of it.
+    assert event["images"] in (200, 240)
     assert event["lost"] <= 40
 
 

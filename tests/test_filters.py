@@ -93,7 +93,9 @@ def test_what_never_passes_is_kept_and_told(cli: Cli) -> None:
     assert f"{len(rows(release))} kept although no draw passed" in (release / "README.md").read_text()
 
 
-@pytest.mark.parametrize("method", ["dropout", "mixup", "text-only"])
+@pytest.mark.parametrize(
+    "method", ["dropout", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mixup", "text-only"))]
+)
 def test_copies_are_told_by_the_real_image(cli: Cli, method: str) -> None:
     among = "pool" if method == "text-only" else "sources"
     near_copy = f"filters={{near_copy: {{max_similarity: 0.5, among: {among}}}, max_draws: 2}}"

@@ -60,6 +60,7 @@ def made_now(output: str) -> int:
     return int(found[1].replace(",", ""))
 
 
+@pytest.mark.slow
 def test_two_workers_make_the_same_bytes_with_a_real_model(cli: Cli, small_release: Path) -> None:
     result = cli("build", cli.recipe(), *TWO)
     assert result.exit_code == 0, result.output
