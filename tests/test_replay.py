@@ -301,8 +301,8 @@ def test_a_false_record_of_pixels_and_of_real_images_of_another_class(cli: Cli, 
 
 
 def test_without_a_model_no_device_is_another_platform(cli: Cli) -> None:
-    recipe = cli.recipe("model: {id: builtin:flat-colours}")
-    assert cli("build", recipe, "--limit", "2").exit_code == 0
+    flat = ("--set", "model.id=builtin:flat-colours", "--limit", "2")
+    assert cli("build", cli.recipe(), *flat).exit_code == 0
     result = cli("replay", cli.folder / "releases" / "small-preview", "0")
     assert result.exit_code == 0, result.output
     assert "1 of 1 identical" in result.output
