@@ -52,14 +52,14 @@ from diffusers import StableUnCLIPImg2ImgPipeline  # noqa: TID253
 from PIL import Image
 from torch import Tensor  # noqa: TID253
 
-from synthkit.engines import ready
-from synthkit.facts import Facts, identify
+from synthkit.builder import ready
+from synthkit.builder.inputs import Facts, identify
+from synthkit.builder.make import make_release
+from synthkit.builder.options import Options
 from synthkit.generators.checkpoint import locate
-from synthkit.make import make_release
-from synthkit.options import Options
-from synthkit.recipe import Recipe
-from synthkit.recipe_file import load
-from synthkit.records import PlannedImage
+from synthkit.recipe.load import load
+from synthkit.recipe.schema import Recipe
+from synthkit.release.plan import PlannedImage
 
 ROOT = Path(__file__).parents[1]
 BATCH = 32

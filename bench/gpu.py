@@ -41,7 +41,7 @@ from unclip_model import FULL, TOY, build, tera_flops
 
 from synthkit.generators import arithmetic, batch_size
 from synthkit.generators.unclip import UnclipGenerator
-from synthkit.recipe import Arithmetic, Sampler
+from synthkit.recipe.schema import Arithmetic, Sampler
 
 GOALS = {"build_vs_per_image_script": 3, "fraction_of_matmul_rate": 0.5, "option_psnr_db": 40}
 

@@ -21,10 +21,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from unclip_model import Scale
 
-from synthkit.encoding import encode
 from synthkit.generators.unclip import UnclipGenerator
-from synthkit.marks import Mark
-from synthkit.recipe import STOCK, Arithmetic, Output, Sampler
+from synthkit.recipe.schema import STOCK, Arithmetic, Output, Sampler
+from synthkit.release.image_file import Mark, encode
 
 STEPS = 30
 Values = dict[str, Any]

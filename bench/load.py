@@ -27,15 +27,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor  # noqa: TID253
 
-from synthkit.contents import Contents
-from synthkit.real_images import read_all
-from synthkit.source_config import FolderSourceConfig
+from synthkit.recipe.source import FolderSourceConfig
 from synthkit.sources import open_source
-from synthkit_eval.augmentation import Colours
-from synthkit_eval.distributed import World
-from synthkit_eval.loader import TrainingImages, make_order, training_batches
+from synthkit.sources.hashes import Contents
+from synthkit.sources.pool import read_all
 from synthkit_eval.protocol import Batches, ColorJitter, Images
-from synthkit_eval.synthetic_images import index_tars
+from synthkit_eval.training.augmentation import Colours
+from synthkit_eval.training.distributed import World
+from synthkit_eval.training.loader import TrainingImages, make_order, training_batches
+from synthkit_eval.training.synthetic_images import index_tars
 
 BATCH = 64
 IMAGES = Images(

@@ -110,8 +110,8 @@ def run_contender(name: str, list_file: Path) -> None:
 
 def columns(name: str, list_file: Path) -> int:
     """Synthkit's plan of every image: seed, pair, shard."""
-    from synthkit.plan import make_plan
-    from synthkit.recipe_file import load
+    from synthkit.recipe.load import load
+    from synthkit.release.plan import make_plan
     from synthkit.sources import open_source
 
     target = TARGET // 2 + 59 if name == "columns_half" else TARGET

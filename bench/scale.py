@@ -227,8 +227,8 @@ def write_webdataset(folder: Path, samples: list[dict[str, bytes]]) -> None:
 
 
 def write_synthkit(folder: Path, samples: list[dict[str, bytes]]) -> None:
-    from synthkit.records import read_record
-    from synthkit.shards import Origin, ShardWriter
+    from synthkit.release.records import read_record
+    from synthkit.release.shards import Origin, ShardWriter
 
     with ShardWriter(folder, "train-00000-of-00001.tar", "png", Origin("", {})) as writer:
         for sample in samples:

@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from synthkit.builder.make import make_release
+from synthkit.builder.options import Options
 from synthkit.generators.flat import FlatColours
-from synthkit.make import make_release
-from synthkit.manifest import read_manifest
-from synthkit.options import Options
-from synthkit.recipe import Recipe
+from synthkit.recipe.schema import Recipe
+from synthkit.release.manifest import read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,11 +6,12 @@
 
 from typing import TYPE_CHECKING, Any
 
+from synthkit.version import __version__
+
 if TYPE_CHECKING:
     from synthkit.training import mix, real
 
 __all__ = ["__version__", "mix", "real"]
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

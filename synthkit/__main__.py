@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
-from synthkit import stopping
+from synthkit.system import stopping
 
 if TYPE_CHECKING:
     from types import FrameType

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -72,27 +71,6 @@ class Method:
     pixels: PixelMix | None = None
     embeddings: EmbeddingMix | None = None
     drops: bool = False
-
-
-class Stream(IntEnum):
-    """Independent random streams of one image, so that no draw depends on another's number of draws."""
-
-    MIX = 1
-    DROP = 2
-    ATTEMPT = 3
-
-
-def attempt_seed(seed: int, attempt: int) -> int:
-    """The seed of an image's n-th draw: its own for the first, others (63 bits) when one was rejected."""
-    if attempt == 0:
-        return seed
-    raw = np.random.Philox(key=np.array([seed, Stream.ATTEMPT], dtype=np.uint64)).random_raw(attempt)
-    return int(raw[-1] >> np.uint64(1))
-
-
-def stream(seed: int, which: Stream) -> np.random.Generator:
-    """A counter-based generator (Philox 4x64, Salmon et al. 2011) keyed by an image's seed."""
-    return np.random.Generator(np.random.Philox(key=np.array([seed, which], dtype=np.uint64)))
 
 
 def random_resized_crop(width: int, height: int, rng: np.random.Generator) -> tuple[int, int, int, int]:

@@ -19,22 +19,22 @@ import torch  # noqa: TID253 (`import synthkit` does not load this module; `synt
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info  # noqa: TID253
 
-from synthkit.encoded_images import EncodedImage, encoded, rows_of, undecoded
 from synthkit.errors import SourceError
-from synthkit.manifest import RECIPE
-from synthkit.pull import find_release
-from synthkit.release_folder import ReleaseFolder
-from synthkit.release_places import receive
-from synthkit.release_sources import open_real
-from synthkit.sources.protocol import load_image
-from synthkit.streams import shares_itself
+from synthkit.publish.pull import find_release
+from synthkit.release.encoded_images import EncodedImage, encoded, rows_of, undecoded
+from synthkit.release.files import RECIPE
+from synthkit.release.folder import ReleaseFolder
+from synthkit.release.places import receive
+from synthkit.release.real_images import open_real
+from synthkit.release.streams import shares_itself
+from synthkit.sources.base import load_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from synthkit.sources.protocol import Source
+    from synthkit.sources.base import Source
 
 _IMAGE = ("png", "jpg", "webp", "image", "img")
 _LABEL = ("cls", "label")

@@ -25,9 +25,9 @@ from typer.testing import CliRunner, Result
 from synthkit.cli import app
 
 if TYPE_CHECKING:
-    from tests.hub_client import Client
-    from tests.hub_server import HubServer
-    from tests.warm import Warm
+    from tests.helpers.hub_client import Client
+    from tests.helpers.hub_server import HubServer
+    from tests.helpers.warm import Warm
 
 atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
 
@@ -107,7 +107,7 @@ def small_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def warm() -> Iterator[Warm]:
     """Starts commands in processes that need not load libraries."""
-    from tests.warm import Warm
+    from tests.helpers.warm import Warm
 
     with Warm() as started:
         yield started
@@ -115,7 +115,7 @@ def warm() -> Iterator[Warm]:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[HubServer]:
-    from tests.hub_server import HubServer
+    from tests.helpers.hub_server import HubServer
 
     with HubServer() as started:
         yield started
@@ -124,7 +124,7 @@ def server() -> Iterator[HubServer]:
 @pytest.fixture(scope="session")
 def quick(server: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
     """As `warm`, of fewer libraries, so that more commands fit in a second; they know the Hub of `hub`."""
-    from tests.warm import FEW_LIBRARIES, Warm
+    from tests.helpers.warm import FEW_LIBRARIES, Warm
 
     home = tmp_path_factory.mktemp("quick")
     with Warm(FEW_LIBRARIES, server.environment(home, server.WRITE_TOKEN)) as started:
@@ -141,7 +141,7 @@ def hub(server: HubServer) -> HubServer:
 @pytest.fixture(scope="session")
 def synthkit(server: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """`synthkit` commands in a process that knows the Hub of `hub`, with a token that may write to lab."""
-    from tests.hub_client import Client
+    from tests.helpers.hub_client import Client
 
     home = tmp_path_factory.mktemp("home")
     with Client(server.environment(home, server.WRITE_TOKEN), home) as client:
@@ -151,7 +151,7 @@ def synthkit(server: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
 @pytest.fixture(scope="session")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A release of a few images, to be published. Read it, do not change it."""
-    from tests.publishing import build
+    from tests.helpers.publishing import build
 
     return build(tmp_path_factory.mktemp("tiny"))
 
@@ -159,7 +159,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def next_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its next version, with other images and one shard more."""
-    from tests.publishing import build
+    from tests.helpers.publishing import build
 
     return build(tmp_path_factory.mktemp("next"), "version=1.1.0", "seed=1", "target_per_class=8")
 

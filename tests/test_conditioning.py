@@ -13,7 +13,6 @@ from PIL import Image
 from synthkit.conditioning import (
     CROP,
     METHODS,
-    Stream,
     crop_to_square,
     cutmix_box,
     cutmix_embeddings,
@@ -23,8 +22,8 @@ from synthkit.conditioning import (
     mixup_embeddings,
     mixup_pixels,
     random_resized_crop,
-    stream,
 )
+from synthkit.release.seeds import Stream, stream
 
 seeds = st.integers(0, 2**63 - 1)
 lambdas = st.floats(0, 1)

@@ -12,16 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthkit.errors import ScoreError
-from synthkit.files import make_folder, write_file
-from synthkit.locks import held
-from synthkit.progress import progress
-from synthkit.release_folder import ReleaseFolder
+from synthkit.release.folder import ReleaseFolder
 from synthkit.sources import held_out
-from synthkit_eval.accuracy import Grouping, accuracies, mean
-from synthkit_eval.checkpoint import epochs_in
-from synthkit_eval.features import NONE
+from synthkit.system.files import make_folder, write_file
+from synthkit.system.locks import held
+from synthkit.system.progress import progress
+from synthkit_eval.feature_names import NONE
 from synthkit_eval.machine import SMALL, choose_threads, code_digest, commit, cpus, describe
-from synthkit_eval.networks import check_network
 from synthkit_eval.protocol import without_places
 from synthkit_eval.score import (
     ClassScore,
@@ -30,32 +27,35 @@ from synthkit_eval.score import (
     ReleaseFacts,
     Score,
 )
-from synthkit_eval.sets import check_features_here, compare_sets
-from synthkit_eval.synthetic_images import open_synthetic
-from synthkit_eval.training_data import check_intact, open_real, whole
+from synthkit_eval.sets.compare_sets import check_features_here, compare_sets
+from synthkit_eval.training.accuracy import Grouping, accuracies, mean
+from synthkit_eval.training.checkpoint import epochs_in
+from synthkit_eval.training.networks import check_network
+from synthkit_eval.training.real_images import check_intact, open_real, whole
+from synthkit_eval.training.synthetic_images import open_synthetic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from synthkit.manifest import Manifest
-    from synthkit_eval.classifier_training import Task, Trained
-    from synthkit_eval.distributed import World
+    from synthkit.release.manifest import Manifest
     from synthkit_eval.protocol import Protocol
     from synthkit_eval.score import SetScore
-    from synthkit_eval.synthetic_images import SyntheticImages
-    from synthkit_eval.training_data import RealData, ScoredRelease
+    from synthkit_eval.training.distributed import World
+    from synthkit_eval.training.real_images import RealData, ScoredRelease
+    from synthkit_eval.training.synthetic_images import SyntheticImages
+    from synthkit_eval.training.train import Task, Trained
 
 # The modules that decide what a run comes to.
 _TRAINING = (
-    "accuracy",
-    "augmentation",
-    "checkpoint",
-    "classifier_training",
-    "loader",
-    "losses",
-    "networks",
-    "synthetic_images",
+    "training/accuracy",
+    "training/augmentation",
+    "training/checkpoint",
+    "training/loader",
+    "training/losses",
+    "training/networks",
+    "training/synthetic_images",
+    "training/train",
 )
 
 
@@ -146,8 +146,8 @@ def make_task(
     world: World,
 ) -> Task:
     """What the classifiers are trained on and tested with."""
-    from synthkit_eval.classifier_training import Task
-    from synthkit_eval.loader import TrainingImages
+    from synthkit_eval.training.loader import TrainingImages
+    from synthkit_eval.training.train import Task
 
     classes = release.manifest.classes
     images = np.bincount(data.evaluation.listing.labels, minlength=len(classes))
@@ -181,7 +181,7 @@ def _steps(protocol: Protocol, synthetic: int, world: World) -> int:
 
 def _train_all(release: ScoredRelease, task: Task, options: Options, folder: Path) -> list[Trained]:
     """A finished run for each seed, those of earlier times among them."""
-    from synthkit_eval.estimate import check_patience
+    from synthkit_eval.training.estimate import check_patience
 
     known = [seed for seed in range(options.seeds) if _finished(folder, seed) is None]
     missing = task.world.agree(known)
@@ -200,7 +200,7 @@ def _train_all(release: ScoredRelease, task: Task, options: Options, folder: Pat
 
 
 def _train_one(release: ScoredRelease, task: Task, folder: Path, seed: int, what: str) -> None:
-    from synthkit_eval.classifier_training import train
+    from synthkit_eval.training.train import train
 
     state = _state(folder, seed)
     images, done = task.images * task.protocol.epochs, task.images * epochs_in(state)
@@ -231,7 +231,7 @@ def _ignore(count: float) -> None:
 
 def _finished(folder: Path, seed: int) -> Trained | None:
     """A run that was finished at an earlier time."""
-    from synthkit_eval.classifier_training import Trained
+    from synthkit_eval.training.train import Trained
 
     try:
         return Trained(**json.loads((folder / f"seed-{seed}.json").read_bytes()))

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from synthkit import environment
+from synthkit.system import environment
 
 # Libraries that take part in training, beside those of a build.
 _LIBRARIES = ("timm", "torchmetrics")

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator, model_validator
 
+from synthkit.config.section import Section
+from synthkit.config.yaml_file import FileKind, load_model
 from synthkit.errors import ScoreError
-from synthkit.hashing import sha256_of
-from synthkit.source_config import SOURCES, Section
-from synthkit.yaml_file import FileKind, load_model
-from synthkit_eval.features import check_features
+from synthkit.recipe.source import SOURCES
+from synthkit.system.files import sha256_of
+from synthkit_eval.feature_names import check_features
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from synthkit.errors import ScoreError
-from synthkit.files import make_folder, write_file
+from synthkit.system.files import make_folder, write_file
 
 if TYPE_CHECKING:
     from pathlib import Path

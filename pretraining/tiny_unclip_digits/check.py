@@ -22,8 +22,8 @@ from pretraining.tiny_unclip_digits.spread import (
     pixel_vectors,
     spread_within,
 )
+from synthkit.sources.base import load_image
 from synthkit.sources.digits import CLASSES, DigitsSource
-from synthkit.sources.protocol import load_image
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence

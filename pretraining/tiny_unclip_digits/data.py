@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from synthkit.sources.base import load_image
 from synthkit.sources.digits import CLASSES, DigitsSource
-from synthkit.sources.protocol import load_image
 
 MAX_ROTATION = math.radians(12)
 MAX_SHIFT = 2 * 2 / 32  # two pixels, in the [-1, 1] units of `affine_grid` (the image is 32 wide)

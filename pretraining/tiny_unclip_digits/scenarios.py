@@ -13,8 +13,8 @@ from torch import Tensor
 from torchvision.transforms import RandomResizedCrop  # type: ignore[import-untyped]
 
 from pretraining.tiny_unclip_digits.generate import Request, embed
+from synthkit.sources.base import load_image
 from synthkit.sources.digits import CLASSES, DigitsSource
-from synthkit.sources.protocol import load_image
 
 if TYPE_CHECKING:
     from diffusers import StableUnCLIPImg2ImgPipeline

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from synthkit import __version__
 from synthkit.cli import comparing, publishing, recipes, releases, scoring, starting
 from synthkit.cli.shared import app
+from synthkit.version import __version__
 
 __all__ = ["app", "comparing", "publishing", "recipes", "releases", "scoring", "starting"]
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from synthkit.cli.shared import app, user_errors
-from synthkit.names import printable
+from synthkit.system.names import printable
 
 if TYPE_CHECKING:
-    from synthkit_eval.comparison import Section
+    from synthkit_eval.comparison.differences import Section
 
 Format = Literal["terminal", "markdown", "csv"]
 _BY_SUFFIX: dict[str, Format] = {".md": "markdown", ".csv": "csv", ".txt": "terminal"}
@@ -54,9 +54,9 @@ def compare(
     shown apart, and published numbers of the same protocol beside.
     """
     with user_errors():
-        from synthkit_eval.compare import find_scores
-        from synthkit_eval.comparison import compare as compared
-        from synthkit_eval.published import load_tables
+        from synthkit_eval.comparison.differences import compare as compared
+        from synthkit_eval.comparison.find import find_scores
+        from synthkit_eval.comparison.published import load_tables
 
         form = form or _form_of(out)
         found = find_scores(scores)
@@ -68,7 +68,7 @@ def compare(
             _write(sections, form, out)
             print(printable(f"{out}: {len(found.files)} score(s) in {len(sections)} section(s)"))
         if plots is not None:
-            from synthkit_eval.plots import draw_plots
+            from synthkit_eval.comparison.plots import draw_plots
 
             drawn = draw_plots(sections, tables, plots)
             _tell([f"{plots}: drew {', '.join(drawn.names)} (PNG and SVG)"] if drawn.names else [])
@@ -90,8 +90,8 @@ def _print(sections: list[Section], form: Format) -> None:
     if form == "terminal" and sys.stdout.isatty():
         from rich.console import Console
 
-        from synthkit_eval.rendering import as_rich
-        from synthkit_eval.table import pages
+        from synthkit_eval.comparison.rendering import as_rich
+        from synthkit_eval.comparison.table import pages
 
         console = Console(highlight=False)
         console.print(as_rich(pages(sections), console.width))
@@ -100,15 +100,15 @@ def _print(sections: list[Section], form: Format) -> None:
 
 
 def _write(sections: list[Section], form: Format, out: Path) -> None:
-    from synthkit.files import make_folder, write_file
+    from synthkit.system.files import make_folder, write_file
 
     make_folder(out.parent)
     write_file(out, _text(sections, form).encode())
 
 
 def _text(sections: list[Section], form: Format) -> str:
-    from synthkit_eval.rendering import as_markdown, as_text
-    from synthkit_eval.table import as_csv, pages
+    from synthkit_eval.comparison.rendering import as_markdown, as_text
+    from synthkit_eval.comparison.table import as_csv, pages
 
     if form == "csv":
         return as_csv(sections)

@@ -52,7 +52,7 @@ def listed_releases(incomplete: str) -> list[str]:
 
 def shipped(incomplete: str) -> list[str]:
     """The recipes that come with synthkit."""
-    from synthkit.shipped import names
+    from synthkit.recipe.shipped import names
 
     return [name for name in names() if name.startswith(incomplete)]
 

@@ -6,7 +6,7 @@ import codecs
 import io
 import sys
 
-from synthkit.names import printable
+from synthkit.system.names import printable
 
 
 def survive_any_encoding() -> None:

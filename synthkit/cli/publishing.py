@@ -12,12 +12,12 @@ import typer
 from synthkit.cli import completion
 from synthkit.cli.shared import FolderArgument, app, user_errors
 from synthkit.errors import SynthkitError
-from synthkit.names import printable
+from synthkit.system.names import printable
 
 if TYPE_CHECKING:
-    from synthkit.address import Outgoing
-    from synthkit.hub import Repository
-    from synthkit.publish import Publication
+    from synthkit.hub.repository import Repository
+    from synthkit.publish.address import Outgoing
+    from synthkit.publish.publish import Publication
 
 
 @app.command(
@@ -43,8 +43,8 @@ def release(
     changelog/NAME.yaml with what changed since the version before.
     """
     with user_errors():
-        from synthkit import pipeline
-        from synthkit.versions import write_changelog
+        from synthkit.versions import params as pipeline
+        from synthkit.versions.changelog import write_changelog
 
         listed = pipeline.find(name)
         pipeline.check_clean(listed)
@@ -100,12 +100,12 @@ def publish(
     time: the same command sends only the rest.
     """
     with user_errors():
-        from synthkit.address import addressed
-        from synthkit.hub import Repository
-        from synthkit.publish import check_release, prepare, target
-        from synthkit.publish import publish as carry_out
-        from synthkit.release_folder import ReleaseFolder
-        from synthkit.trace import read_recipe
+        from synthkit.hub.repository import Repository
+        from synthkit.publish.address import addressed
+        from synthkit.publish.publish import check_release, prepare, target
+        from synthkit.publish.publish import publish as carry_out
+        from synthkit.release.folder import ReleaseFolder
+        from synthkit.release.image import read_recipe
 
         with ReleaseFolder.at(release).opened() as manifest:
             repository = Repository(target(release, manifest, repo_id))
@@ -154,8 +154,8 @@ def pull(
     Stop it at any time: the same command fetches only the rest.
     """
     with user_errors():
-        from synthkit.options import RELEASES
-        from synthkit.pull import pull as fetch
+        from synthkit.builder.options import RELEASES
+        from synthkit.publish.pull import pull as fetch
 
         target, manifest = fetch(reference, out or RELEASES)
         print(
@@ -168,7 +168,7 @@ def pull(
 
 
 def _print_list(repository: Repository, outgoing: Outgoing, publication: Publication | None) -> None:
-    from synthkit.progress import data_size
+    from synthkit.system.progress import data_size
 
     manifest = outgoing.manifest
     print(f"{manifest.name} {manifest.version} -> {repository.url}, tag {outgoing.tag}")
@@ -195,7 +195,7 @@ def _visibility(publication: Publication) -> str:
 
 
 def _print_published(publication: Publication) -> None:
-    from synthkit.progress import data_size
+    from synthkit.system.progress import data_size
 
     outgoing, repository = publication.outgoing, publication.repository
     print(

@@ -22,12 +22,11 @@ from synthkit.cli.shared import (
     write_report,
 )
 from synthkit.errors import BuildError
-from synthkit.names import printable
+from synthkit.system.names import printable
 
 if TYPE_CHECKING:
-    from synthkit.deliver import Delivered
-    from synthkit.make import Outcome
-    from synthkit.recipe import Recipe
+    from synthkit.builder.outcome import Delivered, Outcome
+    from synthkit.recipe.schema import Recipe
 
 _MOST_WORKERS = 1024
 
@@ -107,10 +106,9 @@ def build(
     release is there already and nothing changed, nothing is done.
     """
     with user_errors():
-        from synthkit.make import make_release
-        from synthkit.options import Options
-        from synthkit.part import WHOLE, parse_part
-        from synthkit.remote_shards import is_url
+        from synthkit.builder.make import make_release
+        from synthkit.builder.options import WHOLE, Options, parse_part
+        from synthkit.builder.remote_shards import is_url
 
         if shards and limit is not None:
             raise BuildError("--limit and --shards: give one of them; a preview is small")
@@ -127,7 +125,7 @@ def build(
             overwrite=overwrite,
         )
         if out and is_url(out):
-            from synthkit.deliver import deliver
+            from synthkit.builder.deliver import deliver
 
             _print_delivered(deliver(_load(recipe, override), out, options), _merge(recipe, override, out))
         else:
@@ -161,8 +159,8 @@ def merge(
     another environment, or is there twice with different content.
     """
     with user_errors():
-        from synthkit.merge import merge as collect
-        from synthkit.options import Options
+        from synthkit.builder.merge import merge as collect
+        from synthkit.builder.options import Options
 
         options = Options(out=out, overwrite=overwrite)
         _print_outcome(collect(_load(recipe, override), folders or [], options))
@@ -177,8 +175,8 @@ def plan(
 ) -> None:
     """Show what a build would make, per class, without loading the model."""
     with user_errors():
-        from synthkit.options import work_root
-        from synthkit.plan_report import as_table, summarise
+        from synthkit.builder.plan_report import as_table, summarise
+        from synthkit.system.work_root import work_root
 
         summary = summarise(_load(recipe, override), work_root(out))
         if as_json:
@@ -202,8 +200,8 @@ def digest(
     The same output means the same release (on the same platform). Reads the real images, makes nothing.
     """
     with user_errors():
-        from synthkit.facts import identify
-        from synthkit.options import work_root
+        from synthkit.builder.inputs import identify
+        from synthkit.system.work_root import work_root
 
         write_report(identify(_load(recipe, override), work_root(out)).to_json(), report)
 
@@ -228,9 +226,10 @@ def doctor(
     large its download is, and where to get what is missing.
     """
     with user_errors():
-        from synthkit.doctor import examine
-        from synthkit.doctor_recipe import examine_recipe
-        from synthkit.options import RELEASES, work_root
+        from synthkit.builder.options import RELEASES
+        from synthkit.inspection.doctor import examine
+        from synthkit.inspection.doctor_recipe import examine_recipe
+        from synthkit.system.work_root import work_root
 
         checks = list(examine(out or RELEASES))
         if recipe is not None:
@@ -259,14 +258,14 @@ def _engine(text: str, address: str | None) -> Literal["local", "ray"]:
         raise BuildError(f"--address {address}: is that of a Ray cluster; give --engine ray with it")
     if text == "local":
         return "local"
-    from synthkit.engines.ray_cluster import check
+    from synthkit.builder.engines.ray_cluster import check
 
     check(address)
     return "ray"
 
 
 def _load(path: Path, overrides: list[str] | None) -> Recipe:
-    from synthkit.recipe_file import load
+    from synthkit.recipe.load import load
 
     return load(path, overrides or ())
 
@@ -281,8 +280,8 @@ def _merge(recipe: Path, override: list[str] | None, place: str | None) -> str:
 
 
 def _print_outcome(outcome: Outcome, merge_command: str = "") -> None:
-    from synthkit.part import WHOLE
-    from synthkit.progress import duration
+    from synthkit.builder.options import WHOLE
+    from synthkit.system.progress import duration
 
     facts, images = outcome.facts, len(outcome.facts.plan)
     if outcome.part != WHOLE and outcome.generated is not None:
@@ -311,7 +310,7 @@ def _print_outcome(outcome: Outcome, merge_command: str = "") -> None:
 
 
 def _print_delivered(outcome: Delivered, merge_command: str) -> None:
-    from synthkit.progress import duration
+    from synthkit.system.progress import duration
 
     print(
         f"{outcome.url}: {outcome.shards} of {outcome.facts.plan.shards} shards are there, "

@@ -20,12 +20,12 @@ from synthkit.cli.shared import (
     user_errors,
     write_report,
 )
-from synthkit.names import printable
+from synthkit.system.names import printable
 
 if TYPE_CHECKING:
-    from synthkit.audit_release import Audited
-    from synthkit.manifest import Manifest
-    from synthkit.replay import Replayed
+    from synthkit.inspection.audit_release import Audited
+    from synthkit.inspection.replay import Replayed
+    from synthkit.release.manifest import Manifest
 
 
 @app.command(epilog="Example: `synthkit verify releases/digits-lt-augcond`")
@@ -36,10 +36,10 @@ def verify(
 ) -> None:
     """Check every byte of a release, and that images, labels, records and manifest agree."""
     with user_errors():
-        from synthkit.faults import total
-        from synthkit.pull import find_release
-        from synthkit.release_folder import ReleaseFolder
-        from synthkit.verify import verified
+        from synthkit.publish.pull import find_release
+        from synthkit.release.folder import ReleaseFolder
+        from synthkit.verification.faults import total
+        from synthkit.verification.verify import verified
 
         release = find_release(reference)
         # Of a release on the Hub the place in the client's cache says nothing.
@@ -87,13 +87,13 @@ def show(
     """Show what a release is, or where one of its images comes from."""
     with user_errors():
         from synthkit.errors import ReleaseError
-        from synthkit.files import write_file
-        from synthkit.manifest import RECIPE
-        from synthkit.pull import find_release
-        from synthkit.release_folder import ReleaseFolder
-        from synthkit.release_places import receive
-        from synthkit.show import as_text, history, summary
-        from synthkit.trace import trace
+        from synthkit.inspection.show import as_text, history, summary
+        from synthkit.publish.pull import find_release
+        from synthkit.release.files import RECIPE
+        from synthkit.release.folder import ReleaseFolder
+        from synthkit.release.image import trace
+        from synthkit.release.places import receive
+        from synthkit.system.files import write_file
 
         release = find_release(reference, [RECIPE] if key is None else ())
         with ReleaseFolder.at(release).opened() as manifest:
@@ -108,7 +108,7 @@ def show(
                 print(printable(as_text(summary(manifest, received.recipe))))
             return
         if picture is not None:
-            from synthkit.history_picture import history_picture
+            from synthkit.inspection.history_picture import history_picture
 
             write_file(picture, history_picture(received, traced))
         if as_json:
@@ -125,12 +125,11 @@ def diff(
 ) -> None:
     """Show what changed between two releases: recipe, versions, counts, images."""
     with user_errors():
-        from synthkit.diff import as_text, difference
-        from synthkit.manifest import RECIPE
-        from synthkit.pull import find_release
-        from synthkit.release_folder import ReleaseFolder
-        from synthkit.trace import read_recipe
-        from synthkit.verify import RECORDS
+        from synthkit.publish.pull import find_release
+        from synthkit.release.diff import as_text, difference
+        from synthkit.release.files import RECIPE, RECORDS
+        from synthkit.release.folder import ReleaseFolder
+        from synthkit.release.image import read_recipe
 
         one, other = (find_release(reference, [RECIPE, RECORDS]) for reference in (old, new))
         with ReleaseFolder.at(one).opened() as before, ReleaseFolder.at(other).opened() as after:
@@ -165,17 +164,16 @@ def replay(
     with user_errors():
         import random
 
-        from synthkit.environment import check_device
         from synthkit.errors import ReleaseError
-        from synthkit.files import make_folder, write_file
-        from synthkit.options import check_place
-        from synthkit.progress import progress
-        from synthkit.pull import find_release
-        from synthkit.records import key_of
-        from synthkit.release_folder import ReleaseFolder
-        from synthkit.release_places import receive
-        from synthkit.replay import Replay
-        from synthkit.trace import trace
+        from synthkit.inspection.replay import Replay
+        from synthkit.publish.pull import find_release
+        from synthkit.release.folder import ReleaseFolder
+        from synthkit.release.image import trace
+        from synthkit.release.places import receive
+        from synthkit.release.records import key_of
+        from synthkit.system.environment import check_device
+        from synthkit.system.files import check_place, make_folder, write_file
+        from synthkit.system.progress import progress
 
         if out is not None:
             check_place(out)
@@ -227,9 +225,9 @@ def audit(
     model's embeddings, perceptual and exact hashes. Adds audit.json and audit.png to the release.
     """
     with user_errors():
-        from synthkit.audit import Limits
-        from synthkit.audit_release import audit_release
-        from synthkit.options import work_root
+        from synthkit.inspection.audit_release import audit_release
+        from synthkit.release.audit import Limits
+        from synthkit.system.work_root import work_root
 
         limits = Limits(similarity, distance)
         _print_audit(release, audit_release(release, override or (), device, limits, work_root(None)))

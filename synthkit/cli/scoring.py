@@ -16,7 +16,7 @@ from synthkit.cli.shared import (
     write_report,
 )
 from synthkit.errors import ScoreError
-from synthkit.names import printable
+from synthkit.system.names import printable
 
 if TYPE_CHECKING:
     from synthkit_eval.protocol import Protocol
@@ -81,13 +81,14 @@ def evaluate(
 ) -> None:
     """Train classifiers on a release and its real images, and say how good they are."""
     with user_errors():
-        from synthkit.environment import choose_device
-        from synthkit.options import check_file_places, work_root
-        from synthkit_eval.distributed import join
+        from synthkit.system.environment import choose_device
+        from synthkit.system.files import check_file_places
+        from synthkit.system.work_root import work_root
         from synthkit_eval.evaluate import Options, evaluate, evaluate_real_only
         from synthkit_eval.protocol import load_protocol, usual_protocol
         from synthkit_eval.score import write_score
-        from synthkit_eval.training_data import open_release
+        from synthkit_eval.training.distributed import join
+        from synthkit_eval.training.real_images import open_release
 
         check_file_places(out, report)
         places = [change for change in changes or () if change.startswith("source.")]

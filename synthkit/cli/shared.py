@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from synthkit import stopping
 from synthkit.cli import completion
 from synthkit.cli.help import App, Group
 from synthkit.cli.output import print_json
 from synthkit.errors import SynthkitError
-from synthkit.hub_environment import faults_set_aside
-from synthkit.names import printable
-from synthkit.stopping import Stopped
+from synthkit.hub.environment import faults_set_aside
+from synthkit.system import stopping
+from synthkit.system.names import printable
+from synthkit.system.stopping import Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,7 +114,7 @@ def user_errors() -> Iterator[None]:
 
 def write_report(facts: dict[str, Any], path: Path | None) -> None:
     """Facts as JSON: in a file, whole or not at all, or printed."""
-    from synthkit.files import make_folder, write_file
+    from synthkit.system.files import make_folder, write_file
 
     text = json.dumps(facts, indent=2, ensure_ascii=False)
     if path is None:

@@ -15,14 +15,14 @@ from synthkit.cli.shared import SetOption, app, print_table, user_errors
 from synthkit.errors import RecipeError
 
 if TYPE_CHECKING:
-    from synthkit.init import Begun
+    from synthkit.recipe.init import Begun
 
 
 @app.command(epilog="Examples: `synthkit recipes` · `synthkit init digits-demo --from digits_lt_ecd`")
 def recipes(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
     """List the recipes that come with synthkit: what each makes, and what it needs."""
     with user_errors():
-        from synthkit.recipe_list import as_table, describe_all
+        from synthkit.recipe.catalogue import as_table, describe_all
 
         found = describe_all()
         if as_json:
@@ -69,7 +69,7 @@ def init(
     that editors check recipes with is written beside it.
     """
     with user_errors():
-        from synthkit.init import check_name, copy_recipe, write_recipe
+        from synthkit.recipe.init import check_name, copy_recipe, write_recipe
 
         path = Path(f"{name}.yaml")
         check_name(path, name)
@@ -85,8 +85,8 @@ def init(
 
 def _answers(given: list[str], kind: str) -> list[str]:
     """The flags' answers, and on a terminal those to the questions that no flag answers."""
-    from synthkit.init import questions
-    from synthkit.source_config import SOURCES
+    from synthkit.recipe.init import questions
+    from synthkit.recipe.source import SOURCES
 
     answered = dict(item.partition("=")[::2] for item in given)
     if kind and answered.get("source.kind", kind) != kind:
@@ -108,7 +108,7 @@ def _answers(given: list[str], kind: str) -> list[str]:
 
 
 def _tell(path: Path, begun: Begun) -> None:
-    from synthkit.init import SCHEMA
+    from synthkit.recipe.init import SCHEMA
 
     print(f"{path}: written. Next:")
     # What a preview is for costs a minute with a model that ships.
@@ -135,8 +135,8 @@ def schema(
 ) -> None:
     """Print the JSON Schema of recipes, which editors check with, of provenance records, or of scores."""
     with user_errors():
-        from synthkit.recipe import json_schema
-        from synthkit.records import record_schema
+        from synthkit.recipe.schema import json_schema
+        from synthkit.release.records import record_schema
         from synthkit_eval.score import json_schema as score_schema
 
         schemas = {"recipe": json_schema, "provenance": record_schema, "score": score_schema}

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Protocol
 
 from synthkit.errors import GeneratorError
-from synthkit.recipe import AUTO, STOCK
+from synthkit.recipe.schema import AUTO, STOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from synthkit.generators.checkpoint import Checkpoint
-    from synthkit.recipe import Arithmetic, Sampler
+    from synthkit.recipe.schema import Arithmetic, Sampler
 
 _FLAT = "FlatColours"
 

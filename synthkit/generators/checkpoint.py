@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthkit.errors import GeneratorError, HubError
-from synthkit.hashing import sha256_of
-from synthkit.hub import Repository
-from synthkit.hub_answers import COMMIT
-from synthkit.hub_cache import MODEL, cached, fetch_model
-from synthkit.hub_errors import offline, other_hub
+from synthkit.hub.answers import COMMIT
+from synthkit.hub.cache import MODEL, cached, fetch_model
+from synthkit.hub.patience import offline, other_hub
+from synthkit.hub.repository import Repository, is_repository
+from synthkit.system.files import sha256_of
 
 if TYPE_CHECKING:
-    from synthkit.recipe import Model
+    from synthkit.recipe.schema import Model
 
 BUILTIN = {
     "tiny-unclip-digits": Path(__file__).parent / "tiny_unclip_digits",
@@ -80,12 +80,6 @@ def _may_be_on_the_hub(model: Model) -> bool:
     """Whether a model may be a repository: one that is pinned by a folder's content is that folder."""
     is_content = model.revision is not None and re.fullmatch(r"[0-9a-f]{64}", model.revision)
     return is_repository(model.id) and not is_content
-
-
-def is_repository(model_id: str) -> bool:
-    """Whether a model's id has the form of a repository on the Hub; a folder's may have it, too."""
-    word = r"[A-Za-z0-9](?:[A-Za-z0-9_]|[.-](?![.-]|$|/))*"
-    return re.fullmatch(f"{word}/{word}", model_id) is not None
 
 
 def content_revision(folder: Path) -> str:

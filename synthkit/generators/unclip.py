@@ -18,7 +18,7 @@ from synthkit.errors import GeneratorError
 from synthkit.generators import check_arithmetic
 from synthkit.generators.arithmetic import apply
 from synthkit.generators.noise import draw_in_float32
-from synthkit.recipe import STOCK
+from synthkit.recipe.schema import STOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from synthkit.generators.checkpoint import Checkpoint
-    from synthkit.recipe import Arithmetic, Sampler
+    from synthkit.recipe.schema import Arithmetic, Sampler
 
 # Recipe name: diffusers class, and what it is told beyond the model's own scheduler configuration.
 SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from synthkit.errors import SourceError
-from synthkit.source_config import (
+from synthkit.recipe.source import (
     CocoSourceConfig,
     DigitsSourceConfig,
     Flowers102SourceConfig,
@@ -23,7 +23,7 @@ from synthkit.sources.selection import select
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from synthkit.sources.protocol import Source
+    from synthkit.sources.base import Source
 
 
 def open_source(config: SourceConfig) -> Source:

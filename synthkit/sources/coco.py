@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthkit.errors import SourceError
-from synthkit.names import same_name
-from synthkit.records import Listing
 from synthkit.sources import instances
+from synthkit.sources.base import Listing
 from synthkit.sources.files import ImageFiles, check_listed, expanded
+from synthkit.system.names import same_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from synthkit.source_config import CocoSourceConfig
+    from synthkit.recipe.source import CocoSourceConfig
     from synthkit.sources.instances import Annotation, Category, Id, Image
 
 _ID, _CATEGORY, _IMAGE = attrgetter("id"), attrgetter("category_id"), attrgetter("image_id")

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synthkit.errors import SourceError
-from synthkit.hub_errors import asked_once
+from synthkit.hub.patience import asked_once
 from synthkit.sources.files import check_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from synthkit.source_config import HubSourceConfig
+    from synthkit.recipe.source import HubSourceConfig
 
 # Where `datasets` reads which files a data set has.
 _CARDS = ("README.md", ".huggingface.yaml")

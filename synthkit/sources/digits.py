@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from PIL import Image
 
-from synthkit.records import Listing
+from synthkit.sources.base import Listing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 from unicodedata import normalize
 
 from synthkit.errors import MissingSource, SourceError, UnreadableImage
-from synthkit.names import fault_in
 from synthkit.sources.decoding import decode
+from synthkit.system.names import fault_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from PIL import Image
 
-    from synthkit.records import Listing
+    from synthkit.sources.base import Listing
 
 
 _DRIVE_OR_ADDRESS = re.compile(r"[A-Za-z]:/|[A-Za-z][A-Za-z0-9+.-]*://")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synthkit.errors import MissingSource, SourceError
-from synthkit.records import Listing
+from synthkit.sources.base import Listing
 from synthkit.sources.files import ImageFiles, check_regular, expanded, folder_at, get_it
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from synthkit.source_config import Flowers102SourceConfig
+    from synthkit.recipe.source import Flowers102SourceConfig
 
 LABELS, SPLITS, IMAGES = "imagelabels.mat", "setid.mat", "jpg"
 _SPLIT_KEYS = {"train": "trnid", "valid": "valid", "test": "tstid"}

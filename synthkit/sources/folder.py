@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from synthkit.errors import MissingSource, SourceError
-from synthkit.records import Listing
+from synthkit.sources.base import Listing
 from synthkit.sources.files import ImageFiles, check_inside, folder_at
 from synthkit.sources.layout import doubts
 from synthkit.sources.left_out import LeftOut, has_image_ending, is_hidden
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from synthkit.source_config import FolderSourceConfig
+    from synthkit.recipe.source import FolderSourceConfig
 
 
 def open_folder(config: FolderSourceConfig) -> ImageFiles:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synthkit.errors import UnreadableImage
-from synthkit.records import Listing
+from synthkit.sources.base import Listing
 from synthkit.sources.decoding import decode
 from synthkit.sources.files import ImageFiles, state_of
 from synthkit.sources.hub_columns import check_columns, labels_of, undecoded
@@ -17,7 +17,7 @@ from synthkit.sources.hub_files import left_out_of, listed_files, load
 if TYPE_CHECKING:
     from PIL import Image
 
-    from synthkit.source_config import HubSourceConfig
+    from synthkit.recipe.source import HubSourceConfig
 
 
 class HubSource:

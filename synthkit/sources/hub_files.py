@@ -9,7 +9,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from synthkit.errors import HubError, MissingSource, SourceError
-from synthkit.hub_client import prepare_client
+from synthkit.hub.client import prepare_client
 from synthkit.sources.data_files import check_saved, from_folder, from_the_hub
 from synthkit.sources.files import get_it
 from synthkit.sources.left_out import LeftOut, has_image_ending, is_hidden
@@ -17,7 +17,7 @@ from synthkit.sources.left_out import LeftOut, has_image_ending, is_hidden
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from synthkit.source_config import HubSourceConfig
+    from synthkit.recipe.source import HubSourceConfig
 
 _BUILDERS = {".parquet": "parquet", ".arrow": "arrow"}
 _IMAGE_FOLDER = "imagefolder"

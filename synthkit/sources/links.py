@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from synthkit.source_config import (
+from synthkit.recipe.source import (
     CocoSourceConfig,
     Flowers102SourceConfig,
     FolderSourceConfig,
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from synthkit.source_config import SourceConfig
-    from synthkit.sources.protocol import Source
+    from synthkit.recipe.source import SourceConfig
+    from synthkit.sources.base import Source
 
 
 def link_out_of(config: SourceConfig, below: Path) -> str | None:

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from synthkit.errors import MissingSource, SourceError
-from synthkit.names import same_name
-from synthkit.records import Listing
-from synthkit.source_config import IMAGENET
+from synthkit.recipe.source import IMAGENET
+from synthkit.sources.base import Listing
 from synthkit.sources.files import ImageFiles, check_listed, expanded, get_it
+from synthkit.system.names import same_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from synthkit.source_config import ListingSourceConfig
+    from synthkit.recipe.source import ListingSourceConfig
 
 
 def open_listing(config: ListingSourceConfig) -> ImageFiles:

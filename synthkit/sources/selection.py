@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthkit.errors import SourceError
-from synthkit.names import fault_in, same_name, spelt_twice
-from synthkit.records import Listing
+from synthkit.sources.base import Listing
+from synthkit.system.names import fault_in, same_name, spelt_twice
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    from synthkit.source_config import LongTail, SourceBase
-    from synthkit.sources.protocol import Source
+    from synthkit.recipe.source import LongTail, SourceBase
+    from synthkit.sources.base import Source
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthkit.errors import MissingSource, SourceError, UnreadableImage
-from synthkit.records import Listing
+from synthkit.sources.base import Listing
 from synthkit.sources.decoding import decode_palette
 from synthkit.sources.files import ImageFiles, check_inside, check_regular, expanded, get_it
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from synthkit.source_config import VocSourceConfig
+    from synthkit.recipe.source import VocSourceConfig
 
 # In the order of their indices in the masks, which start at 1.
 CLASSES = (

@@ -1,0 +1,269 @@
+"""Accuracy along guidance scales and along shots: a line for each method, printed lines dashed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from math import log2
+from statistics import fmean
+from typing import TYPE_CHECKING, Literal
+
+from synthkit_eval.comparison.plot_style import (
+    GREY,
+    INK,
+    REAL_LOOK,
+    WIDTH,
+    Look,
+    drawable,
+    heading,
+    look,
+    new_figure,
+    percent,
+    within,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from synthkit_eval.comparison.differences import Row, Section
+    from synthkit_eval.comparison.published import PublishedTable
+    from synthkit_eval.score import Score
+
+_HEIGHT = 4.6
+# Columns of a legend, if they fit.
+_COLUMNS = (3, 2, 1)
+# Bars of the same x are drawn beside each other: so far apart, and within a part of the way to the next x.
+_ASIDE, _MOST_ASIDE = 0.012, 0.6
+_DASHES = ((0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
+_SHOTS = re.compile(r"[-_]?\d+[-_]?shots?.*$")
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Points (x, accuracy in percent, ends of its 95 % interval) by x, what they are called, how drawn."""
+
+    name: str
+    points: tuple[tuple[float, float, float, float], ...]
+    look: Look = REAL_LOOK
+
+    @property
+    def is_one(self) -> bool:
+        """Whether it has two different x."""
+        return len({x for x, *_ in self.points}) > 1
+
+
+def guidance_figures(sections: Sequence[Section]) -> Iterator[tuple[int, Figure]]:
+    """Of each section in which a method has two guidance scales, its accuracies along them."""
+    for section in sections:
+        curves = _by_method(section.rows)
+        if any(curve.is_one for curve in curves):
+            yield section.number, _guidance(section, curves)
+
+
+def _guidance(section: Section, curves: Sequence[Curve]) -> Figure:
+    figure, axes = _lines(curves, [*_printed_guidance(section)])
+    for row in section.rows:
+        if row.score.release is None:
+            y, low, high = percent(row.score.accuracy.overall)
+            axes.axhline(y, color=REAL_LOOK.colour, linewidth=1.2, label=drawable(row.name), zorder=1)
+            axes.axhspan(low, high, color=REAL_LOOK.colour, alpha=0.15, linewidth=0, zorder=0)
+    scales = sorted({x for curve in curves for x, *_ in curve.points})
+    axes.set_xticks(scales, [f"{x:g}" for x in scales])
+    return _finished(
+        figure, axes, f"{heading(section.first.protocol)}: accuracy against guidance", "guidance scale"
+    )
+
+
+def _by_method(rows: Iterable[Row]) -> list[Curve]:
+    points: dict[str, list[tuple[float, float, float, float]]] = {}
+    for row in rows:
+        if row.score.release is not None:
+            place = (row.score.release.guidance_scale, *percent(row.score.accuracy.overall))
+            points.setdefault(row.score.release.method, []).append(place)
+    return [Curve(name, tuple(sorted(found)), look(i)) for i, (name, found) in enumerate(points.items())]
+
+
+def _printed_guidance(section: Section) -> Iterator[Curve]:
+    points: dict[tuple[str, str], list[tuple[float, float, float, float]]] = {}
+    for item in section.published:
+        if item.row.guidance_scale is not None:
+            found = points.setdefault((item.row.name, item.table.place), [])
+            found.append((item.row.guidance_scale, *within(item.row.overall, 0.0)))
+    for (name, place), found in points.items():
+        curve = Curve(f"{name}, published ({place})", tuple(sorted(found)))
+        if curve.is_one:
+            yield curve
+
+
+def shots_figures(
+    sections: Sequence[Section], tables: Sequence[PublishedTable]
+) -> Iterator[tuple[int, Figure]]:
+    """Of each data set and protocol in which a method has two numbers of shots, its accuracies along them.
+
+    A point is the mean over the trials that were scored; its bar is the 95 % interval over them, or over the
+    seeds of a single one. Trials have other images: they are averaged, not compared.
+    """
+    families: dict[tuple[str, str], list[Section]] = {}
+    for section in sections:
+        data = _data_set(section, tables)
+        if data is not None:
+            families.setdefault((section.first.protocol.digest, data), []).append(section)
+    number = 0
+    for (_, data), members in families.items():
+        curves = _by_shots(members)
+        if any(curve.is_one for curve in curves):
+            number += 1
+            yield number, _shots(data, members, curves, tables)
+
+
+def _shots(
+    data: str, sections: Sequence[Section], curves: Sequence[Curve], tables: Sequence[PublishedTable]
+) -> Figure:
+    scores = [row.score for section in sections for row in section.rows]
+    fitting = [table for table in tables if table.few_shot and any(table.fits(score) for score in scores)]
+    printed = [curve for table in fitting for curve in _printed_shots(table)]
+    figure, axes = _lines(curves, printed, scale="log")
+    ticks = sorted({x for curve in (*curves, *printed) for x, *_ in curve.points})
+    axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
+    axes.minorticks_off()
+    title = f"{heading(sections[0].first.protocol)}, {drawable(data)}: accuracy against shots"
+    return _finished(figure, axes, title, "real images a class")
+
+
+def _data_set(section: Section, tables: Sequence[PublishedTable]) -> str | None:
+    """Of a few-shot section: the name that a table knows, or the release's name before its shots."""
+    for row in section.rows:
+        release = row.score.release
+        if release is not None and release.shots is not None:
+            known = [table.data for table in tables if table.few_shot and table.names(row.score)]
+            return known[0] if known else _SHOTS.sub("", release.name)
+    return None
+
+
+def _by_shots(sections: Sequence[Section]) -> list[Curve]:
+    trials: dict[str, dict[int, list[Score]]] = {}
+    for section in sections:
+        shots = next(r.score.release.shots for r in section.rows if r.score.release and r.score.release.shots)
+        for row in section.rows:
+            trials.setdefault(row.label, {}).setdefault(shots, []).append(row.score)
+    real = {row.label for section in sections for row in section.rows if row.score.release is None}
+    methods = [name for name in trials if name not in real]
+    return [
+        Curve(
+            name,
+            tuple((shots, *_over_trials(scores)) for shots, scores in sorted(by_shots.items())),
+            REAL_LOOK if name in real else look(methods.index(name)),
+        )
+        for name, by_shots in trials.items()
+    ]
+
+
+def _over_trials(scores: Sequence[Score]) -> tuple[float, float, float]:
+    """Mean and both ends of its 95 % interval, in percent."""
+    from scipy.stats import sem, t
+
+    if len(scores) == 1:
+        return percent(scores[0].accuracy.overall)
+    means = [100 * score.accuracy.overall.mean for score in scores]
+    return within(fmean(means), float(sem(means) * t.ppf(0.975, len(means) - 1)))
+
+
+def _printed_shots(table: PublishedTable) -> Iterator[Curve]:
+    names = dict.fromkeys(row.name for row in table.scores)
+    for name in names:
+        rows = [row for row in table.scores if row.name == name and row.shots is not None]
+        yield Curve(
+            f"{name}, published ({table.place})",
+            tuple((float(row.shots or 0), *within(row.overall, 0.0)) for row in rows),
+        )
+
+
+def _lines(
+    curves: Sequence[Curve], printed: Sequence[Curve], scale: Literal["linear", "log"] = "linear"
+) -> tuple[Figure, Axes]:
+    """Both kinds of lines; those that were measured are moved aside, so that bars do not hide others."""
+    figure = new_figure(WIDTH, _HEIGHT + 0.1 * (len(curves) + len(printed)))
+    axes = figure.subplots()
+    if scale == "log":
+        axes.set_xscale("log", base=2)
+    step = _step(curves, scale)
+    for place, curve in enumerate(curves):
+        aside = step * (place - (len(curves) - 1) / 2)
+        _line(axes, curve, [x * 2**aside if scale == "log" else x + aside for x, *_ in curve.points])
+    for place, curve in enumerate(printed):
+        _dashed(axes, curve, place)
+    return figure, axes
+
+
+def _step(curves: Sequence[Curve], scale: Literal["linear", "log"]) -> float:
+    """How far lines beside each other are apart, on the axis or its logarithm; neighbours do not mix."""
+    found = sorted({log2(x) if scale == "log" else x for curve in curves for x, *_ in curve.points})
+    nearest = min(after - before for before, after in pairwise(found))
+    return min(_ASIDE * (found[-1] - found[0]), _MOST_ASIDE * nearest / len(curves))
+
+
+def _line(axes: Axes, curve: Curve, x: Sequence[float]) -> None:
+    _, y, low, high = zip(*curve.points, strict=True)
+    bars = [[a - b for a, b in zip(y, low, strict=True)], [b - a for a, b in zip(y, high, strict=True)]]
+    axes.errorbar(
+        x,
+        y,
+        yerr=bars if low != high else None,
+        color=curve.look.colour,
+        marker=curve.look.marker,
+        markersize=5,
+        linewidth=1.5,
+        elinewidth=1,
+        capsize=2,
+        label=drawable(curve.name),
+    )
+
+
+def _dashed(axes: Axes, curve: Curve, place: int) -> None:
+    x, y = ([point[i] for point in curve.points] for i in range(2))
+    colour, dashes = INK if place == 0 else GREY, _DASHES[place % len(_DASHES)]
+    axes.plot(x, y, color=colour, linestyle=dashes, label=drawable(curve.name, 48), zorder=1)
+
+
+def _finished(figure: Figure, axes: Axes, title: str, x: str) -> Figure:
+    axes.grid()
+    axes.set_xlabel(x)
+    axes.set_ylabel("accuracy in %")
+    axes.set_title(f"{title}; 95 % intervals")
+    _legend(figure, axes)
+    _thin_out(figure, axes)
+    return figure
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    """Below the plot, in as many columns as fit beside each other."""
+    handles, labels = axes.get_legend_handles_labels()
+    # matplotlib lists lines without bars first; what was measured comes before what is printed.
+    order = sorted(range(len(labels)), key=lambda i: not hasattr(handles[i], "has_yerr"))
+    for columns in _COLUMNS:
+        legend = figure.legend(
+            [handles[i] for i in order],
+            [labels[i] for i in order],
+            loc="outside lower center",
+            ncols=columns,
+        )
+        figure.draw_without_rendering()
+        if legend.get_window_extent().width <= figure.bbox.width or columns == _COLUMNS[-1]:
+            return
+        legend.remove()
+
+
+def _thin_out(figure: Figure, axes: Axes) -> None:
+    """Of the numbers below the axis, those that would lie on the one before are left out."""
+    figure.draw_without_rendering()
+    end = float("-inf")
+    for label in axes.get_xticklabels():
+        box = label.get_window_extent()
+        if box.x0 <= end:
+            label.set_visible(False)
+        else:
+            end = box.x1

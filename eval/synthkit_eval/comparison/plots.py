@@ -1,0 +1,212 @@
+"""Plots of a comparison, as PNG and SVG: the same scores make the same bytes.
+
+groups: accuracy of each score by group of classes; fid: accuracy against FID; guidance: accuracy against
+guidance scale, as Table 3 of Chen et al. 2025; shots: accuracy against shots, as its Figure 5.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from synthkit.system.files import make_folder, write_file
+from synthkit_eval.comparison.plot_curves import guidance_figures, shots_figures
+from synthkit_eval.comparison.plot_labels import Point, draw_points
+from synthkit_eval.comparison.plot_style import (
+    BASELINE,
+    INK,
+    OTHER,
+    REAL,
+    WIDTH,
+    drawable,
+    heading,
+    new_figure,
+    percent,
+    styled,
+)
+from synthkit_eval.score import PARTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from synthkit_eval.comparison.differences import Row, Section
+    from synthkit_eval.comparison.published import PublishedTable
+    from synthkit_eval.score import Accuracy
+
+_NUMBER_SIZE = 8.5
+_SPACE = 40
+_NEEDS = {
+    "groups": "two scores that compare",
+    "fid": "two scores that compare, with FIDs in one feature space",
+    "guidance": "a method at two guidance scales",
+    "shots": "a method with two numbers of shots",
+}
+_SEVERAL = 2
+
+
+class Drawn(NamedTuple):
+    """The names of the plots, each a PNG and an SVG file, and a line for each that was not drawn."""
+
+    names: list[str]
+    left_out: list[str]
+
+
+def draw_plots(sections: Sequence[Section], tables: Sequence[PublishedTable], folder: Path) -> Drawn:
+    """Draw what there is enough for, into a folder that is made: NAME.png and NAME.svg.
+
+    Of several sections each has plots of its own, NAME-1 and so on.
+    """
+    make_folder(folder)
+    drawn = Drawn([], [])
+    with styled():
+        kinds = {
+            "groups": groups_figures(sections),
+            "fid": fid_figures(sections),
+            "guidance": guidance_figures(sections),
+            "shots": shots_figures(sections, tables),
+        }
+        for kind, figures in kinds.items():
+            made = dict(figures)
+            if not made:
+                drawn.left_out.append(f"{kind}: not drawn: it takes {_NEEDS[kind]}")
+            for number, figure in made.items():
+                several = len(made) > 1 or (kind != "shots" and len(sections) > 1)
+                name = f"{kind}-{number}" if several else kind
+                _save(figure, folder, name)
+                drawn.names.append(name)
+    return drawn
+
+
+def _save(figure: Figure, folder: Path, name: str) -> None:
+
+    # Laid out once for both.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    # matplotlib stamps the time and its version otherwise.
+    for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+        stream = io.BytesIO()
+        figure.savefig(stream, format=suffix, metadata=metadata)
+        write_file(folder / f"{name}.{suffix}", stream.getvalue())
+
+
+def groups_figures(sections: Sequence[Section]) -> Iterator[tuple[int, Figure]]:
+    """Of each section with two scores a panel of bars for overall, many, medium and few."""
+    for section in sections:
+        if len(section.rows) >= _SEVERAL:
+            yield section.number, _groups(section)
+
+
+def _groups(section: Section) -> Figure:
+    parts = [part for part in PARTS if any(getattr(row.score.accuracy, part) for row in section.rows)]
+    figure = new_figure(WIDTH, 1.15 + 0.3 * len(section.rows))
+    panels = figure.subplots(1, len(parts), sharex=True, sharey=True, squeeze=False)[0]
+    start, stop = _span(section.rows, parts)
+    for panel, part in zip(panels, parts, strict=True):
+        _bars(panel, section.rows, part, start)
+        panel.set_title(part)
+        panel.set_xlim(start, stop)
+        panel.grid(axis="x")
+        panel.locator_params(axis="x", nbins=5)
+        panel.tick_params(axis="y", length=0)
+        panel.spines["left"].set_visible(start == 0)
+    panels[0].set_yticks(range(len(section.rows)), _labels(section.rows))
+    panels[0].set_ylim(len(section.rows) - 0.4, -0.6)
+    cut = "" if start == 0 else f", axis from {start:g}"
+    figure.supxlabel(
+        f"{heading(section.first.protocol)}: accuracy in %{cut}; 95 % interval over seeds", fontsize=10
+    )
+    return figure
+
+
+def _bars(panel: Axes, rows: Sequence[Row], part: str, start: float) -> None:
+    for place, row in enumerate(rows):
+        accuracy: Accuracy | None = getattr(row.score.accuracy, part)
+        if accuracy is None:
+            continue
+        mean, low, high = percent(accuracy)
+        panel.barh(place, mean - start, left=start, height=0.74, color=_colour(row))
+        if low < high:
+            ends = [[mean - low], [high - mean]]
+            panel.errorbar(mean, place, xerr=ends, color=INK, capsize=2, elinewidth=1)
+        # Beside the panel, where no error bar reaches.
+        panel.annotate(
+            f"{mean:.1f}",
+            (1, place),
+            xycoords=("axes fraction", "data"),
+            xytext=(3, 0),
+            textcoords="offset points",
+            va="center_baseline",
+            fontsize=_NUMBER_SIZE,
+            annotation_clip=False,
+        )
+
+
+def _span(rows: Sequence[Row], parts: Sequence[str]) -> tuple[float, float]:
+    """Where the axis starts and ends: at 0, or where differences of high accuracies can be seen."""
+    found = [getattr(row.score.accuracy, part) for row in rows for part in parts]
+    ends = [percent(accuracy) for accuracy in found if accuracy is not None]
+    low, high = min(low for _, low, _ in ends), max(high for _, _, high in ends)
+    start = float(int(low - max(0.5 * (high - low), 3.0)))
+    start = start if start > 20 else 0.0
+    return start, high + 0.03 * (high - start)
+
+
+def fid_figures(sections: Sequence[Section]) -> Iterator[tuple[int, Figure]]:
+    """Of each section a labelled point for each score with an FID, in its most usual feature space."""
+    for section in sections:
+        measured = [
+            row for row in section.rows if row.score.set_metrics and row.score.set_metrics.overall.fid
+        ]
+        spaces = Counter(_space(row) for row in measured)
+        if spaces and max(spaces.values()) >= _SEVERAL:
+            space = spaces.most_common(1)[0][0]
+            yield section.number, _fid(section, [row for row in measured if _space(row) == space], space)
+
+
+def _space(row: Row) -> str:
+    return row.score.set_metrics.features if row.score.set_metrics else ""
+
+
+def _fid(section: Section, rows: Sequence[Row], space: str) -> Figure:
+    # A row of the list that numbers are explained in takes a fifth of an inch.
+    figure = new_figure(WIDTH, max(5.4, 0.6 + 0.2 * len(rows)))
+    axes = figure.subplots()
+    axes.grid()
+    axes.set_xlabel(
+        f"FID in the feature space {drawable(space, _SPACE)} (lower is nearer to the real images)"
+    )
+    axes.set_ylabel("accuracy in %")
+    axes.set_title(f"{heading(section.first.protocol)}: accuracy against FID; 95 % interval over seeds")
+    draw_points(figure, axes, [_point(row, label) for row, label in zip(rows, _labels(rows), strict=True)])
+    return figure
+
+
+def _point(row: Row, label: str) -> Point:
+    found = row.score.set_metrics
+    fid = float(found.overall.fid or 0) if found else 0.0
+    return Point(fid, *percent(row.score.accuracy.overall), label, _colour(row))
+
+
+def _colour(row: Row) -> str:
+    if row.score.release is None:
+        return REAL
+    return BASELINE if row.score.release.method == "random-image" else OTHER
+
+
+def _labels(rows: Sequence[Row]) -> list[str]:
+    """Of each the shortest that tells it from the others: its method, with its guidance, or its name."""
+    forms = [_forms(row) for row in rows]
+    counts = [Counter(form[level] for form in forms) for level in range(2)]
+    return [drawable(next((form[n] for n in range(2) if counts[n][form[n]] == 1), form[2])) for form in forms]
+
+
+def _forms(row: Row) -> tuple[str, str, str]:
+    release = row.score.release
+    if release is None:
+        return row.name, row.name, row.name
+    return release.method, f"{release.method}, guidance {release.guidance_scale:g}", row.name

@@ -1,0 +1,1 @@
+"""Sets of images compared in a feature space."""

@@ -1,0 +1,1 @@
+"""Classifiers trained and tested by a protocol."""

@@ -1,0 +1,212 @@
+"""Minibatches for training and testing: which images, read and decoded by worker processes.
+
+Source: Chen et al. 2025, section 4.1 (half real, half synthetic) and 4.2 (a coin for each image).
+"""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+import torch  # noqa: TID253 (nothing imports this module but training)
+from torch.utils.data import DataLoader  # noqa: TID253
+
+from synthkit.errors import SourceError, SynthkitError
+from synthkit.training import HalfAndHalf
+from synthkit_eval.training.augmentation import COLUMNS, evaluation_pixels, training_pixels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+    from PIL import Image
+    from torch import Tensor
+
+    from synthkit.sources.pool import RealImages
+    from synthkit_eval.protocol import Batches, Images
+    from synthkit_eval.training.distributed import World
+    from synthkit_eval.training.synthetic_images import SyntheticImages
+
+
+class Order(Protocol):
+    """Which images each minibatch of an epoch holds; synthetic ones are numbered after the real ones."""
+
+    def __len__(self) -> int:
+        """Minibatches of an epoch."""
+        ...
+
+    def batches(self, epoch: int) -> Iterator[list[int]]:
+        """The indices of each, another order in each epoch, the same for the same seed."""
+        ...
+
+
+class Drawn:
+    """Minibatches drawn with replacement: from the real images alone, or from both by a coin."""
+
+    def __init__(self, real: int, synthetic: int, size: int, iterations: int, seed: int) -> None:
+        self._real, self._synthetic, self._size = real, synthetic, size
+        self._iterations, self._seed = iterations, seed
+
+    def __len__(self) -> int:
+        return self._iterations
+
+    def batches(self, epoch: int) -> Iterator[list[int]]:
+        """As any Order."""
+        rng = np.random.Generator(np.random.Philox(key=[self._seed, epoch]))
+        for _ in range(self._iterations):
+            drawn = rng.integers(self._real, size=self._size)
+            if self._synthetic:
+                synthetic = self._real + rng.integers(self._synthetic, size=self._size)
+                drawn = np.where(rng.random(self._size) < 0.5, synthetic, drawn)
+            yield drawn.tolist()
+
+
+def make_order(batches: Batches, real: int, synthetic: int, steps: int, seed: int, world: World) -> Order:
+    """The order that a protocol asks for; `steps` minibatches an epoch where that is not one pass."""
+    if batches.mixing == "coin" or not synthetic:
+        return Drawn(real, synthetic, batches.size, steps, seed)
+    # A smaller last batch could leave a process with nothing.
+    return HalfAndHalf(real, synthetic, batches.size, seed, drop_last=world.size > 1)
+
+
+class Batch(NamedTuple):
+    """A process's part of a minibatch: its images, and its rows of the minibatch's random numbers."""
+
+    indices: list[int]
+    uniform: NDArray[np.float64]
+
+
+class Loaded(NamedTuple):
+    """Pixels (N, 3, size, size) uint8, labels (N,) int64, random numbers left for the colours."""
+
+    pixels: Tensor
+    labels: Tensor
+    uniform: NDArray[np.float64]
+
+
+class Failed(NamedTuple):
+    """What a worker could not read, and why: as an error it would arrive with a traceback for a message."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """A process's part of each minibatch of an epoch."""
+
+    order: Order
+    epoch: int
+    seed: int
+    world: World
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[Batch]:
+        mine = slice(self.world.rank, None, self.world.size)
+        for number, indices in enumerate(self.order.batches(self.epoch)):
+            sequence = np.random.SeedSequence([self.seed, self.epoch, number])
+            uniform = np.random.Generator(np.random.Philox(sequence)).random((len(indices), COLUMNS))
+            yield Batch(indices[mine], uniform[mine])
+
+
+class TrainingImages:
+    """Real and synthetic images as one data set, read, decoded, cropped and turned by the minibatch."""
+
+    def __init__(self, real: RealImages, synthetic: SyntheticImages | None, images: Images) -> None:
+        self._real, self._synthetic, self._images = real, synthetic, images
+        labels = [real.listing.labels] + ([] if synthetic is None else [synthetic.labels])
+        self.labels = np.concatenate(labels).astype(np.int64)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitems__(self, batch: Batch) -> Loaded | Failed:
+        """What a DataLoader's worker does for a minibatch."""
+        try:
+            return self._load(batch)
+        except (SynthkitError, OSError) as error:
+            return Failed(str(error))
+
+    def _load(self, batch: Batch) -> Loaded:
+        edge = self._images.size
+        pixels = torch.empty((len(batch.indices), 3, edge, edge), dtype=torch.uint8)
+        for place, index in enumerate(batch.indices):
+            pixels[place] = training_pixels(self.pixels(index), self._images, batch.uniform[place])
+        return Loaded(pixels, torch.from_numpy(self.labels[batch.indices]), batch.uniform)
+
+    def pixels(self, index: int) -> Tensor:
+        """(3, H, W) uint8 of an image, real ones first."""
+        first = len(self._real.listing)
+        if index < first or self._synthetic is None:
+            return _as_tensor(self._real.load(index))
+        return _as_tensor(self._synthetic.image(index - first))
+
+
+class EvaluationImages:
+    """Real images as one data set, read and resized by the minibatch."""
+
+    def __init__(self, real: RealImages, images: Images) -> None:
+        self._real, self._images = real, images
+
+    def __len__(self) -> int:
+        return len(self._real.listing)
+
+    def __getitems__(self, indices: list[int]) -> Loaded | Failed:
+        """What a DataLoader's worker does for a minibatch."""
+        try:
+            return self._load(indices)
+        except (SynthkitError, OSError) as error:
+            return Failed(str(error))
+
+    def _load(self, indices: list[int]) -> Loaded:
+        pixels = [evaluation_pixels(_as_tensor(self._real.load(index)), self._images) for index in indices]
+        labels = self._real.listing.labels[indices].astype(np.int64)
+        return Loaded(torch.stack(pixels), torch.from_numpy(labels), np.empty((len(indices), 0)))
+
+
+def training_batches(
+    images: TrainingImages, order: Order, *, epoch: int, seed: int, world: World, workers: int
+) -> Iterator[Loaded]:
+    """The minibatches of an epoch, in order, whatever the number of worker processes."""
+    return _load(images, _Parts(order, epoch, seed, world), workers)
+
+
+def evaluation_batches(images: EvaluationImages, size: int, world: World, workers: int) -> Iterator[Loaded]:
+    """A process's part of the evaluation images, in minibatches."""
+    mine = range(world.rank, len(images), world.size)
+    return _load(images, [mine[start : start + size] for start in range(0, len(mine), size)], workers)
+
+
+def _load(images: object, batches: object, workers: int) -> Iterator[Loaded]:
+    loader: DataLoader[Loaded | Failed] = DataLoader(
+        images,  # type: ignore[arg-type]
+        batch_sampler=batches,  # type: ignore[arg-type]
+        num_workers=workers,
+        collate_fn=_as_it_is,  # type: ignore[arg-type]
+        prefetch_factor=2 if workers else None,
+        worker_init_fn=_leave_interrupts_alone,
+        pin_memory=torch.cuda.is_available(),
+        # The loader draws a seed of its own, which must not move the network's random numbers.
+        generator=torch.Generator(),
+    )
+    for loaded in loader:
+        if isinstance(loaded, Failed):
+            raise SourceError(loaded.reason)
+        yield loaded
+
+
+def _leave_interrupts_alone(worker: int) -> None:
+    """Ctrl-C reaches all processes; one of them tells of it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _as_it_is(loaded: Loaded | Failed) -> Loaded | Failed:
+    return loaded
+
+
+def _as_tensor(image: Image.Image) -> Tensor:
+    """(3, H, W) uint8, the colours of each pixel side by side in memory, which resizes fastest."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)

@@ -1,0 +1,208 @@
+"""What a release is scored on: its real images, the evaluation images, and proof that they are apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synthkit.errors import ReleaseError, ScoreError
+from synthkit.publish.pull import find_release
+from synthkit.recipe.source import SourceBase
+from synthkit.release.files import RECIPE, RECORDS
+from synthkit.release.folder import ReleaseFolder
+from synthkit.release.places import receive, told_without_content
+from synthkit.release.plan import group_of
+from synthkit.release.real_images import find_source, read_place
+from synthkit.release.record_table import RecordTable
+from synthkit.sources import held_out
+from synthkit.verification.verify import verified
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from synthkit.recipe.schema import Recipe
+    from synthkit.recipe.source import SourceConfig
+    from synthkit.release.manifest import Manifest
+    from synthkit.release.places import Place, Received
+    from synthkit.sources.pool import RealImages
+    from synthkit_eval.protocol import Protocol
+
+# The fields of a source that choose among the images of one place; the others say which place.
+_PARTS = {
+    "list",
+    "names",
+    "annotations",
+    "split",
+    "part",
+    "max_per_class",
+    "imbalance_factor",
+    "image",
+    "label",
+}
+# Leaks that are told one by one, to be left out.
+_FEW = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredRelease:
+    """A release as it lies here, verified: `reference` is how the user named it."""
+
+    reference: str
+    received: Received
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return self.received.folder
+
+    @property
+    def manifest(self) -> Manifest:
+        """What it says it is."""
+        return self.received.manifest
+
+    @property
+    def recipe(self) -> Recipe:
+        """What it was made from, with the places that the user set."""
+        return self.received.recipe
+
+
+@dataclass(frozen=True, slots=True)
+class RealData:
+    """The real images of a release: those that train and those that score, none in both.
+
+    `counts` are the training images of each class.
+    """
+
+    training: RealImages
+    evaluation: RealImages
+    counts: tuple[int, ...]
+
+
+def open_release(reference: str, places: Sequence[str]) -> ScoredRelease:
+    """A release folder, or one on the Hub, of which no shard is fetched yet (`whole` does that).
+
+    `places` say where its real images are on this machine. Raises ReleaseError if it is damaged, or
+    ScoreError if it is a preview.
+    """
+    folder = find_release(reference, [RECIPE])
+    with ReleaseFolder.at(folder).opened() as manifest:
+        received = receive(folder, manifest, places)
+    if manifest.partial is not None:
+        raise ScoreError(
+            f"{reference}: is a preview, {manifest.images} of {manifest.partial.of} images; "
+            "build it without --limit"
+        )
+    return ScoredRelease(reference, received)
+
+
+def whole(release: ScoredRelease) -> ScoredRelease:
+    """The release with all its files here."""
+    return replace(release, received=replace(release.received, folder=find_release(release.reference)))
+
+
+def check_intact(release: ScoredRelease) -> None:
+    """Raise ReleaseError with the first fault if any byte is not what the manifest says."""
+    faults = verified(release.folder, release.manifest, deep=False)
+    if faults:
+        more = "; synthkit verify lists all" if len(faults) > 1 else ""
+        raise ReleaseError(
+            f"{release.reference}: {faults[0].path}: {faults[0].reason}{more}; "
+            "it is not scored: build or pull it again"
+        )
+
+
+def open_real(release: ScoredRelease, protocol: Protocol, work_root: Path) -> RealData:
+    """Read the real images that train and those that score.
+
+    Raises SourceError if they are not here, or ScoreError if they are not the ones the release was made
+    from, if classes differ, or if an image that scores may have been learned from.
+    """
+    place, training = find_source(release.received, work_root, "reading real training images")
+    scoring = _scoring(place, protocol)
+    with told_without_content(scoring.source):
+        evaluation = read_place(scoring, "reading evaluation images", work_root)
+    _check_counts(release, training)
+    _check_classes(release.manifest, evaluation)
+    _check_leaks(release, training, evaluation, ids=_same_place(place.source, scoring.source))
+    return RealData(training, evaluation, _counts(training, len(release.manifest.classes)))
+
+
+def _scoring(place: Place, protocol: Protocol) -> Place:
+    """Where the images that score are; what the protocol names is the user's word."""
+    scoring = place.of(held_out(place.source, protocol.evaluation))
+    return replace(scoring, free=scoring.free | protocol.evaluation.keys())
+
+
+def _check_classes(manifest: Manifest, evaluation: RealImages) -> None:
+    ours = [item.name for item in manifest.classes]
+    theirs = list(evaluation.listing.classes)
+    if ours != theirs:
+        odd = [*(name for name in ours if name not in theirs), *(name for name in theirs if name not in ours)]
+        order = "their order differs" if not odd else f"only one of them has {', '.join(odd[:5])}"
+        raise ScoreError(
+            f"{manifest.name}: has {len(ours)} classes, the evaluation images {len(theirs)}, and {order}; "
+            "score it with the protocol of its data set, or set evaluation.… to its own evaluation images"
+        )
+    missing = sorted(set(range(len(ours))) - set(evaluation.listing.labels.tolist()))
+    if missing:
+        raise ScoreError(f"evaluation: there is no image of class {ours[missing[0]]}")
+
+
+def _check_counts(release: ScoredRelease, training: RealImages) -> None:
+    """Groups and the loss go by real images of a class: a manifest that counts otherwise is refused."""
+    counts = _counts(training, len(release.manifest.classes))
+    for item, count in zip(release.manifest.classes, counts, strict=True):
+        group = group_of(count, release.recipe.source.groups)
+        if (item.real, item.group) != (count, group):
+            raise ScoreError(
+                f"{release.reference}: the manifest says that {item.name} has {item.real} real images and is "
+                f"{item.group}; by the recipe with what --set changes it has {count} and is {group}: "
+                "leave source.groups as it is, or build the release again"
+            )
+
+
+def _counts(training: RealImages, classes: int) -> tuple[int, ...]:
+    return tuple(np.bincount(training.listing.labels, minlength=classes).tolist())
+
+
+def _same_place(source: SourceConfig, scoring: SourceConfig) -> bool:
+    """Whether equal ids mean equal images: two folders may both hold cat/0001.png."""
+    mine, theirs = (
+        config.model_dump(exclude=set(SourceBase.model_fields) | _PARTS) for config in (source, scoring)
+    )
+    return mine == theirs
+
+
+def _check_leaks(release: ScoredRelease, training: RealImages, evaluation: RealImages, *, ids: bool) -> None:
+    """No evaluation image is a training image, a source of a synthetic one, or one of the release."""
+    names = frozenset(evaluation.listing.ids if ids else ())
+    by_content = dict(zip(evaluation.sha256, evaluation.listing.ids, strict=True))
+    found: dict[str, str] = {}
+    for name, sha256 in _learned_from(release, training):
+        if name in names:
+            found.setdefault(name, name)
+        elif sha256 in by_content:
+            leaked = by_content[sha256]
+            found.setdefault(leaked, f"{leaked} has the content of {name}")
+    if found:
+        exclude = ", ".join(sorted(found))
+        advice = f"--set 'evaluation.exclude=[{exclude}]'" if len(found) <= _FEW else "choose other images"
+        raise ScoreError(
+            f"leak: {len(found)} of {len(evaluation.listing)} evaluation images may have been learned from: "
+            f"{found[min(found)]}; leave out what leaks: {advice}"
+        )
+
+
+def _learned_from(release: ScoredRelease, training: RealImages) -> Iterator[tuple[str, str]]:
+    """Name and SHA-256 of the training images, the pool, the sources, and the release's own images."""
+    yield from zip(training.listing.ids, training.sha256, strict=True)
+    yield from ((image.id, image.sha256) for image in release.manifest.source.pool or ())
+    columns = ["key", "sources", "image_sha256"]
+    for part in RecordTable.of(release.folder / RECORDS, release.manifest).parts(columns):
+        sources = part.column("sources").combine_chunks().flatten()
+        yield from zip(sources.field("id").to_pylist(), sources.field("sha256").to_pylist(), strict=True)
+        keys = (f"synthetic image {key}" for key in part.column("key").to_pylist())
+        yield from zip(keys, part.column("image_sha256").to_pylist(), strict=True)

@@ -1,0 +1,281 @@
+"""One classifier trained and tested by a protocol, epoch by epoch; a killed run goes on where it was."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch  # noqa: TID253 (nothing imports this module but training)
+from torch.nn import functional as F  # noqa: TID253
+from torch.nn.parallel import DistributedDataParallel  # noqa: TID253
+
+from synthkit.errors import ScoreError
+from synthkit_eval.score import Epoch, SeedScore
+from synthkit_eval.training import checkpoint
+from synthkit_eval.training.accuracy import per_class
+from synthkit_eval.training.augmentation import Colours
+from synthkit_eval.training.loader import EvaluationImages, evaluation_batches, make_order, training_batches
+from synthkit_eval.training.losses import make_loss
+from synthkit_eval.training.networks import begin_training, make_network
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from synthkit.sources.pool import RealImages
+    from synthkit_eval.protocol import Optimizer, Protocol
+    from synthkit_eval.training.accuracy import Grouping
+    from synthkit_eval.training.distributed import World
+    from synthkit_eval.training.loader import Loaded, Order, TrainingImages
+    from synthkit_eval.training.losses import Loss
+
+# Evaluation images that fit are decoded once for all epochs.
+_KEPT_BYTES = 1 << 30
+_EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is to be trained and tested: data, protocol and machine, the same for every seed.
+
+    `real` are each class's real training images, `steps` the minibatches of an epoch.
+    """
+
+    protocol: Protocol
+    training: TrainingImages
+    evaluation: RealImages
+    grouping: Grouping
+    real: tuple[int, ...]
+    synthetic: int
+    steps: int
+    device: str
+    world: World
+    workers: int
+
+    @property
+    def images(self) -> int:
+        """Images of an epoch."""
+        if self.synthetic and self.protocol.batches.mixing == "half" and self.world.size == 1:
+            return 2 * self.synthetic
+        return self.steps * self.protocol.batches.size
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are."""
+        return len(self.real)
+
+
+def learning_rate(optimizer: Optimizer, epoch: int, epochs: int) -> float:
+    """The learning rate in an epoch (from 0): the first one, falling as a cosine to 0 after the last."""
+    if optimizer.schedule == "constant":
+        return optimizer.learning_rate
+    return optimizer.learning_rate * (1 + math.cos(math.pi * epoch / epochs)) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A finished run: what was measured after each epoch, with the accuracy of each class."""
+
+    seed: int
+    history: list[dict[str, Any]]
+    git: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """Time of training and testing, over all the times it was gone on with."""
+        return float(sum(row["seconds"] for row in self.history))
+
+    def counted(self, report: str) -> int:
+        """The epoch (from 0) that counts: the last, or the first that is best over all images."""
+        if report == "last":
+            return len(self.history) - 1
+        return int(np.argmax([row["overall"] for row in self.history]))
+
+    def per_class(self, report: str) -> NDArray[np.float64]:
+        """The accuracy of each class (C,) in the epoch that counts."""
+        return np.asarray(self.history[self.counted(report)]["per_class"])
+
+    def loss(self, report: str) -> float:
+        """The cross-entropy on the evaluation images in the epoch that counts."""
+        return float(self.history[self.counted(report)]["loss"])
+
+    def score(self, report: str) -> SeedScore:
+        """As a score file states it."""
+        return SeedScore(
+            seed=self.seed,
+            epoch=self.counted(report) + 1,
+            per_class=self.per_class(report).tolist(),
+            history=[Epoch(**{key: row[key] for key in Epoch.model_fields}) for row in self.history],
+            seconds=round(self.seconds, 2),
+        )
+
+
+def train(task: Task, seed: int, state: Path, advance: Callable[[float], None]) -> Trained:
+    """Train and test one classifier; `state` keeps the last epoch's state.
+
+    `advance` counts the images of this time.
+
+    The same seed gives the same score on one machine's CPU, stopped and gone on or not.
+    """
+    run = _Run(task, seed)
+    history = checkpoint.restore(state, run.network, run.optimizer)
+    if task.world.agree([len(history)]) != [len(history)]:
+        raise ScoreError(f"{state}: is not the same for all processes: they need one shared folder")
+    for epoch in range(len(history), task.protocol.epochs):
+        history.append(run.epoch(epoch, advance))
+        if task.world.first:
+            checkpoint.save(state, run.network, run.optimizer, history)
+        task.world.wait()
+    return Trained(seed, history)
+
+
+class _Run:
+    """A network in training."""
+
+    def __init__(self, task: Task, seed: int) -> None:
+        self._task, self._seed = task, seed
+        protocol = task.protocol
+        torch.manual_seed(seed)
+        self.network = make_network(protocol, task.classes).to(task.device)
+        if task.device != "cpu":
+            self.network = self.network.to(memory_format=torch.channels_last)
+        self.optimizer = make_optimizer(protocol.optimizer, self.network)
+        self._parallel = _parallel(self.network, task.world, task.device)
+        self._loss = make_loss(protocol.loss, task.real, task.device)
+        self._colours = Colours(protocol.images, task.device)
+        self._order = order_of(task, seed)
+        self._kept: list[Loaded] | None = None
+
+    def epoch(self, epoch: int, advance: Callable[[float], None]) -> dict[str, Any]:
+        """Train for an epoch and test."""
+        started, task = time.monotonic(), self._task
+        # What a network draws itself (dropout) is another in each epoch and process, wherever a run began.
+        own = np.random.SeedSequence([self._seed, epoch, task.world.rank])
+        torch.manual_seed(int(own.generate_state(1)[0]))
+        rate = learning_rate(task.protocol.optimizer, epoch, task.protocol.epochs)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        training_loss = self._train(epoch, advance)
+        # Each process has seen its own images: those of the first decide the running statistics.
+        task.world.copy(self.network.buffers())
+        loss, classes = self._test()
+        if not math.isfinite(training_loss + loss):
+            raise ScoreError(
+                f"seed {self._seed}: training diverged in epoch {epoch + 1}: its loss is {training_loss}; "
+                "lower it with --set optimizer.learning_rate="
+            )
+        parts = task.grouping.parts(classes)
+        return {
+            "epoch": epoch + 1,
+            "learning_rate": rate,
+            "training_loss": training_loss,
+            "loss": loss,
+            **parts,
+            "per_class": classes.tolist(),
+            "seconds": time.monotonic() - started,
+        }
+
+    def _train(self, epoch: int, advance: Callable[[float], None]) -> float:
+        """Mean loss of an epoch's minibatches."""
+        task = self._task
+        begin_training(self.network, task.protocol)
+        total = torch.zeros(1, device=task.device)
+        batches = training_batches(
+            task.training, self._order, epoch=epoch, seed=self._seed, world=task.world, workers=task.workers
+        )
+        for loaded in batches:
+            inputs, labels = self._inputs(loaded), loaded.labels.to(task.device)
+            total += step(self._parallel, self.optimizer, self._loss, inputs, labels, task)
+            advance(len(labels) * task.world.size)
+        return float(task.world.sum(total)) / (len(self._order) * task.world.size)
+
+    def _inputs(self, loaded: Loaded) -> Tensor:
+        uniform = loaded.uniform if loaded.uniform.size else None
+        values = self._colours(loaded.pixels, uniform)
+        return values if self._task.device == "cpu" else values.to(memory_format=torch.channels_last)
+
+    def _test(self) -> tuple[float, Any]:
+        """Mean cross-entropy and the accuracy of each class on the evaluation images."""
+        task = self._task
+        self.network.eval()
+        confusion = torch.zeros(task.classes**2, dtype=torch.int64, device=task.device)
+        loss = torch.zeros(1, dtype=torch.float64)
+        with torch.no_grad():
+            for loaded in self._evaluation():
+                labels = loaded.labels.to(task.device)
+                logits = self.network(self._inputs(loaded)).float()
+                loss += F.cross_entropy(logits.cpu().double(), loaded.labels, reduction="sum")
+                cells = labels * task.classes + logits.argmax(1)
+                confusion += torch.bincount(cells, minlength=task.classes**2)
+        matrix = task.world.sum(confusion).view(task.classes, -1).cpu().numpy()
+        total = loss if task.world.size == 1 else task.world.sum(loss.to(task.device))
+        return float(total) / len(task.evaluation.listing), per_class(matrix)
+
+    def _evaluation(self) -> Iterator[Loaded]:
+        task = self._task
+        if self._kept is None:
+            images = EvaluationImages(task.evaluation, task.protocol.images)
+            batches = evaluation_batches(images, _EVALUATION_BATCH, task.world, task.workers)
+            size = len(images) * 3 * task.protocol.images.size**2
+            if size > _KEPT_BYTES:
+                yield from batches
+                return
+            self._kept = list(batches)
+        yield from self._kept
+
+
+def step(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss: Loss,
+    inputs: Tensor,
+    labels: Tensor,
+    task: Task,
+) -> Tensor:
+    """One minibatch forth and back; returns its loss."""
+    device = torch.device(task.device).type
+    mixed = task.protocol.mixed_precision and device == "cuda"
+    try:
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=mixed):
+            logits = network(inputs)
+        value = loss(logits.float(), labels)
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    except torch.OutOfMemoryError:
+        raise ScoreError(
+            f"{task.device}: is too small for minibatches of {task.protocol.batches.size} with this network; "
+            "share them among several GPUs (torchrun), or --set batches.size="
+        ) from None
+    return value.detach()
+
+
+def order_of(task: Task, seed: int) -> Order:
+    """The minibatches of a task with a seed."""
+    first = len(task.training) - task.synthetic
+    return make_order(task.protocol.batches, first, task.synthetic, task.steps, seed, task.world)
+
+
+def make_optimizer(config: Optimizer, network: nn.Module) -> torch.optim.Optimizer:
+    """The optimiser of the weights that are trained."""
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
+    rate, decay = config.learning_rate, config.weight_decay
+    match config.name:
+        case "sgd":
+            return torch.optim.SGD(weights, lr=rate, momentum=config.momentum, weight_decay=decay)
+        case "adam":
+            return torch.optim.Adam(weights, lr=rate, weight_decay=decay)
+    return torch.optim.AdamW(weights, lr=rate, weight_decay=decay)
+
+
+def _parallel(network: nn.Module, world: World, device: str) -> nn.Module:
+    if world.size == 1:
+        return network
+    ids = [device] if device.startswith("cuda") else None
+    return DistributedDataParallel(network, device_ids=ids)

@@ -1,0 +1,1 @@
+"""Makes a release: recipe in, release folder out."""

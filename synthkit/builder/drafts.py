@@ -1,0 +1,80 @@
+"""What is made of a shard that is not finished: kept when a build is asked to stop, and gone on from.
+
+A draft is a tar of its samples in any order, after one member that says where they come from. It is
+only ever a saving of time: one that cannot be read, or comes from elsewhere, is as good as none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from synthkit.release.records import read_record
+from synthkit.release.shards import Origin, add_member, add_sample
+from synthkit.release.tar_members import content, members, opened
+from synthkit.system.files import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from synthkit.release.records import Provenance
+
+# By index: rejected draws come late.
+Made = dict[int, tuple["Provenance", bytes]]
+_HEAD = "draft.json"
+
+
+class _Head(msgspec.Struct, frozen=True):
+    """The first member: where the samples come from, and the SHA-256 of all their records."""
+
+    origin: Origin
+    records: str
+
+
+def draft_path(folder: Path, shard_name: str) -> Path:
+    """Where the draft of a shard lies."""
+    return (folder / shard_name).with_suffix(".draft")
+
+
+def write_draft(path: Path, made: Made, origin: Origin, extension: str) -> None:
+    """Keep the images that are made of a shard."""
+    buffer = io.BytesIO()
+    with tarfile.TarFile(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        add_member(
+            tar, _HEAD, msgspec.json.encode(_Head(origin, _sha256(record for record, _ in made.values())))
+        )
+        for record, image in made.values():
+            add_sample(tar, record, image, extension)
+    write_atomically(path, buffer.getvalue())
+
+
+def read_draft(path: Path, origin: Origin, extension: str) -> Made:
+    """The images that were kept, if they have the same origin and are what their records say."""
+    try:
+        with opened(path) as (stream, size):
+            files = {member.name: content(stream, member) for member in members(stream, size)}
+        head = msgspec.json.decode(files.pop(_HEAD), type=_Head)
+        made = dict(_sample(files, name, extension) for name in files if name.endswith(".json"))
+        same = head == _Head(origin, _sha256(record for record, _ in made.values()))
+        return made if same else {}
+    except (OSError, ValueError, KeyError):
+        return {}
+
+
+def _sha256(records: Iterable[Provenance]) -> str:
+    digest = hashlib.sha256()
+    for record in records:
+        digest.update(record.to_json())
+    return digest.hexdigest()
+
+
+def _sample(files: dict[str, bytes], name: str, extension: str) -> tuple[int, tuple[Provenance, bytes]]:
+    record, image = read_record(files[name]), files[f"{name.removesuffix('json')}{extension}"]
+    if hashlib.sha256(image).hexdigest() != record.image_sha256:
+        raise ValueError(name)
+    return int(record.key), (record, image)

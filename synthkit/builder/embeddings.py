@@ -1,0 +1,109 @@
+"""The embeddings f(x) of the real images: computed once per build, kept in one file, safe to delete."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synthkit.conditioning import METHODS
+from synthkit.system.files import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from synthkit.generators import Generator
+    from synthkit.recipe.schema import Recipe
+    from synthkit.sources.pool import RealImages
+
+
+def needed(recipe: Recipe) -> bool:
+    """Whether a recipe's method conditions on embeddings of whole real images, or a gate compares them."""
+    method = METHODS[recipe.conditioning.method]
+    conditions = method.sources > 0 and method.pixels is None
+    return conditions or (recipe.filters is not None and recipe.filters.compare)
+
+
+def embed(
+    real: RealImages,
+    positions: NDArray[np.int32],
+    generator: Generator,
+    path: Path,
+    batch_size: int,
+    advance: Callable[[int], None],
+) -> NDArray[np.float32]:
+    """(N, D) float32: the embeddings of the real images at some positions, zeros elsewhere.
+
+    They are read from the file for just these positions beside `path` if an earlier run got that far,
+    and kept there otherwise.
+    """
+    path = _path_for(positions, path)
+    shape = (len(real.listing), generator.embedding_size)
+    kept = _read(path)
+    if kept is not None and kept.shape == shape:
+        return kept
+    embeddings = compute(real, positions, generator, batch_size, advance)
+    buffer = io.BytesIO()
+    np.save(buffer, embeddings, allow_pickle=False)
+    write_atomically(path, buffer.getvalue())
+    return embeddings
+
+
+def _path_for(positions: NDArray[np.int32], path: Path) -> Path:
+    """Rows at other positions are zeros: a file is of use to those who ask for the same ones."""
+    asked = hashlib.sha256(positions.astype("<i4").tobytes()).hexdigest()
+    return path.with_stem(f"{path.stem}-{asked[:12]}")
+
+
+def compute(
+    real: RealImages,
+    positions: NDArray[np.int32],
+    generator: Generator,
+    batch_size: int,
+    advance: Callable[[int], None],
+) -> NDArray[np.float32]:
+    """(N, D) float32: the embeddings of the real images at some positions, zeros elsewhere.
+
+    While the model embeds a batch, threads read the next one; no more than that is in memory.
+    """
+    embeddings = np.zeros((len(real.listing), generator.embedding_size), dtype=np.float32)
+    images = _read_ahead(real, positions.tolist(), batch_size)
+    for start in range(0, len(positions), batch_size):
+        batch = positions[start : start + batch_size]
+        embeddings[batch] = generator.embed_images([next(images) for _ in batch])
+        advance(len(batch))
+    return embeddings
+
+
+def _read_ahead(real: RealImages, positions: Sequence[int], ahead: int) -> Iterator[Image.Image]:
+    """The images at some positions, in that order, up to `ahead` of them read before they are wanted."""
+    waiting: deque[Future[Image.Image]] = deque()
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        for position in positions:
+            waiting.append(pool.submit(real.load, position))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        # After an error nobody waits for the rest.
+        pool.shutdown(cancel_futures=True)
+
+
+def _read(path: Path) -> NDArray[np.float32] | None:
+    try:
+        embeddings: NDArray[np.float32] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return embeddings

@@ -1,0 +1,82 @@
+"""What a plan will cost in bytes and seconds, from the last build like it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from synthkit.builder.options import LOG
+from synthkit.generators import image_edge
+from synthkit.generators.checkpoint import Checkpoint, find_local
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from synthkit.recipe.schema import Output, Recipe
+
+# Bytes per pixel of typical photographs, for the time before a first build.
+_BYTES_PER_PIXEL = {"png": 1.6, "jpeg": 0.5, "webp": 0.3}
+# Tar headers, padding, label and record of one sample.
+_OVERHEAD = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Bytes and seconds; None where nothing is known. `measured` says that a build was."""
+
+    bytes: int | None
+    seconds: float | None
+    measured: bool
+
+
+def estimate(recipe: Recipe, images: int, work_root: Path) -> Estimate:
+    """Estimate a build of so many images without loading the model."""
+    checkpoint = find_local(recipe.model)
+    if checkpoint is None:
+        return Estimate(_bytes(images, recipe.output, recipe.output.size), None, measured=False)
+    rate = last_rate(work_root, rate_key(recipe, checkpoint))
+    if rate is not None:
+        size = round(images * rate["bytes_per_image"])
+        return Estimate(size, images / rate["images_per_second"], measured=True)
+    edge = recipe.output.size or image_edge(checkpoint)
+    return Estimate(_bytes(images, recipe.output, edge), None, measured=False)
+
+
+def _bytes(images: int, output: Output, edge: int | None) -> int | None:
+    if edge is None:
+        return None
+    return round(images * (edge * edge * _BYTES_PER_PIXEL[output.format] + _OVERHEAD))
+
+
+def rate_key(recipe: Recipe, checkpoint: Checkpoint) -> dict[str, Any]:
+    """What decides how fast images are made and how large they are."""
+    sampler = recipe.sampler
+    return {
+        "model": [checkpoint.name, checkpoint.revision, recipe.model.dtype],
+        "sampler": [sampler.scheduler, sampler.steps, sampler.guidance_scale > 1, sampler.batch_size],
+        "arithmetic": recipe.arithmetic.model_dump(mode="json", exclude_defaults=True),
+        "output": recipe.output.model_dump(exclude={"shard_size"}),
+    }
+
+
+def last_rate(root: Path, key: Mapping[str, Any]) -> dict[str, float] | None:
+    """Images per second and bytes per image of the last logged build with the same model and sampler."""
+    best: dict[str, Any] | None = None
+    for log in root.glob(f"*/{LOG}"):
+        for event in _events(log):
+            same = event.get("event") == "generated" and event.get("key") == dict(key)
+            if same and (best is None or event["time"] > best["time"]):
+                best = event
+    if best is None:
+        return None
+    return {name: best[name] for name in ("images_per_second", "bytes_per_image")}
+
+
+def _events(log: Path) -> Iterator[dict[str, Any]]:
+    for line in log.read_text(encoding="utf-8").splitlines():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue

@@ -1,0 +1,265 @@
+"""Writing a release folder from finished shards, whole or not at all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from synthkit.errors import BuildError, ReleaseError
+from synthkit.release.card import render_card
+from synthkit.release.croissant import render_croissant
+from synthkit.release.files import CARD, CROISSANT, MANIFEST, RECIPE, SAMPLES
+from synthkit.release.filter_counts import FilterCounts
+from synthkit.release.manifest import (
+    ClassFacts,
+    FileFacts,
+    FilterFacts,
+    GeneratorFacts,
+    Manifest,
+    Partial,
+    PoolImage,
+    SkippedFacts,
+    SourceFacts,
+    file_facts,
+    read_manifest,
+    unlisted,
+)
+from synthkit.release.plan import balance
+from synthkit.release.record_table import RecordTable
+from synthkit.release.records import arrow_schema, key_of
+from synthkit.release.samples import EXAMPLES, Example, SampleRow, contact_sheet, pick_labels
+from synthkit.release.shard_reader import decode_image, read_sample
+from synthkit.release.shards import SPLIT, records_path, shard_name
+from synthkit.system.files import link, sha256_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from synthkit.builder.inputs import Facts
+    from synthkit.builder.workspace import Workspace
+    from synthkit.release.folder import ReleaseFolder
+    from synthkit.release.records import Provenance
+    from synthkit.release.shards import ShardFacts
+
+_OWN = frozenset(
+    {MANIFEST, RECIPE, SAMPLES, CARD, CROISSANT, f"provenance/{SPLIT}.parquet", "audit.json", "audit.png"}
+)
+
+
+def is_current(release: ReleaseFolder, facts: Facts) -> bool:
+    """Whether a folder already holds this very release: same digest, same card facts, sizes as stated.
+
+    Not so while anything of a replacement lies beside it.
+    """
+    target = release.path
+    try:
+        manifest = read_manifest(target)
+        recipe_yaml = (target / RECIPE).read_bytes()
+        sizes = all((target / file.path).stat().st_size == file.bytes for file in manifest.files)
+    except (ReleaseError, OSError):
+        return False
+    if not release.is_settled():
+        return False
+    same = (manifest.recipe_digest, manifest.images) == (facts.digest, len(facts.plan))
+    kind = (manifest.partial is not None) is facts.preview
+    return same and kind and sizes and recipe_yaml == facts.recipe_yaml
+
+
+def check_replaceable(release: ReleaseFolder, facts: Facts, workspace: Workspace) -> None:
+    """Raise BuildError if a folder holds anything that this recipe did not make.
+
+    Previews may always be replaced by previews, and so may what a power cut left of this very build.
+    """
+    target = release.path
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        raise BuildError(f"{target}: is not a folder; move it away, or choose another --out")
+    if not target.exists() or not any(target.iterdir()):
+        return
+    try:
+        manifest = read_manifest(target)
+    except ReleaseError as error:
+        if _lost_power(target, workspace):
+            return
+        raise BuildError(
+            f"{error}; move it away, choose another --out, or replace it with --overwrite"
+        ) from None
+    if manifest.recipe_digest != facts.digest and (manifest.partial is None or not facts.preview):
+        raise BuildError(
+            f"{target}: was built from another recipe (digest {manifest.recipe_digest[:12]}, version "
+            f"{manifest.version}; this one is {facts.digest[:12]}); change the recipe's name, choose another "
+            "--out, or replace it with --overwrite"
+        )
+    foreign = list(unlisted(target, manifest))
+    if foreign:
+        raise BuildError(
+            f"{target}: holds files that are not the release's ({', '.join(foreign[:3])}); "
+            "move them away, or lose them with --overwrite"
+        )
+
+
+def _lost_power(target: Path, workspace: Workspace) -> bool:
+    """Whether a folder has a release's files alone, its manifest empty, its shards empty or this build's.
+
+    So a power cut left it under a synthkit that did not yet wait for the disk.
+    """
+    if not _is_blank(target / MANIFEST):
+        return False
+    shards = {f"data/{shard.name}": shard.sha256 for shard in workspace.finished().values()}
+    for path in target.rglob("*"):
+        name = path.relative_to(target).as_posix()
+        if path.is_dir() or name in _OWN:
+            continue
+        if name not in shards or not (_is_blank(path) or sha256_of(path) == shards[name]):
+            return False
+    return True
+
+
+def _is_blank(path: Path) -> bool:
+    """Whether a file is empty, or holds zeros: what a disk shows of a content that never reached it."""
+    try:
+        with path.open("rb") as stream:
+            return not stream.read(1 << 16).strip(b"\0")
+    except OSError:
+        return False
+
+
+def write_release(release: ReleaseFolder, facts: Facts, workspace: Workspace) -> None:
+    """Write a release beside its place, then put it there in one step."""
+    with release.replace() as new:
+        _write_into(new, facts, workspace)
+
+
+def _write_into(folder: Path, facts: Facts, workspace: Workspace) -> None:
+    (folder / "data").mkdir()
+    (folder / "provenance").mkdir()
+    shards = list(workspace.finished().values())
+    files = [_place_shard(folder, workspace.shards, shard) for shard in shards]
+    tars = [workspace.shards / shard.name for shard in shards]
+    parquet = folder / "provenance" / f"{SPLIT}.parquet"
+    _collect_records(parquet, tars)
+    (folder / RECIPE).write_bytes(facts.recipe_yaml)
+    example = _first_record(folder, facts)
+    manifest = _manifest(facts, shards[0].origin.environment, files, example)
+    if facts.recipe.filters is not None:
+        manifest = manifest.model_copy(
+            update={"filters": _filter_facts(parquet, [shard.images for shard in shards])}
+        )
+    (folder / SAMPLES).write_bytes(_sheet(folder, facts, manifest))
+    (folder / CARD).write_bytes(render_card(manifest, example).encode())
+    data = sorted([*files, file_facts(folder, parquet)], key=lambda file: file.path)
+    described = manifest.model_copy(update={"files": data})
+    (folder / CROISSANT).write_bytes(render_croissant(described))
+    others = [file_facts(folder, folder / name) for name in (RECIPE, SAMPLES, CARD, CROISSANT)]
+    every = sorted([*data, *others], key=lambda file: file.path)
+    (folder / MANIFEST).write_bytes(manifest.model_copy(update={"files": every}).sealed().to_json())
+
+
+def _place_shard(folder: Path, shards_folder: Path, shard: ShardFacts) -> FileFacts:
+    link(shards_folder / shard.name, folder / "data" / shard.name)
+    return FileFacts(path=f"data/{shard.name}", bytes=shard.bytes, sha256=shard.sha256, images=shard.images)
+
+
+def _collect_records(target: Path, tars: Sequence[Path]) -> None:
+    import pyarrow.parquet as pq
+
+    with target.open("wb") as stream, pq.ParquetWriter(stream, arrow_schema(), compression="zstd") as writer:
+        for tar in tars:
+            # Not `read_table`, which makes a data set of every file.
+            with pq.ParquetFile(records_path(tar)) as rows:
+                writer.write_table(rows.read())
+
+
+def _manifest(
+    facts: Facts, environment: dict[str, str], files: list[FileFacts], example: Mapping[str, Any]
+) -> Manifest:
+    recipe, real = facts.recipe, facts.real
+    made = np.bincount(facts.plan.labels, minlength=len(real.listing.classes)).tolist()
+    classes = [
+        ClassFacts(label=c.label, name=c.name, group=c.group, real=c.real, synthetic=made[c.label])
+        for c in balance(recipe, real.listing)
+    ]
+    return Manifest(
+        name=recipe.name,
+        version=recipe.version,
+        summary=recipe.summary,
+        license=recipe.license,
+        repo_id=recipe.hub.repo_id,
+        partial=Partial(of=facts.planned) if facts.preview else None,
+        recipe_digest=facts.digest,
+        source=_source_facts(facts),
+        generator=GeneratorFacts(
+            name=facts.checkpoint.name, revision=facts.checkpoint.revision, dtype=recipe.model.dtype
+        ),
+        method=recipe.conditioning.method,
+        images=len(facts.plan),
+        width=example["width"],
+        height=example["height"],
+        extension=recipe.output.extension,
+        classes=classes,
+        skipped=[SkippedFacts(id=item.id, reason=item.reason) for item in real.skipped],
+        environment=environment,
+        files=files,
+    )
+
+
+def _filter_facts(parquet: Path, rows: Sequence[int]) -> FilterFacts:
+    counts = FilterCounts()
+    for table in RecordTable(parquet, rows).parts(["attempt", "rejected"]):
+        counts.add(table["attempt"].to_pylist(), table["rejected"].to_pylist())
+    return counts.facts()
+
+
+def _source_facts(facts: Facts) -> SourceFacts:
+    real, config = facts.real, facts.recipe.source
+    pool = None
+    if config.shots is not None:
+        rows = zip(real.listing.ids, real.listing.labels.tolist(), real.sha256, strict=True)
+        pool = [PoolImage(id=name, label=label, sha256=sha256) for name, label, sha256 in rows]
+    return SourceFacts(
+        kind=config.kind,
+        images=len(real.listing),
+        digest=real.digest,
+        available_from=config.available_from,
+        shots=config.shots,
+        trial=None if config.shots is None else config.trial,
+        pool=pool,
+    )
+
+
+def _first_record(folder: Path, facts: Facts) -> dict[str, Any]:
+    record, _ = _sample(folder, facts, 0)
+    return record.to_row()
+
+
+def _sheet(folder: Path, facts: Facts, manifest: Manifest) -> bytes:
+    """The contact sheet: the first few images of some classes, beside their sources."""
+    rows = []
+    for label in pick_labels(np.unique(facts.plan.labels).tolist()):
+        item = manifest.classes[label]
+        indices = np.flatnonzero(facts.plan.labels == label)[:EXAMPLES].tolist()
+        examples = [_example(folder, facts, index) for index in indices]
+        rows.append(SampleRow(f"{label}: {item.name}", f"{item.group}, {item.real:,} real", examples))
+    title = f"{manifest.name} {manifest.version}" + (" (preview)" if manifest.partial else "")
+    made_from = (
+        "real sources, and what they became (framed)" if facts.plan.sources else "from the prompt alone"
+    )
+    return contact_sheet(title, f"{manifest.method}: {made_from}", rows)
+
+
+def _example(folder: Path, facts: Facts, index: int) -> Example:
+    sources = [facts.real.load(position) for position in facts.plan.row(index).sources]
+    record, image = _sample(folder, facts, index)
+    size = (record.width, record.height)
+    return Example(sources, decode_image(image, record.key, facts.recipe.output.extension, size))
+
+
+def _sample(folder: Path, facts: Facts, index: int) -> tuple[Provenance, bytes]:
+    """The record and the image file of a finished shard. Raises ReleaseError if it is damaged."""
+    shard, plan = index // facts.plan.shard_size, facts.plan
+    tar = folder / "data" / shard_name(shard, plan.shards)
+    try:
+        return read_sample(tar, shard * plan.shard_size, index, facts.recipe.output.extension)
+    except ValueError as error:
+        raise ReleaseError(f"{tar}: {key_of(index)} cannot be read: {error}; build with --fresh") from None

@@ -1,0 +1,149 @@
+"""Images from their planned rows: conditioned → generated → encoded, each with its record.
+
+What an image is depends on its row, its attempt and the shape of the batch; so the same code makes an
+image in a build and again in a replay.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from synthkit.conditioning import METHODS, Mixing, drop
+from synthkit.release.image_file import Mark, encode
+from synthkit.release.records import Provenance, key_of
+from synthkit.release.seeds import Stream, attempt_seed, stream
+from synthkit.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from synthkit.generators import Generator
+    from synthkit.generators.checkpoint import Checkpoint
+    from synthkit.recipe.schema import Conditioning, Recipe
+    from synthkit.release.plan import PlannedImage
+    from synthkit.sources.pool import RealImages
+
+
+class Draw(NamedTuple):
+    """One attempt at a planned image; `rejected` says why earlier ones were."""
+
+    row: PlannedImage
+    attempt: int = 0
+    rejected: tuple[str, ...] = ()
+
+    @property
+    def seed(self) -> int:
+        """The seed of this attempt; the first one's is the row's own."""
+        return attempt_seed(self.row.seed, self.attempt)
+
+
+class Mixed(NamedTuple):
+    """A draw before the model: what was mixed, in pixels or as an embedding, and how."""
+
+    pixels: Image.Image | None
+    embedding: NDArray[np.float32] | None
+    mixing: Mixing
+
+
+@dataclass(frozen=True, slots=True)
+class ImageMaker:
+    """Everything that is the same for all images of a release. `embeddings` is (N sources, D)."""
+
+    recipe: Recipe
+    digest: str
+    real: RealImages
+    checkpoint: Checkpoint
+    generator: Generator
+    embeddings: NDArray[np.float32] | None
+
+    def mix(self, draw: Draw) -> Mixed:
+        """The augmented conditioning of a draw, up to the point where the model embeds it."""
+        method, alpha = METHODS[self.recipe.conditioning.method], self.recipe.conditioning.alpha
+        rng = stream(draw.seed, Stream.MIX)
+        sources = draw.row.sources
+        if method.pixels is not None:
+            from PIL import Image
+
+            first, second = (self.real.load(position) for position in sources)
+            pixels, mixing = method.pixels(first, second, alpha=alpha, rng=rng)
+            return Mixed(Image.fromarray(pixels), None, mixing)
+        if self.embeddings is None or not sources:
+            return Mixed(None, np.zeros(self.generator.embedding_size, np.float32), Mixing())
+        if method.embeddings is not None:
+            first_e, second_e = self.embeddings[list(sources)]
+            embedding, mixing = method.embeddings(first_e, second_e, alpha=alpha, rng=rng)
+            return Mixed(None, embedding, mixing)
+        return Mixed(None, self.embeddings[sources[0]], Mixing())
+
+    def generate(self, draws: Sequence[Draw], mixed: Sequence[Mixed]) -> NDArray[np.uint8]:
+        """The images of at most a batch of draws, (N, H, W, 3) uint8."""
+        embeddings = self._embed(mixed)
+        if METHODS[self.recipe.conditioning.method].drops:
+            dropped = [
+                _dropped(embedding, draw.seed, self.recipe.conditioning)
+                for embedding, draw in zip(embeddings, draws, strict=True)
+            ]
+            embeddings = np.stack(dropped)
+        prompts = [self.recipe.prompt_for(self.real.listing.classes[draw.row.label]) for draw in draws]
+        return self.generator.generate(embeddings, prompts, [draw.seed for draw in draws])
+
+    def finish(self, draw: Draw, mixing: Mixing, pixels: NDArray[np.uint8]) -> tuple[Provenance, bytes]:
+        """The image file of a draw, marked, and its record."""
+        mark = Mark(self.recipe.name, key_of(draw.row.index), self.checkpoint.name, self.checkpoint.revision)
+        image, size = encode(pixels, self.recipe.output, mark)
+        return self._record(draw, mixing, image, size), image
+
+    def is_of(self, record: Provenance, row: PlannedImage) -> bool:
+        """Whether a record is that of a planned image."""
+        said = (record.key, record.label, record.seed, record.sources)
+        return said == (key_of(row.index), row.label, row.seed, self.real.named(row.sources))
+
+    def _embed(self, mixed: Sequence[Mixed]) -> NDArray[np.float32]:
+        pixels = [item.pixels for item in mixed if item.pixels is not None]
+        if pixels:
+            return self.generator.embed_images(pixels)
+        return np.stack([item.embedding for item in mixed if item.embedding is not None])
+
+    def _record(self, draw: Draw, mixing: Mixing, image: bytes, size: tuple[int, int]) -> Provenance:
+        recipe, row = self.recipe, draw.row
+        name = self.real.listing.classes[row.label]
+        drops = METHODS[recipe.conditioning.method].drops
+        return Provenance(
+            key=key_of(row.index),
+            label=row.label,
+            class_name=name,
+            prompt=recipe.prompt_for(name),
+            method=recipe.conditioning.method,
+            sources=self.real.named(row.sources),
+            lam=mixing.lam,
+            region=mixing.region,
+            crops=mixing.crops,
+            dropout=recipe.conditioning.dropout if drops else 0.0,
+            guidance_scale=recipe.sampler.guidance_scale,
+            steps=recipe.sampler.steps,
+            scheduler=recipe.sampler.scheduler,
+            noise_level=recipe.sampler.noise_level,
+            seed=row.seed,
+            model=self.checkpoint.name,
+            revision=self.checkpoint.revision,
+            batch_size=recipe.sampler.batch_size,
+            width=size[0],
+            height=size[1],
+            image_sha256=hashlib.sha256(image).hexdigest(),
+            attempt=draw.attempt,
+            rejected=draw.rejected,
+            recipe_digest=self.digest,
+            synthkit_version=__version__,
+        )
+
+
+def _dropped(embedding: NDArray[np.float32], seed: int, conditioning: Conditioning) -> NDArray[np.float32]:
+    rng = stream(seed, Stream.DROP)
+    return drop(embedding, probability=conditioning.dropout, rescale=conditioning.rescale, rng=rng)

@@ -1,0 +1,103 @@
+"""All that decides a release, before any image is made: recipe, real images, model, plan."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from synthkit.generators.batch_size import settled
+from synthkit.generators.checkpoint import locate
+from synthkit.release.plan import make_plan
+from synthkit.release.recipe_file import recipe_yaml
+from synthkit.release.whereabouts import remember_model, remember_source
+from synthkit.sources import open_source
+from synthkit.sources.hashes import FILE, open_contents
+from synthkit.sources.pool import read_all
+from synthkit.system.names import printable
+from synthkit.system.progress import progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from synthkit.generators.checkpoint import Checkpoint
+    from synthkit.recipe.schema import Recipe
+    from synthkit.release.plan import Plan
+    from synthkit.sources.pool import RealImages
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything that decides what a release folder holds, beside the environment it was made in.
+
+    `plan` is what is built; `planned` is how many images the whole release has, `preview` whether
+    only the first of them were asked for.
+    """
+
+    recipe: Recipe
+    digest: str
+    plan: Plan
+    planned: int
+    real: RealImages
+    checkpoint: Checkpoint
+    preview: bool
+
+    @property
+    def recipe_yaml(self) -> bytes:
+        """recipe.yaml of the release."""
+        data = self.recipe.portable(revision=self.checkpoint.revision)
+        return recipe_yaml(data, list(self.recipe.source.places()))
+
+    def to_json(self) -> dict[str, Any]:
+        """All that decides the release's bytes on one platform; contents by their digests."""
+        return {
+            "name": self.recipe.name,
+            "version": self.recipe.version,
+            "digest": self.digest,
+            "images": len(self.plan),
+            "real_images": {"images": len(self.real.listing), "digest": self.real.digest},
+            "model": {"id": self.checkpoint.name, "revision": self.checkpoint.revision},
+            "recipe": self.recipe.portable(revision=self.checkpoint.revision),
+        }
+
+
+def identify(
+    recipe: Recipe,
+    work_root: Path,
+    *,
+    limit: int | None = None,
+    device: str = "auto",
+    check: Callable[[Checkpoint], None] | None = None,
+) -> Facts:
+    """Read the real images and plan; `limit` is the number of images of a preview.
+
+    Hashes of real images are remembered in `work_root`, and the batch size that `device` holds, if the
+    recipe leaves it to be measured. `check` may refuse the model before the images are read. Raises
+    SourceError or GeneratorError if the real images or the model are not here.
+    """
+    source = open_source(recipe.source)
+    for note in source.notes:
+        print(printable(f"real images: {note}"), file=sys.stderr)
+    checkpoint = locate(recipe.model)
+    if check is not None:
+        check(checkpoint)
+    recipe = settled(recipe, checkpoint, work_root, device)
+    with (
+        open_contents(work_root / FILE) as contents,
+        progress("reading real images", len(source.listing)) as advance,
+    ):
+        real = read_all(
+            source,
+            on_error=recipe.source.on_error,
+            contents=contents,
+            advance=advance,
+            known=advance.known,
+            place=recipe.source.place,
+        )
+    remember_source(work_root, real.digest, recipe.source)
+    remember_model(work_root, checkpoint.name, checkpoint.revision, checkpoint.folder)
+    digest = recipe.digest(listing_digest=real.digest, model=checkpoint.name, revision=checkpoint.revision)
+    whole = make_plan(recipe, real.listing)
+    plan = whole if limit is None else whole.first(limit)
+    return Facts(recipe, digest, plan, len(whole), real, checkpoint, preview=limit is not None)

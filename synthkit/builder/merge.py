@@ -1,0 +1,178 @@
+"""Finished shards of several folders brought together, and the release completed."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from synthkit.builder.finish import check_replaceable, is_current, write_release
+from synthkit.builder.inputs import identify
+from synthkit.builder.make import check_leaks, release_of, workspace_of
+from synthkit.builder.outcome import Generated, Outcome
+from synthkit.builder.remote_shards import RemoteShards, is_url, is_whole
+from synthkit.builder.workspace import check_alike, when_alone
+from synthkit.errors import BuildError
+from synthkit.generators.batch_size import refuse_auto
+from synthkit.release.shards import ShardFacts, adopt, finished, read_sidecar
+from synthkit.system.files import naming_the_place
+from synthkit.system.progress import progress
+from synthkit.system.work_root import WORK_FOLDER
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from synthkit.builder.inputs import Facts
+    from synthkit.builder.options import Options
+    from synthkit.builder.workspace import Workspace
+    from synthkit.recipe.schema import Recipe
+
+_SHOWN = 20
+
+
+Place = Path | RemoteShards
+Found = tuple[Place, ShardFacts]
+
+
+def merge(recipe: Recipe, folders: Sequence[str], options: Options) -> Outcome:
+    """Collect finished shards from folders (and the own work folder), and complete the release.
+
+    A folder is what a build of a part was given as `--out`, its work folder, or a folder of shards; or
+    the same at an address (s3://…), from which shards are brought here.
+    Raises BuildError if a shard is missing, damaged, of another recipe or environment, or there twice
+    with different content; the release is then not touched.
+    """
+    started = time.monotonic()
+    refuse_auto(recipe)
+    release = release_of(recipe, options)
+    with naming_the_place(options.work_root):
+        facts = identify(recipe, options.work_root)
+        check_leaks(facts)
+        with release.locked():
+            if is_current(release, facts):
+                return Outcome(release.path, facts, None, time.monotonic() - started)
+            workspace = workspace_of(facts, options)
+            if not options.overwrite:
+                check_replaceable(release, facts, workspace)
+            with when_alone(workspace):
+                workspace.open(fresh=False)
+            found = [shard for folder in folders for shard in _shards_of(folder, facts, workspace)]
+            _check(found, workspace, facts)
+            _collect(found, workspace)
+            if not options.overwrite:
+                # Shards take a while, and somebody may have put files there.
+                check_replaceable(release, facts, workspace)
+            write_release(release, facts, workspace)
+    return Outcome(release.path, facts, Generated(), time.monotonic() - started)
+
+
+def _check(found: Sequence[Found], workspace: Workspace, facts: Facts) -> None:
+    """All that can be told from sidecars, before anything is brought here."""
+    every = {shard.name: shard for shard in workspace.finished().values()}
+    for place, shard in found:
+        other = every.setdefault(shard.name, shard)
+        if other.sha256 != shard.sha256:
+            raise BuildError(
+                f"{place}/{shard.name}: differs from another one of that name; two machines made it with "
+                "different bits: remove the one that you do not trust"
+            )
+        every[shard.name] = shard
+    missing = [number for number in workspace.numbers if workspace.name(number) not in every]
+    if missing:
+        shown = ", ".join(map(str, missing[:_SHOWN])) + (" …" if len(missing) > _SHOWN else "")
+        raise BuildError(
+            f"{len(missing):,} of {facts.plan.shards:,} shards are missing ({shown}, counted from 0); name "
+            "the folders that have them, or make them here with synthkit build"
+        )
+    check_alike(every[workspace.name(number)] for number in workspace.numbers)
+
+
+def _collect(found: Sequence[Found], workspace: Workspace) -> None:
+    """Bring shards into the work folder; each is read there, once, against its SHA-256."""
+    taken: dict[str, str] = {}
+    with progress("merging", len(found), unit="shards") as advance:
+        for place, shard in found:
+            here = finished(workspace.shards, shard.name) == shard
+            if not here:
+                _take(place, shard, workspace.shards)
+                taken[shard.name] = f"{place}/{shard.name}"
+            (advance.known if here else advance)(1)
+    whole = workspace.intact()
+    for number in workspace.numbers:
+        if number not in whole:
+            name = workspace.name(number)
+            raise _damaged(taken.get(name, str(workspace.shards / name)))
+
+
+def _take(place: Place, shard: ShardFacts, folder: Path) -> None:
+    if isinstance(place, RemoteShards):
+        place.fetch(shard, folder)
+    else:
+        adopt(place, shard, folder)
+
+
+def _shards_of(folder: str, facts: Facts, workspace: Workspace) -> list[Found]:
+    if is_url(folder):
+        return _shards_at(RemoteShards(folder), facts, workspace)
+    return _shards_in(Path(folder), facts, workspace)
+
+
+def _shards_in(folder: Path, facts: Facts, workspace: Workspace) -> list[Found]:
+    """The finished shards in a folder, with the place of each. Raises BuildError if there are none."""
+    if not folder.is_dir():
+        raise BuildError(f"{folder}: there is no such folder")
+    name = workspace.folder.name
+    places = [folder / below for below in _below(name)]
+    sidecars = [path for place in places for path in sorted(place.glob("train-*.json"))]
+    if not sidecars:
+        others = sorted({path.parents[1].name for path in folder.glob("**/shards/train-*.json")})
+        there = f"; it has those of {', '.join(others)}: of another recipe" if others else ""
+        raise BuildError(
+            f"{folder}: has no finished shards of {name}{there}; give the same --set as its build"
+        )
+    return [(path.parent, _whole(path, facts, workspace)) for path in sidecars]
+
+
+def _shards_at(root: RemoteShards, facts: Facts, workspace: Workspace) -> list[Found]:
+    """The finished shards at an address, as far as sizes tell. Raises BuildError if there are none."""
+    found: list[Found] = []
+    for below in _below(workspace.folder.name):
+        place = RemoteShards(f"{root}/{below}".removesuffix("/."))
+        sizes = place.listed()
+        for name, stated in sorted(place.sidecars().items()):
+            shard = _checked(f"{place}/{name}", stated, facts, workspace)
+            if not is_whole(shard, sizes):
+                raise BuildError(f"{place}/{shard.name}: is not what its sidecar says; make it again there")
+            found.append((place, shard))
+    if not found:
+        raise BuildError(f"{root}: has no finished shards of {workspace.folder.name}")
+    return found
+
+
+def _below(name: str) -> tuple[str, ...]:
+    """Where shards may lie in what a user names."""
+    return (".", "shards", f"{name}/shards", f"{WORK_FOLDER}/{name}/shards")
+
+
+def _whole(sidecar: Path, facts: Facts, workspace: Workspace) -> ShardFacts:
+    shard = _checked(str(sidecar), read_sidecar(sidecar), facts, workspace)
+    if finished(sidecar.parent, shard.name) is None:
+        raise _damaged(str(sidecar.with_suffix(".tar")))
+    return shard
+
+
+def _checked(sidecar: str, shard: ShardFacts | None, facts: Facts, workspace: Workspace) -> ShardFacts:
+    if shard is None:
+        raise BuildError(f"{sidecar}: is damaged; remove it, and make the shard again there")
+    if shard.origin.digest != facts.digest:
+        raise BuildError(
+            f"{sidecar}: was made from another recipe or other real images (digest "
+            f"{shard.origin.digest[:12]}, this one is {facts.digest[:12]}); merge what one recipe made"
+        )
+    if shard.name not in {workspace.name(number) for number in workspace.numbers}:
+        raise BuildError(f"{sidecar}: {shard.name} is no shard of this build, which has {facts.plan.shards}")
+    return shard
+
+
+def _damaged(tar: str) -> BuildError:
+    return BuildError(f"{tar}: is not what its sidecar says; copy it again")

@@ -1,0 +1,78 @@
+"""How to build: all that changes no byte of an image. And what comes of a run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from synthkit.errors import BuildError
+from synthkit.system.work_root import work_root
+
+LOG = "build.jsonl"
+
+
+class Part(NamedTuple):
+    """The n-th of so many parts of equal size, counted from 1."""
+
+    number: int
+    of: int
+
+    def shards(self, count: int) -> range:
+        """Its shards, of so many: consecutive ones."""
+        return range((self.number - 1) * count // self.of, self.number * count // self.of)
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+
+WHOLE = Part(1, 1)
+
+
+RELEASES = Path("releases")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to build.
+
+    `out` is where release folders go (default `releases`); `limit` makes a preview of that many
+    images; `part` makes only its shards, and no release; `fresh` drops finished shards; `overwrite`
+    allows replacing what this recipe did not make. `workers` is how many processes share the work,
+    None for one a GPU; one that shows no sign of life for `timeout` seconds is replaced. The engine
+    `ray` shares it among the nodes of the cluster at `address`, None for the one of this machine.
+    """
+
+    out: Path | None = None
+    device: str = "auto"
+    limit: int | None = None
+    part: Part = WHOLE
+    workers: int | None = None
+    timeout: float = 900.0
+    engine: Literal["local", "ray"] = "local"
+    address: str | None = None
+    fresh: bool = False
+    overwrite: bool = False
+
+    @property
+    def releases(self) -> Path:
+        """The folder of release folders."""
+        return self.out or RELEASES
+
+    @property
+    def work_root(self) -> Path:
+        """Where unfinished work is kept: on the disk that the user chose for the release."""
+        return work_root(self.out)
+
+
+def parse_part(text: str) -> Part:
+    """A part from `3/16`. Raises BuildError for anything else."""
+    found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
+    part = Part(int(found[1]), int(found[2])) if found else WHOLE
+    if found is None or not 1 <= part.number <= part.of:
+        raise BuildError(
+            f"--shards {text}: is no part: it must be 3/16 for the third of sixteen, counted from 1 "
+            "(a Slurm array as --array=1-16)"
+        )
+    return part

@@ -1,0 +1,141 @@
+"""What `synthkit plan` shows: classes, groups, totals and cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from synthkit.builder.estimate import Estimate, estimate
+from synthkit.errors import SourceError
+from synthkit.release.plan import GROUPS, ClassBalance, balance, shard_count
+from synthkit.sources import open_source
+from synthkit.system.names import printable
+from synthkit.system.progress import data_size, duration
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Group as RichGroup
+
+    from synthkit.recipe.schema import Recipe
+
+
+# Above so many classes a table is no summary.
+_ALL_SHOWN, _SOME_SHOWN = 120, 20
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A plan in numbers."""
+
+    recipe: Recipe
+    classes: list[ClassBalance]
+    estimate: Estimate
+    notes: tuple[str, ...] = ()
+
+    @property
+    def synthetic(self) -> int:
+        """Images to make."""
+        return sum(item.synthetic for item in self.classes)
+
+    @property
+    def real(self) -> int:
+        """Real images there are."""
+        return sum(item.real for item in self.classes)
+
+    @property
+    def shards(self) -> int:
+        """Shards they fill."""
+        return shard_count(self.synthetic, self.recipe.output.shard_size)
+
+    def group(self, name: str) -> dict[str, int]:
+        """Classes and images of one group."""
+        members = [item for item in self.classes if item.group == name]
+        return {
+            "classes": len(members),
+            "real": sum(item.real for item in members),
+            "synthetic": sum(item.synthetic for item in members),
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """The summary for machines."""
+        keys = ("label", "name", "group", "real", "synthetic")
+        return {
+            "classes": [{key: getattr(item, key) for key in keys} for item in self.classes],
+            "groups": {name: self.group(name) for name in GROUPS},
+            "totals": {"real": self.real, "synthetic": self.synthetic, "shards": self.shards},
+            "estimate": {"bytes": self.estimate.bytes, "seconds": self.estimate.seconds},
+            "notes": list(self.notes),
+        }
+
+
+def summarise(recipe: Recipe, work_root: Path) -> Summary:
+    """Plan a recipe from its source's listing alone: no image is read, no model loaded."""
+    source = open_source(recipe.source)
+    try:
+        classes = balance(recipe, source.listing)
+    except SourceError as error:
+        # What was left out is often why a class is empty.
+        raise SourceError("; ".join([str(error), *source.notes])) from None
+    images = sum(item.synthetic for item in classes)
+    return Summary(recipe, classes, estimate(recipe, images, work_root), source.notes)
+
+
+def as_table(summary: Summary) -> RichGroup:
+    """The summary for people."""
+    from rich.console import Group
+    from rich.text import Text
+
+    recipe = summary.recipe
+    how = f"{recipe.conditioning.method}, guidance {recipe.sampler.guidance_scale}"
+    title = f"{recipe.name} {recipe.version}: {how}"
+    return Group(Text(title, style="bold"), _classes(summary), _groups(summary), Text(_cost(summary)))
+
+
+def _classes(summary: Summary) -> Any:
+    from rich.text import Text
+
+    table = _table("label", "class", "group", "real", "synthetic", "total")
+    shown = summary.classes
+    if len(shown) > _ALL_SHOWN:
+        shown = shown[:_SOME_SHOWN]
+        rest = len(summary.classes) - len(shown)
+        table.caption = f"… and {rest:,} more classes; --json lists all"
+        table.caption_justify = "left"
+    for item in shown:
+        numbers = (item.real, item.synthetic, item.real + item.synthetic)
+        table.add_row(str(item.label), Text(printable(item.name)), item.group, *(f"{n:,}" for n in numbers))
+    return table
+
+
+def _groups(summary: Summary) -> Any:
+    table = _table("group", "classes", "real", "synthetic", "total")
+    for name in GROUPS:
+        group = summary.group(name)
+        numbers = (group["classes"], group["real"], group["synthetic"], group["real"] + group["synthetic"])
+        table.add_row(name, *(f"{n:,}" for n in numbers))
+    numbers = (len(summary.classes), summary.real, summary.synthetic, summary.real + summary.synthetic)
+    table.add_section()
+    table.add_row("all", *(f"{n:,}" for n in numbers))
+    return table
+
+
+def _cost(summary: Summary) -> str:
+    cost = summary.estimate
+    size = "size unknown" if cost.bytes is None else f"about {data_size(cost.bytes)}"
+    time = (
+        "time unknown until a first build (try --limit 64)"
+        if cost.seconds is None
+        else f"about {duration(cost.seconds)} at the last build's rate"
+    )
+    return f"{summary.synthetic:,} images in {summary.shards:,} shard(s), {size}, {time}"
+
+
+def _table(*columns: str) -> Any:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="left" if column in ("class", "group") else "right")
+    return table

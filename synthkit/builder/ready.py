@@ -1,0 +1,98 @@
+"""A device made ready to build shards: the model loaded, prompts encoded, real images embedded."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synthkit.builder.embeddings import embed, needed
+from synthkit.builder.filters import make_judge
+from synthkit.builder.image import ImageMaker
+from synthkit.builder.shard import ShardBuilder
+from synthkit.generators import load
+from synthkit.system.locks import try_lock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from synthkit.builder.filters import Judge
+    from synthkit.builder.inputs import Facts
+    from synthkit.builder.shard import Observer
+    from synthkit.generators import Generator
+    from synthkit.release.shards import Origin
+
+_ASK_AGAIN_S = 0.2
+
+
+def ready(
+    facts: Facts, origin: Origin, *, shards: Path, embeddings: Path, device: str, observer: Observer
+) -> ShardBuilder:
+    """Load all that building shards takes. `shards` is the folder to write them to.
+
+    Embeddings are kept in a file: whoever comes first computes them, others on this machine wait.
+    Raises GeneratorError if the model cannot be had, or a prompt is too long for it.
+    """
+    recipe = facts.recipe
+    generator = load(
+        facts.checkpoint,
+        dtype=recipe.model.dtype,
+        sampler=recipe.sampler,
+        device=device,
+        arithmetic=recipe.arithmetic,
+    )
+    generator.on_step = observer.alive
+    # All of them now: a prompt that is too long must not stop a build that has run for hours.
+    names = [facts.real.listing.classes[label] for label in np.unique(facts.plan.labels)]
+    generator.embed_prompts([recipe.prompt_for(name) for name in names])
+    embedded = _embedded(facts, generator, embeddings, observer) if needed(recipe) else None
+    maker = ImageMaker(recipe, facts.digest, facts.real, facts.checkpoint, generator, embedded)
+    judge = _judge(facts, generator, embedded, device)
+    return ShardBuilder(facts.plan, maker, judge, shards, origin)
+
+
+def _embedded(facts: Facts, generator: Generator, path: Path, observer: Observer) -> NDArray[np.float32]:
+    recipe, plan = facts.recipe, facts.plan
+    # A gate may compare with any real image.
+    gated = recipe.filters is not None and recipe.filters.compare
+    every = np.arange(len(facts.real.listing), dtype=np.int32)
+    positions = every if gated else np.unique(plan.pairs[:, : plan.sources])
+    with _alone(path, observer):
+        return embed(
+            facts.real,
+            positions,
+            generator,
+            path,
+            recipe.sampler.batch_size,
+            lambda count: observer.embedded(count, len(positions)),
+        )
+
+
+@contextmanager
+def _alone(path: Path, observer: Observer) -> Iterator[None]:
+    """One process of a machine at a time; on a disk that cannot lock, all do the same work."""
+    with path.with_suffix(".lock").open("a") as stream:
+        while not try_lock(stream.fileno()):
+            observer.alive()
+            time.sleep(_ASK_AGAIN_S)
+        yield
+
+
+def _judge(
+    facts: Facts, generator: Generator, embeddings: NDArray[np.float32] | None, device: str
+) -> Judge | None:
+    filters, listing = facts.recipe.filters, facts.real.listing
+    if filters is None:
+        return None
+    classifier = None
+    if filters.classifier is not None:
+        from synthkit.builder.classifier import Classifier
+
+        batch_size = facts.recipe.sampler.batch_size
+        classifier = Classifier(filters.classifier, len(listing.classes), batch_size, device)
+    return make_judge(filters, listing, generator, embeddings, classifier)

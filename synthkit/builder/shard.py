@@ -1,0 +1,169 @@
+"""One shard: planned rows → conditioned → generated → judged → encoded → written.
+
+Three stages overlap: while the model makes a batch, the next one's sources are read and mixed, and
+the last one's images are encoded. What the quality gates reject is drawn again, in batches of its own.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from synthkit.builder.drafts import draft_path, read_draft, write_draft
+from synthkit.builder.image import Draw
+from synthkit.release.shards import ShardWriter, finished, shard_name
+from synthkit.system.stopping import Stopped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from synthkit.builder.drafts import Made
+    from synthkit.builder.filters import Judge
+    from synthkit.builder.image import ImageMaker, Mixed
+    from synthkit.release.plan import Plan
+    from synthkit.release.shards import Origin
+
+Batch = list[Draw]
+
+
+class Observer(Protocol):
+    """Who follows a build: shown progress, given signs of life, and able to stop it."""
+
+    def embedded(self, images: int, total: int) -> None:
+        """So many real images more, of the total to embed, have an embedding."""
+
+    def kept(self, images: int) -> None:
+        """So many images of a shard were made by an earlier build."""
+
+    def made(self, images: int) -> None:
+        """So many images more are made."""
+
+    def alive(self) -> None:
+        """Something went on: a denoising step, a file."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether to stop after this batch."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ShardBuilder:
+    """Builds the shards of a plan in a folder; `judge` is None without quality gates."""
+
+    plan: Plan
+    maker: ImageMaker
+    judge: Judge | None
+    folder: Path
+    origin: Origin
+
+    def build(self, shard: int, observer: Observer) -> None:
+        """Write one shard, going on from its draft if there is one; nothing is done if it is finished.
+
+        Raises Stopped if the observer wants it to stop; what is made is then kept as a draft.
+        """
+        name, extension = self.name(shard), self.maker.recipe.output.extension
+        draft = draft_path(self.folder, name)
+        there = finished(self.folder, name)
+        if there is not None and there.origin == self.origin:
+            observer.kept(self.plan.images_in(shard))
+            return
+        made = self._planned(shard, read_draft(draft, self.origin, extension))
+        observer.kept(len(made))
+        batches: Iterable[Batch] = _batches(self._missing(shard, made), self.plan.batch_size)
+        while batches:
+            batches = _batches(self._make(batches, made, observer), self.plan.batch_size)
+            if observer.stopping and len(made) < self.plan.images_in(shard):
+                write_draft(draft, made, self.origin, extension)
+                raise Stopped
+        with ShardWriter(self.folder, name, extension, self.origin) as writer:
+            for index in sorted(made):
+                writer.write(*made[index])
+        draft.unlink(missing_ok=True)
+
+    def name(self, shard: int) -> str:
+        """The file name of a shard."""
+        return shard_name(shard, self.plan.shards)
+
+    def _planned(self, shard: int, made: Made) -> Made:
+        """Of what a draft holds, the images that the plan has at these places."""
+        indices = self.plan.indices(shard)
+        return {
+            index: item
+            for index, item in made.items()
+            if index in indices and self.maker.is_of(item[0], self.plan.row(index))
+        }
+
+    def _missing(self, shard: int, made: Made) -> Batch:
+        return [Draw(self.plan.row(index)) for index in self.plan.indices(shard) if index not in made]
+
+    def _make(self, batches: Iterable[Batch], made: Made, observer: Observer) -> Batch:
+        """Make batches until told to stop; returns the draws that must be made again, with the reasons."""
+        again: Batch = []
+        with ThreadPoolExecutor(1) as before, ThreadPoolExecutor(1) as after:
+            finishing = None
+            for batch, mixed in _ahead(before, self._mix, batches):
+                images = self.maker.generate(batch, mixed)
+                kept = self._judged(batch, images, again)
+                if finishing is not None:
+                    observer.made(finishing.result())
+                finishing = after.submit(self._finish, kept, mixed, images, made)
+                if observer.stopping:
+                    break
+            if finishing is not None:
+                observer.made(finishing.result())
+        return again
+
+    def _judged(self, batch: Batch, images: NDArray[np.uint8], again: Batch) -> list[Draw | None]:
+        """The draws that are kept, None in place of those to be made again."""
+        filters = self.maker.recipe.filters
+        if self.judge is None or filters is None:
+            return list(batch)
+        kept: list[Draw | None] = []
+        for draw, reason in zip(batch, self.judge.reasons(batch, images), strict=True):
+            rejected = (*draw.rejected, reason)
+            if not reason:
+                kept.append(draw)
+            elif draw.attempt + 1 < filters.max_draws:
+                again.append(Draw(draw.row, draw.attempt + 1, rejected))
+                kept.append(None)
+            else:
+                # Kept all the same: a release has no gaps. One reason more than attempts tells it.
+                kept.append(Draw(draw.row, draw.attempt, rejected))
+        return kept
+
+    def _mix(self, batch: Batch) -> list[Mixed]:
+        return [self.maker.mix(draw) for draw in batch]
+
+    def _finish(
+        self, kept: Sequence[Draw | None], mixed: Sequence[Mixed], images: NDArray[np.uint8], made: Made
+    ) -> int:
+        done = 0
+        for draw, item, pixels in zip(kept, mixed, images, strict=True):
+            if draw is not None:
+                made[draw.row.index] = self.maker.finish(draw, item.mixing, pixels)
+                done += 1
+        return done
+
+
+def _batches(draws: Batch, size: int) -> list[Batch]:
+    return [draws[start : start + size] for start in range(0, len(draws), size)]
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, work: Callable[[Batch], list[Mixed]], batches: Iterable[Batch]
+) -> Iterator[tuple[Batch, list[Mixed]]]:
+    """Each batch with its work done, the next one's under way meanwhile."""
+    waiting = None
+    for batch in batches:
+        next_one = (batch, pool.submit(work, batch))
+        if waiting is not None:
+            yield waiting[0], waiting[1].result()
+        waiting = next_one
+    if waiting is not None:
+        yield waiting[0], waiting[1].result()

@@ -1,0 +1,299 @@
+"""Reading a model from a YAML file: `extends`, `--set`, and every error at once with its line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from synthkit.config.problems import KeyPath, dotted, report, suggest
+from synthkit.config.sections import holder, is_tag
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from synthkit.errors import SynthkitError
+
+M = TypeVar("M", bound=BaseModel)
+
+_MAX_BYTES = 1_000_000
+# Files that extend each other: what a person can follow.
+_MAX_EXTENDS = 32
+_MAX_BITS, _MAX_DIGITS = 1024, 2000
+# Sections in sections that an override may name, and letters of it that a message shows.
+_MAX_KEYS, _SHOWN = 16, 200
+
+# What PyYAML raises of text: a number in form but not in value, a tag that does not fit, endless nesting.
+YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+
+
+@dataclass(frozen=True, slots=True)
+class FileKind(Generic[M]):
+    """A kind of file: the model of what it holds, and the words for it in messages.
+
+    A section of the model is a model, a union of models with a discriminator, or a mapping of any keys.
+    `what` fits "a …" and "…s"; `line` shows how such a file is written, `override` what follows `--set`;
+    `how_to_get` says of a path that is not there how to get such a file, as the end of a sentence.
+    """
+
+    model: type[M]
+    what: str
+    error: type[SynthkitError]
+    line: str = "name: mine"
+    override: str = "name=mine"
+    how_to_get: Callable[[Path], str] = lambda path: ""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A parsed file: its data, and where each key was written ("file.yaml: line 7")."""
+
+    data: dict[str, Any]
+    places: dict[KeyPath, str]
+
+
+def load_model(path: Path, kind: FileKind[M], overrides: Sequence[str] = ()) -> M:
+    """The model in a file, with what it extends and the overrides (`section.field=value`) applied.
+
+    Raises the kind's error with one line for each thing that is wrong, its place and the nearest name.
+    """
+    document = _read(path, kind, ())
+    # Another kind of section empties it, so that it must come before the section's fields.
+    for override in sorted(overrides, key=lambda text: not _names_a_tag(text, kind, document)):
+        _apply(override, kind, document)
+    try:
+        return kind.model.model_validate(document.data)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        raise kind.error(report(path, details, kind.model, document.places)) from None
+
+
+def files_of(path: Path, kind: FileKind[M]) -> list[Path]:
+    """A file and those that it extends, of a file that can be loaded."""
+    files = [path]
+    while (parent := parse(files[-1], kind).data.get("extends")) is not None:
+        files.append(files[-1].parent / parent)
+    return files
+
+
+def parse(path: Path, kind: FileKind[M]) -> Document:
+    """What one file says, `extends` among it. Raises the kind's error if it is no plain YAML."""
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(_MAX_BYTES + 1)
+    except FileNotFoundError:
+        hint = kind.how_to_get(path) or _nearest_file(path)
+        raise kind.error(f"{path}: there is no such {kind.what}{hint}") from None
+    except OSError as error:
+        raise kind.error(f"{path}: cannot be read: {error.strerror}") from None
+    if len(raw) > _MAX_BYTES:
+        raise kind.error(f"{path}: is more than {_MAX_BYTES:,} bytes long; that is not a {kind.what}")
+    try:
+        return _compose(path, raw.decode("utf-8"), kind)
+    except UnicodeDecodeError:
+        raise kind.error(f"{path}: is not UTF-8 text; a {kind.what} is a YAML file") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        # Of a file that ends too early, LibYAML names the line after the last.
+        lines = raw.count(b"\n") + (not raw.endswith(b"\n"))
+        line = f": line {min(mark.line + 1, max(lines, 1))}" if mark else ""
+        raise kind.error(f"{path}{line}: is not plain YAML: {_yaml_problem(error, kind)}") from None
+    except YAML_ERRORS as error:
+        raise kind.error(f"{path}: is not plain YAML: {' '.join(str(error).split())[:200]}") from None
+
+
+def _yaml_problem(error: yaml.MarkedYAMLError, kind: FileKind[M]) -> str:
+    if isinstance(error, yaml.constructor.ConstructorError) and "tag" in (error.problem or ""):
+        return f"{error.problem}; {kind.what}s are plain data, remove the tag"
+    return str(error.problem or error.context)
+
+
+def _nearest_file(path: Path) -> str:
+    if not path.parent.is_dir():
+        return ""
+    names = [item.name for item in path.parent.glob("*.yaml")]
+    return suggest(path.name, names, prefix=f"{path.parent}/" if str(path.parent) != "." else "")
+
+
+# LibYAML's parser takes time in proportion to the text, however deep it is nested; PyYAML's own does not.
+SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def plain_data(text: str) -> Any:
+    """The plain data in a YAML text. Raises what YAML_ERRORS names."""
+    loader = SAFE_LOADER(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
+class _Loader(SAFE_LOADER):  # type: ignore[misc, valid-type]
+    """Plain data, without numbers that are too long to be told in a message."""
+
+    def whole_number(self, node: yaml.ScalarNode) -> int:
+        # So many letters are too many in any base, and Python reads no more digits than these.
+        number: int = self.construct_yaml_int(node) if len(node.value) <= _MAX_DIGITS else 1 << _MAX_BITS
+        if number.bit_length() > _MAX_BITS:
+            raise ValueError(f"the number {node.value[:20]}… is too large")
+        return number
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.whole_number)
+
+
+def _compose(path: Path, text: str, kind: FileKind[M]) -> Document:
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if not isinstance(node, yaml.MappingNode):
+            raise kind.error(f"{path}: is not a {kind.what}: expected keys and values, as in `{kind.line}`")
+        return Document(places=_Places(str(path), kind).of(node), data=loader.construct_document(node))
+    finally:
+        loader.dispose()
+
+
+def _plain(text: str, place: str, kind: FileKind[M]) -> Any:
+    """The value of YAML under the rules of a file: no anchors, no key twice."""
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _Places(place, kind).of(node)
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+class _Places(Generic[M]):
+    """Where each key of a file was written; refuses anchors, keys that are no text, and keys given twice."""
+
+    def __init__(self, file: str, kind: FileKind[M]) -> None:
+        self._file = file
+        self._kind = kind
+        self._seen: set[int] = set()
+        self._places: dict[KeyPath, str] = {(): file}
+
+    def of(self, node: yaml.Node) -> dict[KeyPath, str]:
+        """The places of a whole file or value, in its order."""
+        self._visit(node, ())
+        return self._places
+
+    def _visit(self, node: yaml.Node, at: KeyPath) -> None:
+        line = self._line(node)
+        if id(node) in self._seen:
+            raise self._kind.error(
+                f"{line}: anchors and aliases are not used in {self._kind.what}s; write the value out"
+            )
+        self._seen.add(id(node))
+        self._places.setdefault(at, line)
+        if isinstance(node, yaml.SequenceNode):
+            for position, item in enumerate(node.value):
+                self._visit(item, (*at, position))
+        if isinstance(node, yaml.MappingNode):
+            for key_node, item in node.value:
+                self._visit(item, self._key(key_node, at))
+
+    def _key(self, node: yaml.Node, at: KeyPath) -> KeyPath:
+        line, path = self._line(node), (*at, node.value)
+        if not isinstance(node, yaml.ScalarNode) or node.tag != "tag:yaml.org,2002:str":
+            raise self._kind.error(f"{line}: a key must be plain text; put it in quotes")
+        if path in self._places:
+            raise self._kind.error(f"{line}: {dotted(path)}: is given twice; keep one of them")
+        self._places[path] = line
+        return path
+
+    def _line(self, node: yaml.Node) -> str:
+        return f"{self._file}: line {node.start_mark.line + 1}"
+
+
+def _read(path: Path, kind: FileKind[M], via: tuple[Path, ...]) -> Document:
+    if path.resolve() in via:
+        raise kind.error(f"{path}: extends itself; remove one of the `extends:` lines")
+    if len(via) > _MAX_EXTENDS:
+        raise kind.error(
+            f"{path}: more than {_MAX_EXTENDS} files extend each other in a row; write some of them into one"
+        )
+    document = parse(path, kind)
+    parent = document.data.pop("extends", None)
+    if parent is None:
+        return document
+    place = document.places.get(("extends",), str(path))
+    if not isinstance(parent, str):
+        raise kind.error(f"{place}: extends: must be the path of another {kind.what}")
+    base = path.parent / parent
+    if not base.is_file():
+        raise kind.error(f"{place}: extends: there is no file {base}{kind.how_to_get(base)}")
+    return _merge(_read(base, kind, (*via, path.resolve())), document)
+
+
+def _merge(base: Document, child: Document) -> Document:
+    """The child's values over the base's, by section; one of another `kind` takes its place."""
+    return Document(_deep(base.data, child.data), base.places | child.places)
+
+
+def _deep(base: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in child.items():
+        old = base.get(key)
+        if isinstance(old, dict) and isinstance(value, dict) and value.get("kind") in (None, old.get("kind")):
+            merged[key] = _deep(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _short(override: str) -> str:
+    return override if len(override) <= _SHOWN else f"{override[:_SHOWN]}…"
+
+
+def _keys(override: str) -> list[str]:
+    return override.partition("=")[0].strip().split(".")
+
+
+def _names_a_tag(override: str, kind: FileKind[M], document: Document) -> bool:
+    return "=" in override and is_tag(kind.model, _keys(override), document.data)
+
+
+def _apply(override: str, kind: FileKind[M], document: Document) -> None:
+    place, keys = f"--set {_short(override)}", _keys(override)
+    if len(keys) > _MAX_KEYS:
+        raise kind.error(f"{place}: no field is {len(keys)} sections deep")
+    if keys == ["extends"]:
+        raise kind.error(f"{place}: extends cannot be set; write it in the file")
+    if "=" not in override or not all(keys):
+        raise kind.error(f"{place}: write it as section.field=value, e.g. {kind.override}")
+    value = _override_value(override, kind, document)
+    section = document.data
+    for key in keys[:-1]:
+        section = section.setdefault(key, {})
+        if not isinstance(section, dict):
+            raise kind.error(f"{place}: {key} is not a section")
+    if is_tag(kind.model, keys, document.data) and value != section.get(keys[-1]):
+        section.clear()
+    section[keys[-1]] = value
+    document.places[tuple(keys)] = place
+
+
+def _override_value(override: str, kind: FileKind[M], document: Document) -> Any:
+    """The value of an override: YAML, but what is meant for a text field is text without quotes too."""
+    text, place = override.partition("=")[2], f"--set {_short(override)}"
+    is_text = _is_text_field(_keys(override), kind, document)
+    try:
+        value = _plain(text, place, kind)
+    except YAML_ERRORS as error:
+        if is_text:
+            return text
+        problem = _yaml_problem(error, kind) if isinstance(error, yaml.MarkedYAMLError) else str(error)
+        raise kind.error(f"{place}: the value is not plain YAML: {problem[:200]}") from None
+    return text if is_text and not isinstance(value, (str, type(None))) else value
+
+
+def _is_text_field(keys: list[str], kind: FileKind[M], document: Document) -> bool:
+    model = holder(kind.model, keys, document.data)
+    field = model.model_fields.get(keys[-1]) if model else None
+    return field is not None and field.annotation in (str, str | None)

@@ -1,0 +1,297 @@
+"""A repository on the Hugging Face Hub: what it holds, and what is sent to it and fetched from it."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from synthkit.errors import HubError, ReleaseError
+from synthkit.hub.answers import COMMIT, of_size
+from synthkit.hub.client import check_name, prepare_client
+from synthkit.hub.patience import LOG_IN, ask, endpoint, no_hub, one_line
+from synthkit.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from huggingface_hub import CommitOperationAdd
+
+T = TypeVar("T")
+KIND = "dataset"
+# Files sent at a time, by as many threads.
+_GROUP = 5
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file of a revision; `sha256` is known of large ones (LFS), the others are kept in git."""
+
+    bytes: int
+    git_oid: str
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryState:
+    """What a repository holds now: the newest commit, its files by path, the names of tags and branches."""
+
+    head: str
+    private: bool
+    files: dict[str, RemoteFile]
+    tags: frozenset[str]
+    branches: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """Contents that were sent but are in no commit yet, with the SHA-256 of what was sent."""
+
+    additions: list[CommitOperationAdd]
+    sha256: dict[str, str]
+
+
+class Repository:
+    """A repository. What passes (429, 5xx, dropped connections) is tried again, with patience.
+
+    Every method raises HubError, in one line, when that does not help, or when an answer is none that a Hub
+    gives; the token is never in it.
+    """
+
+    def __init__(self, repo_id: str, kind: str = KIND) -> None:
+        prepare_client()
+        from huggingface_hub import HfApi
+
+        check_name(repo_id, alone=kind != KIND)
+        self.repo_id, self._kind = repo_id, kind
+        self._api = HfApi(library_name="synthkit", library_version=__version__)
+
+    @property
+    def url(self) -> str:
+        """The repository's page."""
+        return f"{endpoint()}/datasets/{self.repo_id}"
+
+    def check_account(self) -> None:
+        """Raise HubError if there is no token, or none that may write to this namespace."""
+        from huggingface_hub import get_token
+
+        if get_token() is None:
+            raise HubError(f"{self.repo_id}: no token: {LOG_IN} to a token with write access")
+        account = self._ask(self._api.whoami, reached=False)
+        try:
+            role = account.get("auth", {}).get("accessToken", {}).get("role")
+            names = [one_line(str(owner["name"])) for owner in (account, *account.get("orgs", []))]
+        except (AttributeError, KeyError, TypeError):
+            raise HubError(no_hub()) from None
+        if role == "read":
+            raise HubError(f"{self.repo_id}: the token may only read; {LOG_IN} to one with write access")
+        namespace = self.repo_id.split("/")[0]
+        if account.get("type") == "user" and namespace not in names:
+            raise HubError(
+                f"{self.repo_id}: {names[0]} is no member of {namespace} on the Hub; "
+                f"publish to one of {', '.join(names[:20])}, or {LOG_IN} to another account's token"
+            )
+
+    def state(self) -> RepositoryState | None:
+        """What the repository holds now, or None if there is none (or none that the token may see)."""
+        from huggingface_hub.errors import RepositoryNotFoundError
+
+        try:
+            info = self._ask(lambda: self._api.dataset_info(self.repo_id, revision="main"))
+        except HubError as error:
+            if isinstance(error.__cause__, RepositoryNotFoundError):
+                return None
+            raise
+        if info.id != self.repo_id:
+            raise HubError(f"{self.repo_id}: is called {one_line(str(info.id))} now; publish to that")
+        refs, head = self._refs(), _commit(info.sha)
+        return RepositoryState(
+            head,
+            bool(info.private),
+            self.files(head),
+            frozenset(str(tag.name) for tag in refs.tags),
+            frozenset(str(branch.name) for branch in refs.branches),
+        )
+
+    def files(self, revision: str) -> dict[str, RemoteFile]:
+        """The files of a revision, by path."""
+        from huggingface_hub.hf_api import RepoFile
+
+        listed = self._ask(
+            lambda: list(
+                self._api.list_repo_tree(
+                    self.repo_id, recursive=True, revision=revision, repo_type=self._kind
+                )
+            )
+        )
+        return {item.path: _remote(item) for item in listed if isinstance(item, RepoFile)}
+
+    def described(self, revision: str | None) -> tuple[str, dict[str, int]]:
+        """What to tell of a model: its commit, and the sizes of its files as far as the Hub states them."""
+        info = self._ask(
+            lambda: self._api.model_info(self.repo_id, revision=revision, files_metadata=True), reached=False
+        )
+        sizes = {str(file.rfilename): file.size for file in info.siblings or ()}
+        known = {path: size for path, size in sizes.items() if type(size) is int and size > 0}
+        return one_line(str(info.sha)), known
+
+    def commit_of(self, revision: str) -> str:
+        """The commit that a branch, tag or commit names now."""
+        from huggingface_hub.errors import RevisionNotFoundError
+
+        try:
+            info = self._ask(
+                lambda: self._api.repo_info(self.repo_id, revision=revision, repo_type=self._kind),
+                reached=False,
+            )
+        except HubError as error:
+            if not isinstance(error.__cause__, RevisionNotFoundError):
+                raise
+            there = ", ".join(sorted(str(tag.name) for tag in self._refs().tags)) or "none"
+            raise HubError(
+                f"{self.repo_id}: has no version {revision}; it has {one_line(there)}"
+            ) from error.__cause__
+        return _commit(info.sha)
+
+    def download(self, path: str, revision: str, folder: Path | None, size: int, **options: Any) -> Path:
+        """One file of a revision in a folder, or in the client's cache; fetched unless it is there.
+
+        Raises HubError as soon as it turns out to be of another size. `options` are for the client.
+        """
+        with of_size(size):
+            found = self._ask(
+                lambda: self._api.hf_hub_download(
+                    self.repo_id, path, repo_type=self._kind, revision=revision, local_dir=folder, **options
+                )
+            )
+        return Path(found)
+
+    def read(self, path: str, revision: str, size: int) -> bytes:
+        """The content of one file of a revision, which has so many bytes."""
+        with tempfile.TemporaryDirectory() as folder:
+            return self.download(path, revision, Path(folder), size).read_bytes()
+
+    def other_kinds(self) -> list[str]:
+        """Which other kinds of repository have this name, as far as the Hub tells: model, space."""
+
+        def exists(kind: str) -> bool:
+            try:
+                return bool(self._api.repo_exists(self.repo_id, repo_type=kind))
+            except Exception:
+                # Good to know, and no more: nothing depends on it.
+                return False
+
+        return [kind for kind in ("model", "space") if exists(kind)]
+
+    def _refs(self) -> Any:
+        return self._ask(lambda: self._api.list_repo_refs(self.repo_id, repo_type=self._kind))
+
+    def check_card(self, card: str) -> None:
+        """Have the Hub check a card's metadata. Raises HubError with what it finds wrong."""
+        from huggingface_hub import DatasetCard
+
+        def check() -> None:
+            try:
+                DatasetCard(card).validate(repo_type=KIND)
+            except ValueError as error:
+                raise HubError(f"README.md: the Hub refuses the card: {_card_faults(error)}") from error
+
+        self._ask(check)
+
+    def create(self, *, private: bool) -> None:
+        """Make the repository, unless it is there."""
+        self._ask(lambda: self._api.create_repo(self.repo_id, repo_type=KIND, private=private, exist_ok=True))
+
+    def upload(self, files: Mapping[str, Path | bytes], advance: Callable[[int], None]) -> Upload:
+        """Send the contents of large files, those that the Hub has not got; `advance` is told of bytes.
+
+        Nothing shows before `commit`. Raises ReleaseError if a file is not there.
+        """
+        from huggingface_hub import CommitOperationAdd
+
+        try:
+            additions = [CommitOperationAdd(path, content) for path, content in files.items()]
+        except ValueError as error:
+            raise ReleaseError(f"a file went since it was verified: {one_line(str(error))}") from None
+        for group in _groups(additions):
+            self._ask(
+                lambda group=group: self._api.preupload_lfs_files(self.repo_id, group, repo_type=KIND)  # type: ignore[misc]
+            )
+            advance(sum(addition.upload_info.size for addition in group))
+        return Upload(additions, {item.path_in_repo: item.upload_info.sha256.hex() for item in additions})
+
+    def commit(self, upload: Upload, deleted: Sequence[str], message: str, parent: str) -> str:
+        """Add and delete files in one commit upon `parent`; returns the commit.
+
+        Raises HubConflict if the repository's newest commit is another one.
+        """
+        from huggingface_hub import CommitOperationDelete
+
+        try:
+            deletions = [CommitOperationDelete(path, is_folder=False) for path in deleted]
+        except ValueError as error:
+            raise HubError(
+                f"{self.repo_id}: holds a file of no possible name: {one_line(str(error))}"
+            ) from None
+        operations: list[CommitOperationAdd | CommitOperationDelete] = [*upload.additions, *deletions]
+        # What the Hub warns of has been seen by `check_card`.
+        with warnings.catch_warnings(action="ignore"):
+            made = self._ask(
+                lambda: self._api.create_commit(
+                    self.repo_id, operations, commit_message=message, repo_type=KIND, parent_commit=parent
+                )
+            )
+        return _commit(made.oid)
+
+    def tag(self, name: str, commit: str, message: str) -> None:
+        """Name a commit, for good, and see that it is named. Raises HubConflict if there is such a tag."""
+        self._ask(
+            lambda: self._api.create_tag(
+                self.repo_id, tag=name, tag_message=message, revision=commit, repo_type=KIND
+            )
+        )
+        if self.commit_of(name) != commit:
+            raise HubError(f"{self.repo_id}: {name} was not set; run the same command again")
+
+    def _ask(self, call: Callable[[], T], *, reached: bool = True) -> T:
+        """A call's answer; with `reached` a server that cannot be reached is tried again, too."""
+        return ask(self.repo_id, call, reached=reached)
+
+
+def _commit(sha: object) -> str:
+    """A commit as the Hub names it; folders are called by it."""
+    if isinstance(sha, str) and COMMIT.fullmatch(sha):
+        return sha
+    raise HubError(f"{no_hub()} (it names a commit that is no 40 hexadecimal digits)")
+
+
+def _remote(item: Any) -> RemoteFile:
+    """A file as a listing tells of it."""
+    sha256 = None if item.lfs is None else item.lfs.sha256
+    whole = type(item.size) is int and 0 <= item.size < 1 << 60
+    if not (whole and all(isinstance(text, str) for text in (item.path, item.blob_id, sha256 or ""))):
+        raise HubError(f"{no_hub()} (it lists a file without a name, a size or a digest)")
+    return RemoteFile(item.size, item.blob_id, sha256)
+
+
+def _groups(additions: Sequence[CommitOperationAdd]) -> Iterator[list[CommitOperationAdd]]:
+    for first in range(0, len(additions), _GROUP):
+        yield list(additions[first : first + _GROUP])
+
+
+def _card_faults(error: ValueError) -> str:
+    try:
+        found = [str(item["message"]) for item in json.loads(str(error))["errors"]]
+    except (ValueError, KeyError, TypeError):
+        found = [str(error)]
+    return one_line("; ".join(found))
+
+
+def is_repository(model_id: str) -> bool:
+    """Whether a model's id has the form of a repository on the Hub; a folder's may have it, too."""
+    word = r"[A-Za-z0-9](?:[A-Za-z0-9_]|[.-](?![.-]|$|/))*"
+    return re.fullmatch(f"{word}/{word}", model_id) is not None

@@ -1,0 +1,1 @@
+"""Looks at releases and machines: show, replay, audit, doctor."""

@@ -1,0 +1,232 @@
+"""Whether synthetic images copy real ones: nearest neighbours, perceptual and exact hashes.
+
+The paper leaves it open (arXiv 2502.04475, appendix F) whether conditioned images reproduce training
+images. Every synthetic image is compared with every real image of the pool and, where the data set has
+one, of the part that scores. How near real images are to each other is reported beside it, for what is
+near depends on the data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from synthkit.builder.filters import unit
+from synthkit.release.audit import (
+    COLUMNS,
+    HIGH,
+    KEPT_PAIRS,
+    QUANTILES,
+    WIDE,
+    Audit,
+    Limits,
+    Pair,
+    Part,
+    picture_size,
+    suspicion,
+)
+from synthkit.release.image import trace_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from synthkit.generators import Generator
+    from synthkit.release.image import Traced
+    from synthkit.release.manifest import Manifest
+    from synthkit.sources.pool import RealImages
+
+
+class Synthetic(NamedTuple):
+    """One image of a release, as the audit needs it."""
+
+    key: str
+    class_name: str
+    source_ids: frozenset[str]
+    image: Image.Image
+
+
+@dataclass(frozen=True, slots=True)
+class _Views:
+    """Images as they are compared: (N, D) float32 of length 1, (N,) uint64 pHashes, SHA-256 of pixels."""
+
+    embeddings: NDArray[np.float32]
+    hashes: NDArray[np.uint64]
+    pixels: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Real:
+    """The real images of a release, those of the pool first; `places` finds one by its pixels' SHA-256."""
+
+    images: dict[Part, RealImages]
+    names: list[str]
+    parts: list[Part]
+    views: _Views
+    places: dict[str, int]
+
+    @property
+    def pool(self) -> int:
+        """How many are of the pool."""
+        return self.parts.count("pool")
+
+    def load(self, pair: Pair) -> Image.Image:
+        """The real image of a pair (RGB)."""
+        images = self.images[pair.part]
+        return images.load(images.listing.ids.index(pair.real))
+
+
+def look_at_real(
+    images: dict[Part, RealImages], generator: Generator, batch_size: int, advance: Callable[[int], None]
+) -> Real:
+    """The real images of the pool, and those held out, embedded and hashed."""
+    names: list[str] = []
+    parts: list[Part] = []
+    seen: list[_Views] = []
+    for part, real in images.items():
+        names += real.listing.ids
+        parts += [part] * len(real.listing)
+        for start in range(0, len(real.listing), batch_size):
+            some = range(start, min(start + batch_size, len(real.listing)))
+            seen.append(_view([real.load(position) for position in some], generator))
+            advance(len(some))
+    views = _Views(
+        np.concatenate([view.embeddings for view in seen]),
+        np.concatenate([view.hashes for view in seen]),
+        [pixels for view in seen for pixels in view.pixels],
+    )
+    return Real(images, names, parts, views, {pixels: place for place, pixels in enumerate(views.pixels)})
+
+
+def audit(
+    images: Iterator[Sequence[Synthetic]],
+    real: Real,
+    generator: Generator,
+    limits: Limits,
+    advance: Callable[[int], None],
+) -> Audit:
+    """Compare batches of synthetic images with the real ones; memory does not grow with their number."""
+    pairs: list[Pair] = []
+    nearest: list[float] = []
+    counts = {"suspected": 0, "held out": 0, "exact": 0}
+    for batch in images:
+        found = list(_compare(batch, _view([item.image for item in batch], generator), real, limits))
+        nearest += [pair.similarity for pair in found]
+        counts["suspected"] += sum(pair.suspected for pair in found)
+        counts["held out"] += sum(pair.suspected and pair.part == "held out" for pair in found)
+        counts["exact"] += sum(pair.exact for pair in found)
+        pairs = sorted([*pairs, *found], key=suspicion, reverse=True)[:KEPT_PAIRS]
+        advance(len(batch))
+    return Audit(
+        images=len(nearest),
+        pool=real.pool,
+        held_out=len(real.names) - real.pool,
+        limits=limits,
+        suspected=counts["suspected"],
+        suspected_of_held_out=counts["held out"],
+        exact=counts["exact"],
+        synthetic_to_real=_quantiles(nearest),
+        real_to_real=_quantiles(_among_themselves(real.views.embeddings)),
+        pairs=tuple(pairs),
+    )
+
+
+def synthetic_images(release: Path, manifest: Manifest, batch_size: int) -> Iterator[list[Synthetic]]:
+    """The images of a release in batches. Raises ReleaseError for a sample that is damaged."""
+    images = (_synthetic(traced) for traced in trace_all(release, manifest))
+    while batch := list(islice(images, batch_size)):
+        yield batch
+
+
+def _synthetic(traced: Traced) -> Synthetic:
+    record = traced.record
+    ids = frozenset(source.id for source in record.sources)
+    return Synthetic(record.key, record.class_name, ids, traced.pixels())
+
+
+def _view(images: Sequence[Image.Image], generator: Generator) -> _Views:
+    import imagehash
+
+    bits = np.stack([imagehash.phash(image).hash.ravel() for image in images])
+    hashes = np.packbits(bits, axis=1).view(">u8").astype(np.uint64).ravel()
+    pixels = [hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest() for image in images]
+    return _Views(unit(generator.embed_images(images)), hashes, pixels)
+
+
+def _compare(batch: Sequence[Synthetic], views: _Views, real: Real, limits: Limits) -> Iterator[Pair]:
+    """Of each synthetic image, the pair that is most suspicious."""
+    similarities = views.embeddings @ real.views.embeddings.T
+    distances = np.bitwise_count(views.hashes[:, None] ^ real.views.hashes[None, :])
+    for row, item in enumerate(batch):
+        place = real.places.get(views.pixels[row], int(similarities[row].argmax()))
+        same_hash = int(distances[row].argmin())
+        if similarities[row, place] < limits.similarity and distances[row, same_hash] <= limits.distance:
+            place = same_hash
+        similarity, distance = float(similarities[row, place]), int(distances[row, place])
+        is_exact = real.views.pixels[place] == views.pixels[row]
+        yield Pair(
+            key=item.key,
+            class_name=item.class_name,
+            real=real.names[place],
+            part=real.parts[place],
+            similarity=round(similarity, 4),
+            distance=distance,
+            exact=is_exact,
+            source=real.names[place] in item.source_ids,
+            suspected=is_exact or similarity >= limits.similarity or distance <= limits.distance,
+        )
+
+
+def _among_themselves(embeddings: NDArray[np.float32]) -> list[float]:
+    """Of each real image, the similarity to the nearest other one."""
+    found: list[float] = []
+    for start in range(0, len(embeddings), 512):
+        block = embeddings[start : start + 512] @ embeddings.T
+        block[np.arange(len(block)), np.arange(start, start + len(block))] = -1
+        found += block.max(axis=1).tolist()
+    return found
+
+
+def _quantiles(values: Sequence[float]) -> dict[str, float]:
+    return {f"{q:g}": round(float(np.quantile(values, q)), 4) for q in QUANTILES} if values else {}
+
+
+def picture(pairs: Sequence[Pair], images: dict[str, Image.Image], real: dict[str, Image.Image]) -> bytes:
+    """audit.png: the most suspicious pairs, synthetic beside real, with their numbers."""
+    from PIL import ImageDraw
+
+    from synthkit.release.samples import FIRST, INK, SOFT, SYNTHETIC, drawable, fit, font
+
+    columns, tile, wide, high = COLUMNS, 112, WIDE, HIGH
+    sheet = Image.new("RGB", picture_size(len(pairs)), "white")
+    draw = ImageDraw.Draw(sheet)
+    draw.text(
+        (16, 14), "Nearest pairs: synthetic, and the real image it is nearest to", fill=INK, font=font(20)
+    )
+    for number, pair in enumerate(pairs):
+        left, top = 16 + number % columns * wide, 56 + number // columns * high
+        both = ((images[pair.key], SYNTHETIC), (real[f"{pair.part}/{pair.real}"], FIRST))
+        for place, (image, frame) in enumerate(both):
+            x = left + place * (tile + 8)
+            sheet.paste(fit(image, tile), (x, top))
+            draw.rectangle((x - 2, top - 2, x + tile + 1, top + tile + 1), outline=frame, width=2)
+        kind = "exact copy" if pair.exact else "suspected" if pair.suspected else "not suspected"
+        draw.text(
+            (left, top + tile + 8),
+            f"{pair.similarity:.3f}, {pair.distance} bits: {kind}",
+            fill=INK,
+            font=font(13),
+        )
+        note = f"{pair.key} / {pair.real}" + (", its source" if pair.source else "")
+        draw.text((left, top + tile + 26), drawable(note, 42), fill=SOFT, font=font(11))
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()

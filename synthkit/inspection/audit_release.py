@@ -1,0 +1,135 @@
+"""`synthkit audit`: audits a release, and writes what was found into it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from synthkit.errors import ReleaseError, SourceError
+from synthkit.generators import check_arithmetic, load, needs_device
+from synthkit.generators.checkpoint import locate
+from synthkit.inspection.audit import Real, audit, look_at_real, picture, synthetic_images
+from synthkit.release.audit import PICTURED, Audit, Limits, Part, facts_of
+from synthkit.release.card import render_card
+from synthkit.release.files import CARD
+from synthkit.release.folder import ReleaseFolder
+from synthkit.release.image import trace
+from synthkit.release.places import find_model, receive, told_without_content
+from synthkit.release.real_images import find_source, open_place, read_place
+from synthkit.release.records import key_of
+from synthkit.sources import held_out
+from synthkit.system.environment import NO_DEVICE, check_device, choose_device
+from synthkit.system.progress import progress
+from synthkit.system.work_root import WORK_FOLDER
+from synthkit.verification.verify import verified
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from synthkit.generators.checkpoint import Checkpoint
+    from synthkit.release.manifest import Manifest
+    from synthkit.release.places import Received
+    from synthkit.sources.pool import RealImages
+
+
+class Audited(NamedTuple):
+    """What an audit found, in which release, against the real images of which digest."""
+
+    found: Audit
+    manifest: Manifest
+
+
+def audit_release(
+    path: Path, overrides: Sequence[str], device: str, limits: Limits, work_root: Path
+) -> Audited:
+    """Compare a release with its real images, and put audit.json, audit.png and the number in its card.
+
+    Nobody else can change the release meanwhile. Raises SourceError if the real images are not here,
+    ReleaseError if others are or the release is not intact, GeneratorError if the model is not here.
+    """
+    check_device(device)
+    release = ReleaseFolder.at(path)
+    # Nothing is locked or written where no release is.
+    release.manifest()
+    with release.locked():
+        manifest = release.manifest()
+        release.check_own(manifest)
+        received = receive(release.path, manifest, overrides)
+        recipe, checkpoint = received.recipe, locate(find_model(received))
+        check_arithmetic(recipe.model.dtype, choose_device(device) if needs_device(checkpoint) else NO_DEVICE)
+        _check_intact(release.path, manifest)
+        images = _read_real(received, _outside(release.path, work_root))
+        real, found = _compare(received, checkpoint, images, device, limits)
+        _write(release, manifest, real, found)
+    return Audited(found, manifest)
+
+
+def _outside(release: Path, work_root: Path) -> Path:
+    """The work root; the one beside the release, where the current folder is the release itself."""
+    inside = work_root.resolve().is_relative_to(release.resolve())
+    return release.resolve().parent / WORK_FOLDER if inside else work_root
+
+
+def _read_real(received: Received, work_root: Path) -> dict[Part, RealImages]:
+    """The pool, which must be what the release was made from, and what is here of the held-out part."""
+    place, pool = find_source(received, work_root)
+    images: dict[Part, RealImages] = {"pool": pool}
+    try:
+        scoring = place.of(held_out(place.source))
+        with told_without_content(scoring.source):
+            open_place(scoring)
+    except SourceError:
+        return images
+    with told_without_content(scoring.source):
+        images["held out"] = read_place(scoring, "reading held-out images", work_root)
+    return images
+
+
+def _compare(
+    received: Received,
+    checkpoint: Checkpoint,
+    images: dict[Part, RealImages],
+    device: str,
+    limits: Limits,
+) -> tuple[Real, Audit]:
+    release, manifest, recipe = received.folder, received.manifest, received.recipe
+    batch_size = recipe.sampler.batch_size
+    generator = load(
+        checkpoint,
+        dtype=recipe.model.dtype,
+        sampler=recipe.sampler,
+        device=choose_device(device),
+        arithmetic=recipe.arithmetic,
+    )
+    with progress("embedding real images", sum(len(part.listing) for part in images.values())) as advance:
+        real = look_at_real(images, generator, batch_size, advance)
+    with progress("comparing", manifest.images) as advance:
+        synthetic = synthetic_images(release, manifest, batch_size)
+        return real, audit(synthetic, real, generator, limits, advance)
+
+
+def _check_intact(release: Path, manifest: Manifest) -> None:
+    """A number in the card, and a new seal, are for a release that is what it says."""
+    faults = verified(release, manifest)
+    if faults:
+        raise ReleaseError(
+            f"{release}: {faults[0].path}: {faults[0].reason}; it is not audited: "
+            f"run synthkit verify {release}"
+        )
+
+
+def _write(release: ReleaseFolder, manifest: Manifest, real: Real, found: Audit) -> None:
+    audited = manifest.model_copy(update={"audit": facts_of(found)})
+    example = trace(release.path, manifest, key_of(0)).record.to_row()
+    files = {
+        "audit.json": found.to_bytes(),
+        "audit.png": _picture(release.path, manifest, real, found),
+        CARD: render_card(audited, example).encode(),
+    }
+    release.amend(manifest, audited, files)
+
+
+def _picture(release: Path, manifest: Manifest, real: Real, found: Audit) -> bytes:
+    pairs = found.pairs[:PICTURED]
+    synthetic = {pair.key: trace(release, manifest, pair.key).pixels() for pair in pairs}
+    return picture(pairs, synthetic, {f"{pair.part}/{pair.real}": real.load(pair) for pair in pairs})

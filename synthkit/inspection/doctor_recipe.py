@@ -1,0 +1,163 @@
+"""What a recipe needs to be built here: its real images, its model, its space. Nothing is made."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synthkit.builder.estimate import estimate
+from synthkit.errors import SourceError, SynthkitError, UnreadableImage
+from synthkit.generators import pipeline_class
+from synthkit.generators.checkpoint import FILES, find_local, on_the_hub
+from synthkit.inspection.doctor import Check, existing
+from synthkit.release.plan import GROUPS, balance
+from synthkit.sources import held_out, open_source
+from synthkit.sources.base import load_image
+from synthkit.sources.files import get_it
+from synthkit.sources.hashes import FILE, Contents, open_contents
+from synthkit.sources.leaks import leaks
+from synthkit.sources.pool import missing_images, read_all
+from synthkit.system.progress import data_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from synthkit.recipe.schema import Model, Recipe
+    from synthkit.recipe.source import SourceConfig
+    from synthkit.release.plan import ClassBalance
+    from synthkit.sources.base import Source
+
+_SAMPLE = 32
+
+
+def examine_recipe(recipe: Recipe, out: Path, work_root: Path) -> Iterator[Check]:
+    """The source, a sample of its images, the model, and the space a release takes."""
+    yield from _source(recipe, out, work_root)
+    yield from _model(recipe.model)
+
+
+def _source(recipe: Recipe, out: Path, work_root: Path) -> Iterator[Check]:
+    try:
+        source = open_source(recipe.source)
+    except SourceError as error:
+        yield Check("real images", str(error), "stop")
+        return
+    notes = [Check("  note", note, "note") for note in source.notes]
+    try:
+        classes = balance(recipe, source.listing)
+    except SourceError as error:
+        yield Check("real images", str(error), "stop")
+        yield from notes
+        return
+    yield Check("real images", _counts(classes, len(source.listing)))
+    yield from notes
+    yield _presence(source, recipe.source)
+    yield _sample(source, recipe.source)
+    if recipe.source.shots is not None or recipe.source.halve is not None:
+        yield _leaks(source, recipe.source, work_root)
+    images = sum(item.synthetic for item in classes)
+    yield _space(recipe, images, out, work_root)
+
+
+def _counts(classes: list[ClassBalance], images: int) -> str:
+    sizes = [sum(item.group == group for item in classes) for group in GROUPS]
+    groups = ", ".join(f"{size} {group}" for size, group in zip(sizes, GROUPS, strict=True))
+    return f"{images:,} of {len(classes):,} classes ({groups}), {_range([c.real for c in classes])} a class"
+
+
+def _range(numbers: Sequence[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _presence(source: Source, config: SourceConfig) -> Check:
+    """Whether every listed image is there; a list alone says nothing about the files."""
+    missing, listed = missing_images(source), len(source.listing)
+    if not missing:
+        return Check("  all there", "yes" if not source.notes else "all that are counted; see the note")
+    first = ", ".join(error.image for error in missing[:5])
+    return Check(
+        "  all there",
+        f"no: {len(missing):,} of {listed:,} are missing: {first}"
+        f"{' …' if len(missing) > 5 else ''}; check {config.place}{get_it(config.got_from())}",
+        "note" if config.on_error == "skip" and len(missing) < listed else "stop",
+    )
+
+
+def _sample(source: Source, config: SourceConfig) -> Check:
+    """Some images, evenly spread, decoded."""
+    sample = np.unique(np.linspace(0, len(source.listing) - 1, _SAMPLE).astype(int)).tolist()
+    sizes: list[tuple[int, int]] = []
+    unreadable: list[UnreadableImage] = []
+    for index in sample:
+        try:
+            sizes.append(load_image(source, index).size)
+        except UnreadableImage as error:
+            unreadable.append(error)
+    if unreadable:
+        return Check(
+            "  decoded",
+            f"{len(unreadable)} of {len(sample)} cannot be: {unreadable[0]}",
+            "stop" if config.on_error == "stop" else "note",
+        )
+    widths, heights = zip(*sizes, strict=True)
+    return Check("  decoded", f"{len(sample)} of them: {_range(widths)} wide, {_range(heights)} high")
+
+
+def _leaks(source: Source, config: SourceConfig, work_root: Path) -> Check:
+    """No image that scores the classifier may be in the pool, under whatever name."""
+    known = work_root / FILE
+    try:
+        scoring = open_source(held_out(config))
+        with open_contents(known) if known.exists() else nullcontext(Contents()) as contents:
+            pool = read_all(source, on_error="skip", contents=contents, advance=lambda count: None)
+    except SourceError as error:
+        return Check("  held out", str(error), "note")
+    found = leaks(pool, scoring, lambda count: None)
+    if not found:
+        return Check("  held out", f"{len(scoring.listing):,} images to score with, none of them in the pool")
+    many = f"{len(found)} of {len(scoring.listing):,} images to score with are in the pool"
+    return Check("  held out", f"{many}: {found[0].told()}", "stop")
+
+
+def _space(recipe: Recipe, images: int, out: Path, work_root: Path) -> Check:
+    cost = estimate(recipe, images, work_root).bytes
+    if cost is None:
+        return Check("to make", f"{images:,} images")
+    free = shutil.disk_usage(existing(out)).free
+    found = f"{images:,} images, about {data_size(cost)}; {data_size(free)} are free at {out}"
+    if cost > free:
+        return Check("to make", f"{found}: make room, or choose a smaller output.size", "stop")
+    return Check("to make", found)
+
+
+def _model(model: Model) -> Iterator[Check]:
+    try:
+        checkpoint = find_local(model)
+        if checkpoint is None:
+            commit, size = on_the_hub(model)
+            found = f"{model.id} at {commit[:12]}: not here; {data_size(size)} to download from the Hub"
+            yield Check("model", found, "note")
+        else:
+            pipeline_class(checkpoint)
+            size = sum(path.stat().st_size for pattern in FILES for path in checkpoint.folder.rglob(pattern))
+            yield Check("model", f"{checkpoint.name} at {checkpoint.revision[:12]}: here, {data_size(size)}")
+    except SynthkitError as error:
+        yield Check("model", str(error), "stop")
+        return
+    yield from _arithmetic(model)
+
+
+def _arithmetic(model: Model) -> Iterator[Check]:
+    import torch
+
+    if model.dtype == "float16" and not torch.cuda.is_available():
+        yield Check(
+            "  arithmetic",
+            "float16 needs a GPU; on a CPU add --set model.dtype=float32, and be patient",
+            "stop",
+        )

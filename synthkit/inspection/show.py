@@ -1,0 +1,150 @@
+"""A release, or one of its images, in words: what, how, from what."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from synthkit.conditioning import METHODS
+from synthkit.errors import ReleaseError
+from synthkit.release.files import MANIFEST
+from synthkit.release.plan import GROUPS
+from synthkit.system.progress import data_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from synthkit.recipe.schema import Recipe
+    from synthkit.release.image import Traced
+    from synthkit.release.manifest import Manifest
+    from synthkit.release.records import Provenance
+
+Line = tuple[str, str]
+
+
+def summary(manifest: Manifest, recipe: Recipe) -> list[Line]:
+    """What a release is: name and text of each line. Raises ReleaseError if its method is none."""
+    if manifest.method not in METHODS:
+        raise ReleaseError(f"{MANIFEST}: has method {manifest.method:.64}, which this synthkit does not know")
+    size = manifest.size
+    partial = f", a preview of {manifest.partial.of:,}" if manifest.partial else ""
+    return [
+        ("release", f"{manifest.name} {manifest.version}{partial}"),
+        *([("about", manifest.summary)] if manifest.summary else []),
+        ("images", f"{manifest.images:,} of {len(manifest.classes):,} classes, {_form(manifest)}"),
+        *_groups(manifest),
+        ("files", f"{len(manifest.files)}, {len(manifest.shards)} of them shards; {data_size(size)}"),
+        ("method", f"{manifest.method}: {METHODS[manifest.method].formula}"),
+        ("sampler", _sampler(recipe)),
+        ("model", f"{manifest.generator.name} at {manifest.generator.revision}, {manifest.generator.dtype}"),
+        *_sources(manifest),
+        *_judged(manifest),
+        ("recipe", f"recipe.yaml, digest {manifest.recipe_digest}"),
+        ("made with", ", ".join(f"{key} {value}" for key, value in manifest.environment.items())),
+        ("licence", manifest.license),
+    ]
+
+
+def history(manifest: Manifest, traced: Traced) -> list[Line]:
+    """Where one image comes from: name and text of each line."""
+    record = traced.record
+    return [
+        ("image", f"{record.key} of {manifest.name} {manifest.version}"),
+        ("class", f"{record.label}, {record.class_name}; prompt {record.prompt!r}"),
+        ("method", f"{record.method}: {METHODS[record.method].formula}"),
+        *_conditioned_on(record),
+        (
+            "sampler",
+            f"{record.scheduler}, {record.steps} steps, guidance {record.guidance_scale}, "
+            f"noise level {record.noise_level}, batches of {record.batch_size}",
+        ),
+        ("model", f"{record.model} at {record.revision}"),
+        ("seed", _draws(record)),
+        (
+            "file",
+            f"{traced.shard}: {record.key}.{manifest.extension}, {record.width}x{record.height}, "
+            f"{data_size(len(traced.image))}, sha256 {record.image_sha256}",
+        ),
+        ("made with", f"synthkit {record.synthkit_version}, recipe digest {record.recipe_digest}"),
+    ]
+
+
+def as_text(lines: list[Line]) -> str:
+    """The lines with their names in a column."""
+    width = max(len(name) for name, _ in lines)
+    return "\n".join(f"{name:<{width}}  {text}" for name, text in lines)
+
+
+def _form(manifest: Manifest) -> str:
+    return f"{manifest.width}x{manifest.height} {manifest.extension}"
+
+
+def _groups(manifest: Manifest) -> Iterator[Line]:
+    for group in GROUPS:
+        members = [item for item in manifest.classes if item.group == group]
+        if members:
+            real, synthetic = sum(c.real for c in members), sum(c.synthetic for c in members)
+            yield f"  {group}", f"{len(members):,} classes, {real:,} real and {synthetic:,} synthetic images"
+
+
+def _sampler(recipe: Recipe) -> str:
+    sampler = recipe.sampler
+    return (
+        f"{sampler.scheduler}, {sampler.steps} steps, guidance {sampler.guidance_scale}, "
+        f"noise level {sampler.noise_level}, batches of {sampler.batch_size}; seed {recipe.seed}"
+    )
+
+
+def _sources(manifest: Manifest) -> Iterator[Line]:
+    source = manifest.source
+    shots = "" if source.shots is None else f"; exactly {source.shots} of each class, trial {source.trial}"
+    yield "real images", f"{source.images:,} ({source.kind}), digest {source.digest}{shots}"
+    if source.available_from:
+        yield "  from", source.available_from
+    if manifest.skipped:
+        yield "  skipped", f"{len(manifest.skipped):,} that could not be read; manifest.json names them"
+
+
+def _judged(manifest: Manifest) -> Iterator[Line]:
+    """What quality gates and a leak audit found, where there were any."""
+    gates, audit = manifest.filters, manifest.audit
+    if gates is not None:
+        reasons = ", ".join(f"{name} {count:,}" for name, count in gates.reasons.items()) or "none"
+        yield (
+            "gates",
+            f"{gates.rejected_draws:,} draws rejected ({reasons}); {gates.redrawn:,} images drawn again, "
+            f"{gates.kept_although_rejected:,} kept although no draw passed",
+        )
+    if audit is not None:
+        yield (
+            "audit",
+            f"{audit.suspected:,} of {audit.images:,} images suspected to copy a real one, "
+            f"{audit.exact:,} exactly; {audit.suspected_of_held_out:,} of them one held out",
+        )
+
+
+def _conditioned_on(record: Provenance) -> Iterator[Line]:
+    names = ("first", "second")
+    for place, source in enumerate(record.sources):
+        crop = f", crop at {record.crops[place][:2]} of {record.crops[place][2:]}" if record.crops else ""
+        yield f"  {names[place]}", f"{source.id}{crop}, sha256 {source.sha256}"
+    if len(record.sources) == 2:
+        yield "  mixed", _mixed(record)
+    if record.dropout:
+        yield "  dropped", f"each coordinate of the embedding with probability {record.dropout}"
+
+
+def _mixed(record: Provenance) -> str:
+    share = f"{record.lam:.3f} of the first, {1 - record.lam:.3f} of the second"
+    match record.region:
+        case [start, stop]:
+            return f"{share}: coordinates {start} to {stop} are the second's"
+        case [x0, y0, x1, y1]:
+            return f"{share}: the box from ({x0}, {y0}) to ({x1}, {y1}) is the second's"
+    return share
+
+
+def _draws(record: Provenance) -> str:
+    if not record.attempt:
+        return f"{record.seed}"
+    reasons = "; ".join(record.rejected)
+    return f"{record.seed}, draw {record.attempt + 1}: earlier ones were rejected ({reasons})"

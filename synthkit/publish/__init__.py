@@ -1,0 +1,1 @@
+"""Releases on the Hub: sent there, and brought from there."""

@@ -1,0 +1,1 @@
+"""The recipe: its fields, its file, and the recipes that ship."""

@@ -1,0 +1,118 @@
+"""`synthkit recipes`: what each recipe that ships makes and needs, as its opening comment says it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from synthkit.recipe import shipped
+from synthkit.recipe.load import files_of, load
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Group
+
+_FACT = re.compile(r"# ([A-Z][a-z]+) {3,}(.+)")
+_IMAGES = re.compile(r"[\d,]+ images \([^)]*\)")
+_WHERE = ": see source.available_from"
+_BUILT_IN = "builtin:"
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """A recipe that ships: what it makes by which method, what it takes, and what must be there for it."""
+
+    recipe: str
+    summary: str
+    method: str
+    gates: bool
+    guidance_scale: float
+    makes: str
+    takes: str
+    needs: str
+    available_from: str
+    model: str
+    extends: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Every field as plain types."""
+        return asdict(self)
+
+    @property
+    def wants(self) -> tuple[str, ...]:
+        """What must be there, in words, line by line."""
+        if self.model.startswith(_BUILT_IN):
+            return (f"needs {self.needs}",)
+        place = f"from {self.available_from}"
+        return f"needs {self.needs}", place, f"model {self.model}; a GPU is strongly advised"
+
+    @property
+    def told(self) -> str:
+        """What it makes, in a line."""
+        images = _IMAGES.match(self.makes)
+        takes = re.split(r" at |,|;", self.takes)[0]
+        how = f"{self.method}, guidance {self.guidance_scale:g}{', quality gates' if self.gates else ''}"
+        return f"{images[0] if images else self.makes}, {takes}; {how}"
+
+
+def describe_all() -> list[Shipped]:
+    """Those that need nothing first; of the same real images together, the one that others extend first."""
+    found = [describe(name) for name in shipped.names()]
+    first: dict[tuple[str, ...], str] = {}
+    for item in found:
+        first.setdefault(item.wants, item.recipe)
+    return sorted(
+        found,
+        key=lambda item: (
+            not item.model.startswith(_BUILT_IN),
+            first[item.wants],
+            item.extends is not None,
+            item.recipe,
+        ),
+    )
+
+
+def describe(name: str) -> Shipped:
+    """A recipe that ships."""
+    path = shipped.find(name)
+    files, recipe = files_of(path), load(path)
+    facts: dict[str, str] = {}
+    # What a recipe does not say of itself, that says which it extends.
+    for file in reversed(files):
+        facts |= dict(_FACT.findall(file.read_text(encoding="utf-8").split("\n\n")[0]))
+    return Shipped(
+        recipe=name,
+        summary=recipe.summary,
+        method=recipe.conditioning.method,
+        gates=recipe.filters is not None,
+        guidance_scale=recipe.sampler.guidance_scale,
+        makes=facts["Makes"],
+        takes=facts["Takes"],
+        needs=facts["Needs"].removesuffix(_WHERE),
+        available_from=recipe.source.available_from,
+        model=recipe.model.id,
+        extends=files[1].stem if len(files) > 1 else None,
+    )
+
+
+def as_table(found: Sequence[Shipped]) -> Group:
+    """For any width from 60 columns: under what is needed, the recipes that need it."""
+    from rich.console import Group
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    parts: list[Padding | Text] = []
+    width = max(len(item.recipe) for item in found)
+    for wants, items in groupby(found, key=lambda item: item.wants):
+        rows = Table.grid(padding=(0, 2, 0, 0))
+        rows.add_column(no_wrap=True, min_width=width)
+        rows.add_column()
+        for item in items:
+            rows.add_row(Text(item.recipe, style="bold"), Text(item.told))
+        notes = [Padding(Text(line, style="dim"), (0, 0, 0, 4)) for line in wants]
+        parts += [*([Text("")] if parts else []), Padding(rows, 0), *notes]
+    return Group(*parts)

@@ -1,0 +1,339 @@
+"""The recipe: one YAML file that says everything about a release, as pydantic models.
+
+`recipe_file.load` reads one from disk; this module knows its fields, its digest and its JSON Schema.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
+
+from synthkit.conditioning import METHODS
+from synthkit.config.section import Section
+from synthkit.recipe.filters import Filters
+from synthkit.recipe.portable import portable_path, portable_places
+from synthkit.recipe.source import SourceConfig
+from synthkit.version import FORMAT_VERSION
+
+# Of an image, in pixels: what a recipe may ask for, and the most that anyone who reads it makes room for.
+MAX_EDGE = 4096
+
+
+# Which field changes data. `source` and the model's identity enter the digest by their content (the
+# listing with its hashes, the generator's name and revision), so a moved folder changes nothing.
+IN_DIGEST = ("name", "prompt", "target_per_class", "conditioning", "model.dtype", "sampler", "seed", "output")
+BY_CONTENT = ("source", "model.id", "model.revision")
+NOT_DATA = ("version", "summary", "license", "hub")
+# Fields that came later enter the digest only where they are used: older recipes keep theirs.
+IN_DIGEST_IF_SET = ("synthetic_per_class", "filters", "arithmetic")
+
+NAME = r"^[a-z0-9][a-z0-9_-]{0,95}$"
+# The Hub's own word for a licence that nobody stated.
+NO_LICENSE = "unknown"
+SEMVER = r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$"
+
+
+class Conditioning(Section):
+    """How the real images' conditioning is augmented (Chen et al. 2025, section 3)."""
+
+    method: Literal[tuple(METHODS)] = Field(  # type: ignore[valid-type]
+        "embed-cutmix-dropout", description="The augmentation of the conditioning; docs/method.md."
+    )
+    alpha: float = Field(
+        1.0, gt=0, le=100, description="λ ~ Beta(alpha, alpha) for MixUp and CutMix; 1 is uniform."
+    )
+    dropout: float = Field(
+        0.4, ge=0, lt=1, description="Probability with which each embedding coordinate is zeroed."
+    )
+    rescale: bool = Field(
+        False,
+        description="Divide surviving coordinates by 1 - dropout. The published numbers were made without.",
+    )
+
+
+class Model(Section):
+    """The frozen image generator."""
+
+    id: str = Field(
+        min_length=1,
+        max_length=1024,
+        description="A built-in model (builtin:tiny-unclip-digits), a local folder, or a Hub repository.",
+    )
+    revision: str | None = Field(
+        None,
+        pattern=r"^[0-9A-Za-z_./-]{1,100}$",
+        description="The commit (Hub) or content hash (folder, built-in) that must be used; a branch moves.",
+    )
+    dtype: Literal["float32", "float16", "bfloat16"] = Field(
+        "float32", description="Arithmetic of the model; float16 needs a GPU."
+    )
+
+
+class Arithmetic(Section):
+    """How the device computes. Every option changes last bits, so it belongs to the release."""
+
+    channels_last: bool = Field(
+        False, description="UNet and VAE in channels-last memory order: on a GPU faster with compile."
+    )
+    compile: bool = Field(
+        False,
+        description="torch.compile of the UNet and the VAE's decoder: a minute or more before the first "
+        "image, faster ones after it. Needs a C++ compiler on a CPU, Triton on a GPU.",
+    )
+    attention: Literal["sdpa", "flash", "cudnn", "efficient", "math"] = Field(
+        "sdpa", description="Kernel of the UNet's attention; sdpa is PyTorch's own choice."
+    )
+    fused_projections: bool = Field(
+        False, description="One matrix product for the query, key and value of attention."
+    )
+    vae_slicing: bool = Field(False, description="Decode one image at a time: less memory.")
+    tf32: bool = Field(
+        False, description="TensorFloat-32 in float32 models on an NVIDIA GPU: faster, 10 bits of mantissa."
+    )
+
+
+# The pipeline as diffusers makes it.
+STOCK = Arithmetic()
+
+# In place of a batch size: to be measured. No batch is that small, so it cannot be mistaken for one.
+AUTO = 0
+
+
+def _auto_or_size(value: Any, size: ValidatorFunctionWrapHandler) -> int:
+    if value == "auto":
+        return AUTO
+    if isinstance(value, str):
+        raise ValueError(f"must be a whole number or auto, is {value[:60]!r}")
+    return int(size(value))
+
+
+BatchSize = Annotated[
+    int,
+    Field(ge=1, le=1024),
+    WrapValidator(_auto_or_size),
+    PlainSerializer(lambda size: "auto" if size == AUTO else size),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 1024}, {"const": "auto"}]}),
+]
+
+
+class Sampler(Section):
+    """How the model is sampled."""
+
+    scheduler: Literal["pndm", "ddim", "dpm-solver++", "euler"] = Field(
+        "pndm", description="The diffusion scheduler; the paper's is pndm."
+    )
+    steps: int = Field(30, ge=1, le=1000, description="Denoising steps.")
+    guidance_scale: float = Field(
+        10.0, ge=1, le=50, description="Classifier-free guidance scale; 1 switches guidance off."
+    )
+    noise_level: int = Field(0, ge=0, le=999, description="Noise added to the image embedding; the paper: 0.")
+    batch_size: BatchSize = Field(
+        16,
+        description="Images per batch. Fixed, since the last bits of an image depend on the batch's shape; "
+        "auto measures what the device holds, once, and the release states the number.",
+    )
+
+
+class Output(Section):
+    """How the images are written."""
+
+    format: Literal["png", "jpeg", "webp"] = Field("png", description="Format of the image files.")
+    quality: int | None = Field(
+        None, ge=1, le=100, description="Quality of jpeg and webp (default 95); png is lossless."
+    )
+    size: int | None = Field(
+        None, ge=8, le=MAX_EDGE, description="Edge of the written image in pixels; default: as generated."
+    )
+    shard_size: int = Field(
+        1024, ge=1, le=100_000, description="Images per shard; a multiple of batch_size wastes nothing."
+    )
+
+    @model_validator(mode="after")
+    def _quality_where_it_means_something(self) -> Self:
+        if self.format == "png" and self.quality is not None:
+            raise ValueError("png is lossless and has no quality: remove quality, or choose jpeg or webp")
+        return self
+
+    @property
+    def extension(self) -> str:
+        """The file extension of the images, lower-case and without a dot."""
+        return "jpg" if self.format == "jpeg" else self.format
+
+
+class Hub(Section):
+    """The Hub repository that the release is meant for."""
+
+    repo_id: str | None = Field(
+        None,
+        pattern=r"^[0-9A-Za-z_.-]{1,96}/[0-9A-Za-z_.-]{1,96}$",
+        description="The dataset repository: organisation/name.",
+    )
+    private: bool = Field(True, description="Create the repository as private.")
+
+
+class Recipe(Section):
+    """A recipe with every default filled in."""
+
+    name: str = Field(
+        pattern=NAME,
+        description="Name of the release and its folder: lower-case letters, digits, - and _.",
+        examples=["digits-lt-augcond"],
+    )
+    version: str = Field(
+        "0.1.0", pattern=SEMVER, description="Semantic version of the release.", examples=["1.0.0"]
+    )
+    summary: str = Field("", max_length=300, description="One sentence for the card.")
+    license: str = Field(
+        NO_LICENSE,
+        pattern=r"^[a-z0-9][a-z0-9.-]{1,63}$",
+        description="Licence of the release, as the Hub spells it: cc-by-4.0, apache-2.0, other … "
+        "Without one it cannot be published.",
+        examples=["cc-by-4.0"],
+    )
+    source: SourceConfig = Field(description="The real images.")
+    prompt: str = Field(
+        "{name}",
+        max_length=500,
+        description="The text given to the model; {name} is the class name, its underscores as spaces.",
+        examples=["a photo of a {name}"],
+    )
+    synthetic_per_class: int | None = Field(
+        None, ge=1, le=10_000_000, description="Synthetic images of each class, whatever its real ones."
+    )
+    target_per_class: int | None = Field(
+        None,
+        ge=1,
+        le=10_000_000,
+        validate_default=True,
+        description="Images each class has in the end, real and synthetic together.",
+    )
+    conditioning: Conditioning = Field(Conditioning(), description="How the conditioning is augmented.")
+    model: Model = Field(description="The image generator.")
+    sampler: Sampler = Field(Sampler(), description="How the generator is sampled.")
+    arithmetic: Arithmetic = Field(STOCK, description="How the device computes: speed for last bits.")
+    filters: Filters | None = Field(
+        None, description="Quality gates: which draws are rejected and drawn again."
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="The seed that every image's own seed is derived from.")
+    output: Output = Field(Output(), description="How the images are written.")
+    hub: Hub = Field(Hub(), description="The Hub repository that the release is meant for.")
+
+    @field_validator("prompt")
+    @classmethod
+    def _only_the_name_is_filled_in(cls, prompt: str) -> str:
+        rest = prompt.replace("{name}", "")
+        if re.search(r"[{}]", rest):
+            raise ValueError("only {name} is filled in; other braces are not allowed")
+        return prompt
+
+    @field_validator("target_per_class")
+    @classmethod
+    def _one_way_to_count(cls, target: int | None, info: ValidationInfo) -> int | None:
+        if "synthetic_per_class" not in info.data:
+            return target
+        if (target is None) is not (info.data["synthetic_per_class"] is None):
+            return target
+        if target is None:
+            description = cls.model_fields["target_per_class"].description
+            raise ValueError(f"is missing: {description} Or give synthetic_per_class.")
+        raise ValueError("cannot be given together with synthetic_per_class: remove one (or set it to null)")
+
+    def synthetic_for(self, real: int) -> int:
+        """How many synthetic images a class with so many real ones gets."""
+        if self.target_per_class is None:
+            return self.synthetic_per_class or 0
+        return max(0, self.target_per_class - real)
+
+    def prompt_for(self, class_name: str) -> str:
+        """The text given to the model for a class; underscores, as in folder names, become spaces."""
+        return self.prompt.replace("{name}", class_name.replace("_", " "))
+
+    def digest(self, *, listing_digest: str, model: str, revision: str) -> str:
+        """SHA-256 of all that changes data: IN_DIGEST, the source's content, the model, the format."""
+        data = self.model_dump(mode="json")
+        # What is as it was by default is left out, so that options to come change no digest.
+        data["arithmetic"] = self.arithmetic.model_dump(mode="json", exclude_defaults=True)
+        if self.filters is not None:
+            data["filters"] = self._filters_by_content(self.filters.pinned())
+        facts = {
+            "format": FORMAT_VERSION,
+            "recipe": {path: _pick(data, path) for path in IN_DIGEST}
+            | {path: data[path] for path in IN_DIGEST_IF_SET if self._is_set(path)},
+            "source": listing_digest,
+            "model": [model, revision],
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def _is_set(self, field: str) -> bool:
+        return bool(getattr(self, field) != type(self).model_fields[field].default)
+
+    @staticmethod
+    def _filters_by_content(filters: Filters) -> dict[str, Any]:
+        """A classifier is its network and the hash of its weights, wherever they lie."""
+        data = filters.model_dump(mode="json")
+        if filters.classifier is not None:
+            del data["label_agreement"]["classifier"]["checkpoint"]
+        return data
+
+    def portable(self, *, revision: str) -> dict[str, Any]:
+        """The recipe as published: complete, its model pinned, and no path of this machine in it.
+
+        A later section at its defaults is left out: releases made before it stay the same.
+        """
+        unused = {field for field in IN_DIGEST_IF_SET if not self._is_set(field)}
+        data = self.model_dump(mode="json", exclude_none=True, exclude=unused)
+        pinned = self.model.model_copy(update={"id": portable_path(self.model.id), "revision": revision})
+        data["model"] = pinned.model_dump(mode="json")
+        data["source"] = self._portable_source(data["source"])
+        if self.filters is not None:
+            data["filters"] = self.filters.pinned().model_dump(mode="json", exclude_none=True)
+        return data
+
+    def _portable_source(self, data: dict[str, Any]) -> dict[str, Any]:
+        if self.source.classes is not None:
+            # None has a meaning there: it leaves a class out.
+            data["classes"] = self.source.classes
+        data |= portable_places(self.source)
+        return {"kind": data.pop("kind"), **data}
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a recipe file, for editors (`synthkit schema`).
+
+    A file may state only its differences (`extends`), so nothing is required of a single file.
+    """
+    schema = Recipe.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "synthkit recipe"
+    schema["description"] = "One file that says everything about a synthetic release."
+    schema["properties"] = {
+        "extends": {
+            "type": "string",
+            "description": "Another recipe, relative to this file; this one states only its differences.",
+        },
+        **schema["properties"],
+    }
+    schema.pop("required", None)
+    for definition in schema["$defs"].values():
+        definition.pop("required", None)
+    return schema
+
+
+def _pick(data: dict[str, Any], path: str) -> Any:
+    value: Any = data
+    for part in path.split("."):
+        value = value[part]
+    return value

@@ -1,0 +1,46 @@
+"""The recipes that ship: inside the package in a wheel, beside it in a clone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from synthkit.config.problems import suggest
+from synthkit.errors import RecipeError
+
+# Not one of the recipes: what `synthkit init` fills in.
+_TEMPLATE = "template"
+
+
+def folder() -> Path:
+    """Where they lie."""
+    inside = Path(__file__).parents[1] / "recipes"
+    return inside if inside.is_dir() else Path(__file__).parents[2] / "recipes"
+
+
+def template() -> Path:
+    """The recipe that `synthkit init` begins with."""
+    return folder() / f"{_TEMPLATE}.yaml"
+
+
+def names() -> list[str]:
+    """The recipes, by the name of their file."""
+    return sorted(path.stem for path in folder().glob("*.yaml") if path.stem != _TEMPLATE)
+
+
+def find(name: str) -> Path:
+    """The file of a recipe. Raises RecipeError with the nearest name if there is none."""
+    if name not in names():
+        raise RecipeError(
+            f"--from {name}: no recipe of this name comes with synthkit{suggest(name, names())}; "
+            "`synthkit recipes` lists them"
+        )
+    return folder() / f"{name}.yaml"
+
+
+def how_to_get(path: Path) -> str:
+    """For a file that is not there and has the name of a recipe: the end of a sentence; else nothing."""
+    name = path.stem
+    if name not in names():
+        return ""
+    mine = name.replace("_", "-")
+    return f"; {name} comes with synthkit: `synthkit init {mine} --from {name}` writes {mine}.yaml"

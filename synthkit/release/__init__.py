@@ -1,0 +1,1 @@
+"""The release format: what a release folder holds, written and read."""

@@ -1,0 +1,115 @@
+"""Images of a release in a training loop: decoded here, as what their column is called, and by nobody else.
+
+`datasets` opens an image by every format that Pillow knows, and Pillow starts other programs for some.
+Columns called png, jpg or webp are members of a shard; every other column is its data set's own affair.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from torch.utils.data import ChainDataset  # noqa: TID253 (loaded by `synthkit.training` alone)
+
+from synthkit.errors import ReleaseError, UnreadableImage
+from synthkit.release.image_header import FORMATS
+from synthkit.release.records import Provenance, read_record
+from synthkit.release.shard_reader import decode_image
+from synthkit.sources.decoding import decode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from PIL import Image
+
+_FIELDS = frozenset(Provenance.__struct_fields__)
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedImage:
+    """An image file from the column of its extension; key and size as its record states, if it has one."""
+
+    raw: bytes
+    extension: str
+    key: str
+    size: tuple[int, int] | None
+
+    def pixels(self) -> Image.Image:
+        """The RGB image. Raises ReleaseError if it cannot be decoded, or is not what its record says."""
+        if self.size is not None:
+            return decode_image(self.raw, self.key, self.extension, self.size)
+        try:
+            return decode(self.raw, self.key, (FORMATS[self.extension],))
+        except UnreadableImage as error:
+            raise ReleaseError(str(error)) from None
+
+
+def encoded(row: Mapping[str, Any], column: str) -> Any:
+    """What a row holds in a column, as an EncodedImage if it is the file of one."""
+    cell = row[column]
+    raw = cell.get("bytes") if isinstance(cell, Mapping) else cell
+    if column not in FORMATS or not isinstance(raw, bytes):
+        return cell
+    record = _record(row.get("json"))
+    if record is None:
+        return EncodedImage(raw, column, f"an image in column {column}", None)
+    return EncodedImage(raw, column, str(record["key"]), (int(record["width"]), int(record["height"])))
+
+
+def undecoded(dataset: Any) -> Any:
+    """A data set whose rows hold the files of a release's images, if `datasets` would decode them."""
+    for column in _decoded_columns(dataset):
+        dataset = _without_decoding(dataset, column)
+    return dataset
+
+
+def rows_of(stream: Any) -> Iterator[Any]:
+    """The rows of a stream, with the files of a release's images where `datasets` would decode them.
+
+    What the stream keeps of where it is stays its own, so that it can be saved and gone on from.
+    """
+    if type(stream) is ChainDataset:
+        for part in stream.datasets:
+            yield from rows_of(part)
+        return
+    other = undecoded(stream)
+    if other is stream:
+        yield from stream
+        return
+    other._epoch, other._starting_state_dict = stream._epoch, stream._starting_state_dict
+    for row in other:
+        stream._state_dict = other._state_dict
+        yield row
+
+
+def _decoded_columns(dataset: Any) -> list[str]:
+    """Those that `datasets` decodes itself, and gives to nobody before."""
+    if "datasets" not in sys.modules:
+        return []
+    import datasets
+
+    if isinstance(dataset, datasets.Dataset):
+        plain = dataset.format["type"] is None
+    else:
+        plain = isinstance(dataset, datasets.IterableDataset) and dataset._formatting is None
+    features = dataset.features if plain else None
+    kinds = {name: features[name] for name in FORMATS if name in features} if features else {}
+    return [name for name, kind in kinds.items() if isinstance(kind, datasets.Image) and kind.decode]
+
+
+def _without_decoding(dataset: Any, column: str) -> Any:
+    import datasets
+
+    return dataset.cast_column(column, datasets.Image(decode=False))
+
+
+def _record(cell: Any) -> Mapping[str, Any] | None:
+    """The record of a release in the column `json`; other data sets have others there."""
+    if isinstance(cell, bytes):
+        try:
+            return read_record(cell).to_row()
+        except ValueError:
+            return None
+    return cell if isinstance(cell, Mapping) and cell.keys() == _FIELDS else None

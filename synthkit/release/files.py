@@ -1,0 +1,10 @@
+"""The files of a release, by name."""
+
+MANIFEST = "manifest.json"
+RECIPE = "recipe.yaml"
+CARD = "README.md"
+SAMPLES = "samples.png"
+CROISSANT = "croissant.json"
+RECORDS = "provenance/train.parquet"
+AUDIT = "audit.json"
+AUDIT_PICTURE = "audit.png"

@@ -1,0 +1,174 @@
+"""An image of a release by its key: its record, its file, and where they lie."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from synthkit.conditioning import METHODS
+from synthkit.errors import RecipeError, ReleaseError
+from synthkit.recipe.filters import MAX_DRAWS
+from synthkit.recipe.load import load_complete
+from synthkit.recipe.portable import unportable
+from synthkit.release.files import RECIPE
+from synthkit.release.manifest import leads_elsewhere, read_manifest
+from synthkit.release.records import key_of
+from synthkit.release.shard_reader import decode_image, read_sample, read_samples
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from PIL import Image
+
+    from synthkit.recipe.schema import Recipe
+    from synthkit.release.manifest import Manifest
+    from synthkit.release.records import Provenance
+
+
+# What a user of a release may set of its recipe: where the real images and the model are.
+_PLACES = ("source.", "model.id=", "model.revision=")
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """One image as a release holds it; `shard` is the path of its tar inside the release."""
+
+    record: Provenance
+    image: bytes
+    shard: str
+    extension: str
+
+    def pixels(self) -> Image.Image:
+        """The RGB image. Raises ReleaseError if the file is not one that a build writes."""
+        size = (self.record.width, self.record.height)
+        return decode_image(self.image, self.record.key, self.extension, size)
+
+
+def trace(release: Path, manifest: Manifest, key: str) -> Traced:
+    """Find an image. Raises ReleaseError for a key that is not there, or a sample that is damaged."""
+    index = index_of(manifest, key)
+    first = 0
+    for shard in manifest.shards:
+        images = shard.images or 0
+        if index < first + images:
+            with _told(release, shard.path, key_of(index)):
+                found = read_sample(release / shard.path, first, index, manifest.extension)
+                return _checked(release, manifest, shard.path, key_of(index), found)
+        first += images
+    raise ReleaseError(
+        f"{release}: the manifest's shards hold no {key}; `synthkit verify` says what is wrong"
+    )
+
+
+def trace_all(release: Path, manifest: Manifest) -> Iterator[Traced]:
+    """Every image of a release, in order. Raises ReleaseError for a shard or a sample that is damaged."""
+    index = 0
+    for shard in manifest.shards:
+        first = index
+        with _told(release, shard.path, "a sample"):
+            for found in read_samples(release / shard.path, first, manifest.extension):
+                yield _checked(release, manifest, shard.path, key_of(index), found)
+                index += 1
+            if index - first != shard.images:
+                raise ValueError(f"there are {index - first} images, the manifest says {shard.images}")
+
+
+def index_of(manifest: Manifest, key: str) -> int:
+    """The index of a key, leading zeros or not. Raises ReleaseError if the release has no such image."""
+    index = int(key) if key.isascii() and key.isdecimal() and len(key) < 20 else -1
+    if not 0 <= index < manifest.images:
+        last = key_of(manifest.images - 1)
+        raise ReleaseError(f"{manifest.name} has no image {key[:40]}; its keys are {key_of(0)} to {last}")
+    return index
+
+
+def read_recipe(release: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe that a release was made from, with this machine's places set.
+
+    Raises ReleaseError if the release has none that can be read, if it names what a release may not, or if
+    more than a place is set.
+    """
+    for override in overrides:
+        if not override.startswith(_PLACES):
+            raise ReleaseError(
+                f"--set {override}: a release's recipe stays as it is; "
+                "only source.… and model.id can be set, to say where things are on this machine"
+            )
+    path = release / RECIPE
+    if not path.is_file():
+        raise ReleaseError(f"{path}: is missing; run synthkit verify {release}")
+    if path.is_symlink() and leads_elsewhere(release, read_manifest(release), RECIPE):
+        raise ReleaseError(f"{path}: is a link to something else than the release's recipe; get it again")
+    try:
+        own = load_complete(path)
+        fault = next(unportable(own), None)
+        if fault is None:
+            return load_complete(path, overrides) if overrides else own
+    except RecipeError as error:
+        raise ReleaseError(str(error)) from None
+    raise ReleaseError(f"{path}: {fault}; nothing was opened: ask whoever made the release")
+
+
+@contextmanager
+def _told(release: Path, shard: str, what: str) -> Iterator[None]:
+    """Whatever is wrong with a shard, in one line."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = " ".join(told.split())
+        raise ReleaseError(
+            f"{release / shard}: {what} cannot be read: {reason}; run synthkit verify {release}"
+        ) from None
+
+
+def _checked(
+    release: Path, manifest: Manifest, shard: str, key: str, found: tuple[Provenance, bytes]
+) -> Traced:
+    """A sample whose record is of this release, and of this image. Raises ReleaseError for another."""
+    record, image = found
+    where = f"{release / shard}: {key}"
+    if hashlib.sha256(image).hexdigest() != record.image_sha256 or record.key != key:
+        raise ReleaseError(f"{where} is not the image of its record; run synthkit verify {release}")
+    fault = next(against_release(record, key, manifest), None)
+    if fault is not None:
+        raise ReleaseError(f"{where}: {fault}; run synthkit verify {release}")
+    return Traced(record, image, shard, manifest.extension)
+
+
+def against_release(record: Provenance, key: str, manifest: Manifest) -> Iterator[str]:
+    """What a record says of its release."""
+    known = manifest.classes[record.label].name if record.label < len(manifest.classes) else None
+    pairs = (
+        ("key", record.key, key),
+        ("class_name", record.class_name, known),
+        ("method", record.method, manifest.method),
+        ("model", record.model, manifest.generator.name),
+        ("revision", record.revision, manifest.generator.revision),
+        ("recipe_digest", record.recipe_digest, manifest.recipe_digest),
+        ("width", record.width, manifest.width),
+        ("height", record.height, manifest.height),
+    )
+    for name, said, wanted in pairs:
+        if said != wanted:
+            yield f"its record's {name} is {said!s:.64}, the release's is {wanted!s:.64}"
+    yield from _against_method(record)
+
+
+def _against_method(record: Provenance) -> Iterator[str]:
+    """Whether a record names as many real images as its method takes, a crop of each or none, a draw."""
+    method = METHODS.get(record.method)
+    if method is None:
+        yield f"its record's method {record.method:.64} is none"
+        return
+    count = len(record.sources)
+    if count != method.sources:
+        yield f"its record names {count} real image(s), {record.method} takes {method.sources}"
+    if len(record.crops) not in (0, count) or any(len(crop) != 4 for crop in record.crops):
+        yield "its record's crops are not an [x, y, width, height] for each real image"
+    if record.attempt >= MAX_DRAWS:
+        # Whoever makes the image again draws as often.
+        yield f"its record's attempt is {record.attempt}, no recipe allows more than {MAX_DRAWS} draws"

@@ -1,0 +1,255 @@
+"""manifest.json: what a release is and every file in it, with size and SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from synthkit.errors import ReleaseError
+from synthkit.recipe.schema import MAX_EDGE, NAME, SEMVER
+from synthkit.release.files import MANIFEST
+from synthkit.system.files import sha256_of
+from synthkit.version import FORMAT_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Room for 150,000 shards.
+MAX_BYTES = 1 << 25
+# Of more errors than this, none is looked for.
+_MANY_ERRORS = 1000
+
+
+class _Facts(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FileFacts(_Facts):
+    """One file of a release; `images` for shards."""
+
+    path: str
+    bytes: int = Field(ge=0, lt=2**63)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    images: int | None = Field(None, ge=0, lt=2**63)
+
+    @field_validator("path")
+    @classmethod
+    def _stays_inside(cls, path: str) -> str:
+        parts = PurePosixPath(path).parts
+        hidden = any(part.startswith(".") for part in parts)
+        if not parts or path.startswith("/") or hidden or "\\" in path or not path.isprintable():
+            raise ValueError(f"{path!r} is not a path inside a release")
+        return path
+
+    @model_validator(mode="after")
+    def _shards_have_images(self) -> Self:
+        if (self.images is not None) is not self.path.endswith(".tar"):
+            raise ValueError(f"{self.path!r}: shards, and nothing else, have a number of images")
+        return self
+
+
+class ClassFacts(_Facts):
+    """One class of a release."""
+
+    label: int
+    name: str
+    group: Literal["many", "medium", "few"]
+    real: int
+    synthetic: int
+
+
+class SourceFacts(_Facts):
+    """The real images: their kind, how many, and the digest over their ids, labels and contents.
+
+    A few-shot release lists its pool, which a classifier may train on and must not be scored on.
+    """
+
+    kind: str
+    images: int
+    digest: str
+    available_from: str = ""
+    shots: int | None = None
+    trial: int | None = None
+    pool: list[PoolImage] | None = Field(None, fail_fast=True)
+
+
+class PoolImage(_Facts):
+    """A real image of a few-shot pool."""
+
+    id: str
+    label: int
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class GeneratorFacts(_Facts):
+    """The model that made the images."""
+
+    name: str
+    revision: str
+    dtype: str
+
+
+class SkippedFacts(_Facts):
+    """A real image that could not be read."""
+
+    id: str
+    reason: str
+
+
+class FilterFacts(_Facts):
+    """What the quality gates did: images drawn more than once, draws rejected by which gate.
+
+    `kept_although_rejected` images failed every draw that the recipe allows.
+    """
+
+    redrawn: int
+    rejected_draws: int
+    kept_although_rejected: int
+    reasons: dict[str, int]
+
+
+class AuditFacts(_Facts):
+    """What `synthkit audit` found: images suspected to copy a real one; audit.json has the pairs."""
+
+    images: int
+    pool: int
+    held_out: int
+    similarity: float
+    distance: int
+    suspected: int
+    suspected_of_held_out: int
+    exact: int
+
+
+class Partial(_Facts):
+    """A preview: the first images of a release that has more."""
+
+    of: int
+
+
+class _Version(BaseModel):
+    """The one key that every format has."""
+
+    format_version: int
+
+
+class Manifest(_Facts):
+    """The facts of a release; the card and the contact sheet are made from the same."""
+
+    format_version: int = Field(FORMAT_VERSION, ge=1)
+    name: str = Field(pattern=NAME)
+    version: str = Field(pattern=SEMVER)
+    summary: str
+    license: str
+    repo_id: str | None
+    partial: Partial | None
+    recipe_digest: str
+    source: SourceFacts
+    generator: GeneratorFacts
+    method: str
+    images: int
+    width: int = Field(ge=1, le=MAX_EDGE)
+    height: int = Field(ge=1, le=MAX_EDGE)
+    extension: Literal["png", "jpg", "webp"]
+    classes: list[ClassFacts] = Field(fail_fast=True)
+    skipped: list[SkippedFacts] = Field(fail_fast=True)
+    filters: FilterFacts | None = None
+    audit: AuditFacts | None = None
+    environment: dict[str, str]
+    files: list[FileFacts] = Field(fail_fast=True)
+    seal: str = Field("", description="SHA-256 of the manifest with this field empty.")
+
+    @property
+    def shards(self) -> list[FileFacts]:
+        """The tars, in order."""
+        return [file for file in self.files if file.path.endswith(".tar")]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files, without the manifest's own."""
+        return sum(file.bytes for file in self.files)
+
+    def sealed(self) -> Self:
+        """The manifest with its seal, which any edit breaks."""
+        unsealed = self.model_copy(update={"seal": ""})
+        return unsealed.model_copy(update={"seal": hashlib.sha256(unsealed.to_json()).hexdigest()})
+
+    def to_json(self) -> bytes:
+        """The manifest as a file, for people too."""
+        return self.model_dump_json(indent=2).encode() + b"\n"
+
+
+def read_manifest(release: Path) -> Manifest:
+    """The manifest of a release folder. Raises ReleaseError if there is none, or it is not one."""
+    path = release / MANIFEST
+    if not release.exists():
+        hint = f"; synthkit pull {release} brings it from the Hub" if "@" in release.name else ""
+        raise ReleaseError(f"{release}: there is no such folder{hint}")
+    if not path.is_file():
+        raise ReleaseError(f"{release}: is not a release: it has no {MANIFEST}")
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ReleaseError(f"{path}: is too large to be a manifest")
+        return parse_manifest(str(path), path.read_bytes())
+    except OSError as error:
+        raise ReleaseError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def parse_manifest(where: str, raw: bytes) -> Manifest:
+    """The manifest in a file's bytes. Raises ReleaseError, told of `where`, if it is none."""
+    try:
+        version = _Version.model_validate_json(raw).format_version
+        if version > FORMAT_VERSION:
+            raise ReleaseError(
+                f"{where}: has format {version}; this synthkit reads up to {FORMAT_VERSION}: upgrade it"
+            )
+        return Manifest.model_validate_json(raw)
+    except ValidationError as error:
+        if error.error_count() > _MANY_ERRORS:
+            raise ReleaseError(f"{where}: is not a manifest: it has {error.error_count():,} errors") from None
+        first = error.errors()[0]
+        field = [".".join(str(part) for part in first["loc"])] if first["loc"] else []
+        what = [*field, first["msg"].removeprefix("Value error, ")]
+        raise ReleaseError(f"{where}: is not a manifest: {': '.join(what)}") from None
+
+
+def leads_elsewhere(release: Path, manifest: Manifest, name: str) -> bool:
+    """Whether a file of a release is a link to content that the manifest does not state.
+
+    Copies by the Hub's client and by DVC are links, too; of any other, no error may tell a word.
+    """
+    path = release / name
+    if not path.is_symlink():
+        return False
+    stated = next((file for file in manifest.files if file.path == name), None)
+    return (
+        stated is None
+        or not path.is_file()
+        or path.stat().st_size != stated.bytes
+        or sha256_of(path) != stated.sha256
+    )
+
+
+def unlisted(release: Path, manifest: Manifest) -> Iterator[str]:
+    """The files of a release folder that its manifest does not name, hidden ones among them."""
+    listed = {file.path for file in manifest.files} | {MANIFEST}
+    for path in sorted(release.rglob("*")):
+        name = path.relative_to(release).as_posix()
+        if name not in listed and (path.is_symlink() or not path.is_dir()):
+            yield name
+
+
+def file_facts(root: Path, path: Path) -> FileFacts:
+    """Size and SHA-256 of a file of a release that is no shard."""
+    name = path.relative_to(root).as_posix()
+    return FileFacts(path=name, bytes=path.stat().st_size, sha256=sha256_of(path))

@@ -1,0 +1,241 @@
+"""Where the readers of a release find its real images and its model on this machine.
+
+A release's recipe is a stranger's. Its paths count from the current folder and, links resolved, stay below
+it. Elsewhere, things are read only where the user says (`--set source.root=…`), or where one's own build
+read them last (`whereabouts.py`), if what lies there still has the digest. Errors tell places and lines,
+never what a file holds.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from synthkit.errors import GeneratorError, MissingSource, SourceError
+from synthkit.hub.answers import COMMIT
+from synthkit.hub.repository import is_repository
+from synthkit.recipe.source import HubSourceConfig
+from synthkit.release.image import read_recipe
+from synthkit.release.whereabouts import recall
+from synthkit.sources.links import is_below
+from synthkit.system.names import printable
+from synthkit.system.work_root import WORK_FOLDER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from synthkit.recipe.schema import Model, Recipe
+    from synthkit.recipe.source import SourceConfig
+    from synthkit.release.manifest import Manifest
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A release with its recipe, in which the user may have said where things are on this machine.
+
+    `said` are the keys that the user set: `source.root`, `model.id`.
+    """
+
+    folder: Path
+    manifest: Manifest
+    recipe: Recipe
+    said: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A source and by whose word its images are there; `root` is the work root that remembered them.
+
+    `free` are its fields that may name any place: those that the user set, or all that were remembered.
+    """
+
+    source: SourceConfig
+    by: Literal["recipe", "user", "memory"]
+    free: frozenset[str]
+    folder: Path
+    root: Path | None = None
+
+    def of(self, source: SourceConfig) -> Place:
+        """The same place for another part of the data set."""
+        return replace(self, source=source)
+
+
+def receive(folder: Path, manifest: Manifest, overrides: Sequence[str] = ()) -> Received:
+    """A release to be read from. Raises ReleaseError if its recipe names what a release may not."""
+    own = read_recipe(folder)
+    recipe = read_recipe(folder, overrides) if overrides else own
+    said = {override.partition("=")[0].strip() for override in overrides}
+    if recipe.source.kind != own.source.kind:
+        said |= {f"source.{field}" for field in recipe.source.PATHS}
+    return Received(folder, manifest, recipe, frozenset(said))
+
+
+def first_that_serves(received: Received, attempt: Callable[[Place], T]) -> T:
+    """What an attempt makes of the first place where the real images can be.
+
+    That is where the user says, or else where the recipe says and then where they were read last; what
+    would be asked of the Hub, the other way round. Raises SourceError if none serves.
+    """
+    problem: SourceError | None = None
+    for find in _places(received):
+        place: Place | None = None
+        try:
+            place = find()
+            with told_without_content(place.source):
+                made = attempt(place)
+        except SourceError as error:
+            if place is None or place.by != "memory":
+                problem = problem or error
+            continue
+        if place.by == "memory":
+            _say(place)
+        return made
+    raise _advised(problem, received)
+
+
+@contextmanager
+def told_without_content(source: SourceConfig) -> Iterator[None]:
+    """A section whose errors about real images tell places and lines, but nothing that a file holds."""
+    try:
+        yield
+    except SourceError as error:
+        raise _without_content(error.told, source) from None
+    except (OSError, ValueError):
+        # A name that is too long, or that no file system takes: it may be a line of a list.
+        raise _without_content(None, source) from None
+
+
+def _without_content(told: str | None, source: SourceConfig) -> SourceError:
+    where = ", ".join(source.places().values()) or source.kind
+    told = told or f"source: what is at {where} cannot be read as real images of kind {source.kind}"
+    return SourceError(told, told=told)
+
+
+def find_model(received: Received) -> Model:
+    """The model of a release: built in, a folder below the current one, remembered, or a commit of the Hub.
+
+    Or where the user says. Raises GeneratorError if it may not be opened.
+    """
+    model = received.recipe.model
+    if "model.id" in received.said or model.id.startswith("builtin:"):
+        return model
+    if os.path.lexists(model.id):
+        try:
+            _check_below(Path(model.id), f"model.id: {model.id}", received.folder, "--set model.id=…")
+        except MissingSource as error:
+            raise GeneratorError(str(error)) from None
+        return model
+    for root in _work_roots(received.folder):
+        folder = recall(root, model.revision or "", "model").get("folder")
+        if folder is not None and (Path(folder) / "model_index.json").is_file():
+            return model.model_copy(update={"id": folder})
+    if is_repository(model.id) and COMMIT.fullmatch(model.revision or ""):
+        return model
+    raise GeneratorError(
+        f"model.id: there is no folder {model.id} here; say where the model is with --set model.id=…"
+    )
+
+
+def _places(received: Received) -> Iterator[Callable[[], Place]]:
+    """Where the real images may be, the first to try first; what may not be looked at raises SourceError."""
+    source, folder = received.recipe.source, received.folder
+    said = frozenset(field for field in source.PATHS if f"source.{field}" in received.said)
+
+    def own() -> Place:
+        return Place(_below_here(source, said, folder), "user" if said else "recipe", said, folder)
+
+    known = () if said else _remembered(source, received)
+    memories: list[Callable[[], Place]] = [partial(_openable, place) for place in known]
+    yield from [*memories, own] if _asks_the_hub(source) else [own, *memories]
+
+
+def _openable(place: Place) -> Place:
+    """A remembered place, if it is there and no pipe: the file that says so may be anybody's."""
+    for path in place.source.places().values():
+        _check_openable(Path(path), path)
+    return place
+
+
+def remembered(received: Received) -> Place | None:
+    """Where the real images of a release were read last, as far as a work root says."""
+    return next(_remembered(received.recipe.source, received), None)
+
+
+def _remembered(source: SourceConfig, received: Received) -> Iterator[Place]:
+    for root in _work_roots(received.folder):
+        places = recall(root, received.manifest.source.digest, source.kind)
+        fields = {field: path for field, path in places.items() if field in source.PATHS}
+        if fields:
+            found = source.model_copy(update=fields)
+            yield Place(found, "memory", frozenset(source.PATHS), received.folder, root)
+
+
+def _work_roots(release: Path) -> Iterator[Path]:
+    """The work folders that may know of a release: the current folder's, and those of `build` and `--out`."""
+    here = Path(os.path.abspath(release))  # noqa: PTH100 (links stay links)
+    roots = [Path.cwd() / WORK_FOLDER, *(parent / WORK_FOLDER for parent in here.parents[:2])]
+    yield from dict.fromkeys(roots)
+
+
+def _below_here(source: SourceConfig, said: frozenset[str], release: Path) -> SourceConfig:
+    """A recipe's source with its paths as they count from the current folder.
+
+    Raises MissingSource for one that leads out of it, into the release, or to what is no file or folder.
+    """
+    if isinstance(source, HubSourceConfig) and "id" not in said and not _may_be_on_the_hub(source):
+        # A bare name was once the last part of a folder's path; it is never looked for on the Hub.
+        source = source if source.is_path else source.model_copy(update={"id": f"./{source.id}"})
+    for field, path in source.places().items():
+        if field not in said:
+            _check_below(Path(path), f"source.{field}: {path}", release, source.settings)
+    return source
+
+
+def _may_be_on_the_hub(source: HubSourceConfig) -> bool:
+    return not source.is_path and source.id.count("/") == 1 and is_repository(source.id)
+
+
+def _asks_the_hub(source: SourceConfig) -> bool:
+    return isinstance(source, HubSourceConfig) and _may_be_on_the_hub(source) and not source.path.exists()
+
+
+def _check_below(path: Path, what: str, release: Path, settings: str) -> None:
+    """Raise MissingSource for a path that a release may not name on this machine; nothing is opened."""
+    if not is_below(path, Path.cwd()):
+        raise MissingSource(
+            f"{what} leads out of the current folder; what a release names is read below it alone: "
+            f"if you mean it, say so with {settings}"
+        )
+    if is_below(path, release):
+        raise MissingSource(
+            f"{what} lies in the release itself, which holds no real images; say where they are: {settings}"
+        )
+    _check_openable(path, what)
+
+
+def _check_openable(path: Path, what: str) -> None:
+    mode = path.stat().st_mode if os.path.exists(path) else stat.S_IFDIR  # noqa: PTH110 (any name at all)
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise MissingSource(f"{what} is no file or folder but a pipe, a device or a socket")
+
+
+def _say(place: Place) -> None:
+    paths = ", ".join(str(getattr(place.source, field)) for field in place.source.fields_of_places())
+    print(printable(f"real images: {paths}, where they were read last"), file=sys.stderr)
+
+
+def _advised(problem: SourceError | None, received: Received) -> SourceError:
+    """The error of the place that was meant, with what to set if the images are somewhere else."""
+    settings = received.recipe.source.settings
+    told = str(problem) if problem else "source: the real images are not here"
+    if settings and settings not in told and not any(key.startswith("source.") for key in received.said):
+        told = f"{told} (if they are somewhere else, say where: {settings})"
+    return SourceError(told, told=told)

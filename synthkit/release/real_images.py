@@ -1,0 +1,134 @@
+"""The real images of a release, read where they are: all of them, hashed and compared with its digest.
+
+Where that may be, `places.py` says.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from synthkit.errors import MissingSource, SourceError
+from synthkit.release.places import first_that_serves, remembered
+from synthkit.release.whereabouts import remember_source
+from synthkit.sources import open_source
+from synthkit.sources.hashes import FILE, Contents, open_contents
+from synthkit.sources.links import image_out_of, link_out_of
+from synthkit.sources.pool import read_all
+from synthkit.system.progress import progress
+
+if TYPE_CHECKING:
+    from synthkit.release.manifest import Manifest
+    from synthkit.release.places import Place, Received
+    from synthkit.sources.base import Source
+    from synthkit.sources.pool import RealImages
+
+
+def find_source(
+    received: Received, work_root: Path, what: str = "reading real images"
+) -> tuple[Place, RealImages]:
+    """The place of the very images that a release was made from, and the images, each hashed.
+
+    It is remembered in the work root. Raises SourceError if there is none.
+    """
+
+    def attempt(place: Place) -> tuple[Place, RealImages]:
+        return place, check_digest(place, received.manifest, what, work_root)
+
+    place, real = first_that_serves(received, attempt)
+    if place.by != "memory":
+        remember_source(work_root, real.digest, place.source)
+    return place, real
+
+
+def check_digest(
+    place: Place, manifest: Manifest, what: str = "looking for the real images", work_root: Path | None = None
+) -> RealImages:
+    """The images of a place. Raises SourceError if they are not those that the release was made from."""
+    if place.by == "memory":
+        # Whoever wrote it down: before a file is opened.
+        _of_same_classes(place, manifest)
+    real = read_place(place, what, work_root)
+    if real.digest != manifest.source.digest:
+        stated = manifest.source
+        told = (
+            f"the real images here are not those that {manifest.name} was made from: "
+            f"{len(real.listing):,} with digest {real.digest[:12]}, not {stated.images:,} with "
+            f"{stated.digest[:12]}; point {place.source.settings or '--set source.…'} to the same ones"
+        )
+        raise SourceError(told, told=told)
+    return real
+
+
+def read_place(place: Place, what: str, work_root: Path | None) -> RealImages:
+    """Every image of a place, hashed; hashes are kept where the place is remembered, or in a work root."""
+    source, root = open_place(place), place.root or work_root
+    with (
+        nullcontext(Contents()) if root is None else open_contents(root / FILE) as contents,
+        progress(what, len(source.listing)) as advance,
+    ):
+        return read_all(
+            source,
+            on_error=place.source.on_error,
+            contents=contents,
+            advance=advance,
+            place=place.source.place,
+            known=advance.known,
+        )
+
+
+def open_place(place: Place) -> Source:
+    """The source at a place; by the recipe's word alone, all that it reads lies below the current folder.
+
+    Raises SourceError, of the latter before a file is opened.
+    """
+    folder, here = place.source.fields_of_places()[:1], Path.cwd()
+    if not place.source.places() or place.free.issuperset(folder):
+        return open_source(place.source)
+    if link_out_of(place.source, here) is not None:
+        raise _leads_out(place)
+    source = open_source(place.source)
+    if image_out_of(source, here) is not None:
+        raise _leads_out(place)
+    return source
+
+
+def _leads_out(place: Place) -> MissingSource:
+    return MissingSource(
+        "source: links among the real images lead out of the current folder; what a release names is read "
+        f"below it alone: if you mean it, say so with {place.source.settings}"
+    )
+
+
+def open_real(received: Received) -> Source:
+    """The real images that a release was made from. Raises SourceError if they are not here.
+
+    Those where the user says are taken as they are. Others are compared with the digest where it is known
+    that there are two to choose from, and else by their classes and number: to hash a large data set takes
+    minutes, at the start of every training.
+    """
+    others = remembered(received)
+
+    def attempt(place: Place) -> Source:
+        if place.by == "user" or not place.source.places():
+            return open_place(place)
+        if others is None:
+            return _of_same_classes(place, received.manifest)
+        check_digest(place, received.manifest, work_root=others.root)
+        return open_place(place)
+
+    return first_that_serves(received, attempt)
+
+
+def _of_same_classes(place: Place, manifest: Manifest) -> Source:
+    """The source at a place, if it lists as many images of the same classes as the release was made from.
+
+    Raises SourceError if not. No image is opened.
+    """
+    source = open_place(place)
+    known = (tuple(item.name for item in manifest.classes), manifest.source.images + len(manifest.skipped))
+    if (source.listing.classes, len(source.listing)) != known:
+        told = f"the real images here are not those that {manifest.name} was made from"
+        raise SourceError(told, told=told)
+    return source

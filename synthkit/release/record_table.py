@@ -1,0 +1,180 @@
+"""provenance/train.parquet of a release: the one reader of it, for releases that may be a stranger's.
+
+A Parquet file of some kilobytes can hold any number of rows, values or letters, since equal ones are
+stored once. So the file's own footer is held against what the release says, before a row is read: a
+row group is a shard, and a row an image. Strings are measured before they are written out.
+
+Source: the Apache Parquet format, and Arrow's reader of it.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import IO, TYPE_CHECKING, Self
+
+from synthkit.errors import ReleaseError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from synthkit.release.manifest import Manifest
+
+# Of an image's row: its SHA-256 and its seed cannot be stored in fewer bytes than this.
+_LEAST_PER_ROW = 32
+# As the file stores a row before compression, and as it lies in memory.
+_MOST_PER_ROW = 1 << 16
+_MOST_PER_GROUP = 1 << 28
+# Of a column that holds lists, values in a row; of any other, one.
+_MOST_VALUES = {"sources": 2, "region": 4, "crops": 8, "rejected": 100}
+_FOOTER, _FOOTER_PER_GROUP = 1 << 20, 1 << 17
+_TAIL = 8
+_OURS = frozenset({b"ARROW:schema"})
+
+
+class UnreadableRecords(ReleaseError):
+    """The table is not there, or not what its release says; `reason` says why without the path."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.reason = reason
+
+
+class RecordTable:
+    """The rows of a release's images, a row group for each shard; `rows` are the images of each shard.
+
+    Raises UnreadableRecords for a file that is not there, or that is not the table of such shards.
+    """
+
+    def __init__(self, path: Path, rows: Sequence[int]) -> None:
+        self._path, self._rows = path, rows
+        try:
+            with path.open("rb") as stream:
+                size = _check_tail(stream, len(rows))
+            self._plain, self._strings = _open(path)
+            _check_footer(self._plain, size, rows)
+        except _errors() as error:
+            raise UnreadableRecords(path, _told(error)) from None
+
+    @classmethod
+    def of(cls, path: Path, manifest: Manifest) -> Self:
+        """The table of a release by its manifest. Raises UnreadableRecords."""
+        return cls(path, [shard.images or 0 for shard in manifest.shards])
+
+    def read(self, shard: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows of a shard, all columns or some. Raises UnreadableRecords."""
+        try:
+            names = set(columns or self._plain.schema_arrow.names)
+            strings = [name for name in self._names_of_strings() if name in names]
+            _check_lengths(self._strings.read_row_group(shard, columns=strings), self._rows[shard])
+            return self._plain.read_row_group(shard, columns=columns)
+        except _errors() as error:
+            raise UnreadableRecords(self._path, _told(error)) from None
+
+    def parts(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """The rows of every shard, one shard at a time."""
+        for shard in range(len(self._rows)):
+            yield self.read(shard, columns)
+
+    def _names_of_strings(self) -> list[str]:
+        return [field.name for field in self._plain.schema_arrow if "string" in str(field.type)]
+
+
+def _open(path: Path) -> tuple[pq.ParquetFile, pq.ParquetFile]:
+    """The file as its rows are, and with each different string read once."""
+    import pyarrow.parquet as pq
+
+    plain = pq.ParquetFile(path)
+    schema = plain.metadata.schema
+    leaves = [schema.column(number) for number in range(len(schema))]
+    strings = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
+    return plain, pq.ParquetFile(path, metadata=plain.metadata, read_dictionary=strings)
+
+
+def _check_tail(stream: IO[bytes], groups: int) -> int:
+    """The file's size; its footer must be one that so many row groups can need."""
+    size = stream.seek(0, 2)
+    stream.seek(max(0, size - _TAIL))
+    length, magic = struct.unpack("<I4s", stream.read().rjust(_TAIL))
+    if magic != b"PAR1" or size <= _TAIL:
+        raise ValueError("it is not a Parquet file: it does not end as one")
+    if length > _FOOTER + groups * _FOOTER_PER_GROUP:
+        raise ValueError(f"its footer has {length:,} bytes")
+    return size
+
+
+def _check_footer(file: pq.ParquetFile, size: int, rows: Sequence[int]) -> None:
+    """Raises ValueError unless the footer speaks of these rows, in sizes that they can have."""
+    from synthkit.release.records import arrow_schema
+
+    metadata = file.metadata
+    if not file.schema_arrow.equals(arrow_schema()):
+        raise ValueError("its columns are not those of provenance records")
+    if (metadata.metadata or {}).keys() - _OURS or file.schema_arrow.metadata:
+        raise ValueError("it holds more than provenance records: metadata of its own")
+    if metadata.num_row_groups != len(rows):
+        raise ValueError(f"it has {metadata.num_row_groups:,} row groups for {len(rows):,} shards")
+    stored = sum(
+        _check_group(metadata.row_group(number), number, rows[number]) for number in range(len(rows))
+    )
+    if sum(rows) * _LEAST_PER_ROW > size:
+        raise ValueError(f"it says it has {sum(rows):,} rows, in {size:,} bytes")
+    if stored > size:
+        raise ValueError(f"its columns say they take {stored:,} bytes, the file has {size:,}")
+
+
+def _check_group(group: pq.RowGroupMetaData, number: int, rows: int) -> int:
+    """The bytes that a row group takes in the file. Raises ValueError if it is not one of so many rows."""
+    if group.num_rows != rows:
+        raise ValueError(f"it has {group.num_rows:,} rows for shard {number}, which has {rows:,} images")
+    columns = [group.column(place) for place in range(group.num_columns)]
+    for column in columns:
+        name = column.path_in_schema
+        most = rows * _MOST_VALUES.get(name.partition(".")[0], 1)
+        if column.num_values > most or column.file_path:
+            raise ValueError(f"its column {name} says it has {column.num_values:,} values for {rows:,} rows")
+    unpacked = max(group.total_byte_size, sum(column.total_uncompressed_size for column in columns))
+    if unpacked > _most(rows):
+        raise ValueError(f"its rows for shard {number} say they take {unpacked:,} bytes when unpacked")
+    return sum(column.total_compressed_size for column in columns)
+
+
+def _most(rows: int) -> int:
+    """The bytes that so many rows may take when unpacked."""
+    return min(_MOST_PER_GROUP, (rows + 1) * _MOST_PER_ROW)
+
+
+def _check_lengths(strings: pa.Table, rows: int) -> None:
+    """Raises ValueError if strings, each different one of which is there once, are too long together."""
+    total = sum(_letters(chunk) for column in strings.columns for chunk in column.chunks)
+    if total > _most(rows):
+        raise ValueError(f"its strings for {rows:,} rows would take {total:,} bytes")
+
+
+def _letters(array: pa.Array) -> int:
+    """The bytes of all strings in an array, those inside lists and structs among them."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_list(array.type):
+        return _letters(array.flatten())
+    if pa.types.is_struct(array.type):
+        return sum(_letters(part) for part in array.flatten())
+    if not pa.types.is_dictionary(array.type):
+        return 0
+    lengths = pc.binary_length(array.dictionary).cast(pa.int64())
+    return int(pc.sum(lengths.take(array.indices)).as_py() or 0)
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    import pyarrow as pa
+
+    return (pa.ArrowException, OSError, ValueError, OverflowError)
+
+
+def _told(error: Exception) -> str:
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split())[:200]

@@ -1,0 +1,113 @@
+"""The frozen records that travel through a build: what was read, what is planned, what was made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from synthkit.sources.base import END, Sha256, SourceImage
+from synthkit.version import FORMAT_VERSION
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The record of one synthetic image: KEY.json in a shard, a row of provenance/train.parquet.
+
+    No field is ever null and each has one type, because `datasets` drops or truncates anything else.
+    The fields, their types and meanings are explained in docs/provenance.md.
+    """
+
+    key: Annotated[str, Meta(pattern=f"^[0-9]{{9,}}{END}")]
+    label: Count
+    class_name: str
+    prompt: str
+    method: str
+    sources: Annotated[tuple[SourceImage, ...], Meta(max_length=2)]
+    lam: Share
+    region: tuple[Count, ...]
+    crops: tuple[tuple[Count, ...], ...]
+    dropout: Share
+    guidance_scale: Annotated[float, Meta(ge=1)]
+    steps: Annotated[int, Meta(ge=1)]
+    scheduler: str
+    noise_level: Count
+    seed: Count
+    model: str
+    revision: str
+    batch_size: Annotated[int, Meta(ge=1)]
+    width: Annotated[int, Meta(ge=1)]
+    height: Annotated[int, Meta(ge=1)]
+    image_sha256: Sha256
+    attempt: Count
+    rejected: tuple[str, ...]
+    recipe_digest: Sha256
+    synthkit_version: str
+
+    def to_json(self) -> bytes:
+        """The record as the bytes of KEY.json: the one way to write it, in the order of the fields."""
+        return msgspec.json.encode(self)
+
+    def to_row(self) -> dict[str, Any]:
+        """The record as plain types, keys in the order of the fields."""
+        return msgspec.to_builtins(self, builtin_types=())  # type: ignore[no-any-return]
+
+
+def read_record(raw: bytes) -> Provenance:
+    """A record from the bytes of KEY.json. Raises ValueError (msgspec.DecodeError) for anything else."""
+    try:
+        record = msgspec.json.decode(raw, type=Provenance)
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+    if record.to_json() != raw:
+        raise ValueError("is not written as records are: keys repeated, out of order, or spaced out")
+    return record
+
+
+def record_schema() -> dict[str, Any]:
+    """The JSON Schema of a record (`synthkit schema provenance`)."""
+    schema = msgspec.json.schema(Provenance)
+    provenance = schema["$defs"].pop("Provenance")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"synthkit provenance record, format {FORMAT_VERSION}",
+        "description": "The history of one synthetic image.",
+        **{key: value for key, value in provenance.items() if key not in ("title", "description")},
+        "$defs": schema["$defs"],
+    }
+
+
+def key_of(index: int) -> str:
+    """The key of a sample: its index in the release, zero-padded, without a dot (WebDataset)."""
+    return f"{index:09d}"
+
+
+def arrow_schema() -> pa.Schema:
+    """The provenance record as Arrow types; the Parquet file and the card's features follow from it."""
+    import pyarrow as pa
+
+    info = msgspec.inspect.type_info(Provenance)
+    assert isinstance(info, msgspec.inspect.StructType)  # noqa: S101 (for the type checker)
+    return pa.schema([pa.field(field.name, _arrow(field.type), nullable=False) for field in info.fields])
+
+
+def _arrow(kind: msgspec.inspect.Type) -> pa.DataType:
+    import pyarrow as pa
+
+    match kind:
+        case msgspec.inspect.IntType():
+            return pa.int64()
+        case msgspec.inspect.FloatType():
+            return pa.float64()
+        case msgspec.inspect.VarTupleType(item_type=item):
+            return pa.list_(_arrow(item))
+        case msgspec.inspect.StructType(fields=fields):
+            return pa.struct([(field.name, _arrow(field.type)) for field in fields])
+    return pa.string()

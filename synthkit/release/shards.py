@@ -1,0 +1,197 @@
+"""Deterministic WebDataset shards, written atomically: a shard exists when its sidecar does.
+
+Source: the WebDataset format (tar members KEY.EXT, one sample's members adjacent) and POSIX.1-1988
+ustar. Times, owners and groups are zero, members stand in alphabetical order of extension.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from typing import TYPE_CHECKING, Self
+
+import msgspec
+
+from synthkit.release.records import Provenance, arrow_schema
+from synthkit.system.files import link, rename, sha256_of, sync, sync_file, temporary_name, write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    import pyarrow as pa
+
+SPLIT = "train"
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """What the shards of one release have in common: the recipe's digest, and what they were made on."""
+
+    digest: str
+    environment: dict[str, str]
+
+
+class ShardFacts(msgspec.Struct, frozen=True):
+    """A finished shard, as its sidecar states it."""
+
+    name: str
+    images: int
+    bytes: int
+    sha256: str
+    records_bytes: int
+    records_sha256: str
+    origin: Origin
+
+
+def shard_name(shard: int, shards: int) -> str:
+    """train-00003-of-00012.tar"""
+    return f"{SPLIT}-{shard:05d}-of-{shards:05d}.tar"
+
+
+class ShardWriter:
+    """Writes one shard and its rows of provenance; nothing has a final name before all of it is whole.
+
+    Use it as a context manager: leaving it without an error finishes the shard.
+    """
+
+    def __init__(self, folder: Path, name: str, extension: str, origin: Origin) -> None:
+        self._folder, self._name, self._extension, self._origin = folder, name, extension, origin
+        self._written = temporary_name(folder / name)
+        self._stream = self._written.open("wb")
+        self._tar = tarfile.TarFile(fileobj=self._stream, mode="w", format=tarfile.USTAR_FORMAT)
+        self._records: list[Provenance] = []
+
+    def write(self, record: Provenance, image: bytes) -> None:
+        """Add one sample: KEY.cls, KEY.json and KEY.<extension>."""
+        add_sample(self._tar, record, image, self._extension)
+        self._records.append(record)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            with self._stream:
+                if kind is None:
+                    self._finish()
+        finally:
+            # Still there only if something failed.
+            self._written.unlink(missing_ok=True)
+
+    def _finish(self) -> None:
+        self._tar.close()
+        sync(self._stream)
+        tar = self._folder / self._name
+        records = _parquet(self._records)
+        write_atomically(records_path(tar), records)
+        facts = ShardFacts(
+            name=self._name,
+            images=len(self._records),
+            bytes=self._written.stat().st_size,
+            sha256=sha256_of(self._written),
+            records_bytes=len(records),
+            records_sha256=hashlib.sha256(records).hexdigest(),
+            origin=self._origin,
+        )
+        rename(self._written, tar)
+        write_atomically(sidecar_path(tar), msgspec.json.encode(facts))
+
+
+def add_sample(tar: tarfile.TarFile, record: Provenance, image: bytes, extension: str) -> None:
+    """KEY.cls, KEY.json and KEY.<extension>, in alphabetical order."""
+    members = {"cls": str(record.label).encode(), "json": record.to_json(), extension: image}
+    for name in sorted(members):
+        add_member(tar, f"{record.key}.{name}", members[name])
+
+
+def add_member(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    """A plain file; times, uid, gid and names are zero and empty unless set."""
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    member.mode = 0o644
+    tar.addfile(member, io.BytesIO(content))
+
+
+def finished(folder: Path, name: str) -> ShardFacts | None:
+    """The facts of a shard if it is whole, else None."""
+    tar = folder / name
+    facts = read_sidecar(sidecar_path(tar))
+    if facts is None:
+        return None
+    try:
+        sizes = (tar.stat().st_size, records_path(tar).stat().st_size)
+    except OSError:
+        return None
+    whole = facts.name == name and sizes == (facts.bytes, facts.records_bytes)
+    return facts if whole else None
+
+
+def read_sidecar(path: Path) -> ShardFacts | None:
+    """What a sidecar states; None if it is not there, or is none."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=ShardFacts)
+    except (OSError, ValueError):
+        return None
+
+
+def adopt(source: Path, facts: ShardFacts, folder: Path) -> None:
+    """Bring a finished shard from one folder into another, its sidecar last."""
+    receive(facts, folder, lambda name, target: link(source / name, target))
+
+
+def receive(facts: ShardFacts, folder: Path, bring: Callable[[str, Path], None]) -> None:
+    """Take a finished shard into a folder, its sidecar last; `bring` puts a file, by its name, in a place."""
+    tar = folder / facts.name
+    for place in (tar, records_path(tar), sidecar_path(tar)):
+        temporary = temporary_name(place)
+        try:
+            bring(place.name, temporary)
+            sync_file(temporary)
+            rename(temporary, place)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def is_intact(folder: Path, facts: ShardFacts) -> bool:
+    """Whether a shard's content is what its sidecar says; reads all of it."""
+    tar = folder / facts.name
+    wanted = (facts.sha256, facts.records_sha256)
+    return (sha256_of(tar), sha256_of(records_path(tar))) == wanted
+
+
+def sidecar_path(tar: Path) -> Path:
+    """Where the facts of a shard lie; it is written last."""
+    return tar.with_suffix(".json")
+
+
+def records_path(tar: Path) -> Path:
+    """Where the provenance of a shard's images lies until the release collects it."""
+    return tar.with_suffix(".parquet")
+
+
+def remove_half_written(folder: Path, name: str) -> None:
+    """Remove what a writer of a shard left that is no more."""
+    for leftover in folder.glob(f".{name.removesuffix('.tar')}.*.tmp"):
+        leftover.unlink(missing_ok=True)
+
+
+def table_of(records: Sequence[Provenance]) -> pa.Table:
+    """Provenance records as columns."""
+    import pyarrow as pa
+
+    columns = {name: [getattr(record, name) for record in records] for name in Provenance.__struct_fields__}
+    columns["sources"] = [[{"id": s.id, "sha256": s.sha256} for s in row] for row in columns["sources"]]
+    return pa.table(columns, schema=arrow_schema())
+
+
+def _parquet(records: Sequence[Provenance]) -> bytes:
+    """A Parquet file of provenance records."""
+    import pyarrow.parquet as pq
+
+    buffer = io.BytesIO()
+    pq.write_table(table_of(records), buffer, compression="zstd")
+    return buffer.getvalue()

@@ -1,0 +1,1 @@
+"""Files, locks, stopping, progress: what the operating system gives."""

@@ -1,0 +1,1 @@
+"""Checks a release: every byte, and everything that can be derived again."""

@@ -1,0 +1,151 @@
+"""The files that a build derives: card, Croissant metadata, recipe.yaml and pictures, derived again.
+
+What this very version wrote is the same to the byte. Of another version's files, the parts are compared
+that readers act upon; its sentences cannot be derived.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import chain, combinations
+from typing import TYPE_CHECKING, Any
+
+from synthkit.config.yaml_file import YAML_ERRORS, plain_data
+from synthkit.release.card import front_matter, render_card
+from synthkit.release.croissant import describe, render_croissant
+from synthkit.release.recipe_file import recipe_header, recipe_yaml
+from synthkit.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from synthkit.recipe.schema import Recipe
+    from synthkit.release.manifest import Manifest
+    from synthkit.release.records import Provenance
+
+# Another version may say more, but not that much more.
+_ROOM = 1 << 16
+# Lines that earlier templates of this version had in the section of the card that shows how to load it.
+_EARLIER = (r"With `webdataset`, from the folder:", r'url = "releases/[a-z0-9_-]+/data/[a-z0-9{}.-]+\.tar"')
+_USE = "Use"
+# What a reader of the metadata acts upon: where the files are, what is in them, what may be done with them.
+_STRUCTURE = ("@type", "name", "version", "license", "url", "distribution", "recordSet")
+
+
+def card_faults(path: Path, manifest: Manifest, example: Provenance) -> Iterator[str]:
+    """Whether README.md is the card of this manifest and its first record."""
+    wanted = render_card(manifest, example.to_row())
+    text = _text(path, len(wanted.encode()))
+    if text is None:
+        yield "is not a card: it is no text, or far longer than the manifest's card"
+        return
+    if text == wanted:
+        return
+    said, body = _divide(text)
+    front, prose = _divide(wanted)
+    if said != front and _parsed(said) != front_matter(manifest):
+        yield "is not the manifest's card: its front matter (data files, licence, classes …) is another one"
+    if manifest.environment.get("synthkit") != __version__:
+        if f"# {manifest.name}" not in body.split("\n"):
+            yield "is not the manifest's card: its title is not the release's name"
+        return
+    there, sections = _sections(body), _sections(prose)
+    for title in [title for title in {**sections, **there} if there.get(title) != sections.get(title)]:
+        if title != _USE or not _earlier(there.get(title, []), sections[title]):
+            yield f"is not the manifest's card: {title or 'its beginning'!r:.64} is another one"
+
+
+def _divide(card: str) -> tuple[str, str]:
+    """The front matter, without its lines of dashes, and the rest."""
+    found = re.match(r"---\n(.*?\n)---\n", card, re.DOTALL)
+    return (found[1], card[found.end() :]) if found else ("", card)
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return plain_data(text)
+    except YAML_ERRORS:
+        return None
+
+
+def _sections(body: str) -> dict[str, list[str]]:
+    """The lines under each heading; those before the first one under no name."""
+    sections: dict[str, list[str]] = {"": []}
+    title = ""
+    for line in body.split("\n"):
+        if line.startswith("## "):
+            title = line[3:]
+            # A heading that is there twice is one that no card has.
+            sections[title] = ["", *sections[title]] if title in sections else []
+        else:
+            sections[title].append(line)
+    return sections
+
+
+def _earlier(lines: list[str], wanted: list[str]) -> bool:
+    """Whether a section says nothing that this version does not, or an earlier template did."""
+    return bool(lines) and all(
+        line in wanted or any(re.fullmatch(pattern, line) for pattern in _EARLIER) for line in lines
+    )
+
+
+def croissant_faults(path: Path, manifest: Manifest) -> Iterator[str]:
+    """Whether croissant.json describes this manifest; it never points out of the release."""
+    wanted = render_croissant(manifest)
+    raw = _read(path, len(wanted))
+    if raw is None:
+        yield "is far longer than the manifest's metadata"
+    elif raw != wanted and manifest.environment.get("synthkit") == __version__:
+        yield f"is not the manifest's metadata{_first_difference(_json(raw), describe(manifest))}"
+    elif raw != wanted:
+        said, ours = _json(raw), describe(manifest)
+        for name in _STRUCTURE:
+            if not isinstance(said, dict) or said.get(name) != ours.get(name):
+                yield f"is not the manifest's metadata: its {name} is another one"
+
+
+def _first_difference(said: Any, wanted: dict[str, Any]) -> str:
+    if not isinstance(said, dict):
+        return ": it is no JSON object"
+    odd = [name for name in {**wanted, **said} if said.get(name) != wanted.get(name)]
+    return f": its {odd[0]!s:.64} is another one" if odd else ": it is written otherwise"
+
+
+def _json(raw: bytes) -> Any:
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+
+
+def recipe_faults(path: Path, manifest: Manifest, recipe: Recipe) -> Iterator[str]:
+    """Whether recipe.yaml is written as a build writes this recipe."""
+    if manifest.environment.get("synthkit") != __version__:
+        return
+    fields, source = recipe.source.PATHS, recipe.source
+    data = recipe.portable(revision=manifest.generator.revision)
+    # As the release has them: which are places of a machine, and whether they are there, only its build knew.
+    data["source"] |= {name: getattr(source, name) for name in fields if getattr(source, name) is not None}
+    body = recipe_yaml(data, ()).removeprefix(recipe_header(()).encode())
+    tellable = chain.from_iterable(combinations(fields, count) for count in range(len(fields) + 1))
+    raw = _read(path, len(body))
+    if raw not in {recipe_header(places).encode() + body for places in tellable}:
+        yield "is not written as a build writes it: complete, in the order of the fields, two lines above"
+
+
+def _text(path: Path, like: int) -> str | None:
+    raw = _read(path, like)
+    try:
+        return None if raw is None else raw.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _read(path: Path, like: int) -> bytes | None:
+    """A file's bytes; None if it is far longer than one that is `like` bytes long."""
+    most = 2 * like + _ROOM
+    with path.open("rb") as stream:
+        raw = stream.read(most + 1)
+    return raw if len(raw) <= most else None

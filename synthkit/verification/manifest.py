@@ -1,0 +1,213 @@
+"""A manifest against what it summarises: the recipe, its own counts, and what the records told.
+
+What follows from the real images or the model alone, such as their digests, only a replay proves.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from synthkit.recipe.portable import portable_path
+from synthkit.release.filter_counts import FilterCounts
+from synthkit.release.plan import balance_of, shard_count
+from synthkit.sources.base import is_relative_id
+from synthkit.sources.pool import digest_of
+from synthkit.system.environment import KEYS
+from synthkit.system.names import fault_in
+from synthkit.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from synthkit.recipe.schema import Recipe
+    from synthkit.release.manifest import FilterFacts, Manifest
+
+# What the card tells of the environment; any version of synthkit states it.
+STATED = frozenset({"device", "synthkit", "torch", "diffusers"})
+# As importlib.metadata tells versions (PEP 440), and as `environment.describe` tells the rest.
+_VERSION = re.compile(
+    r"[0-9]{1,9}(\.[0-9]{1,9}){0,5}((a|b|rc)[0-9]{1,9})?(\.?(post|dev)[0-9]{1,12})*(\+[a-z0-9.]{1,60})?"
+)
+_WORDS = re.compile(r"[^\x00-\x1f\x7f-\x9f\s][^\x00-\x1f\x7f-\x9f]{0,199}")
+_ENVIRONMENT = {
+    "device": re.compile(r"none|[a-z]{1,20}(:[0-9]{1,4})?|[a-z]{1,20} \([^\x00-\x1f\x7f-\x9f]{1,180}\)"),
+    "machine": re.compile(r"[\w .-]{0,80}"),
+    "python": re.compile(r"[0-9]{1,2}\.[0-9]{1,3}"),
+    "synthkit": re.compile(r"[0-9A-Za-z.+-]{1,100}"),
+}
+_LONGEST_REASON = 1000
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+
+def own_faults(manifest: Manifest) -> Iterator[str]:
+    """What is wrong with a manifest whatever its recipe: its order, totals, pool and environment."""
+    for name, times in Counter(file.path for file in manifest.files).items():
+        if times > 1:
+            yield f"names {name} {times} times"
+    paths = list(dict.fromkeys(file.path for file in manifest.files))
+    if paths != sorted(paths):
+        yield "names files out of order"
+    if [item.label for item in manifest.classes] != list(range(len(manifest.classes))):
+        yield "does not number its classes 0, 1, 2 …"
+    in_shards = sum(shard.images or 0 for shard in manifest.shards)
+    in_classes = sum(item.synthetic for item in manifest.classes)
+    if not manifest.images == in_shards == in_classes:
+        yield f"counts differ: {manifest.images} images, {in_shards} in shards, {in_classes} in classes"
+    real = sum(item.real for item in manifest.classes)
+    if manifest.source.images != real:
+        yield f"says it has {manifest.source.images:,} real images, its classes have {real:,}"
+    if not _SHA256.fullmatch(manifest.source.digest):
+        yield "has a source.digest that is no SHA-256"
+    yield from _names(manifest)
+    yield from _pool(manifest)
+    yield from _environment(manifest.environment)
+
+
+def _names(manifest: Manifest) -> Iterator[str]:
+    for item in manifest.classes:
+        if item.real < 1 or item.synthetic < 0:
+            yield f"says that class {item.label} has {item.real} real and {item.synthetic} synthetic images"
+        if not item.name.strip() or fault_in(item.name):
+            yield f"calls class {item.label} {item.name!r:.80}: a name must be there and printable"
+
+
+def _pool(manifest: Manifest) -> Iterator[str]:
+    """The pool of a few-shot release: as many of each class as it has shots, with the digest it states."""
+    source = manifest.source
+    if (source.shots is None) is not (source.pool is None) or (source.shots is None) is not (
+        source.trial is None
+    ):
+        yield "has some of source.shots, source.trial and source.pool: a few-shot release has them all"
+    if source.pool is None:
+        return
+    counts = Counter(item.label for item in source.pool)
+    if any(counts[item.label] != item.real for item in manifest.classes) or len(counts) > len(
+        manifest.classes
+    ):
+        yield "lists a source.pool whose counts are not the real images of its classes"
+    if any(item.real != source.shots for item in manifest.classes):
+        yield f"says source.shots is {source.shots}, but classes have other counts of real images"
+    odd = [item.id for item in source.pool if not is_relative_id(item.id)]
+    if odd or len({item.id for item in source.pool}) != len(source.pool):
+        yield f"lists a source.pool with ids that are repeated, or none: {(odd or ['repeated'])[0]!r:.80}"
+    rows = ((item.id, item.label, item.sha256) for item in source.pool)
+    digest = digest_of([item.name for item in manifest.classes], rows)
+    if digest != source.digest:
+        yield f"has source.digest {source.digest[:16]:.16}, its pool and classes have {digest[:16]}"
+
+
+def _environment(environment: Mapping[str, str]) -> Iterator[str]:
+    for name in sorted(STATED - environment.keys()):
+        yield f"does not say with which {name} it was made"
+    if environment.get("synthkit") == __version__:
+        for name in sorted(environment.keys() ^ set(KEYS)):
+            if name not in STATED or name in environment:
+                yield f"has an environment that {'says' if name in environment else 'lacks'} {name!r:.64}"
+    for name, value in environment.items():
+        kind = _ENVIRONMENT.get(name, _VERSION if name in KEYS else _WORDS)
+        if not kind.fullmatch(value) or not _WORDS.fullmatch(name):
+            yield f"says its {name!r:.64} is {value!r:.64}, which is no version or device"
+
+
+def against_recipe(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
+    """What a manifest says that its recipe does not."""
+    source, few_shot = recipe.source, recipe.source.shots is not None
+    pairs = (
+        ("repo_id", manifest.repo_id, recipe.hub.repo_id),
+        ("method", manifest.method, recipe.conditioning.method),
+        ("extension", manifest.extension, recipe.output.extension),
+        ("generator.dtype", manifest.generator.dtype, recipe.model.dtype),
+        ("generator.revision", manifest.generator.revision, recipe.model.revision),
+        ("source.kind", manifest.source.kind, source.kind),
+        ("source.available_from", manifest.source.available_from, source.available_from),
+        ("source.shots", manifest.source.shots, source.shots),
+        ("source.trial", manifest.source.trial, source.trial if few_shot else None),
+    )
+    for name, said, wanted in pairs:
+        if said != wanted:
+            yield f"says {name} is {said!s:.64}, by the recipe it is {wanted!s:.64}"
+    known, name = _names_of_model(recipe), manifest.generator.name
+    if known and known.isdisjoint({name, portable_path(name)}):
+        yield f"says generator.name is {manifest.generator.name!s:.64}, the recipe's is {recipe.model.id:.64}"
+    size = recipe.output.size
+    if size is not None and (manifest.width, manifest.height) != (size, size):
+        yield f"says its images are {manifest.width}x{manifest.height}, by the recipe they are {size}x{size}"
+    yield from _counts(manifest, recipe)
+    yield from _shards(manifest, recipe)
+    yield from _skipped(manifest, recipe)
+    if (manifest.filters is None) is not (recipe.filters is None):
+        yield (
+            "says what quality gates did, which the recipe lacks"
+            if manifest.filters
+            else ("does not say what the quality gates of its recipe did")
+        )
+
+
+def _names_of_model(recipe: Recipe) -> set[str]:
+    """A built-in model and a repository by their id, a folder by its last part; none for `.` and the like."""
+    model = recipe.model.id
+    if PurePath(model).name in ("", "..") or portable_path(model) == "root":
+        return set()
+    return {model, PurePath(portable_path(model)).name}
+
+
+def _counts(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
+    """Groups, synthetic images and the whole of a preview by the real images of each class."""
+    names, real = [item.name for item in manifest.classes], [item.real for item in manifest.classes]
+    wanted = balance_of(recipe, names, real)
+    for item, of_recipe in zip(manifest.classes, wanted, strict=True):
+        if item.group != of_recipe.group:
+            yield f"says class {item.label} is {item.group}, by its real images it is {of_recipe.group}"
+        if manifest.partial is None and item.synthetic != of_recipe.synthetic:
+            yield (
+                f"says class {item.label} has {item.synthetic} synthetic images, with {item.real} real ones "
+                f"it has {of_recipe.synthetic}"
+            )
+    whole = sum(item.synthetic for item in wanted)
+    if manifest.partial is not None and manifest.partial.of != whole:
+        yield f"says it is a preview of {manifest.partial.of:,} images, the whole has {whole:,}"
+    if manifest.images > whole:
+        yield f"says it has {manifest.images:,} images, the whole has {whole:,}"
+    limit = recipe.source.limit_per_class
+    if limit is not None and max(real, default=0) > limit:
+        yield f"says a class has {max(real):,} real images, the recipe takes {limit:,} at most"
+
+
+def _shards(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
+    size = recipe.output.shard_size
+    wanted = shard_count(manifest.images, size)
+    if len(manifest.shards) != wanted:
+        yield f"has {len(manifest.shards):,} shards, its {manifest.images:,} images fill {wanted:,}"
+        return
+    for number, shard in enumerate(manifest.shards):
+        images = min(size, manifest.images - number * size)
+        if shard.images != images:
+            yield f"says {shard.path} has {shard.images} images, by the recipe it has {images}"
+
+
+def _skipped(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
+    if manifest.skipped and recipe.source.on_error != "skip":
+        yield "names real images that were skipped, which the recipe does not allow"
+    for item in manifest.skipped:
+        plain = "\n" not in item.reason and 0 < len(item.reason) <= _LONGEST_REASON
+        if not is_relative_id(item.id) or not plain:
+            yield f"names a real image that was skipped in a way that no build does: {item.id!r:.80}"
+    if len({item.id for item in manifest.skipped}) != len(manifest.skipped):
+        yield "names a real image twice that was skipped"
+
+
+def filter_faults(said: FilterFacts, parts: Sequence[FilterCounts | None]) -> Iterator[str]:
+    """Whether a manifest says of the quality gates what the records of all shards say."""
+    whole = FilterCounts()
+    for part in parts:
+        if part is not None:
+            whole.totals += part.totals
+            whole.reasons += part.reasons
+    if said != whole.facts():
+        yield (
+            f"says of its quality gates {said.model_dump()!s:.160}, its records say "
+            f"{whole.facts().model_dump()!s:.160}"
+        )

@@ -1,0 +1,57 @@
+"""The rows of provenance/train.parquet against the records in the shards."""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from synthkit.errors import ReleaseError
+from synthkit.release.record_table import RecordTable, UnreadableRecords
+from synthkit.release.records import Provenance
+from synthkit.release.shards import table_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+
+class Rows:
+    """The Parquet file of records, whose row groups are the shards."""
+
+    def __init__(self, path: Path, images: Sequence[int]) -> None:
+        self._lock = Lock()
+        self._table: RecordTable | None = None
+        self._fault = ""
+        if path.is_file():
+            try:
+                self._table = RecordTable(path, images)
+            except UnreadableRecords as error:
+                self._fault = error.reason
+
+    def faults(self) -> Iterator[str]:
+        """What is wrong with the file as a whole."""
+        if self._fault:
+            yield self._fault
+
+    def differences(self, shard: int, records: Sequence[Provenance | None]) -> Iterator[str]:
+        """Rows of a shard that are not the records in it."""
+        if self._table is None:
+            return
+        try:
+            with self._lock:
+                table = self._table.read(shard)
+            known = [record for record in records if record is not None]
+            if len(known) == len(records) and table.equals(table_of(known)):
+                return
+            found = [msgspec.convert(row, Provenance) for row in table.to_pylist()]
+        except (ReleaseError, ValueError) as error:
+            reason = error.reason if isinstance(error, UnreadableRecords) else str(error)
+            yield f"the rows of shard {shard} cannot be read: {' '.join(reason.split())[:200]}"
+            return
+        if len(found) != len(records):
+            yield f"has {len(found)} rows for shard {shard}, in which {len(records)} images were found"
+        for row, record in zip(found, records, strict=False):
+            if record is not None and row != record:
+                yield f"{record.key}: the row of this image is not its record"

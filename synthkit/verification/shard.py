@@ -1,0 +1,154 @@
+"""Checks one shard byte by byte: a tar as `release/shards.py` writes it, and its images and records.
+
+Source: POSIX.1-1988 ustar and the WebDataset format. Nothing is extracted, no size in the file is
+trusted beyond the file's own length, nothing is decoded whose header is not in order, and memory holds one
+sample at a time and the shard's records.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, NamedTuple
+
+from synthkit.errors import UnreadableImage
+from synthkit.release.image import against_release
+from synthkit.release.image_file import Mark
+from synthkit.release.image_header import FORMATS, check_png_data, read_header
+from synthkit.release.records import Provenance, key_of, read_record
+from synthkit.release.shard_reader import MAX_RECORD
+from synthkit.release.tar_members import content, members, opened
+from synthkit.sources.decoding import decode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from synthkit.release.manifest import Manifest
+
+
+@dataclass(slots=True)
+class ShardReport:
+    """What a shard holds, and what is wrong with it, in words."""
+
+    faults: list[str] = field(default_factory=list)
+    records: list[Provenance | None] = field(default_factory=list)
+    labels: Counter[int] = field(default_factory=Counter)
+
+
+class _Member(NamedTuple):
+    name: str
+    header: bytes
+    body: bytes
+
+
+def check_shard(path: Path, first: int, manifest: Manifest, *, deep: bool) -> ShardReport:
+    """Check a shard whose first image has the index `first`; `deep` also decodes every image."""
+    report = ShardReport()
+    extensions = sorted(("cls", "json", manifest.extension))
+    try:
+        with opened(path) as (stream, size):
+            read = _members(stream, size)
+            index = first
+            while sample := _take(read, len(extensions)):
+                wanted = [f"{key_of(index)}.{extension}" for extension in extensions]
+                names = [member.name for member in sample]
+                if names != wanted:
+                    # Nothing after it can be told apart.
+                    raise ValueError(
+                        f"after {index - first} samples come {_shown(names)}, not {_shown(wanted)}"
+                    )
+                _check_sample(sample, key_of(index), extensions, manifest, report, deep=deep)
+                index += 1
+    except (OSError, ValueError) as error:
+        report.faults.append(f"is not whole: {error}")
+    return report
+
+
+def _take(members: Iterator[_Member], count: int) -> list[_Member]:
+    return [member for _, member in zip(range(count), members, strict=False)]
+
+
+def _members(stream: IO[bytes], size: int) -> Iterator[_Member]:
+    for member in members(stream, size):
+        yield _Member(member.name, member.header, content(stream, member))
+
+
+def _check_sample(
+    sample: list[_Member],
+    key: str,
+    extensions: list[str],
+    manifest: Manifest,
+    report: ShardReport,
+    *,
+    deep: bool,
+) -> None:
+    report.records.append(None)
+    for member in sample:
+        if member.header != _header(member.name, len(member.body)):
+            report.faults.append(
+                f"{member.name} has a header with a time, an owner or a type: it must have none"
+            )
+    parts = {extension: member.body for extension, member in zip(extensions, sample, strict=True)}
+    try:
+        if len(parts["json"]) > MAX_RECORD:
+            raise ValueError("is too large")
+        record = read_record(parts["json"])
+    except ValueError as error:
+        report.faults.append(f"{key}.json is not a provenance record: {error}")
+        return
+    report.records[-1] = record
+    report.labels[record.label] += 1
+    faults = [*against_release(record, key, manifest), *_against_parts(record, parts, manifest)]
+    image = parts[manifest.extension]
+    of_image = list(_against_header(record, image, manifest))
+    if deep and not of_image:
+        of_image += _decoded(record, image, manifest.extension)
+    faults += of_image
+    report.faults += [f"{key}: {fault}" for fault in faults]
+
+
+def _against_parts(record: Provenance, parts: dict[str, bytes], manifest: Manifest) -> Iterator[str]:
+    """What a record says of the image and the label beside it."""
+    image = parts[manifest.extension]
+    if parts["cls"] != str(record.label).encode():
+        yield f"its label is {parts['cls'][:20]!r}, its record's {record.label}"
+    if hashlib.sha256(image).hexdigest() != record.image_sha256:
+        yield "its image is not the one in its record (sha256)"
+
+
+def _against_header(record: Provenance, image: bytes, manifest: Manifest) -> Iterator[str]:
+    """What an image's header says against its name, its record and the mark that it must bear."""
+    try:
+        header = read_header(image, manifest.extension)
+    except ValueError as error:
+        yield f"its image is not as a build writes it: {error}"
+        return
+    if header.size != (record.width, record.height):
+        yield f"its image is {header.width}x{header.height}, its record's {record.width}x{record.height}"
+    if header.xmp != Mark(manifest.name, record.key, record.model, record.revision).packet():
+        yield "its image lacks the mark that says it is generated (XMP)"
+
+
+def _decoded(record: Provenance, raw: bytes, extension: str) -> Iterator[str]:
+    try:
+        if extension == "png":
+            check_png_data(raw, (record.width, record.height))
+        decode(raw, record.key, (FORMATS[extension],))
+    except UnreadableImage as error:
+        yield f"its image cannot be decoded: {error.reason}"
+    except ValueError as error:
+        yield f"its image cannot be decoded: {error}"
+
+
+def _header(name: str, size: int) -> bytes:
+    """The only header that a member of a release may have."""
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = size, 0o644
+    return member.tobuf(tarfile.USTAR_FORMAT)
+
+
+def _shown(names: list[str]) -> str:
+    return ", ".join(name[:80] for name in names) or "nothing"

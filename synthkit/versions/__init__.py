@@ -1,0 +1,1 @@
+"""The versions of releases: params.yaml, git and the changelog."""

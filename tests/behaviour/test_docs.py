@@ -1,0 +1,121 @@
+"""The documentation says what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from synthkit.conditioning import METHODS
+from synthkit.recipe.load import load
+from synthkit.recipe.schema import Recipe
+from synthkit.recipe.source import SOURCES
+from synthkit.release.records import Provenance
+from synthkit_eval.protocol import Protocol
+from tests.conftest import Cli
+from tests.helpers.paths import ROOT
+
+PAGES = sorted(
+    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "bench/README.md", *(ROOT / "docs").glob("*.md")]
+)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs/recipes.md"], ids=lambda page: page.name)
+def test_every_recipe_shown_is_valid(page: Path, tmp_path: Path) -> None:
+    shown = blocks(page, "yaml")
+    assert shown
+    for number, text in enumerate(shown):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(text.replace("extends: ", f"extends: {ROOT}/recipes/"))
+        load(path)
+
+
+def fields(model: type[BaseModel], prefix: str = "") -> set[str]:
+    found = set()
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            found |= fields(kind, f"{prefix}{name}.")
+        else:
+            found.add(prefix + name)
+    return found
+
+
+def test_every_field_of_a_recipe_is_in_the_docs() -> None:
+    text = (ROOT / "docs/recipes.md").read_text()
+    for path in fields(Recipe):
+        assert f"`{path}`" in text, path
+    for model in SOURCES.values():
+        for name in model.model_fields:
+            assert name in text, name
+
+
+def test_every_field_of_a_record_is_in_the_docs() -> None:
+    text = (ROOT / "docs/provenance.md").read_text()
+    for name in Provenance.__struct_fields__:
+        assert f"`{name}`" in text, name
+
+
+def test_every_recipe_is_in_the_docs() -> None:
+    text = (ROOT / "docs/recipes.md").read_text()
+    for path in (ROOT / "recipes").glob("*.yaml"):
+        assert f"\n| `{path.stem}` |" in text, path.stem
+
+
+def test_every_method_is_in_the_docs() -> None:
+    text = (ROOT / "docs/method.md").read_text()
+    for name in METHODS:
+        assert f"`{name}`" in text, name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_no_page_has_a_gap_and_every_bench_is_listed() -> None:
+    for page in PAGES:
+        assert "@@" not in page.read_text(), page
+    listed = (ROOT / "bench/README.md").read_text()
+    for path in (ROOT / "bench").glob("*.py"):
+        assert path.name in listed or path.name.startswith(("gpu_", "unclip_")), path.name
+
+
+@pytest.mark.parametrize("name", ["methods", "plain", "guidance"])
+def test_the_results_are_what_compare_makes_of_the_scores(name: str, tmp_path: Path) -> None:
+    scores = Path("eval/studies/digits_lt/scores")
+    more = ["augcond", "random-image"] if name == "guidance" else []
+    words = [scores / name, *(scores / "methods" / f"digits-lt-{method}.json" for method in more)]
+    made = Cli(ROOT)("compare", *words, "--out", tmp_path / "table.md")
+    assert made.exit_code == 0, made.output
+    table = (tmp_path / "table.md").read_text()
+    assert table == (ROOT / f"docs/results/{name}.md").read_text()
+    accuracies = re.findall(r"(?:^\|.*\n)+", table, re.MULTILINE)[0]
+    assert accuracies in (ROOT / "docs/results.md").read_text()
+
+
+def test_every_key_of_a_protocol_is_in_the_docs() -> None:
+    text = (ROOT / "docs/scoring.md").read_text()
+    for path in fields(Protocol):
+        assert f"`{path}`" in text, path
+
+
+def test_the_readme_shows_the_commands_that_ci_runs() -> None:
+    test_command = "pip install -e '.[test]' && pytest"
+    assert f"\n{test_command}\n" in (ROOT / "README.md").read_text()
+    assert f"\n{test_command}\n" in (ROOT / ".ci/run").read_text()
+
+
+def test_the_rooms_named_in_contributing_are_those_that_exist() -> None:
+    listing = (ROOT / "CONTRIBUTING.md").read_text().split("```\nsynthkit/\n")[1].split("\neval/")[0]
+    named = set(re.findall(r"^  (\w+)/ ", listing, re.MULTILINE)) | set(re.findall(r"(\w+\.py)", listing))
+    rooms = {path.parent.name for path in (ROOT / "synthkit").glob("*/__init__.py")}
+    modules = {path.name for path in (ROOT / "synthkit").glob("[a-z]*.py")}
+    assert named == rooms | modules

@@ -1,0 +1,74 @@
+"""Addresses of shards, without a cluster."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from synthkit.builder.engines import ray_driver
+from synthkit.builder.remote_shards import refuse_password
+from synthkit.errors import BuildError
+from tests.conftest import Cli
+
+FLAT = ("--set", "model.id=builtin:flat-colours")
+
+
+@pytest.mark.parametrize("url", ["ftp://user:secret@127.0.0.1:1/set", "sftp://user:sec/ret@127.0.0.1/set"])
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_a_password_in_an_address_is_refused_and_never_shown(cli: Cli, url: str, engine: str) -> None:
+    recipe = cli.recipe()
+    build = ("build", recipe, *FLAT, "--engine", engine, "--out", url)
+    for command in (build, ("merge", recipe, *FLAT, url)):
+        result = cli(*command)
+        assert result.exit_code == 1
+        assert "error: an address with a password in it" in result.output.splitlines()[-1]
+        assert not re.search(r"sec(ret|/ret)|user:sec", result.output)
+    with pytest.raises(BuildError, match=r"give it in the store's own configuration or environment"):
+        refuse_password(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://bucket/a@b:c",
+        "hf://datasets/user/set@main",
+        "abfs://container@account.dfs.core.windows.net/a:b",
+        "ftp://user@host:21/a@b",
+        "ftp://host:21/a@b",
+        "ftp://[::1]:21/a@b",
+        "file:///a:b@c",
+    ],
+)
+def test_other_addresses_hold_none(url: str) -> None:
+    refuse_password(url)
+
+
+@pytest.mark.parametrize("part", [None, "1/2"])
+def test_marks_of_stopped_builds_are_removed_by_the_next(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str | None
+) -> None:
+    """And neither anything else, nor those of other parts, which may be running."""
+
+    def stop(*arguments: Any) -> None:
+        raise BuildError("stopped")
+
+    monkeypatch.setattr(ray_driver, "run", stop)
+    recipe = cli.recipe()
+    command = ("build", recipe, *FLAT, "--engine", "ray", "--out", f"file://{tmp_path}/store")
+    command += ("--shards", part) if part else ()
+    assert "stopped" in cli(*command).output
+    there = next((tmp_path / "store").glob(".synthkit/small-*/shards"))
+    assert not list(there.iterdir())
+    others = {".ray-2-of-2-00ff.tmp", "notes.tmp", "train-00000-of-00004.tar"}
+    for name in {".ray-1-of-1-00ff.tmp", ".ray-1-of-2-00ff.tmp", *others}:
+        (there / name).touch()
+    seen: list[str] = []
+    monkeypatch.setattr(ray_driver, "run", lambda *job: seen.extend(path.name for path in there.iterdir()))
+    cli(*command)
+    mark = next(name for name in seen if re.fullmatch(r"\.ray-\d-of-\d-[0-9a-f]{16}\.tmp", name))
+    kept = others | {".ray-1-of-1-00ff.tmp"} if part else others - {".ray-2-of-2-00ff.tmp"}
+    assert set(seen) == kept | {mark}
+    assert {path.name for path in there.iterdir()} == kept

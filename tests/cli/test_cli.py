@@ -1,0 +1,247 @@
+"""The command line itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from synthkit.version import __version__
+from tests.conftest import SMALL, Cli
+from tests.helpers import miniatures
+from tests.helpers.paths import ROOT
+from tests.helpers.warm import Warm
+
+COMMANDS = ("build", "plan", "verify", "init", "schema", "doctor")
+
+
+def run(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "synthkit", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+    )
+
+
+def test_version_and_help(cli: Cli) -> None:
+    assert cli("--version").output == f"synthkit {__version__}\n"
+    text = cli("--help").output
+    assert all(command in text for command in COMMANDS)
+    assert "synthkit init digits-demo --from digits_lt_ecd" in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_commands_help_has_an_example(cli: Cli, command: str) -> None:
+    result = cli(command, "--help")
+    assert result.exit_code == 0
+    assert "Example" in result.output
+    assert f"synthkit {command}" in result.output
+
+
+def test_light_commands_do_not_load_heavy_libraries(tmp_path: Path) -> None:
+    heavy = "{'torch', 'diffusers', 'transformers', 'datasets'}"
+    recipe = ROOT / "recipes" / "digits_lt_ecd.yaml"
+    for command in (["--help"], ["schema"], ["plan", str(recipe)]):
+        script = (
+            "import sys\nfrom synthkit.cli import app\n"
+            f"try: app({command!r})\nexcept SystemExit: pass\n"
+            f"print('LOADED', sorted({heavy} & set(sys.modules)))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        assert done.stdout.splitlines()[-1] == "LOADED []", command
+
+
+def test_plan_for_machines(cli: Cli) -> None:
+    plan = json.loads(cli("plan", ROOT / "recipes/digits_lt_ecd.yaml", "--json").output)
+    assert plan["classes"][9] == {"label": 9, "name": "nine", "group": "few", "real": 5, "synthetic": 95}
+    assert plan["groups"]["many"] == {"classes": 3, "real": 133, "synthetic": 167}
+    assert plan["totals"] == {"real": 224, "synthetic": 776, "shards": 7}
+    assert plan["estimate"]["seconds"] is None
+
+
+def test_plan_for_people(cli: Cli) -> None:
+    text = cli("plan", cli.recipe()).output
+    assert "small 1.2.3: embed-cutmix-dropout, guidance 2.0" in text
+    rows = [line.split() for line in text.splitlines()]
+    assert ["9", "nine", "few", "2", "10", "12"] in rows
+    assert ["all", "10", "44", "76", "120"] in rows
+    assert "76 images in 4 shard(s), about " in text
+    assert "time unknown until a first build" in text
+
+
+def test_after_a_build_plan_knows_its_rate(cli: Cli) -> None:
+    recipe = cli.recipe()
+    cli("build", recipe, "--limit", "16")
+    result = json.loads(cli("plan", recipe, "--json").output)
+    assert result["estimate"]["seconds"] > 0
+    assert 1000 < result["estimate"]["bytes"] / 76 < 10_000
+    assert "at the last build's rate" in cli("plan", recipe).output
+    other = json.loads(cli("plan", recipe, "--set", "sampler.steps=50", "--json").output)
+    assert other["estimate"]["seconds"] is None
+
+
+def test_doctor(cli: Cli) -> None:
+    result = cli("doctor")
+    assert result.exit_code == 0, result.output
+    for word in ("synthkit", "python", "torch", "cpu", "write access", "disk", "embedded model"):
+        assert word in result.output
+    (cli.folder / "file").write_text("")
+    for out in ("/proc/nowhere", "file"):
+        blocked = cli("doctor", "--out", out)
+        assert blocked.exit_code == 1
+        assert f"x write access     {out}: no" in blocked.output
+        assert "A build would stop" in blocked.output
+
+
+def test_a_class_name_is_text_and_no_markup(cli: Cli) -> None:
+    (cli.folder / "list.txt").write_text("a.jpg 0\nb.jpg 1\n")
+    changes = (
+        "source.kind=listing",
+        "source.list=list.txt",
+        "source.root=.",
+        "source.names=['[/x]', '[red]b']",
+    )
+    result = cli("plan", cli.recipe(), *(word for change in changes for word in ("--set", change)))
+    assert result.exit_code == 0, result.output
+    assert "[/x]" in result.output
+    assert "[red]b" in result.output
+
+
+def examined(cli: Cli, *arguments: str | Path) -> tuple[int, dict[str, str]]:
+    """The lines of `doctor` by what they are about."""
+    result = cli("doctor", *arguments)
+    lines = [line for line in result.output.splitlines() if len(line) > 20]
+    return result.exit_code, {line[2:19].strip(): line[:2].strip() + line[19:] for line in lines}
+
+
+def test_doctor_examines_a_recipe(cli: Cli) -> None:
+    code, found = examined(cli, cli.recipe())
+    assert code == 0
+    assert found["real images"] == "44 of 10 classes (2 many, 4 medium, 4 few), 2 to 8 a class"
+    assert found["all there"] == "yes"
+    assert found["decoded"] == "32 of them: 32 wide, 32 high"
+    assert found["to make"].startswith("76 images, about 436 kB; ")
+    assert found["model"].startswith("builtin:tiny-unclip-digits at ")
+    assert not (cli.folder / "releases").exists()
+    assert not (cli.folder / ".synthkit").exists()
+
+
+def test_doctor_proves_that_no_shot_scores(cli: Cli) -> None:
+    import shutil
+
+    root = miniatures.caltech101(cli.folder / "caltech", per_class=6)
+    recipe = ROOT / "recipes/caltech101.yaml"
+    tiny = ("--set", "model.id=builtin:tiny-unclip-digits", "--set", "model.dtype=float32")
+    changes = (*tiny, "--set", f"source.root={root}", "--set", "source.shots=3")
+    code, found = examined(cli, recipe, *changes)
+    assert code == 0, found
+    assert found["held out"] == "15 images to score with, none of them in the pool"
+    for name in ("Faces", "Faces_easy", "accordion"):
+        for number in range(2, 7):
+            shutil.copy(root / name / "image_0001.jpg", root / name / f"image_{number:04d}.jpg")
+    code, found = examined(cli, recipe, *changes)
+    assert code == 1
+    assert found["held out"].startswith("x9 of 15 images to score with are in the pool: Faces/image_")
+    assert "has the content of Faces/image_" in found["held out"]
+    assert "leave one out with source.exclude" in found["held out"]
+
+
+def test_doctor_says_what_is_missing_and_where_to_get_it(cli: Cli) -> None:
+    _, found = examined(cli, ROOT / "recipes/voc.yaml")
+    assert found["real images"].startswith(
+        "xsource.root: data/VOCdevkit/VOC2012 has no ImageSets/Segmentation"
+    )
+    assert "Get it from: VOCtrainval_11-May-2012.tar" in found["real images"]
+    miniatures.imagenet(cli.folder / "in", [0], 4, cli.folder / "list.txt")
+    (cli.folder / "in/train/n01440764/n01440764_2.JPEG").unlink()
+    (cli.folder / "in/train/n01440764/n01440764_3.JPEG").write_bytes(b"GIF89a")
+    changes = ("source.list=list.txt", "source.root=in", "source.subset=[0]", "model.id=gone/model")
+    code, found = examined(
+        cli, ROOT / "recipes/imagenet_lt_ecd.yaml", *(word for c in changes for word in ("--set", c))
+    )
+    assert code == 1
+    assert found["all there"].startswith(
+        "xno: 1 of 4 are missing: in/train/n01440764/n01440764_2.JPEG; check"
+    )
+    assert found["decoded"].startswith("x2 of 4 cannot be: ")
+    assert found["model"].startswith(
+        "xmodel.id: gone/model is not on this machine and the Hub cannot be reached"
+    )
+
+
+def test_doctor_does_not_stop_at_what_a_build_would_skip(cli: Cli) -> None:
+    root = miniatures.caltech101(cli.folder / "caltech", per_class=3)
+    (root / "Faces/image_0002.jpg").write_bytes(b"GIF89a")
+    changes = ("source.kind=folder", f"source.root={root}", "source.on_error=skip")
+    code, found = examined(cli, cli.recipe(), *(word for change in changes for word in ("--set", change)))
+    assert code == 0
+    assert found["decoded"].startswith("!1 of 15 cannot be: ")
+
+
+def test_doctor_says_how_large_a_download_is(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+    from huggingface_hub.hf_api import ModelInfo
+
+    siblings = [
+        {"rfilename": "unet/diffusion_pytorch_model.safetensors", "size": 3_000_000_000},
+        {"rfilename": "unet/diffusion_pytorch_model.bin", "size": 3_000_000_000},
+        {"rfilename": "model_index.json", "size": 500},
+    ]
+    info = ModelInfo(id="me/tiny", sha="0123456789abcdef", siblings=siblings)
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda self, *args, **kwargs: info)
+    code, found = examined(cli, cli.recipe(), "--set", "model.id=me/tiny")
+    assert code == 0
+    assert found["model"] == "!me/tiny at 0123456789ab: not here; 3 GB to download from the Hub"
+
+
+def test_progress_is_plain_lines_off_a_terminal(warm: Warm, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(SMALL)
+    done = warm.start("build", "r.yaml", cwd=tmp_path)
+    told, progress = done.communicate()
+    assert done.returncode == 0, progress
+    assert "generating: 76 of 76 images, " in progress
+    assert "images/s, 0 s left" in progress
+    assert "\x1b" not in progress
+    assert told.startswith("releases/small: 76 images in 4 shard(s), 76 of them made now; ")
+
+
+def test_a_users_mistake_is_one_line_without_a_traceback(tmp_path: Path) -> None:
+    done = run("build", "nothing.yaml", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: nothing.yaml: there is no such recipe\n"
+
+
+def test_a_pipe_that_closes_early_is_no_error(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m synthkit schema | head -1"
+    done = subprocess.run(
+        command,
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    assert done.stdout == "{\n"
+    assert "Traceback" not in done.stderr
+
+
+def test_a_folder_called_synthkit_is_not_taken_for_the_package(tmp_path: Path) -> None:
+    (tmp_path / "synthkit").mkdir()  # as where the clone lies
+    command = [sys.executable, "-c", "import synthkit; print(synthkit.__version__)"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == f"{__version__}\n", done.stderr

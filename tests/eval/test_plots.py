@@ -1,0 +1,300 @@
+"""The plots of `synthkit compare`: what is drawn, and that nothing that is to be read lies on anything."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import shutil
+import subprocess
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from dvc.repo import Repo
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+from PIL import Image
+
+from synthkit_eval.comparison.differences import Section, compare
+from synthkit_eval.comparison.find import ScoreFile
+from synthkit_eval.comparison.plot_curves import guidance_figures, shots_figures
+from synthkit_eval.comparison.plot_style import styled
+from synthkit_eval.comparison.plots import fid_figures, groups_figures
+from synthkit_eval.score import Score
+from tests.conftest import Cli
+from tests.helpers.paths import ROOT
+from tests.helpers.scores import ECD, REAL, imagenet, put, score
+
+LONG = "a-name-of-a-method-as-long-as-names-can-be-in-a-release"
+
+
+def sections(scores: Sequence[Score]) -> list[Section]:
+    return compare([ScoreFile(Path(f"{number}.json"), one) for number, one in enumerate(scores)], [])
+
+
+def drawn(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+# What lies on what, in pixels
+
+
+def shown_texts(figure: Figure) -> Iterator[Text]:
+    """All that is to be read."""
+    yield from figure.texts
+    for legend in figure.legends:
+        yield from legend.get_texts()
+    for axes in figure.axes:
+        yield from (axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts)
+        # matplotlib keeps the numbers of ticks beyond the ends of an axis, and does not draw them.
+        for labels, (start, stop), place in (
+            (axes.get_xticklabels(), axes.get_xlim(), 0),
+            (axes.get_yticklabels(), sorted(axes.get_ylim()), 1),
+        ):
+            yield from (label for label in labels if start <= label.get_position()[place] <= stop)
+
+
+def bars(axes: Axes) -> Iterator[Bbox]:
+    """The error bars without their caps: each a line."""
+    for lines in axes.findobj(LineCollection):
+        for path in lines.get_segments():
+            (x0, y0), (x1, y1) = axes.transData.transform(path)
+            yield Bbox.from_extents(min(x0, x1) - 1, min(y0, y1) - 1, max(x0, x1) + 1, max(y0, y1) + 1)
+
+
+def markers(axes: Axes) -> Iterator[Bbox]:
+    for line in axes.get_lines():
+        if line.get_marker() == "o":
+            half = line.get_markersize() / 2 * axes.figure.dpi / 72
+            for x, y in axes.transData.transform(line.get_xydata()):
+                yield Bbox.from_extents(x - half, y - half, x + half, y + half)
+
+
+def over(one: Bbox, other: Bbox) -> bool:
+    return min(one.x1, other.x1) - max(one.x0, other.x0) > 0.5 and (
+        min(one.y1, other.y1) - max(one.y0, other.y0) > 0.5
+    )
+
+
+def assert_readable(figure: Figure) -> list[str]:
+    """No text lies on another, on a marker, on an error bar, or beyond the edge. The texts."""
+    figure.draw_without_rendering()
+    texts = [text for text in shown_texts(figure) if text.get_visible() and text.get_text()]
+    boxes = [text.get_window_extent() for text in texts]
+    for (one, text), (other, beside) in itertools.combinations(zip(boxes, texts, strict=True), 2):
+        assert not over(one, other), (text.get_text(), beside.get_text())
+    for axes in figure.axes:
+        for obstacle in (*bars(axes), *markers(axes)):
+            for box, text in zip(boxes, texts, strict=True):
+                assert not over(box, obstacle), (text.get_text(), obstacle)
+    for box, text in zip(boxes, texts, strict=True):
+        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1, text.get_text()
+        assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1, text.get_text()
+    return [text.get_text() for text in texts]
+
+
+def some(count: int, kind: str) -> list[Score]:
+    """Scores of so many releases, and of real images alone."""
+    made = [score([0.97, 0.975, 0.965])]
+    for place in range(count):
+        values, fid = [0.97 + 0.001 * (place % 4) + more for more in (-0.01, 0.004, 0.006)], 6 + 0.03 * place
+        name = f"method-{place}"
+        match kind:
+            case "identical":
+                values, fid = [0.97, 0.98, 0.975], 7.0
+            case "outlier":
+                values, fid = ([0.1, 0.2, 0.3], 9000.0) if place == 1 else (values, fid)
+            case "wide":
+                values = [0.0, 0.5, 1.0] if place % 2 else [0.93, 0.99, 1.0]
+            case "one seed":
+                values = values[:1]
+            case "long":
+                name = f"{LONG}-{place}"
+        made.append(score(values, method=name, name=f"release-{place}", fid=fid))
+    return made
+
+
+def numbers(labels: Iterable[str]) -> list[int]:
+    """What "1, 4–7" and the like say."""
+    runs = [run.split("–") for label in labels for run in label.split(", ")]
+    return sorted(number for run in runs for number in range(int(run[0]), int(run[-1]) + 1))
+
+
+KINDS = ("near", "identical", "outlier", "wide", "one seed", "long")
+FEW = {(3, "wide"), (12, "identical"), (20, "long")}
+CASES = [
+    pytest.param(count, kind, marks=[] if (count, kind) in FEW else [pytest.mark.slow])
+    for count in (2, 3, 7, 12, 20, 40)
+    for kind in KINDS
+]
+
+
+@pytest.mark.parametrize(("count", "kind"), CASES)
+def test_every_name_is_clear_of_points_bars_and_names(count: int, kind: str) -> None:
+    made = some(count, kind)
+    with styled():
+        ((_, figure),) = fid_figures(sections(made))
+        texts = assert_readable(figure)
+        named = [text for text in texts if "method-" in text or "…" in text]
+        assert len(named) == count
+        if figure.legends:
+            assert numbers(text.get_text() for text in figure.axes[0].texts) == [*range(1, count + 1)]
+        ((_, figure),) = groups_figures(sections(made))
+        assert_readable(figure)
+
+
+def test_the_names_of_a_few_points_stand_beside_them() -> None:
+    with styled():
+        ((_, figure),) = fid_figures(sections(some(3, "near")))
+        assert_readable(figure)
+        (axes,) = figure.axes
+        assert [text.get_text() for text in axes.texts] == ["method-0", "method-1", "method-2"]
+        assert figure.legends == []
+
+
+def test_no_interval_is_drawn_beyond_0_and_100(cli: Cli) -> None:
+    made = [*some(4, "wide"), score([0.0, 0.6, 1.0], method="wide", guidance=4.0, name="wide")]
+    made.append(score([0.0, 0.7, 1.0], method="wide", guidance=8.0, name="wider"))
+    with styled():
+        for figures in (fid_figures, groups_figures, guidance_figures):
+            ((_, figure),) = figures(sections(made))
+            ends = [
+                value
+                for axes in figure.axes
+                for lines in axes.findobj(LineCollection)
+                for segment in lines.get_segments()
+                for value in np.asarray(segment)[:, 0 if figures is groups_figures else 1]
+            ]
+            assert ends
+            assert min(ends) >= 0
+            assert max(ends) <= 100
+            assert max(ends) == pytest.approx(100)
+
+
+def curves(methods: int, scales: Sequence[float], name: str = "method") -> list[Score]:
+    return [
+        score(
+            [0.9, 0.93, 0.91],
+            method=f"{name}-{number}",
+            guidance=scale,
+            name=f"r{number}-{scale}",
+            protocol="p" * 90,
+        )
+        for number in range(methods)
+        for scale in scales
+    ]
+
+
+@pytest.mark.parametrize(
+    ("methods", "scales", "name"),
+    [
+        (2, (1.0, 2.0, 10.0), "method"),
+        pytest.param(11, (1.0, 1.5, 2.0, 2.25, 7.0, 10.0), LONG, marks=[pytest.mark.slow]),
+        (5, (1.0, 1.1, 1.2, 1.3, 50.0), "W" * 30),
+    ],
+)
+def test_curves_are_readable(methods: int, scales: Sequence[float], name: str) -> None:
+    with styled():
+        ((_, figure),) = guidance_figures(sections(curves(methods, scales, name)))
+        assert_readable(figure)
+        (axes,) = figure.axes
+        places = sorted(
+            (segment[0][0], number)
+            for number, container in enumerate(axes.containers)
+            for segment in container.lines[2][0].get_segments()
+        )
+    # Equal accuracies are drawn beside each other, those of one scale together.
+    assert len({x for x, _ in places}) == methods * len(scales)
+    groups = [
+        {number for _, number in places[start : start + methods]} for start in range(0, len(places), methods)
+    ]
+    assert all(group == set(range(methods)) for group in groups)
+
+
+def few_shot() -> list[Score]:
+    made = []
+    for shots in (1, 2, 4, 8, 16):
+        facts = {"training": f"{shots:02}" * 32, "protocol": "few-shot", "classes": 20}
+        made.append(score(REAL, **facts))
+        for number in range(4):
+            facts |= {"name": f"voc-{shots}shot", "shots": shots}
+            made.append(score([0.9, 0.95, 0.99], method=f"{LONG}-{number}", **facts))
+    return made
+
+
+def test_the_curves_of_shots_are_readable() -> None:
+    with styled():
+        ((_, figure),) = shots_figures(sections(few_shot()), [])
+        assert_readable(figure)
+        (axes,) = figure.axes
+        x = [segment[0][0] for bars in axes.containers for segment in bars.lines[2][0].get_segments()]
+    assert len(set(x)) == len(x) == 5 * 5
+
+
+def test_plots_are_images_and_the_same_bytes_twice(cli: Cli) -> None:
+    for number, one in enumerate(some(4, "near")):
+        put(cli.folder / "scores", str(number), one)
+    result = cli("compare", "scores", "--plots", "one")
+    assert result.exit_code == 0, result.output
+    assert "one: drew groups, fid (PNG and SVG)\n" in result.stderr
+    assert "guidance: not drawn: it takes a method at two guidance scales\n" in result.stderr
+    assert "shots: not drawn: it takes a method with two numbers of shots\n" in result.stderr
+    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "svg.fonttype": "none"}):
+        cli("compare", "scores", "--plots", "two")
+    one = drawn(cli.folder / "one")
+    assert one == drawn(cli.folder / "two")
+    assert list(one) == ["fid.png", "fid.svg", "groups.png", "groups.svg"]
+    for name, content in one.items():
+        if name.endswith(".svg"):
+            assert ET.fromstring(content).tag == "{http://www.w3.org/2000/svg}svg"
+            assert b"dc:date" not in content
+        else:
+            with Image.open(io.BytesIO(content)) as image:
+                assert image.width == 1440
+                assert "Software" not in image.info
+
+
+def test_the_plot_of_guidance_takes_one_method_at_two(cli: Cli) -> None:
+    folder = cli.folder / "scores"
+    put(folder, "a", imagenet(guidance=2.0))
+    put(folder, "b", imagenet(guidance=2.0, method="mixup", name="b"))
+    assert "guidance: not drawn" in cli("compare", "scores", "--plots", "p").stderr
+    put(folder, "c", imagenet(guidance=10.0, name="c"))
+    result = cli("compare", "scores", "--plots", "p")
+    assert "p: drew groups, fid, guidance (PNG and SVG)\n" in result.stderr
+    assert (cli.folder / "p" / "guidance.svg").is_file()
+
+
+def test_the_plot_of_shots_joins_sections(cli: Cli) -> None:
+    folder = cli.folder / "scores"
+    for shots in (1, 4):
+        for trial in (0, 1):
+            facts = {"training": f"{shots}{trial}" * 32, "protocol": "few-shot", "classes": 20}
+            put(folder, f"real-{shots}-{trial}", score(REAL, **facts))
+            made = score(ECD, method="dropout", name=f"voc-{shots}shot", shots=shots, trial=trial, **facts)
+            put(folder, f"voc-{shots}-{trial}", made)
+    result = cli("compare", "scores", "--plots", "p")
+    assert "groups-1, groups-2, groups-3, groups-4, shots (PNG and SVG)" in result.stderr
+    assert (cli.folder / "p" / "shots.png").is_file()
+
+
+def test_dvc_shows_each_plot_of_the_project_once(tmp_path: Path) -> None:
+    study = "eval/studies/digits_lt"
+    for name in (".dvcignore", "dvc.yaml", "params.yaml", f"{study}/dvc.yaml", f"{study}/params.yaml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    for folder in ("comparison/plots", "docs/images/methods", "docs/images/plain", "docs/images/guidance"):
+        (tmp_path / folder).mkdir(parents=True)
+        for name in ("groups.png", "groups.svg", "fid.png", "fid.svg"):
+            (tmp_path / folder / name).write_bytes(b"")
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    Repo.init(str(tmp_path))
+    with Repo(str(tmp_path)) as repo:
+        (shown,) = repo.plots.show().values()
+    assert sorted(shown["sources"]["data"]) == ["comparison/plots/fid.png", "comparison/plots/groups.png"]

@@ -1,0 +1,133 @@
+"""Releases forged with care: whatever is changed, Parquet, card, metadata, hashes and seal fit."""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow.parquet as pq
+
+from synthkit.release.card import render_card
+from synthkit.release.croissant import render_croissant
+from synthkit.release.files import RECORDS
+from synthkit.release.manifest import Manifest, read_manifest
+from synthkit.release.records import Provenance, arrow_schema
+from synthkit.release.shards import add_sample, table_of
+
+Samples = list[tuple[Provenance, bytes]]
+Node = dict[str, Any]
+
+
+@dataclass
+class Forgery:
+    """A release taken apart: its manifest as plain data, the records and images of each shard."""
+
+    folder: Path
+    manifest: Node
+    shards: dict[str, Samples]
+
+    @classmethod
+    def of(cls, release: Path) -> Forgery:
+        manifest = read_manifest(release)
+        shards = {shard.path: list(_samples(release / shard.path)) for shard in manifest.shards}
+        return cls(release, manifest.model_dump(mode="json"), shards)
+
+    def change(self, key: str, **fields: Any) -> None:
+        """Other values for fields of a record."""
+        for samples in self.shards.values():
+            for place, (record, image) in enumerate(samples):
+                if record.key == key:
+                    samples[place] = (msgspec.convert({**record.to_row(), **fields}, Provenance), image)
+
+    def repaint(self, key: str, change: Callable[[bytes], bytes]) -> None:
+        """Another image file in the place of one, which its record names."""
+        for samples in self.shards.values():
+            for place, (record, image) in enumerate(samples):
+                if record.key == key:
+                    samples[place] = (record, change(image))
+                    self.change(key, image_sha256=hashlib.sha256(samples[place][1]).hexdigest())
+
+    def record(self, key: str) -> Provenance:
+        return next(record for some in self.shards.values() for record, _ in some if record.key == key)
+
+    def write(self, *, derived: bool = True) -> None:
+        """Put it together again; `derived` also writes the card and the metadata that fit."""
+        with pq.ParquetWriter(self.folder / RECORDS, arrow_schema(), compression="zstd") as rows:
+            for path, samples in self.shards.items():
+                self._write_shard(path, samples)
+                rows.write_table(table_of([record for record, _ in samples]))
+        self.seal()
+        if derived:
+            manifest = Manifest.model_validate(self.manifest)
+            example = next(iter(self.shards.values()))[0][0].to_row()
+            (self.folder / "README.md").write_text(render_card(manifest, example), encoding="utf-8")
+            (self.folder / "croissant.json").write_bytes(render_croissant(manifest))
+            self.seal()
+
+    def seal(self) -> None:
+        """Make the manifest fit the files as they are."""
+        for file in self.manifest["files"]:
+            path = self.folder / file["path"]
+            if path.is_file():
+                content = path.read_bytes()
+                file |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        manifest = Manifest.model_construct(**Manifest.model_validate(self.manifest).__dict__).sealed()
+        (self.folder / "manifest.json").write_bytes(manifest.to_json())
+
+    def _write_shard(self, path: str, samples: Samples) -> None:
+        extension = self.manifest["extension"]
+        with tarfile.open(self.folder / path, "w", format=tarfile.USTAR_FORMAT) as tar:
+            for record, image in samples:
+                add_sample(tar, record, image, extension)
+
+
+def _samples(tar: Path) -> Iterator[tuple[Provenance, bytes]]:
+    with tarfile.open(tar) as archive:
+        members = {member.name: archive.extractfile(member).read() for member in archive}  # type: ignore[union-attr]
+    records = {name[:-5]: raw for name, raw in members.items() if name.endswith(".json")}
+    for key, raw in records.items():
+        (image,) = (name for name in members if name.startswith(key) and not name.endswith((".json", ".cls")))
+        yield msgspec.json.decode(raw, type=Provenance), members[image]
+
+
+def leaves(node: Any, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The place of every plain value in a document; of a list, those of its first and last item."""
+    match node:
+        case dict():
+            for name, value in node.items():
+                yield from leaves(value, (*at, name))
+        case list():
+            for place in sorted({0, len(node) - 1} if node else ()):
+                yield from leaves(node[place], (*at, place))
+        case _:
+            yield at
+
+
+def put(node: Any, at: tuple[str | int, ...], change: Callable[[Any], Any]) -> None:
+    """Change the value at a place."""
+    for step in at[:-1]:
+        node = node[step]
+    node[at[-1]] = change(node[at[-1]])
+
+
+def another(value: Any) -> Any:
+    """A value of the same type that is not the same."""
+    match value:
+        case bool():
+            return not value
+        case int():
+            return value + 1
+        case float():
+            return value / 2 + 0.25
+        case str() if len(value) == 64:
+            return hashlib.sha256(value.encode()).hexdigest()
+        case str():
+            return f"{value}x"
+        case None:
+            return "x"
+    raise TypeError(value)

@@ -1,0 +1,54 @@
+"""What the tests of scores share: quick training, and releases whose images were swapped for others."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from PIL import Image
+
+from synthkit.recipe.schema import Output
+from synthkit.release.image_file import Mark, encode
+from synthkit.release.records import Provenance
+from tests.conftest import Cli
+from tests.helpers.forging import Forgery
+
+# A network and a number of epochs that take a second.
+QUICK = ("network=test_resnet", "network_args={}", "epochs=2")
+
+
+def flags(*settings: str) -> list[str]:
+    return [word for setting in settings for word in ("--set", setting)]
+
+
+def evaluate(cli: Cli, release: Path, *arguments: str, settings: tuple[str, ...] = QUICK) -> dict[str, Any]:
+    """The score of a release by a quick digits-lt; it must be given one."""
+    out = cli.folder / "score.json"
+    words = ["--protocol", "digits-lt", "--features", "none", "--device", "cpu", "--out", str(out)]
+    result = cli("eval", release, *words, *flags(*settings), *arguments)
+    assert result.exit_code == 0, result.output
+    score: dict[str, Any] = json.loads(out.read_text())
+    return score
+
+
+def swap_images(release: Path, folder: Path, picture: Callable[[int, int], Image.Image]) -> Path:
+    """A release with other images, `picture(number, label)`, intact in all else that is checked."""
+    forgery = Forgery.of(Path(shutil.copytree(release, folder)))
+    for samples in forgery.shards.values():
+        samples[:] = [_swapped(record, forgery.manifest["name"], picture) for record, _ in samples]
+    forgery.write()
+    return folder
+
+
+def _swapped(
+    record: Provenance, name: str, picture: Callable[[int, int], Image.Image]
+) -> tuple[Provenance, bytes]:
+    mark = Mark(name, record.key, record.model, record.revision)
+    image, _ = encode(np.asarray(picture(int(record.key), record.label)), Output(), mark)
+    return msgspec.structs.replace(record, image_sha256=hashlib.sha256(image).hexdigest()), image

@@ -1,0 +1,99 @@
+"""`synthkit audit`: copies of real images are found, shown, and counted in the card."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from synthkit.release.image_file import save_options
+from synthkit.sources.base import load_image
+from synthkit.sources.digits import DigitsSource
+from tests.conftest import Cli
+from tests.release.test_image_file import forge
+
+
+@pytest.fixture
+def copy(small_release: Path, cli: Cli) -> Path:
+    shutil.copytree(small_release, cli.folder / "small")
+    return cli.folder / "small"
+
+
+def test_an_audited_release_says_so_and_is_intact(cli: Cli, copy: Path) -> None:
+    result = cli("audit", copy)
+    assert result.exit_code == 0, result.output
+    audit = json.loads((copy / "audit.json").read_text())
+    assert (audit["images"], audit["pool"], audit["held_out"], audit["exact"]) == (76, 44, 300, 0)
+    assert len(audit["pairs"]) == 76
+    assert audit["pairs"] == sorted(
+        audit["pairs"], key=lambda pair: (pair["suspected"], pair["similarity"]), reverse=True
+    )
+    assert 0 < audit["real_to_real"]["0.5"] < 1
+    card = (copy / "README.md").read_text()
+    assert f"Leak audit: {audit['suspected']} of 76 images are suspected copies" in card
+    assert f"{audit['suspected']} of 76 suspected copies, 0 exact" in result.output
+    assert Image.open(copy / "audit.png").size[0] > 800
+    assert cli("verify", copy).exit_code == 0
+    again = cli("audit", copy)
+    assert again.exit_code == 0
+    assert json.loads((copy / "audit.json").read_text()) == audit
+
+
+def test_a_copy_that_was_smuggled_in_is_found_first(cli: Cli, copy: Path) -> None:
+    """A real test digit in place of a synthetic one, its record and manifest made to fit."""
+    test = DigitsSource("test")
+    forge(copy, "000000000", lambda image: saved_with_its_mark(load_image(test, 123), image))
+    result = cli("audit", copy)
+    assert result.exit_code == 0, result.output
+    first = json.loads((copy / "audit.json").read_text())["pairs"][0]
+    assert (first["key"], first["real"], first["part"]) == ("000000000", test.listing.ids[123], "held out")
+    assert (first["exact"], first["suspected"], first["distance"]) == (True, True, 0)
+    assert first["similarity"] > 0.999
+    assert ", 1 exact, " in result.output
+    assert ", 1 of them exact" in (copy / "README.md").read_text()
+
+
+def saved_with_its_mark(image: Image.Image, marked: bytes) -> bytes:
+    buffer = io.BytesIO()
+    packet = Image.open(io.BytesIO(marked)).info["xmp"]
+    image.save(buffer, "PNG", **save_options("png", packet))
+    return buffer.getvalue()
+
+
+def test_real_images_that_are_not_here(cli: Cli, copy: Path) -> None:
+    before = sorted(path.name for path in copy.iterdir())
+    result = cli("audit", copy, "--set", "source.kind=folder", "--set", "source.root=gone")
+    assert result.exit_code == 1
+    assert "error: source.root: there is no folder gone" in result.output
+    assert sorted(path.name for path in copy.iterdir()) == before
+    assert cli("verify", copy).exit_code == 0
+
+
+def test_a_damaged_release_is_told_in_a_line(cli: Cli, copy: Path) -> None:
+    shard = copy / "data/train-00001-of-00004.tar"
+    shard.write_bytes(shard.read_bytes()[:5000])
+    result = cli("audit", copy)
+    assert result.exit_code == 1
+    (line,) = [line for line in result.output.splitlines() if line.startswith("error: ")]
+    assert f"error: {copy}: data/train-00001-of-00004.tar: has 5,000 bytes, the manifest says " in line
+    assert line.endswith(f"run synthkit verify {copy}")
+    assert not (copy / "audit.json").exists()
+
+
+def test_show_tells_of_an_audit(cli: Cli, copy: Path) -> None:
+    assert cli("audit", copy).exit_code == 0
+    assert " of 76 images suspected to copy a real one, 0 exactly; " in cli("show", copy).output
+
+
+def test_only_places_can_be_set_of_a_releases_recipe(cli: Cli, copy: Path) -> None:
+    for command in (("replay", copy, "3"), ("show", copy, "3"), ("audit", copy)):
+        result = cli(*command, "--set", "seed=5")
+        assert result.exit_code == 1
+        assert "error: --set seed=5: a release's recipe stays as it is" in result.output
+    (copy / "recipe.yaml").unlink()
+    told = cli("replay", copy, "3").output
+    assert f"recipe.yaml: is missing; run synthkit verify {copy}" in told
