@@ -1,4 +1,4 @@
-"""The command line: parse, call, print."""
+"""The command line, one module per command: each reads its arguments, calls the package and prints."""
 
 from __future__ import annotations
 
@@ -6,11 +6,19 @@ from typing import Annotated
 
 import typer
 
-from synthkit.cli import comparing, publishing, recipes, releases, scoring, starting
+# Importing a module registers its command; help lists them in this order, the order of the work.
+# isort: off
+from synthkit.cli import recipes, init, doctor, plan, build, merge  # noqa: F401
+from synthkit.cli import verify, show, replay, audit, diff  # noqa: F401
+from synthkit.cli import release, publish, pull  # noqa: F401
+from synthkit.cli import eval, compare  # noqa: F401
+from synthkit.cli import digest, schema  # noqa: F401
+
+# isort: on
 from synthkit.cli.shared import app
 from synthkit.version import __version__
 
-__all__ = ["app", "comparing", "publishing", "recipes", "releases", "scoring", "starting"]
+__all__ = ["app"]
 
 
 @app.callback(invoke_without_command=True)

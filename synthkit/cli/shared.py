@@ -24,6 +24,9 @@ from synthkit.system.stopping import Stopped
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from synthkit.builder.outcome import Outcome
+    from synthkit.recipe.schema import Recipe
+
 app = App(
     name="synthkit",
     no_args_is_help=True,
@@ -110,6 +113,44 @@ def user_errors() -> Iterator[None]:
             raise
         print(f"error: {printable(_one_line(error))}", file=sys.stderr)
         raise typer.Exit(1) from None
+
+
+def load_recipe(path: Path, overrides: list[str] | None) -> Recipe:
+    """Read a recipe, with the fields that `--set` overrides."""
+    from synthkit.recipe.load import load
+
+    return load(path, overrides or ())
+
+
+def print_outcome(outcome: Outcome, merge_command: str = "") -> None:
+    """Say what a build or a merge made, and what to do next; `merge_command` completes a part."""
+    from synthkit.builder.options import WHOLE
+    from synthkit.system.progress import duration
+
+    facts, images = outcome.facts, len(outcome.facts.plan)
+    if outcome.part != WHOLE and outcome.generated is not None:
+        made = outcome.generated.images
+        numbers = outcome.part.shards(facts.plan.shards)
+        print(
+            f"{outcome.release}: part {outcome.part} is finished, {len(numbers)} of {facts.plan.shards} "
+            f"shards, {made:,} images made now in {duration(outcome.seconds)}"
+        )
+        print(f"When all parts are: {merge_command} (and the folders of other parts)")
+        return
+    if outcome.generated is None:
+        print(f"{outcome.release}: up to date, {images:,} images; nothing to do")
+        return
+    made = outcome.generated.images
+    rate = f", generating at {outcome.generated.rate:.1f} images/s" if made else ""
+    print(
+        f"{outcome.release}: {images:,} images in {facts.plan.shards} shard(s), "
+        f"{made:,} of them made now; {duration(outcome.seconds)} in all{rate}"
+    )
+    if facts.preview:
+        print(
+            f"This is a preview: {images:,} of {facts.planned:,} images; a release is built without --limit."
+        )
+    print(f"Look at {outcome.release / 'samples.png'}; check it with: synthkit verify {outcome.release}")
 
 
 def write_report(facts: dict[str, Any], path: Path | None) -> None:

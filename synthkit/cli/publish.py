@@ -1,15 +1,11 @@
-"""Commands that give a release a version and an audience: release, publish, pull."""
+"""`synthkit publish`: a release on the Hugging Face Hub."""
 
 from __future__ import annotations
 
-import shlex
-import sys
-from pathlib import Path  # noqa: TC003 (typer reads the annotations)
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from synthkit.cli import completion
 from synthkit.cli.shared import FolderArgument, app, user_errors
 from synthkit.errors import SynthkitError
 from synthkit.system.names import printable
@@ -18,54 +14,6 @@ if TYPE_CHECKING:
     from synthkit.hub.repository import Repository
     from synthkit.publish.address import Outgoing
     from synthkit.publish.publish import Publication
-
-
-@app.command(
-    epilog="Examples: `synthkit release digits-lt-augcond` · `synthkit release digits-lt-augcond --tag`"
-)
-def release(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME",
-            help="A release that params.yaml lists.",
-            show_default=False,
-            autocompletion=completion.listed_releases,
-        ),
-    ],
-    tag: Annotated[
-        bool, typer.Option("--tag", help="Run the two git commands, too: commit and tag.")
-    ] = False,
-) -> None:
-    """Make a release by the pipeline, verify it and record it in git and DVC, ready to tag.
-
-    The tree must be clean and the version new. What is recorded: dvc.lock, the reports, and
-    changelog/NAME.yaml with what changed since the version before.
-    """
-    with user_errors():
-        from synthkit.versions import params as pipeline
-        from synthkit.versions.changelog import write_changelog
-
-        listed = pipeline.find(name)
-        pipeline.check_clean(listed)
-        before = pipeline.check_version(listed)
-        if note := before.note(listed):
-            print(f"note: {note}", file=sys.stderr)
-        pipeline.keep_audit(listed)
-        pipeline.reproduce(listed)
-        told = write_changelog(listed, before.version)
-        print(f"{listed.folder}: {name} {listed.entry.version} is made and verified; {printable(told)}")
-        commands = pipeline.commands(listed)
-        if tag:
-            for command in commands:
-                pipeline.run(command)
-            print(f"Committed and tagged {listed.tag}. Then: {pipeline.push_command(listed)}; dvc push")
-        else:
-            print("Make it a version with:")
-            *commit, tagging = map(shlex.join, commands)
-            for line in filter(None, (" && ".join(commit), tagging)):
-                print(f"  {line}")
-        print(f"Publish it: synthkit publish {listed.folder} ORGANISATION/NAME")
 
 
 @app.command(
@@ -130,41 +78,6 @@ def publish(
             _print_published(publication)
         if public is not None and publication.private is public:
             print(f"It stays {_visibility(publication)}: change that at {repository.url}/settings")
-
-
-@app.command(
-    epilog="Examples: `synthkit pull my-lab/digits@v1.0.0` · `synthkit pull my-lab/digits@v1.0.0 --out data`"
-)
-def pull(
-    reference: Annotated[
-        str,
-        typer.Argument(
-            metavar="ORG/NAME@VERSION",
-            help="A release on the Hub, e.g. my-lab/digits@v1.0.0.",
-            show_default=False,
-        ),
-    ],
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Put it in DIR/NAME. Default: releases.", show_default=False),
-    ] = None,
-) -> None:
-    """Download a release from the Hub and verify every byte; then replay it, audit it, train on it.
-
-    Stop it at any time: the same command fetches only the rest.
-    """
-    with user_errors():
-        from synthkit.builder.options import RELEASES
-        from synthkit.publish.pull import pull as fetch
-
-        target, manifest = fetch(reference, out or RELEASES)
-        print(
-            f"{target}: {manifest.name} {manifest.version} is here and intact: {manifest.images:,} images in "
-            f"{len(manifest.shards)} shard(s), {manifest.size / 1e6:,.1f} MB"
-        )
-        print(
-            f"Look at {target / 'samples.png'}; make images again with: synthkit replay {target} --sample 8"
-        )
 
 
 def _print_list(repository: Repository, outgoing: Outgoing, publication: Publication | None) -> None:

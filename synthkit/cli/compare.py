@@ -1,4 +1,4 @@
-"""The command that puts scores side by side."""
+"""`synthkit compare`: scores side by side."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Commands that one begins with: recipes, init, schema."""
+"""`synthkit init`: begin a recipe."""
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,27 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from synthkit.cli import completion
-from synthkit.cli.output import print_json
-from synthkit.cli.shared import SetOption, app, print_table, user_errors
+from synthkit.cli.shared import SetOption, app, user_errors
 from synthkit.errors import RecipeError
 
 if TYPE_CHECKING:
     from synthkit.recipe.init import Begun
-
-
-@app.command(epilog="Examples: `synthkit recipes` · `synthkit init digits-demo --from digits_lt_ecd`")
-def recipes(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
-    """List the recipes that come with synthkit: what each makes, and what it needs."""
-    with user_errors():
-        from synthkit.recipe.catalogue import as_table, describe_all
-
-        found = describe_all()
-        if as_json:
-            print_json(json.dumps([item.to_json() for item in found], indent=2, ensure_ascii=False))
-            return
-        print_table(as_table(found))
-        print("\nTo get one: synthkit init NAME --from RECIPE, for example")
-        print("  synthkit init digits-demo --from digits_lt_ecd")
 
 
 @app.command(
@@ -120,26 +103,3 @@ def _tell(path: Path, begun: Begun) -> None:
             f"{SCHEMA}: is another schema and stays; for an editor that checks {path}, "
             f"write synthkit's elsewhere (synthkit schema) and name it in {path}"
         )
-
-
-@app.command(epilog="Examples: `synthkit schema > recipe.schema.json` · `synthkit schema score`")
-def schema(
-    what: Annotated[
-        str,
-        typer.Argument(
-            metavar="WHAT",
-            help="recipe, provenance or score.",
-            autocompletion=completion.one_of(*completion.SCHEMAS),
-        ),
-    ] = "recipe",
-) -> None:
-    """Print the JSON Schema of recipes, which editors check with, of provenance records, or of scores."""
-    with user_errors():
-        from synthkit.recipe.schema import json_schema
-        from synthkit.release.records import record_schema
-        from synthkit_eval.score import json_schema as score_schema
-
-        schemas = {"recipe": json_schema, "provenance": record_schema, "score": score_schema}
-        if what not in schemas:
-            raise RecipeError(f"{what}: there is no such schema; there are {', '.join(schemas)}")
-        print(json.dumps(schemas[what](), indent=2))

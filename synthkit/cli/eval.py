@@ -1,4 +1,4 @@
-"""Commands that score releases: eval."""
+"""`synthkit eval`: a score of a release."""
 
 from __future__ import annotations
 

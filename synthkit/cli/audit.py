@@ -1,0 +1,71 @@
+"""`synthkit audit`: a search for copies of real images in a release."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from synthkit.cli.shared import DeviceOption, FolderArgument, SetOption, app, user_errors
+from synthkit.system.names import printable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from synthkit.inspection.audit_release import Audited
+
+
+@app.command(
+    epilog="Examples: `synthkit audit releases/digits-lt-augcond` · "
+    "`synthkit audit RELEASE --similarity 0.95 --set source.root=/data/flowers`"
+)
+def audit(
+    release: FolderArgument,
+    similarity: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, metavar="COSINE", help="Cosine similarity from which on a pair is suspected."
+        ),
+    ] = 0.98,
+    distance: Annotated[
+        int,
+        typer.Option(
+            min=0, max=64, metavar="BITS", help="Bits in which the perceptual hashes of a pair may differ."
+        ),
+    ] = 2,
+    override: SetOption = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Look for copies of real images in a release, and put the result in its card.
+
+    Compares every synthetic image with the real ones that it was made from and those held out, by the
+    model's embeddings, perceptual and exact hashes. Adds audit.json and audit.png to the release.
+    """
+    with user_errors():
+        from synthkit.inspection.audit_release import audit_release
+        from synthkit.release.audit import Limits
+        from synthkit.system.work_root import work_root
+
+        limits = Limits(similarity, distance)
+        _print_audit(release, audit_release(release, override or (), device, limits, work_root(None)))
+
+
+def _print_audit(release: Path, audited: Audited) -> None:
+    found, digest = audited.found, audited.manifest.source.digest
+    print("similarity  bits  suspected  synthetic  real")
+    for pair in found.pairs[:10]:
+        suspected = "exact" if pair.exact else "yes" if pair.suspected else "no"
+        source = ", its source" if pair.source else ""
+        line = f"{pair.similarity:10.3f}  {pair.distance:4}  {suspected:9}  {pair.key}  {pair.real}"
+        print(printable(f"{line} ({pair.part}{source})"))
+    median, real = found.synthetic_to_real.get("0.5"), found.real_to_real.get("0.5")
+    print(
+        f"compared with the {found.pool:,} real images that it was made from (digest {digest[:12]}, as its "
+        f"manifest says) and with {found.held_out:,} held-out ones that are here"
+    )
+    print(f"median similarity to the nearest real image: {median}; of real images to each other: {real}")
+    print(
+        f"{release}: {found.suspected:,} of {found.images:,} suspected copies, {found.exact:,} exact, "
+        f"{found.suspected_of_held_out:,} nearest to a held-out image; "
+        f"look at {release / 'audit.png'}"
+    )

@@ -1,0 +1,167 @@
+"""`synthkit build`: make a release, a preview, or a part of one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from synthkit.cli import completion
+from synthkit.cli.shared import (
+    DeviceOption,
+    RecipeArgument,
+    SetOption,
+    app,
+    load_recipe,
+    print_outcome,
+    user_errors,
+)
+from synthkit.errors import BuildError
+
+if TYPE_CHECKING:
+    from synthkit.builder.outcome import Delivered
+
+_MOST_WORKERS = 1024
+
+
+@app.command(
+    epilog="Examples: `synthkit build my.yaml` · `synthkit build my.yaml --limit 64` (a preview) · "
+    "`synthkit build my.yaml --set sampler.guidance_scale=2.0 --out /data/releases` · "
+    "`synthkit build my.yaml --shards 3/16` (a part, for `synthkit merge`) · "
+    "`synthkit build my.yaml --engine ray`"
+)
+def build(
+    recipe: RecipeArgument,
+    override: SetOption = None,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Put the release in DIR/NAME and the work in DIR/.synthkit. Default: releases and "
+            ".synthkit. With --engine ray an address too (s3://…), for `synthkit merge`.",
+            show_default=False,
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="A preview of the first N images, in NAME-preview.", show_default=False
+        ),
+    ] = None,
+    device: DeviceOption = "auto",
+    workers: Annotated[
+        str,
+        typer.Option(
+            metavar="N",
+            help="Processes that share the work. auto: one for each GPU; on a CPU one for each core if the "
+            "model is small.",
+        ),
+    ] = "auto",
+    shards: Annotated[
+        str,
+        typer.Option(
+            metavar="I/N",
+            help="Make only the I-th of N parts; `synthkit merge` completes what several machines made.",
+            show_default=False,
+        ),
+    ] = "",
+    worker_timeout: Annotated[
+        float,
+        typer.Option(
+            min=1.0, metavar="SECONDS", help="Give up a worker that shows no sign of life for so long."
+        ),
+    ] = 900.0,
+    engine: Annotated[
+        str,
+        typer.Option(
+            metavar="ENGINE",
+            help="local: this machine. ray: the nodes of a Ray cluster.",
+            autocompletion=completion.one_of(*completion.ENGINES),
+        ),
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", help="The Ray cluster. Default: the one of this machine.", show_default=False
+        ),
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Make everything again; drop finished work.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a folder that this recipe did not make.")
+    ] = False,
+) -> None:
+    """Make a release from a recipe.
+
+    Stop it at any time (Ctrl-C): the same command goes on from the last finished shard. If the
+    release is there already and nothing changed, nothing is done.
+    """
+    with user_errors():
+        from synthkit.builder.make import make_release
+        from synthkit.builder.options import WHOLE, Options, parse_part
+        from synthkit.builder.remote_shards import is_url
+
+        if shards and limit is not None:
+            raise BuildError("--limit and --shards: give one of them; a preview is small")
+        options = Options(
+            out=Path(out) if out and not is_url(out) else None,
+            device=device,
+            limit=limit,
+            part=parse_part(shards) if shards else WHOLE,
+            workers=_workers(workers),
+            timeout=worker_timeout,
+            engine=_engine(engine, address),
+            address=address,
+            fresh=fresh,
+            overwrite=overwrite,
+        )
+        loaded = load_recipe(recipe, override)
+        if out and is_url(out):
+            from synthkit.builder.deliver import deliver
+
+            _print_delivered(deliver(loaded, out, options), _merge_command(recipe, override, out))
+        else:
+            print_outcome(make_release(loaded, options), _merge_command(recipe, override, out))
+
+
+def _workers(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST_WORKERS:
+        raise BuildError(f"--workers {text}: must be auto, or a number from 1 to {_MOST_WORKERS}")
+    return int(text)
+
+
+def _engine(text: str, address: str | None) -> Literal["local", "ray"]:
+    if text not in ("local", "ray"):
+        raise BuildError(f"--engine {text}: there is no such engine; there are local and ray")
+    if address is not None and text != "ray":
+        raise BuildError(f"--address {address}: is that of a Ray cluster; give --engine ray with it")
+    if text == "local":
+        return "local"
+    from synthkit.builder.engines.ray_cluster import check
+
+    check(address)
+    return "ray"
+
+
+def _merge_command(recipe: Path, override: list[str] | None, place: str | None) -> str:
+    """The command that completes a release, with all that makes it the same."""
+    import shlex
+
+    changes = [word for change in override or () for word in ("--set", change)]
+    words = ["synthkit", "merge", str(recipe), *changes, *([place] if place else [])]
+    return shlex.join(words)
+
+
+def _print_delivered(outcome: Delivered, merge_command: str) -> None:
+    from synthkit.system.progress import duration
+
+    print(
+        f"{outcome.url}: {outcome.shards} of {outcome.facts.plan.shards} shards are there, "
+        f"{outcome.generated.images:,} images made now in {duration(outcome.seconds)}"
+    )
+    print(f"Complete the release with: {merge_command}")

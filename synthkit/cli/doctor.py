@@ -1,0 +1,50 @@
+"""`synthkit doctor`: what this machine offers a build."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path  # noqa: TC003 (typer reads the annotations)
+from typing import Annotated
+
+import typer
+
+from synthkit.cli import completion
+from synthkit.cli.shared import OutOption, SetOption, app, load_recipe, user_errors
+from synthkit.system.names import printable
+
+
+@app.command(epilog="Examples: `synthkit doctor` · `synthkit doctor my.yaml`")
+def doctor(
+    recipe: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="RECIPE",
+            help="A recipe to examine as well.",
+            show_default=False,
+            autocompletion=completion.recipes,
+        ),
+    ] = None,
+    override: SetOption = None,
+    out: OutOption = None,
+) -> None:
+    """Show what this machine offers a build, and what would stop one.
+
+    With a recipe: whether its real images are there and can be read, whether its model is here or how
+    large its download is, and where to get what is missing.
+    """
+    with user_errors():
+        from synthkit.builder.options import RELEASES
+        from synthkit.inspection.doctor import examine
+        from synthkit.inspection.doctor_recipe import examine_recipe
+        from synthkit.system.work_root import work_root
+
+        checks = list(examine(out or RELEASES))
+        if recipe is not None:
+            checks += examine_recipe(load_recipe(recipe, override), out or RELEASES, work_root(out))
+        width = max(len(check.what) for check in checks)
+        marks = {"ok": "  ", "note": "! ", "stop": "x "}
+        for check in checks:
+            print(printable(f"{marks[check.verdict]}{check.what:<{width}}  {check.found}"))
+        if any(check.verdict == "stop" for check in checks):
+            print("A build would stop: see the lines marked x.", file=sys.stderr)
+            raise typer.Exit(1)

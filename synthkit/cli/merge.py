@@ -1,0 +1,51 @@
+"""`synthkit merge`: complete a release from parts made apart."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from synthkit.cli.shared import (
+    OutOption,
+    RecipeArgument,
+    SetOption,
+    app,
+    load_recipe,
+    print_outcome,
+    user_errors,
+)
+
+
+@app.command(
+    epilog="Examples: `synthkit merge my.yaml` (parts built on one file system) · "
+    "`synthkit merge my.yaml node1/out node2/out`"
+)
+def merge(
+    recipe: RecipeArgument,
+    folders: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="FOLDER...",
+            help="Folders of finished shards: what `build --shards` was given as --out, or its work folder; "
+            "or an address (s3://…) that `build --engine ray` was given.",
+            show_default=False,
+        ),
+    ] = None,
+    override: SetOption = None,
+    out: OutOption = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a folder that this recipe did not make.")
+    ] = False,
+) -> None:
+    """Complete a release from the parts that `build --shards` made, here or on other machines.
+
+    Nothing is generated. It stops if a shard is missing or damaged, was made from another recipe or in
+    another environment, or is there twice with different content.
+    """
+    with user_errors():
+        from synthkit.builder.merge import merge as collect
+        from synthkit.builder.options import Options
+
+        options = Options(out=out, overwrite=overwrite)
+        print_outcome(collect(load_recipe(recipe, override), folders or [], options))

@@ -1,0 +1,41 @@
+"""`synthkit plan`: what a build would make."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from synthkit.cli.shared import (
+    OutOption,
+    RecipeArgument,
+    SetOption,
+    app,
+    load_recipe,
+    print_table,
+    user_errors,
+)
+from synthkit.system.names import printable
+
+
+@app.command(epilog="Examples: `synthkit plan my.yaml` · `synthkit plan my.yaml --json`")
+def plan(
+    recipe: RecipeArgument,
+    override: SetOption = None,
+    out: OutOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Show what a build would make, per class, without loading the model."""
+    with user_errors():
+        from synthkit.builder.plan_report import as_table, summarise
+        from synthkit.system.work_root import work_root
+
+        summary = summarise(load_recipe(recipe, override), work_root(out))
+        if as_json:
+            print(json.dumps(summary.to_json(), indent=2))
+        else:
+            print_table(as_table(summary))
+            # Not in the table, which would fold them.
+            for note in summary.notes:
+                print(printable(f"Note: {note}"))

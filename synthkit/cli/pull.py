@@ -1,0 +1,45 @@
+"""`synthkit pull`: a release brought from the Hugging Face Hub."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 (typer reads the annotations)
+from typing import Annotated
+
+import typer
+
+from synthkit.cli.shared import app, user_errors
+
+
+@app.command(
+    epilog="Examples: `synthkit pull my-lab/digits@v1.0.0` · `synthkit pull my-lab/digits@v1.0.0 --out data`"
+)
+def pull(
+    reference: Annotated[
+        str,
+        typer.Argument(
+            metavar="ORG/NAME@VERSION",
+            help="A release on the Hub, e.g. my-lab/digits@v1.0.0.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Put it in DIR/NAME. Default: releases.", show_default=False),
+    ] = None,
+) -> None:
+    """Download a release from the Hub and verify every byte; then replay it, audit it, train on it.
+
+    Stop it at any time: the same command fetches only the rest.
+    """
+    with user_errors():
+        from synthkit.builder.options import RELEASES
+        from synthkit.publish.pull import pull as fetch
+
+        target, manifest = fetch(reference, out or RELEASES)
+        print(
+            f"{target}: {manifest.name} {manifest.version} is here and intact: {manifest.images:,} images in "
+            f"{len(manifest.shards)} shard(s), {manifest.size / 1e6:,.1f} MB"
+        )
+        print(
+            f"Look at {target / 'samples.png'}; make images again with: synthkit replay {target} --sample 8"
+        )

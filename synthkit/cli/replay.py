@@ -1,0 +1,99 @@
+"""`synthkit replay`: images of a release, made again and compared."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 (typer reads the annotations)
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from synthkit.cli.shared import DeviceOption, ReleaseArgument, SetOption, app, user_errors
+from synthkit.system.names import printable
+
+if TYPE_CHECKING:
+    from synthkit.inspection.replay import Replayed
+
+
+@app.command(
+    epilog="Examples: `synthkit replay releases/digits-lt-augcond 000000003` · "
+    "`synthkit replay releases/digits-lt-augcond --sample 32` · "
+    "`synthkit replay RELEASE 7 --set source.root=/data/flowers --out again`"
+)
+def replay(
+    reference: ReleaseArgument,
+    keys: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY...", help="Keys of images.", show_default=False)
+    ] = None,
+    sample: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="N images at random.", show_default=False)
+    ] = None,
+    override: SetOption = None,
+    device: DeviceOption = "auto",
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the images there.", show_default=False)
+    ] = None,
+) -> None:
+    """Make images of a release again and compare them, bit for bit.
+
+    It takes the release, the real images that the records name, and the model. Records are made again
+    too. Exits 1 if an image is not identical, or if its record says what is not so.
+    """
+    with user_errors():
+        import random
+
+        from synthkit.errors import ReleaseError
+        from synthkit.inspection.replay import Replay
+        from synthkit.publish.pull import find_release
+        from synthkit.release.folder import ReleaseFolder
+        from synthkit.release.image import trace
+        from synthkit.release.places import receive
+        from synthkit.release.records import key_of
+        from synthkit.system.environment import check_device
+        from synthkit.system.files import check_place, make_folder, write_file
+        from synthkit.system.progress import progress
+
+        if out is not None:
+            check_place(out)
+        check_device(device)
+        release = find_release(reference)
+        with ReleaseFolder.at(release).opened() as manifest:
+            wanted = list(keys or [])
+            if sample is not None:
+                drawn = random.sample(range(manifest.images), min(sample, manifest.images))
+                wanted += [key_of(index) for index in sorted(drawn)]
+            if not wanted:
+                raise ReleaseError("name keys, or give --sample N")
+            traced = [trace(release, manifest, key) for key in wanted]
+            received = receive(release, manifest, override or ())
+        run = Replay(received, traced, device)
+        with progress("replaying", len(traced)) as advance:
+            done = list(run.run(advance))
+        if out is not None:
+            make_folder(out)
+            for image in done:
+                write_file(out / f"{image.key}.{manifest.extension}", image.image)
+        _print_replayed(done, run.differences)
+
+
+def _print_replayed(done: list[Replayed], differences: list[str]) -> None:
+    for image in done:
+        print(printable(f"{image.key}: {_replayed(image)}"))
+    count = sum(image.identical and not image.false for image in done)
+    print(f"{count:,} of {len(done):,} identical")
+    if differences:
+        print(f"this platform is another one: {', '.join(differences)}")
+    if count < len(done):
+        raise typer.Exit(1)
+
+
+def _replayed(image: Replayed) -> str:
+    """How an image made again compares, and what its record says that is false."""
+    but = f", but {'; '.join(image.false)}" if image.false else ""
+    if image.identical:
+        return f"identical image{but}" if but else "identical"
+    if image.largest == 0:
+        return f"the same pixels in another file{but}"
+    return (
+        f"differs: PSNR {image.psnr:.1f} dB, {100 * image.share:.3g} % of values, "
+        f"by at most {image.largest} grey levels{but.replace(', but', '; and', 1)}"
+    )

@@ -1,0 +1,35 @@
+"""`synthkit schema`: the JSON Schemas of what people and programs write and read."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from synthkit.cli import completion
+from synthkit.cli.shared import app, user_errors
+from synthkit.errors import RecipeError
+
+
+@app.command(epilog="Examples: `synthkit schema > recipe.schema.json` · `synthkit schema score`")
+def schema(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="WHAT",
+            help="recipe, provenance or score.",
+            autocompletion=completion.one_of(*completion.SCHEMAS),
+        ),
+    ] = "recipe",
+) -> None:
+    """Print the JSON Schema of recipes, which editors check with, of provenance records, or of scores."""
+    with user_errors():
+        from synthkit.recipe.schema import json_schema
+        from synthkit.release.records import record_schema
+        from synthkit_eval.score import json_schema as score_schema
+
+        schemas = {"recipe": json_schema, "provenance": record_schema, "score": score_schema}
+        if what not in schemas:
+            raise RecipeError(f"{what}: there is no such schema; there are {', '.join(schemas)}")
+        print(json.dumps(schemas[what](), indent=2))
