@@ -53,7 +53,7 @@ from PIL import Image
 from torch import Tensor  # noqa: TID253
 
 from synthkit.builder import ready
-from synthkit.builder.inputs import Facts, identify
+from synthkit.builder.inputs import Inputs, read_inputs
 from synthkit.builder.make import make_release
 from synthkit.builder.options import Options
 from synthkit.generators.checkpoint import locate
@@ -73,8 +73,8 @@ DTYPES = ("float32", "bfloat16")
 class Script:
     """What the scripts share: the stock pipeline and the planned images of the release."""
 
-    def __init__(self, recipe: Recipe, facts: Facts, dtype: str) -> None:
-        self.recipe, self.facts = recipe, facts
+    def __init__(self, recipe: Recipe, inputs: Inputs, dtype: str) -> None:
+        self.recipe, self.inputs = recipe, inputs
         self.dtype: torch.dtype = getattr(torch, dtype)
         self.pipeline = StableUnCLIPImg2ImgPipeline.from_pretrained(
             locate(recipe.model).folder, dtype=self.dtype, use_safetensors=True, local_files_only=True
@@ -88,11 +88,11 @@ class Script:
 
     def rows(self, images: int) -> list[PlannedImage]:
         """The first planned images, in order."""
-        return [self.facts.plan.row(index) for index in range(images)]
+        return [self.inputs.plan.row(index) for index in range(images)]
 
     def prompt(self, row: PlannedImage) -> str:
         """What the text encoder reads."""
-        return self.recipe.prompt_for(self.facts.real.listing.classes[row.label])
+        return self.recipe.prompt_for(self.inputs.real.listing.classes[row.label])
 
     def embed(self, images: list[Image.Image]) -> Tensor:
         """(N, D)."""
@@ -102,7 +102,7 @@ class Script:
 
     def conditioned(self, rows: list[PlannedImage]) -> Tensor:
         """CutMix of every pair's embeddings along their coordinates, then dropout without rescaling."""
-        pairs = [self.facts.real.load(position) for row in rows for position in row.sources]
+        pairs = [self.inputs.real.load(position) for row in rows for position in row.sources]
         first, second = self.embed(pairs).view(len(rows), 2, -1).unbind(1)
         size = first.shape[1]
         mixed = first.clone()
@@ -245,8 +245,8 @@ def rate(work: Callable[[Path], float | None], images: int) -> float:
 def contenders(recipe: Recipe, images: int) -> dict[str, Callable[[], float]]:
     """Each gives its images per second."""
     with tempfile.TemporaryDirectory() as name, contextlib.redirect_stderr(io.StringIO()):
-        facts = identify(recipe, Path(name), limit=images)
-    scripts = {dtype: Script(recipe, facts, dtype) for dtype in DTYPES}
+        inputs = read_inputs(recipe, Path(name), limit=images)
+    scripts = {dtype: Script(recipe, inputs, dtype) for dtype in DTYPES}
     script = scripts["float32"]
     few = max(images // 32, 1)
     found: dict[str, Callable[[], float]] = {}
@@ -304,7 +304,7 @@ def main() -> None:
     recipe = load(RECIPE)
     if given.bare:
         with tempfile.TemporaryDirectory() as name, contextlib.redirect_stderr(io.StringIO()):
-            script = Script(recipe, identify(recipe, Path(name), limit=1), "float32")
+            script = Script(recipe, read_inputs(recipe, Path(name), limit=1), "float32")
         bare(script, BATCH)
         print(rate(lambda _: bare(script, given.images), given.images))
         return

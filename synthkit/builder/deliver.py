@@ -7,10 +7,10 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
-from synthkit.builder.inputs import identify
+from synthkit.builder.inputs import read_inputs
 from synthkit.builder.make import check_leaks
 from synthkit.builder.options import WHOLE
-from synthkit.builder.outcome import Delivered, Generated
+from synthkit.builder.outcome import Delivered, Made
 from synthkit.builder.remote_shards import RemoteShards, refuse_password
 from synthkit.builder.workspace import one_origin
 from synthkit.errors import BuildError
@@ -19,7 +19,7 @@ from synthkit.system.files import naming_the_place
 from synthkit.system.work_root import WORK_FOLDER
 
 if TYPE_CHECKING:
-    from synthkit.builder.inputs import Facts
+    from synthkit.builder.inputs import Inputs
     from synthkit.builder.options import Options, Part
     from synthkit.recipe.schema import Recipe
     from synthkit.release.shards import ShardFacts
@@ -38,41 +38,39 @@ def deliver(recipe: Recipe, url: str, options: Options) -> Delivered:
     started = time.monotonic()
     root = RemoteShards(url)
     with naming_the_place(options.work_root):
-        facts = identify(recipe, options.work_root, device=options.device)
-        check_leaks(facts)
-    there = RemoteShards(f"{root}/{WORK_FOLDER}/{recipe.name}-{facts.digest[:12]}/shards")
+        inputs = read_inputs(recipe, options.work_root, device=options.device)
+        check_leaks(inputs)
+    there = RemoteShards(f"{root}/{WORK_FOLDER}/{recipe.name}-{inputs.digest[:12]}/shards")
     wanted = {
-        shard_name(number, facts.plan.shards): number for number in options.part.shards(facts.plan.shards)
+        shard_name(number, inputs.plan.shards): number for number in options.part.shards(inputs.plan.shards)
     }
     for name in wanted if options.fresh else ():
         there.unmake(name)
-    generated = _generate_missing(facts, there, wanted, options)
-    return Delivered(str(root), facts, len(there.finished()), generated, time.monotonic() - started)
+    generated = _generate_missing(inputs, there, wanted, options)
+    return Delivered(str(root), inputs, len(there.finished()), generated, time.monotonic() - started)
 
 
-def _generate_missing(
-    facts: Facts, there: RemoteShards, wanted: dict[str, int], options: Options
-) -> Generated:
+def _generate_missing(inputs: Inputs, there: RemoteShards, wanted: dict[str, int], options: Options) -> Made:
     done = {name: shard for name, shard in there.finished().items() if name in wanted}
-    _check_digests(there, facts, done)
+    _check_digests(there, inputs, done)
     missing = tuple(number for name, number in wanted.items() if name not in done)
     if not missing:
-        return Generated()
+        return Made()
     from synthkit.builder.engines.display import Display
     from synthkit.builder.engines.ray_driver import RayJob, run
 
     _remove_marks(there, options.part)
     part = f"{options.part.number}-of-{options.part.of}"
     mark = f".ray-{part}-{secrets.token_hex(8)}.tmp"
-    to_make = sum(facts.plan.images_in(number) for number in missing)
-    images = sum(facts.plan.images_in(number) for number in wanted.values())
+    to_make = sum(inputs.plan.images_in(number) for number in missing)
+    images = sum(inputs.plan.images_in(number) for number in wanted.values())
 
     def agree(environment: dict[str, str]) -> Origin:
-        return one_origin(str(there), Origin(facts.digest, environment), done.values())
+        return one_origin(str(there), Origin(inputs.digest, environment), done.values())
 
     with there.marked(mark), Display(images, images - to_make) as display:
-        run(RayJob(facts, missing, str(there), mark, agree), options, display)
-        generated = Generated(display.images, display.seconds, display.lost_images)
+        run(RayJob(inputs, missing, str(there), mark, agree), options, display)
+        generated = Made(display.images, display.seconds, display.lost_images)
     lost = wanted.keys() - there.finished().keys()
     if lost:
         raise BuildError(f"{there}: {len(lost)} shards were delivered and are not there ({min(lost)} …)")
@@ -87,7 +85,7 @@ def _remove_marks(there: RemoteShards, part: Part) -> None:
             there.remove(name)
 
 
-def _check_digests(there: RemoteShards, facts: Facts, done: dict[str, ShardFacts]) -> None:
+def _check_digests(there: RemoteShards, inputs: Inputs, done: dict[str, ShardFacts]) -> None:
     for name, shard in done.items():
-        if shard.origin.digest != facts.digest:
+        if shard.origin.digest != inputs.digest:
             raise BuildError(f"{there}/{name}: is of another recipe or other real images; remove it")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from synthkit.release.records import Provenance
 
 # By index: rejected draws come late.
-Made = dict[int, tuple["Provenance", bytes]]
+Samples = dict[int, tuple["Provenance", bytes]]
 _HEAD = "draft.json"
 
 
@@ -41,7 +41,7 @@ def draft_path(folder: Path, shard_name: str) -> Path:
     return (folder / shard_name).with_suffix(".draft")
 
 
-def write_draft(path: Path, made: Made, origin: Origin, extension: str) -> None:
+def write_draft(path: Path, made: Samples, origin: Origin, extension: str) -> None:
     """Keep the images that are made of a shard."""
     buffer = io.BytesIO()
     with tarfile.TarFile(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
@@ -53,7 +53,7 @@ def write_draft(path: Path, made: Made, origin: Origin, extension: str) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def read_draft(path: Path, origin: Origin, extension: str) -> Made:
+def read_draft(path: Path, origin: Origin, extension: str) -> Samples:
     """The images that were kept, if they have the same origin and are what their records say."""
     try:
         with opened(path) as (stream, size):

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from synthkit.builder.inputs import Facts
+    from synthkit.builder.inputs import Inputs
     from synthkit.builder.workspace import Workspace
     from synthkit.release.folder import ReleaseFolder
     from synthkit.release.records import Provenance
@@ -48,7 +48,7 @@ _OWN = frozenset(
 )
 
 
-def is_current(release: ReleaseFolder, facts: Facts) -> bool:
+def is_current(release: ReleaseFolder, inputs: Inputs) -> bool:
     """Whether a folder already holds this very release: same digest, same card facts, sizes as stated.
 
     Not so while anything of a replacement lies beside it.
@@ -62,12 +62,12 @@ def is_current(release: ReleaseFolder, facts: Facts) -> bool:
         return False
     if not release.is_settled():
         return False
-    same = (manifest.recipe_digest, manifest.images) == (facts.digest, len(facts.plan))
-    kind = (manifest.partial is not None) is facts.preview
-    return same and kind and sizes and recipe_yaml == facts.recipe_yaml
+    same = (manifest.recipe_digest, manifest.images) == (inputs.digest, len(inputs.plan))
+    kind = (manifest.partial is not None) is inputs.preview
+    return same and kind and sizes and recipe_yaml == inputs.recipe_yaml
 
 
-def check_replaceable(release: ReleaseFolder, facts: Facts, workspace: Workspace) -> None:
+def check_replaceable(release: ReleaseFolder, inputs: Inputs, workspace: Workspace) -> None:
     """Raise BuildError if a folder holds anything that this recipe did not make.
 
     Previews may always be replaced by previews, and so may what a power cut left of this very build.
@@ -85,11 +85,11 @@ def check_replaceable(release: ReleaseFolder, facts: Facts, workspace: Workspace
         raise BuildError(
             f"{error}; move it away, choose another --out, or replace it with --overwrite"
         ) from None
-    if manifest.recipe_digest != facts.digest and (manifest.partial is None or not facts.preview):
+    if manifest.recipe_digest != inputs.digest and (manifest.partial is None or not inputs.preview):
         raise BuildError(
             f"{target}: was built from another recipe (digest {manifest.recipe_digest[:12]}, version "
-            f"{manifest.version}; this one is {facts.digest[:12]}); change the recipe's name, choose another "
-            "--out, or replace it with --overwrite"
+            f"{manifest.version}; this one is {inputs.digest[:12]}); change the recipe's name, choose "
+            "another --out, or replace it with --overwrite"
         )
     foreign = list(unlisted(target, manifest))
     if foreign:
@@ -125,13 +125,13 @@ def _is_blank(path: Path) -> bool:
         return False
 
 
-def write_release(release: ReleaseFolder, facts: Facts, workspace: Workspace) -> None:
+def write_release(release: ReleaseFolder, inputs: Inputs, workspace: Workspace) -> None:
     """Write a release beside its place, then put it there in one step."""
     with release.replace() as new:
-        _write_into(new, facts, workspace)
+        _write_into(new, inputs, workspace)
 
 
-def _write_into(folder: Path, facts: Facts, workspace: Workspace) -> None:
+def _write_into(folder: Path, inputs: Inputs, workspace: Workspace) -> None:
     (folder / "data").mkdir()
     (folder / "provenance").mkdir()
     shards = list(workspace.finished().values())
@@ -139,14 +139,14 @@ def _write_into(folder: Path, facts: Facts, workspace: Workspace) -> None:
     tars = [workspace.shards / shard.name for shard in shards]
     parquet = folder / "provenance" / f"{SPLIT}.parquet"
     _collect_records(parquet, tars)
-    (folder / RECIPE).write_bytes(facts.recipe_yaml)
-    example = _first_record(folder, facts)
-    manifest = _manifest(facts, shards[0].origin.environment, files, example)
-    if facts.recipe.filters is not None:
+    (folder / RECIPE).write_bytes(inputs.recipe_yaml)
+    example = _first_record(folder, inputs)
+    manifest = _manifest(inputs, shards[0].origin.environment, files, example)
+    if inputs.recipe.filters is not None:
         manifest = manifest.model_copy(
             update={"filters": _filter_facts(parquet, [shard.images for shard in shards])}
         )
-    (folder / SAMPLES).write_bytes(_sheet(folder, facts, manifest))
+    (folder / SAMPLES).write_bytes(_sheet(folder, inputs, manifest))
     (folder / CARD).write_bytes(render_card(manifest, example).encode())
     data = sorted([*files, file_facts(folder, parquet)], key=lambda file: file.path)
     described = manifest.model_copy(update={"files": data})
@@ -172,10 +172,10 @@ def _collect_records(target: Path, tars: Sequence[Path]) -> None:
 
 
 def _manifest(
-    facts: Facts, environment: dict[str, str], files: list[FileFacts], example: Mapping[str, Any]
+    inputs: Inputs, environment: dict[str, str], files: list[FileFacts], example: Mapping[str, Any]
 ) -> Manifest:
-    recipe, real = facts.recipe, facts.real
-    made = np.bincount(facts.plan.labels, minlength=len(real.listing.classes)).tolist()
+    recipe, real = inputs.recipe, inputs.real
+    made = np.bincount(inputs.plan.labels, minlength=len(real.listing.classes)).tolist()
     classes = [
         ClassFacts(label=c.label, name=c.name, group=c.group, real=c.real, synthetic=made[c.label])
         for c in balance(recipe, real.listing)
@@ -186,14 +186,14 @@ def _manifest(
         summary=recipe.summary,
         license=recipe.license,
         repo_id=recipe.hub.repo_id,
-        partial=Partial(of=facts.planned) if facts.preview else None,
-        recipe_digest=facts.digest,
-        source=_source_facts(facts),
+        partial=Partial(of=inputs.planned) if inputs.preview else None,
+        recipe_digest=inputs.digest,
+        source=_source_facts(inputs),
         generator=GeneratorFacts(
-            name=facts.checkpoint.name, revision=facts.checkpoint.revision, dtype=recipe.model.dtype
+            name=inputs.checkpoint.name, revision=inputs.checkpoint.revision, dtype=recipe.model.dtype
         ),
         method=recipe.conditioning.method,
-        images=len(facts.plan),
+        images=len(inputs.plan),
         width=example["width"],
         height=example["height"],
         extension=recipe.output.extension,
@@ -211,8 +211,8 @@ def _filter_facts(parquet: Path, rows: Sequence[int]) -> FilterFacts:
     return counts.facts()
 
 
-def _source_facts(facts: Facts) -> SourceFacts:
-    real, config = facts.real, facts.recipe.source
+def _source_facts(inputs: Inputs) -> SourceFacts:
+    real, config = inputs.real, inputs.recipe.source
     pool = None
     if config.shots is not None:
         rows = zip(real.listing.ids, real.listing.labels.tolist(), real.sha256, strict=True)
@@ -228,38 +228,38 @@ def _source_facts(facts: Facts) -> SourceFacts:
     )
 
 
-def _first_record(folder: Path, facts: Facts) -> dict[str, Any]:
-    record, _ = _sample(folder, facts, 0)
+def _first_record(folder: Path, inputs: Inputs) -> dict[str, Any]:
+    record, _ = _sample(folder, inputs, 0)
     return record.to_row()
 
 
-def _sheet(folder: Path, facts: Facts, manifest: Manifest) -> bytes:
+def _sheet(folder: Path, inputs: Inputs, manifest: Manifest) -> bytes:
     """The contact sheet: the first few images of some classes, beside their sources."""
     rows = []
-    for label in pick_labels(np.unique(facts.plan.labels).tolist()):
+    for label in pick_labels(np.unique(inputs.plan.labels).tolist()):
         item = manifest.classes[label]
-        indices = np.flatnonzero(facts.plan.labels == label)[:EXAMPLES].tolist()
-        examples = [_example(folder, facts, index) for index in indices]
+        indices = np.flatnonzero(inputs.plan.labels == label)[:EXAMPLES].tolist()
+        examples = [_example(folder, inputs, index) for index in indices]
         rows.append(SampleRow(f"{label}: {item.name}", f"{item.group}, {item.real:,} real", examples))
     title = f"{manifest.name} {manifest.version}" + (" (preview)" if manifest.partial else "")
     made_from = (
-        "real sources, and what they became (framed)" if facts.plan.sources else "from the prompt alone"
+        "real sources, and what they became (framed)" if inputs.plan.sources else "from the prompt alone"
     )
     return contact_sheet(title, f"{manifest.method}: {made_from}", rows)
 
 
-def _example(folder: Path, facts: Facts, index: int) -> Example:
-    sources = [facts.real.load(position) for position in facts.plan.row(index).sources]
-    record, image = _sample(folder, facts, index)
+def _example(folder: Path, inputs: Inputs, index: int) -> Example:
+    sources = [inputs.real.load(position) for position in inputs.plan.row(index).sources]
+    record, image = _sample(folder, inputs, index)
     size = (record.width, record.height)
-    return Example(sources, decode_image(image, record.key, facts.recipe.output.extension, size))
+    return Example(sources, decode_image(image, record.key, inputs.recipe.output.extension, size))
 
 
-def _sample(folder: Path, facts: Facts, index: int) -> tuple[Provenance, bytes]:
+def _sample(folder: Path, inputs: Inputs, index: int) -> tuple[Provenance, bytes]:
     """The record and the image file of a finished shard. Raises ReleaseError if it is damaged."""
-    shard, plan = index // facts.plan.shard_size, facts.plan
+    shard, plan = index // inputs.plan.shard_size, inputs.plan
     tar = folder / "data" / shard_name(shard, plan.shards)
     try:
-        return read_sample(tar, shard * plan.shard_size, index, facts.recipe.output.extension)
+        return read_sample(tar, shard * plan.shard_size, index, inputs.recipe.output.extension)
     except ValueError as error:
         raise ReleaseError(f"{tar}: {key_of(index)} cannot be read: {error}; build with --fresh") from None

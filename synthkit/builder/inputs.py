@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class Inputs:
     """Everything that decides what a release folder holds, beside the environment it was made in.
 
     `plan` is what is built; `planned` is how many images the whole release has, `preview` whether
@@ -62,14 +62,14 @@ class Facts:
         }
 
 
-def identify(
+def read_inputs(
     recipe: Recipe,
     work_root: Path,
     *,
     limit: int | None = None,
     device: str = "auto",
     check: Callable[[Checkpoint], None] | None = None,
-) -> Facts:
+) -> Inputs:
     """Read the real images and plan; `limit` is the number of images of a preview.
 
     Hashes of real images are remembered in `work_root`, and the batch size that `device` holds, if the
@@ -100,4 +100,4 @@ def identify(
     digest = recipe.digest(listing_digest=real.digest, model=checkpoint.name, revision=checkpoint.revision)
     whole = make_plan(recipe, real.listing)
     plan = whole if limit is None else whole.first(limit)
-    return Facts(recipe, digest, plan, len(whole), real, checkpoint, preview=limit is not None)
+    return Inputs(recipe, digest, plan, len(whole), real, checkpoint, preview=limit is not None)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from synthkit.builder.estimate import rate_key
 from synthkit.builder.finish import check_replaceable, is_current, write_release
-from synthkit.builder.inputs import identify
+from synthkit.builder.inputs import read_inputs
 from synthkit.builder.options import WHOLE
-from synthkit.builder.outcome import Generated, Outcome
+from synthkit.builder.outcome import Made, Outcome
 from synthkit.builder.workspace import Workspace, check_alike, locked_part, when_alone
 from synthkit.errors import SourceError
 from synthkit.generators import check_arithmetic, needs_device
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from synthkit.builder.engines.display import Display
     from synthkit.builder.engines.job import Job
-    from synthkit.builder.inputs import Facts
+    from synthkit.builder.inputs import Inputs
     from synthkit.builder.options import Options
     from synthkit.generators.checkpoint import Checkpoint
     from synthkit.recipe.schema import Recipe
@@ -45,7 +45,7 @@ def make_release(recipe: Recipe, options: Options) -> Outcome:
     if options.engine == "local":
         check_device(options.device)
     with naming_the_place(options.work_root):
-        facts = identify(
+        inputs = read_inputs(
             recipe,
             options.work_root,
             limit=options.limit,
@@ -53,14 +53,14 @@ def make_release(recipe: Recipe, options: Options) -> Outcome:
             check=lambda checkpoint: _check_device(recipe, checkpoint, options, release.path),
         )
         generated, place = None, release.path
-        if options.fresh or not is_current(release, facts):
+        if options.fresh or not is_current(release, inputs):
             if options.part == WHOLE:
                 with release.locked():
-                    generated = _make(facts, options, release)
+                    generated = _make(inputs, options, release)
             else:
-                with release.locked(shared=True), locked_part(workspace_of(facts, options)):
-                    generated, place = _make_part(facts, options)
-        return Outcome(place, facts, generated, time.monotonic() - started, options.part)
+                with release.locked(shared=True), locked_part(workspace_of(inputs, options)):
+                    generated, place = _make_part(inputs, options)
+        return Outcome(place, inputs, generated, time.monotonic() - started, options.part)
 
 
 def _check_device(recipe: Recipe, checkpoint: Checkpoint, options: Options, target: Path) -> None:
@@ -77,83 +77,83 @@ def release_of(recipe: Recipe, options: Options) -> ReleaseFolder:
     return ReleaseFolder(options.releases / f"{recipe.name}{preview}")
 
 
-def workspace_of(facts: Facts, options: Options) -> Workspace:
+def workspace_of(inputs: Inputs, options: Options) -> Workspace:
     """The work folder of a build."""
-    name, shards = facts.recipe.name, facts.plan.shards
-    return Workspace(options.work_root, name, facts.digest, shards, limit=options.limit, part=options.part)
+    name, shards = inputs.recipe.name, inputs.plan.shards
+    return Workspace(options.work_root, name, inputs.digest, shards, limit=options.limit, part=options.part)
 
 
-def _make(facts: Facts, options: Options, release: ReleaseFolder) -> Generated | None:
+def _make(inputs: Inputs, options: Options, release: ReleaseFolder) -> Made | None:
     # Again, now that nobody else can be building it.
-    if not options.fresh and is_current(release, facts):
+    if not options.fresh and is_current(release, inputs):
         return None
-    workspace = workspace_of(facts, options)
+    workspace = workspace_of(inputs, options)
     if not options.overwrite:
-        check_replaceable(release, facts, workspace)
-    check_leaks(facts)
+        check_replaceable(release, inputs, workspace)
+    check_leaks(inputs)
     with when_alone(workspace):
         workspace.open(fresh=options.fresh)
-    generated = _generate_missing(facts, workspace, options)
+    generated = _generate_missing(inputs, workspace, options)
     # Parts may have come from elsewhere.
     check_alike(workspace.finished().values())
     if not options.overwrite:
         # Hours may have passed, and somebody put files there.
-        check_replaceable(release, facts, workspace)
-    write_release(release, facts, workspace)
+        check_replaceable(release, inputs, workspace)
+    write_release(release, inputs, workspace)
     return generated
 
 
-def _make_part(facts: Facts, options: Options) -> tuple[Generated, Path]:
-    check_leaks(facts)
-    workspace = workspace_of(facts, options)
+def _make_part(inputs: Inputs, options: Options) -> tuple[Made, Path]:
+    check_leaks(inputs)
+    workspace = workspace_of(inputs, options)
     with when_alone(workspace):
         workspace.open(fresh=options.fresh)
-    return _generate_missing(facts, workspace, options), workspace.folder
+    return _generate_missing(inputs, workspace, options), workspace.folder
 
 
-def check_leaks(facts: Facts) -> None:
+def check_leaks(inputs: Inputs) -> None:
     """A few-shot pool holds no image that scores, as far as those that score are on this machine."""
-    if facts.recipe.source.shots is None:
+    if inputs.recipe.source.shots is None:
         return
     try:
-        scoring = open_source(held_out(facts.recipe.source))
+        scoring = open_source(held_out(inputs.recipe.source))
     except SourceError:
         return
     with progress("reading held-out images", len(scoring.listing)) as advance:
-        found = leaks(facts.real, scoring, advance)
+        found = leaks(inputs.real, scoring, advance)
     if found:
         raise SourceError(f"source.shots: {len(found)} held-out images are in the pool: {found[0].told()}")
 
 
-def _generate_missing(facts: Facts, workspace: Workspace, options: Options) -> Generated:
+def _generate_missing(inputs: Inputs, workspace: Workspace, options: Options) -> Made:
     """Generate the shards that are not finished. Heavy imports happen here, if there are any."""
     intact = workspace.intact()
     missing = tuple(number for number in workspace.numbers if number not in intact)
     if not missing:
-        return Generated()
+        return Made()
     if options.engine == "ray":
         from synthkit.builder.engines.ray_folder import generate
 
-        generated, actors = generate(facts, workspace, missing, intact, options)
-        workspace.log(_log_entry(facts, workspace, generated, actors))
+        generated, actors = generate(inputs, workspace, missing, intact, options)
+        workspace.log(_log_entry(inputs, workspace, generated, actors))
         return generated
     from synthkit.builder.engines.display import Display
     from synthkit.builder.engines.job import Job
 
-    devices = _devices(facts, options)
+    devices = _devices(inputs, options)
     origin = workspace.origin(describe_all(devices), intact.values())
-    job = Job(facts, origin, missing, workspace.shards, workspace.embeddings(origin), options.timeout)
-    images = sum(facts.plan.images_in(number) for number in workspace.numbers)
+    job = Job(inputs, origin, missing, workspace.shards, workspace.embeddings(origin), options.timeout)
+    images = sum(inputs.plan.images_in(number) for number in workspace.numbers)
     with Display(images, images - job.to_make) as display:
         _run(job, devices[: len(missing)], workspace, display)
-        generated = Generated(display.images, display.seconds, display.lost_images)
-    workspace.log(_log_entry(facts, workspace, generated, len(devices)))
+        generated = Made(display.images, display.seconds, display.lost_images)
+    workspace.log(_log_entry(inputs, workspace, generated, len(devices)))
     return generated
 
 
-def _devices(facts: Facts, options: Options) -> list[str]:
-    if needs_device(facts.checkpoint):
-        return choose_devices(options.device, options.workers, model_bytes=facts.checkpoint.size)
+def _devices(inputs: Inputs, options: Options) -> list[str]:
+    if needs_device(inputs.checkpoint):
+        return choose_devices(options.device, options.workers, model_bytes=inputs.checkpoint.size)
     return [NO_DEVICE] * (options.workers or 1)
 
 
@@ -167,12 +167,12 @@ def _run(job: Job, devices: list[str], workspace: Workspace, display: Display) -
         workers.run(job, devices, workspace.workers_lock, display)
 
 
-def _log_entry(facts: Facts, workspace: Workspace, generated: Generated, workers: int) -> dict[str, Any]:
+def _log_entry(inputs: Inputs, workspace: Workspace, generated: Made, workers: int) -> dict[str, Any]:
     shards = workspace.finished().values()
     images = sum(shard.images for shard in shards)
     return {
         "event": "generated",
-        "key": rate_key(facts.recipe, facts.checkpoint),
+        "key": rate_key(inputs.recipe, inputs.checkpoint),
         "device": next(iter(shards)).origin.environment["device"],
         "workers": workers,
         "images": generated.images,

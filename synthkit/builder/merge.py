@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthkit.builder.finish import check_replaceable, is_current, write_release
-from synthkit.builder.inputs import identify
+from synthkit.builder.inputs import read_inputs
 from synthkit.builder.make import check_leaks, release_of, workspace_of
-from synthkit.builder.outcome import Generated, Outcome
+from synthkit.builder.outcome import Made, Outcome
 from synthkit.builder.remote_shards import RemoteShards, is_url, is_whole
 from synthkit.builder.workspace import check_alike, when_alone
 from synthkit.errors import BuildError
@@ -22,7 +22,7 @@ from synthkit.system.work_root import WORK_FOLDER
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from synthkit.builder.inputs import Facts
+    from synthkit.builder.inputs import Inputs
     from synthkit.builder.options import Options
     from synthkit.builder.workspace import Workspace
     from synthkit.recipe.schema import Recipe
@@ -46,27 +46,27 @@ def merge(recipe: Recipe, folders: Sequence[str], options: Options) -> Outcome:
     refuse_auto(recipe)
     release = release_of(recipe, options)
     with naming_the_place(options.work_root):
-        facts = identify(recipe, options.work_root)
-        check_leaks(facts)
+        inputs = read_inputs(recipe, options.work_root)
+        check_leaks(inputs)
         with release.locked():
-            if is_current(release, facts):
-                return Outcome(release.path, facts, None, time.monotonic() - started)
-            workspace = workspace_of(facts, options)
+            if is_current(release, inputs):
+                return Outcome(release.path, inputs, None, time.monotonic() - started)
+            workspace = workspace_of(inputs, options)
             if not options.overwrite:
-                check_replaceable(release, facts, workspace)
+                check_replaceable(release, inputs, workspace)
             with when_alone(workspace):
                 workspace.open(fresh=False)
-            found = [shard for folder in folders for shard in _shards_of(folder, facts, workspace)]
-            _check(found, workspace, facts)
+            found = [shard for folder in folders for shard in _shards_of(folder, inputs, workspace)]
+            _check(found, workspace, inputs)
             _collect(found, workspace)
             if not options.overwrite:
                 # Shards take a while, and somebody may have put files there.
-                check_replaceable(release, facts, workspace)
-            write_release(release, facts, workspace)
-    return Outcome(release.path, facts, Generated(), time.monotonic() - started)
+                check_replaceable(release, inputs, workspace)
+            write_release(release, inputs, workspace)
+    return Outcome(release.path, inputs, Made(), time.monotonic() - started)
 
 
-def _check(found: Sequence[Found], workspace: Workspace, facts: Facts) -> None:
+def _check(found: Sequence[Found], workspace: Workspace, inputs: Inputs) -> None:
     """All that can be told from sidecars, before anything is brought here."""
     every = {shard.name: shard for shard in workspace.finished().values()}
     for place, shard in found:
@@ -81,7 +81,7 @@ def _check(found: Sequence[Found], workspace: Workspace, facts: Facts) -> None:
     if missing:
         shown = ", ".join(map(str, missing[:_SHOWN])) + (" …" if len(missing) > _SHOWN else "")
         raise BuildError(
-            f"{len(missing):,} of {facts.plan.shards:,} shards are missing ({shown}, counted from 0); name "
+            f"{len(missing):,} of {inputs.plan.shards:,} shards are missing ({shown}, counted from 0); name "
             "the folders that have them, or make them here with synthkit build"
         )
     check_alike(every[workspace.name(number)] for number in workspace.numbers)
@@ -111,13 +111,13 @@ def _take(place: Place, shard: ShardFacts, folder: Path) -> None:
         adopt(place, shard, folder)
 
 
-def _shards_of(folder: str, facts: Facts, workspace: Workspace) -> list[Found]:
+def _shards_of(folder: str, inputs: Inputs, workspace: Workspace) -> list[Found]:
     if is_url(folder):
-        return _shards_at(RemoteShards(folder), facts, workspace)
-    return _shards_in(Path(folder), facts, workspace)
+        return _shards_at(RemoteShards(folder), inputs, workspace)
+    return _shards_in(Path(folder), inputs, workspace)
 
 
-def _shards_in(folder: Path, facts: Facts, workspace: Workspace) -> list[Found]:
+def _shards_in(folder: Path, inputs: Inputs, workspace: Workspace) -> list[Found]:
     """The finished shards in a folder, with the place of each. Raises BuildError if there are none."""
     if not folder.is_dir():
         raise BuildError(f"{folder}: there is no such folder")
@@ -130,17 +130,17 @@ def _shards_in(folder: Path, facts: Facts, workspace: Workspace) -> list[Found]:
         raise BuildError(
             f"{folder}: has no finished shards of {name}{there}; give the same --set as its build"
         )
-    return [(path.parent, _whole(path, facts, workspace)) for path in sidecars]
+    return [(path.parent, _whole(path, inputs, workspace)) for path in sidecars]
 
 
-def _shards_at(root: RemoteShards, facts: Facts, workspace: Workspace) -> list[Found]:
+def _shards_at(root: RemoteShards, inputs: Inputs, workspace: Workspace) -> list[Found]:
     """The finished shards at an address, as far as sizes tell. Raises BuildError if there are none."""
     found: list[Found] = []
     for below in _below(workspace.folder.name):
         place = RemoteShards(f"{root}/{below}".removesuffix("/."))
         sizes = place.listed()
         for name, stated in sorted(place.sidecars().items()):
-            shard = _checked(f"{place}/{name}", stated, facts, workspace)
+            shard = _checked(f"{place}/{name}", stated, inputs, workspace)
             if not is_whole(shard, sizes):
                 raise BuildError(f"{place}/{shard.name}: is not what its sidecar says; make it again there")
             found.append((place, shard))
@@ -154,23 +154,23 @@ def _below(name: str) -> tuple[str, ...]:
     return (".", "shards", f"{name}/shards", f"{WORK_FOLDER}/{name}/shards")
 
 
-def _whole(sidecar: Path, facts: Facts, workspace: Workspace) -> ShardFacts:
-    shard = _checked(str(sidecar), read_sidecar(sidecar), facts, workspace)
+def _whole(sidecar: Path, inputs: Inputs, workspace: Workspace) -> ShardFacts:
+    shard = _checked(str(sidecar), read_sidecar(sidecar), inputs, workspace)
     if finished(sidecar.parent, shard.name) is None:
         raise _damaged(str(sidecar.with_suffix(".tar")))
     return shard
 
 
-def _checked(sidecar: str, shard: ShardFacts | None, facts: Facts, workspace: Workspace) -> ShardFacts:
+def _checked(sidecar: str, shard: ShardFacts | None, inputs: Inputs, workspace: Workspace) -> ShardFacts:
     if shard is None:
         raise BuildError(f"{sidecar}: is damaged; remove it, and make the shard again there")
-    if shard.origin.digest != facts.digest:
+    if shard.origin.digest != inputs.digest:
         raise BuildError(
             f"{sidecar}: was made from another recipe or other real images (digest "
-            f"{shard.origin.digest[:12]}, this one is {facts.digest[:12]}); merge what one recipe made"
+            f"{shard.origin.digest[:12]}, this one is {inputs.digest[:12]}); merge what one recipe made"
         )
     if shard.name not in {workspace.name(number) for number in workspace.numbers}:
-        raise BuildError(f"{sidecar}: {shard.name} is no shard of this build, which has {facts.plan.shards}")
+        raise BuildError(f"{sidecar}: {shard.name} is no shard of this build, which has {inputs.plan.shards}")
     return shard
 
 

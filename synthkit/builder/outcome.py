@@ -10,11 +10,11 @@ from synthkit.builder.options import WHOLE, Part
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from synthkit.builder.inputs import Facts
+    from synthkit.builder.inputs import Inputs
 
 
 @dataclass(frozen=True, slots=True)
-class Generated:
+class Made:
     """Images made in this run, and the seconds from the first batch to the last shard.
 
     `lost` were made as well, by workers that died before they had finished a shard.
@@ -32,14 +32,14 @@ class Generated:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a build did; `generated` is None if the release was there already and nothing was done.
+    """What a build did; `made` is None if the release was there already and nothing was done.
 
     `release` is the folder; of a part, the work folder that has its shards.
     """
 
     release: Path
-    facts: Facts
-    generated: Generated | None
+    inputs: Inputs
+    made: Made | None
     seconds: float
     part: Part = WHOLE
 
@@ -49,7 +49,7 @@ class Delivered:
     """What a build did at an address; `shards` is how many of the release are there now."""
 
     url: str
-    facts: Facts
+    inputs: Inputs
     shards: int
-    generated: Generated
+    made: Made
     seconds: float

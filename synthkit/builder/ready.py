@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from synthkit.builder.filters import Judge
-    from synthkit.builder.inputs import Facts
+    from synthkit.builder.inputs import Inputs
     from synthkit.builder.shard import Observer
     from synthkit.generators import Generator
     from synthkit.release.shards import Origin
@@ -31,16 +31,16 @@ _ASK_AGAIN_S = 0.2
 
 
 def ready(
-    facts: Facts, origin: Origin, *, shards: Path, embeddings: Path, device: str, observer: Observer
+    inputs: Inputs, origin: Origin, *, shards: Path, embeddings: Path, device: str, observer: Observer
 ) -> ShardBuilder:
     """Load all that building shards takes. `shards` is the folder to write them to.
 
     Embeddings are kept in a file: whoever comes first computes them, others on this machine wait.
     Raises GeneratorError if the model cannot be had, or a prompt is too long for it.
     """
-    recipe = facts.recipe
+    recipe = inputs.recipe
     generator = load(
-        facts.checkpoint,
+        inputs.checkpoint,
         dtype=recipe.model.dtype,
         sampler=recipe.sampler,
         device=device,
@@ -48,23 +48,23 @@ def ready(
     )
     generator.on_step = observer.alive
     # All of them now: a prompt that is too long must not stop a build that has run for hours.
-    names = [facts.real.listing.classes[label] for label in np.unique(facts.plan.labels)]
+    names = [inputs.real.listing.classes[label] for label in np.unique(inputs.plan.labels)]
     generator.embed_prompts([recipe.prompt_for(name) for name in names])
-    embedded = _embedded(facts, generator, embeddings, observer) if needed(recipe) else None
-    maker = ImageMaker(recipe, facts.digest, facts.real, facts.checkpoint, generator, embedded)
-    judge = _judge(facts, generator, embedded, device)
-    return ShardBuilder(facts.plan, maker, judge, shards, origin)
+    embedded = _embedded(inputs, generator, embeddings, observer) if needed(recipe) else None
+    maker = ImageMaker(recipe, inputs.digest, inputs.real, inputs.checkpoint, generator, embedded)
+    judge = _judge(inputs, generator, embedded, device)
+    return ShardBuilder(inputs.plan, maker, judge, shards, origin)
 
 
-def _embedded(facts: Facts, generator: Generator, path: Path, observer: Observer) -> NDArray[np.float32]:
-    recipe, plan = facts.recipe, facts.plan
+def _embedded(inputs: Inputs, generator: Generator, path: Path, observer: Observer) -> NDArray[np.float32]:
+    recipe, plan = inputs.recipe, inputs.plan
     # A gate may compare with any real image.
     gated = recipe.filters is not None and recipe.filters.compare
-    every = np.arange(len(facts.real.listing), dtype=np.int32)
+    every = np.arange(len(inputs.real.listing), dtype=np.int32)
     positions = every if gated else np.unique(plan.pairs[:, : plan.sources])
     with _alone(path, observer):
         return embed(
-            facts.real,
+            inputs.real,
             positions,
             generator,
             path,
@@ -84,15 +84,15 @@ def _alone(path: Path, observer: Observer) -> Iterator[None]:
 
 
 def _judge(
-    facts: Facts, generator: Generator, embeddings: NDArray[np.float32] | None, device: str
+    inputs: Inputs, generator: Generator, embeddings: NDArray[np.float32] | None, device: str
 ) -> Judge | None:
-    filters, listing = facts.recipe.filters, facts.real.listing
+    filters, listing = inputs.recipe.filters, inputs.real.listing
     if filters is None:
         return None
     classifier = None
     if filters.classifier is not None:
         from synthkit.builder.classifier import Classifier
 
-        batch_size = facts.recipe.sampler.batch_size
+        batch_size = inputs.recipe.sampler.batch_size
         classifier = Classifier(filters.classifier, len(listing.classes), batch_size, device)
     return make_judge(filters, listing, generator, embeddings, classifier)

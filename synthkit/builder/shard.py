@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from synthkit.builder.drafts import Made
+    from synthkit.builder.drafts import Samples
     from synthkit.builder.filters import Judge
     from synthkit.builder.image import ImageMaker, Mixed
     from synthkit.release.plan import Plan
@@ -90,7 +90,7 @@ class ShardBuilder:
         """The file name of a shard."""
         return shard_name(shard, self.plan.shards)
 
-    def _planned(self, shard: int, made: Made) -> Made:
+    def _planned(self, shard: int, made: Samples) -> Samples:
         """Of what a draft holds, the images that the plan has at these places."""
         indices = self.plan.indices(shard)
         return {
@@ -99,10 +99,10 @@ class ShardBuilder:
             if index in indices and self.maker.is_of(item[0], self.plan.row(index))
         }
 
-    def _missing(self, shard: int, made: Made) -> Batch:
+    def _missing(self, shard: int, made: Samples) -> Batch:
         return [Draw(self.plan.row(index)) for index in self.plan.indices(shard) if index not in made]
 
-    def _make(self, batches: Iterable[Batch], made: Made, observer: Observer) -> Batch:
+    def _make(self, batches: Iterable[Batch], made: Samples, observer: Observer) -> Batch:
         """Make batches until told to stop; returns the draws that must be made again, with the reasons."""
         again: Batch = []
         with ThreadPoolExecutor(1) as before, ThreadPoolExecutor(1) as after:
@@ -141,7 +141,7 @@ class ShardBuilder:
         return [self.maker.mix(draw) for draw in batch]
 
     def _finish(
-        self, kept: Sequence[Draw | None], mixed: Sequence[Mixed], images: NDArray[np.uint8], made: Made
+        self, kept: Sequence[Draw | None], mixed: Sequence[Mixed], images: NDArray[np.uint8], made: Samples
     ) -> int:
         done = 0
         for draw, item, pixels in zip(kept, mixed, images, strict=True):

@@ -161,7 +161,7 @@ def _print_delivered(outcome: Delivered, merge_command: str) -> None:
     from synthkit.system.progress import duration
 
     print(
-        f"{outcome.url}: {outcome.shards} of {outcome.facts.plan.shards} shards are there, "
-        f"{outcome.generated.images:,} images made now in {duration(outcome.seconds)}"
+        f"{outcome.url}: {outcome.shards} of {outcome.inputs.plan.shards} shards are there, "
+        f"{outcome.made.images:,} images made now in {duration(outcome.seconds)}"
     )
     print(f"Complete the release with: {merge_command}")

@@ -26,7 +26,7 @@ def digest(
     The same output means the same release (on the same platform). Reads the real images, makes nothing.
     """
     with user_errors():
-        from synthkit.builder.inputs import identify
+        from synthkit.builder.inputs import read_inputs
         from synthkit.system.work_root import work_root
 
-        write_report(identify(load_recipe(recipe, override), work_root(out)).to_json(), report)
+        write_report(read_inputs(load_recipe(recipe, override), work_root(out)).to_json(), report)

@@ -127,28 +127,28 @@ def print_outcome(outcome: Outcome, merge_command: str = "") -> None:
     from synthkit.builder.options import WHOLE
     from synthkit.system.progress import duration
 
-    facts, images = outcome.facts, len(outcome.facts.plan)
-    if outcome.part != WHOLE and outcome.generated is not None:
-        made = outcome.generated.images
-        numbers = outcome.part.shards(facts.plan.shards)
+    inputs, images = outcome.inputs, len(outcome.inputs.plan)
+    if outcome.part != WHOLE and outcome.made is not None:
+        made = outcome.made.images
+        numbers = outcome.part.shards(inputs.plan.shards)
         print(
-            f"{outcome.release}: part {outcome.part} is finished, {len(numbers)} of {facts.plan.shards} "
+            f"{outcome.release}: part {outcome.part} is finished, {len(numbers)} of {inputs.plan.shards} "
             f"shards, {made:,} images made now in {duration(outcome.seconds)}"
         )
         print(f"When all parts are: {merge_command} (and the folders of other parts)")
         return
-    if outcome.generated is None:
+    if outcome.made is None:
         print(f"{outcome.release}: up to date, {images:,} images; nothing to do")
         return
-    made = outcome.generated.images
-    rate = f", generating at {outcome.generated.rate:.1f} images/s" if made else ""
+    made = outcome.made.images
+    rate = f", generating at {outcome.made.rate:.1f} images/s" if made else ""
     print(
-        f"{outcome.release}: {images:,} images in {facts.plan.shards} shard(s), "
+        f"{outcome.release}: {images:,} images in {inputs.plan.shards} shard(s), "
         f"{made:,} of them made now; {duration(outcome.seconds)} in all{rate}"
     )
-    if facts.preview:
+    if inputs.preview:
         print(
-            f"This is a preview: {images:,} of {facts.planned:,} images; a release is built without --limit."
+            f"This is a preview: {images:,} of {inputs.planned:,} images; a release is built without --limit."
         )
     print(f"Look at {outcome.release / 'samples.png'}; check it with: synthkit verify {outcome.release}")
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from synthkit.builder.finish import write_release
-from synthkit.builder.inputs import identify
+from synthkit.builder.inputs import read_inputs
 from synthkit.builder.make import workspace_of
 from synthkit.builder.options import Options
 from synthkit.recipe.load import load
@@ -62,9 +62,9 @@ def cli(tmp_path_factory: pytest.TempPathFactory) -> Cli:
 
 def writing(cli: Cli, target: int) -> Callable[[], object]:
     options = Options(out=cli.folder / str(target))
-    facts = identify(load(cli.folder / "recipe.yaml", overrides(target)), options.work_root)
-    workspace = workspace_of(facts, options)
-    return lambda: write_release(ReleaseFolder(cli.folder / "again"), facts, workspace)
+    inputs = read_inputs(load(cli.folder / "recipe.yaml", overrides(target)), options.work_root)
+    workspace = workspace_of(inputs, options)
+    return lambda: write_release(ReleaseFolder(cli.folder / "again"), inputs, workspace)
 
 
 def verifying(cli: Cli, target: int) -> Callable[[], object]:

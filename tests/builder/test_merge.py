@@ -166,7 +166,7 @@ def test_a_merge_that_was_cut_off_is_undone_and_one_of_a_release_that_is_there_d
 
 
 def test_the_same_part_twice_stops_and_names_the_first(cli: Cli) -> None:
-    from synthkit.builder.inputs import identify
+    from synthkit.builder.inputs import read_inputs
     from synthkit.builder.make import workspace_of
     from synthkit.builder.options import Options, Part
     from synthkit.builder.workspace import locked_part
@@ -176,7 +176,7 @@ def test_the_same_part_twice_stops_and_names_the_first(cli: Cli) -> None:
     os.chdir(cli.folder)
     try:
         options = Options(part=Part(1, 2))
-        workspace = workspace_of(identify(load(Path("flat.yaml"), ()), options.work_root), options)
+        workspace = workspace_of(read_inputs(load(Path("flat.yaml"), ()), options.work_root), options)
         with locked_part(workspace):
             result = cli("build", "flat.yaml", "--shards", "1/2")
             assert result.exit_code == 1

@@ -1,4 +1,4 @@
-"""What an engine is given: the facts of a build, the shards to make, and where they go."""
+"""What an engine is given: the inputs of a build, the shards to make, and where they go."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from synthkit.builder.ready import ready
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from synthkit.builder.inputs import Facts
+    from synthkit.builder.inputs import Inputs
     from synthkit.builder.shard import Observer, ShardBuilder
     from synthkit.release.shards import Origin
 
 
-def to_need_less_memory(facts: Facts) -> str:
+def to_need_less_memory(inputs: Inputs) -> str:
     """What to do where workers get too little, of what is not done already."""
-    smaller = ", or lower sampler.batch_size" if facts.recipe.sampler.batch_size > 1 else ""
+    smaller = ", or lower sampler.batch_size" if inputs.recipe.sampler.batch_size > 1 else ""
     return f"use fewer --workers{smaller}"
 
 
@@ -28,7 +28,7 @@ class Job:
     A worker that shows no sign of life for `timeout` seconds is given up.
     """
 
-    facts: Facts
+    inputs: Inputs
     origin: Origin
     missing: tuple[int, ...]
     folder: Path
@@ -38,12 +38,12 @@ class Job:
     @property
     def to_make(self) -> int:
         """Images of the missing shards."""
-        return sum(self.facts.plan.images_in(shard) for shard in self.missing)
+        return sum(self.inputs.plan.images_in(shard) for shard in self.missing)
 
     def ready(self, device: str, observer: Observer) -> ShardBuilder:
         """A device of this machine made ready for the job."""
         return ready(
-            self.facts,
+            self.inputs,
             self.origin,
             shards=self.folder,
             embeddings=self.embeddings,

@@ -177,7 +177,7 @@ class _Pool:
             return
         self._display.lost(worker.kept, worker.made)
         if worker.shard is not None:
-            remove_half_written(self._job.folder, shard_name(worker.shard, self._job.facts.plan.shards))
+            remove_half_written(self._job.folder, shard_name(worker.shard, self._job.inputs.plan.shards))
             self._todo.appendleft(worker.shard)
         self._replace(worker, why)
 
@@ -202,9 +202,9 @@ class _Pool:
         stopping.say(f"a worker on {worker.device} {why}; {then}")
 
     def _give_up(self, shard: int | None, why: str) -> str:
-        what = "workers" if shard is None else shard_name(shard, self._job.facts.plan.shards)
+        what = "workers" if shard is None else shard_name(shard, self._job.inputs.plan.shards)
         doing = "getting ready" if shard is None else "making it"
-        advice = to_need_less_memory(self._job.facts)
+        advice = to_need_less_memory(self._job.inputs)
         return (
             f"{what}: {_DEATHS} workers in a row did not survive {doing}; the last {why}. Signal 9 is mostly "
             f"the system's, for want of memory: {advice}. What is finished is kept"

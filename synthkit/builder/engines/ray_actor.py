@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from synthkit.builder.inputs import identify
+from synthkit.builder.inputs import read_inputs
 from synthkit.builder.remote_shards import RemoteShards, is_url
 from synthkit.builder.workspace import Workspace
 from synthkit.errors import BuildError, SynthkitError
@@ -28,7 +28,7 @@ from synthkit.system.environment import NO_DEVICE, choose_device, describe
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from synthkit.builder.inputs import Facts
+    from synthkit.builder.inputs import Inputs
     from synthkit.builder.shard import ShardBuilder
 
 
@@ -119,23 +119,23 @@ class Actor:
         with _plainly():
             root = scratch()
             recipe = Recipe.model_validate_json(orders.recipe)
-            facts = identify(recipe, root, limit=orders.limit)
-            _check_same(facts, orders)
+            inputs = read_inputs(recipe, root, limit=orders.limit)
+            _check_same(inputs, orders)
             self._remote = RemoteShards(orders.place) if is_url(orders.place) else None
             _check_place(orders, self._remote)
-            self._builder = self._ready(facts, orders, root)
+            self._builder = self._ready(inputs, orders, root)
 
-    def _ready(self, facts: Facts, orders: Orders, root: Path) -> ShardBuilder:
+    def _ready(self, inputs: Inputs, orders: Orders, root: Path) -> ShardBuilder:
         from synthkit.builder.ready import ready
 
-        workspace = Workspace(root, facts.recipe.name, facts.digest, facts.plan.shards, limit=orders.limit)
+        workspace = Workspace(root, inputs.recipe.name, inputs.digest, inputs.plan.shards, limit=orders.limit)
         folder = Path(orders.place) if self._remote is None else _own_folder(workspace.folder)
         origin = Origin(orders.digest, orders.environment)
         workspace.folder.mkdir(parents=True, exist_ok=True)
         self._observer.begin(None)
         try:
             return ready(
-                facts,
+                inputs,
                 origin,
                 shards=folder,
                 embeddings=workspace.embeddings(origin),
@@ -203,11 +203,11 @@ def _lives(number: int) -> bool:
     return True
 
 
-def _check_same(facts: Facts, orders: Orders) -> None:
-    if facts.digest != orders.digest:
+def _check_same(inputs: Inputs, orders: Orders) -> None:
+    if inputs.digest != orders.digest:
         raise BuildError(
             f"has other real images or another model than where the build was started (digest "
-            f"{facts.digest[:12]}, not {orders.digest[:12]}); every node needs the same"
+            f"{inputs.digest[:12]}, not {orders.digest[:12]}); every node needs the same"
         )
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from synthkit.builder.engines.display import Display
-    from synthkit.builder.inputs import Facts
+    from synthkit.builder.inputs import Inputs
     from synthkit.builder.options import Options
     from synthkit.release.shards import Origin
 
@@ -48,7 +48,7 @@ class RayJob:
     `agree` gives the origin of shards made in an environment, or raises BuildError.
     """
 
-    facts: Facts
+    inputs: Inputs
     missing: tuple[int, ...]
     place: str
     mark: str
@@ -76,7 +76,7 @@ def run(job: RayJob, options: Options, display: Display) -> int:
     Raises BuildError if the cluster cannot be reached or has no room, if its nodes differ, when actors
     keep dying, and whatever a node cannot do.
     """
-    device = _wanted_device(job.facts, options)
+    device = _wanted_device(job.inputs, options)
     with connected(options.address) as ray:
         pool = _Pool(ray, job, options, display, device or ("cuda" if _gpus(ray) else "cpu"))
         try:
@@ -85,9 +85,9 @@ def run(job: RayJob, options: Options, display: Display) -> int:
             pool.close()
 
 
-def _wanted_device(facts: Facts, options: Options) -> str | None:
+def _wanted_device(inputs: Inputs, options: Options) -> str | None:
     """None is whatever the cluster has."""
-    if not needs_device(facts.checkpoint):
+    if not needs_device(inputs.checkpoint):
         return NO_DEVICE
     if options.device not in ("auto", "cpu", "cuda"):
         raise BuildError(
@@ -199,12 +199,12 @@ class _Pool:
         worker.task = worker.actor.prepare.remote(self._orders(self._origin))
 
     def _orders(self, origin: Origin) -> Orders:
-        facts, job = self._job.facts, self._job
+        inputs, job = self._job.inputs, self._job
         # A branch may move while a cluster grows.
-        model = facts.recipe.model.model_copy(update={"revision": facts.checkpoint.revision})
-        recipe = facts.recipe.model_copy(update={"model": model}).model_dump_json()
+        model = inputs.recipe.model.model_copy(update={"revision": inputs.checkpoint.revision})
+        recipe = inputs.recipe.model_copy(update={"model": model}).model_dump_json()
         limit = self._options.limit
-        return Orders(recipe, limit, facts.digest, dict(origin.environment), job.place, job.mark)
+        return Orders(recipe, limit, inputs.digest, dict(origin.environment), job.place, job.mark)
 
     def _hand_out(self, worker: _Worker) -> None:
         worker.shard, worker.kept, worker.made = None, 0, 0
@@ -217,7 +217,7 @@ class _Pool:
 
     def _done(self, worker: _Worker, shard: int) -> None:
         self._left -= 1
-        self._display.made(self._job.facts.plan.images_in(shard) - worker.kept - worker.made)
+        self._display.made(self._job.inputs.plan.images_in(shard) - worker.kept - worker.made)
         self._hand_out(worker)
 
     def _felt(self, worker: _Worker, pulse: Pulse) -> None:
@@ -280,11 +280,11 @@ class _Pool:
         return worker.shard is not None or not (others_work or why == _WITH_ITS_NODE)
 
     def _give_up(self, shard: int | None, why: str) -> str:
-        what = "actors" if shard is None else shard_name(shard, self._job.facts.plan.shards)
+        what = "actors" if shard is None else shard_name(shard, self._job.inputs.plan.shards)
         doing = "getting ready" if shard is None else "making it"
         return (
             f"{what}: {_DEATHS} actors in a row did not survive {doing}; the last {why}. Memory is a usual "
-            f"reason: {to_need_less_memory(self._job.facts)}. What is finished is kept"
+            f"reason: {to_need_less_memory(self._job.inputs)}. What is finished is kept"
         )
 
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from synthkit.builder.engines.display import Display
 from synthkit.builder.engines.ray_driver import RayJob, run
-from synthkit.builder.outcome import Generated
+from synthkit.builder.outcome import Made
 from synthkit.errors import BuildError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from synthkit.builder.inputs import Facts
+    from synthkit.builder.inputs import Inputs
     from synthkit.builder.options import Options
     from synthkit.builder.workspace import Workspace
     from synthkit.release.shards import Origin, ShardFacts
@@ -24,12 +24,12 @@ _PATIENCE_S = 90
 
 
 def generate(
-    facts: Facts,
+    inputs: Inputs,
     workspace: Workspace,
     missing: Sequence[int],
     intact: Mapping[int, ShardFacts],
     options: Options,
-) -> tuple[Generated, int]:
+) -> tuple[Made, int]:
     """Make the missing shards; returns what was made, and how many actors had a share in it.
 
     Raises BuildError as `ray_driver.run` does, or if shards that nodes made do not appear here.
@@ -39,14 +39,14 @@ def generate(
     def agree(environment: Mapping[str, str]) -> Origin:
         return workspace.origin(environment, intact.values())
 
-    images = sum(facts.plan.images_in(number) for number in workspace.numbers)
-    to_make = sum(facts.plan.images_in(number) for number in missing)
+    images = sum(inputs.plan.images_in(number) for number in workspace.numbers)
+    to_make = sum(inputs.plan.images_in(number) for number in missing)
     mark.touch()
     try:
         with Display(images, images - to_make) as display:
-            job = RayJob(facts, tuple(missing), str(workspace.shards.absolute()), mark.name, agree)
+            job = RayJob(inputs, tuple(missing), str(workspace.shards.absolute()), mark.name, agree)
             actors = run(job, options, display)
-            generated = Generated(display.images, display.seconds, display.lost_images)
+            generated = Made(display.images, display.seconds, display.lost_images)
     finally:
         mark.unlink(missing_ok=True)
     _await(workspace)

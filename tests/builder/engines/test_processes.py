@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from synthkit.builder.drafts import Made, draft_path, write_draft
+from synthkit.builder.drafts import Samples, draft_path, write_draft
 from synthkit.builder.engines.display import Display
 from synthkit.builder.engines.local import Observer
 from synthkit.release.records import read_record
@@ -173,7 +173,7 @@ def test_a_draft_is_taken_for_what_it_is_and_nothing_else(flat: Cli, flat_releas
     assert digests(flat.folder / "releases/flat") == flat_release
 
 
-def samples(tar: Path) -> Made:
+def samples(tar: Path) -> Samples:
     """The images of a shard, with their records."""
     with tarfile.open(tar) as archive:
         members = {member.name: archive.extractfile(member).read() for member in archive}  # type: ignore[union-attr]

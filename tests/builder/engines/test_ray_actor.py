@@ -11,7 +11,7 @@ import pytest
 from synthkit.builder import ready
 from synthkit.builder.engines import ray_actor
 from synthkit.builder.engines.ray_actor import Actor, Orders
-from synthkit.builder.inputs import identify
+from synthkit.builder.inputs import read_inputs
 from synthkit.recipe.load import load
 from synthkit.system.environment import NO_DEVICE
 from tests.conftest import Cli
@@ -28,7 +28,7 @@ def test_a_preview_keeps_embeddings_of_its_own(
     recipe = load(cli.recipe(), [FLAT])
     (tmp_path / "mark").touch()
     for limit in (5, None):
-        digest = identify(recipe, tmp_path, limit=limit).digest
+        digest = read_inputs(recipe, tmp_path, limit=limit).digest
         orders = Orders(recipe.model_dump_json(), limit, digest, {}, str(tmp_path), "mark")
         Actor(os.getcwd(), NO_DEVICE).prepare(orders)  # noqa: PTH109
     assert files[0].parent != files[1].parent
