@@ -23,7 +23,7 @@ from unclip_model import Scale
 
 from synthkit.generators.unclip import UnclipGenerator
 from synthkit.recipe.schema import STOCK, Arithmetic, Output, Sampler
-from synthkit.release.image_file import Mark, encode
+from synthkit.release.image_writer import Mark, encode
 
 STEPS = 30
 Values = dict[str, Any]

@@ -21,12 +21,12 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_in
 
 from synthkit.errors import SourceError
 from synthkit.publish.pull import find_release
-from synthkit.release.encoded_images import EncodedImage, encoded, rows_of, undecoded
 from synthkit.release.files import RECIPE
 from synthkit.release.folder import ReleaseFolder
+from synthkit.release.loader_images import EncodedImage, encoded, rows_of, undecoded
+from synthkit.release.loader_streams import shares_itself
 from synthkit.release.places import receive
 from synthkit.release.real_images import open_real
-from synthkit.release.streams import shares_itself
 from synthkit.sources.base import load_image
 
 if TYPE_CHECKING:

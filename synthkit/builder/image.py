@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from synthkit.conditioning import METHODS, Mixing, drop
-from synthkit.release.image_file import Mark, encode
+from synthkit.release.image_writer import Mark, encode
 from synthkit.release.records import Provenance, key_of
 from synthkit.release.seeds import Stream, attempt_seed, stream
 from synthkit.version import __version__

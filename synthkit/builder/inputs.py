@@ -10,7 +10,7 @@ from synthkit.generators.batch_size import settled
 from synthkit.generators.checkpoint import locate
 from synthkit.release.plan import make_plan
 from synthkit.release.recipe_file import recipe_yaml
-from synthkit.release.whereabouts import remember_model, remember_source
+from synthkit.release.remembered_places import remember_model, remember_source
 from synthkit.sources import open_source
 from synthkit.sources.hashes import FILE, open_contents
 from synthkit.sources.pool import read_all

@@ -23,7 +23,7 @@ def diff(
         from synthkit.release.diff import as_text, difference
         from synthkit.release.files import RECIPE, RECORDS
         from synthkit.release.folder import ReleaseFolder
-        from synthkit.release.image import read_recipe
+        from synthkit.release.recipe_file import read_recipe
 
         one, other = (find_release(reference, [RECIPE, RECORDS]) for reference in (old, new))
         with ReleaseFolder.at(one).opened() as before, ReleaseFolder.at(other).opened() as after:

@@ -12,7 +12,7 @@ from synthkit.system.names import printable
 
 if TYPE_CHECKING:
     from synthkit.hub.repository import Repository
-    from synthkit.publish.address import Outgoing
+    from synthkit.publish.outgoing import Outgoing
     from synthkit.publish.publish import Publication
 
 
@@ -49,16 +49,16 @@ def publish(
     """
     with user_errors():
         from synthkit.hub.repository import Repository
-        from synthkit.publish.address import addressed
+        from synthkit.publish.outgoing import address_to
         from synthkit.publish.publish import check_release, prepare, target
         from synthkit.publish.publish import publish as carry_out
         from synthkit.release.folder import ReleaseFolder
-        from synthkit.release.image import read_recipe
+        from synthkit.release.recipe_file import read_recipe
 
         with ReleaseFolder.at(release).opened() as manifest:
             repository = Repository(target(release, manifest, repo_id))
             check_release(release, manifest)
-            outgoing = addressed(release, manifest, repository.repo_id)
+            outgoing = address_to(release, manifest, repository.repo_id)
             private = read_recipe(release).hub.private if public is None else not public
             try:
                 publication = prepare(repository, outgoing, private=private)

@@ -45,7 +45,7 @@ def replay(
         from synthkit.inspection.replay import Replay
         from synthkit.publish.pull import find_release
         from synthkit.release.folder import ReleaseFolder
-        from synthkit.release.image import trace
+        from synthkit.release.image import read_image
         from synthkit.release.places import receive
         from synthkit.release.records import key_of
         from synthkit.system.environment import check_device
@@ -63,7 +63,7 @@ def replay(
                 wanted += [key_of(index) for index in sorted(drawn)]
             if not wanted:
                 raise ReleaseError("name keys, or give --sample N")
-            traced = [trace(release, manifest, key) for key in wanted]
+            traced = [read_image(release, manifest, key) for key in wanted]
             received = receive(release, manifest, override or ())
         run = Replay(received, traced, device)
         with progress("replaying", len(traced)) as advance:

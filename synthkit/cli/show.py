@@ -39,14 +39,14 @@ def show(
         from synthkit.publish.pull import find_release
         from synthkit.release.files import RECIPE
         from synthkit.release.folder import ReleaseFolder
-        from synthkit.release.image import trace
+        from synthkit.release.image import read_image
         from synthkit.release.places import receive
         from synthkit.system.files import write_file
 
         release = find_release(reference, [RECIPE] if key is None else ())
         with ReleaseFolder.at(release).opened() as manifest:
             received = receive(release, manifest, override or ())
-            traced = None if key is None else trace(release, manifest, key)
+            traced = None if key is None else read_image(release, manifest, key)
         if traced is None:
             if picture is not None:
                 raise ReleaseError("--picture shows one image: name its key")

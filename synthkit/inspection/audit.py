@@ -31,7 +31,7 @@ from synthkit.release.audit import (
     picture_size,
     suspicion,
 )
-from synthkit.release.image import trace_all
+from synthkit.release.image import read_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from synthkit.generators import Generator
-    from synthkit.release.image import Traced
+    from synthkit.release.image import StoredImage
     from synthkit.release.manifest import Manifest
     from synthkit.sources.pool import RealImages
 
@@ -141,12 +141,12 @@ def audit(
 
 def synthetic_images(release: Path, manifest: Manifest, batch_size: int) -> Iterator[list[Synthetic]]:
     """The images of a release in batches. Raises ReleaseError for a sample that is damaged."""
-    images = (_synthetic(traced) for traced in trace_all(release, manifest))
+    images = (_synthetic(traced) for traced in read_images(release, manifest))
     while batch := list(islice(images, batch_size)):
         yield batch
 
 
-def _synthetic(traced: Traced) -> Synthetic:
+def _synthetic(traced: StoredImage) -> Synthetic:
     record = traced.record
     ids = frozenset(source.id for source in record.sources)
     return Synthetic(record.key, record.class_name, ids, traced.pixels())

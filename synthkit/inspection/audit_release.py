@@ -12,7 +12,7 @@ from synthkit.release.audit import PICTURED, Audit, Limits, Part, facts_of
 from synthkit.release.card import render_card
 from synthkit.release.files import CARD
 from synthkit.release.folder import ReleaseFolder
-from synthkit.release.image import trace
+from synthkit.release.image import read_image
 from synthkit.release.places import find_model, receive, told_without_content
 from synthkit.release.real_images import find_source, open_place, read_place
 from synthkit.release.records import key_of
@@ -120,7 +120,7 @@ def _check_intact(release: Path, manifest: Manifest) -> None:
 
 def _write(release: ReleaseFolder, manifest: Manifest, real: Real, found: Audit) -> None:
     audited = manifest.model_copy(update={"audit": facts_of(found)})
-    example = trace(release.path, manifest, key_of(0)).record.to_row()
+    example = read_image(release.path, manifest, key_of(0)).record.to_row()
     files = {
         "audit.json": found.to_bytes(),
         "audit.png": _picture(release.path, manifest, real, found),
@@ -131,5 +131,5 @@ def _write(release: ReleaseFolder, manifest: Manifest, real: Real, found: Audit)
 
 def _picture(release: Path, manifest: Manifest, real: Real, found: Audit) -> bytes:
     pairs = found.pairs[:PICTURED]
-    synthetic = {pair.key: trace(release, manifest, pair.key).pixels() for pair in pairs}
+    synthetic = {pair.key: read_image(release, manifest, pair.key).pixels() for pair in pairs}
     return picture(pairs, synthetic, {f"{pair.part}/{pair.real}": real.load(pair) for pair in pairs})

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from synthkit.recipe.schema import Recipe
-    from synthkit.release.image import Traced
+    from synthkit.release.image import StoredImage
     from synthkit.release.places import Received
     from synthkit.release.records import Provenance
     from synthkit.sources.pool import RealImages
@@ -41,7 +41,7 @@ class _Panel(NamedTuple):
     frame: tuple[int, int, int]
 
 
-def history_picture(received: Received, traced: Traced) -> bytes:
+def history_picture(received: Received, traced: StoredImage) -> bytes:
     """The picture as a PNG file.
 
     Raises SourceError if a real source is not here as it was, ReleaseError if the synthetic image

@@ -25,12 +25,12 @@ from synthkit.sources.hashes import Contents
 from synthkit.sources.pool import RealImages, missing_images, read_all
 from synthkit.sources.selection import Selected
 from synthkit.system.environment import NO_DEVICE, changed, choose_device, describe
-from synthkit.verification.record_check import RecordCheck
+from synthkit.verification.replayed_record import RecordCheck
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from synthkit.release.image import Traced
+    from synthkit.release.image import StoredImage
     from synthkit.release.places import Place, Received
     from synthkit.release.records import Provenance
 
@@ -60,7 +60,7 @@ class Replay:
     GeneratorError if the model is another one.
     """
 
-    def __init__(self, received: Received, traced: Sequence[Traced], device: str) -> None:
+    def __init__(self, received: Received, traced: Sequence[StoredImage], device: str) -> None:
         manifest, recipe = received.manifest, received.recipe
         self._traced = traced
         checkpoint = locate(find_model(received))
@@ -169,7 +169,7 @@ def _first_unreadable(source: Selected) -> str:
     return "a real image"
 
 
-def compare(traced: Traced, image: bytes) -> Replayed:
+def compare(traced: StoredImage, image: bytes) -> Replayed:
     """How far an image made again is from the release's. Raises UnreadableImage if that is no image."""
     key = traced.record.key
     if image == traced.image:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from synthkit.recipe.schema import Recipe
-    from synthkit.release.image import Traced
+    from synthkit.release.image import StoredImage
     from synthkit.release.manifest import Manifest
     from synthkit.release.records import Provenance
 
@@ -44,7 +44,7 @@ def summary(manifest: Manifest, recipe: Recipe) -> list[Line]:
     ]
 
 
-def history(manifest: Manifest, traced: Traced) -> list[Line]:
+def history(manifest: Manifest, traced: StoredImage) -> list[Line]:
     """Where one image comes from: name and text of each line."""
     record = traced.record
     return [

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from synthkit.hub.repository import RemoteFile, Repository, RepositoryState
-    from synthkit.publish.address import Outgoing
+    from synthkit.publish.outgoing import Outgoing
     from synthkit.release.manifest import FileFacts, Manifest
 
 # The Hub's own: which files are large ones.

@@ -12,7 +12,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from synthkit.conditioning import METHODS
-from synthkit.release.image_file import SOURCE_TYPE
+from synthkit.release.image_writer import SOURCE_TYPE
 from synthkit.release.shards import SPLIT
 
 if TYPE_CHECKING:

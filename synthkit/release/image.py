@@ -8,32 +8,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from synthkit.conditioning import METHODS
-from synthkit.errors import RecipeError, ReleaseError
+from synthkit.errors import ReleaseError
 from synthkit.recipe.filters import MAX_DRAWS
-from synthkit.recipe.load import load_complete
-from synthkit.recipe.portable import unportable
-from synthkit.release.files import RECIPE
-from synthkit.release.manifest import leads_elsewhere, read_manifest
 from synthkit.release.records import key_of
 from synthkit.release.shard_reader import decode_image, read_sample, read_samples
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     from PIL import Image
 
-    from synthkit.recipe.schema import Recipe
     from synthkit.release.manifest import Manifest
     from synthkit.release.records import Provenance
 
 
-# What a user of a release may set of its recipe: where the real images and the model are.
-_PLACES = ("source.", "model.id=", "model.revision=")
-
-
 @dataclass(frozen=True, slots=True)
-class Traced:
+class StoredImage:
     """One image as a release holds it; `shard` is the path of its tar inside the release."""
 
     record: Provenance
@@ -47,7 +38,7 @@ class Traced:
         return decode_image(self.image, self.record.key, self.extension, size)
 
 
-def trace(release: Path, manifest: Manifest, key: str) -> Traced:
+def read_image(release: Path, manifest: Manifest, key: str) -> StoredImage:
     """Find an image. Raises ReleaseError for a key that is not there, or a sample that is damaged."""
     index = index_of(manifest, key)
     first = 0
@@ -63,7 +54,7 @@ def trace(release: Path, manifest: Manifest, key: str) -> Traced:
     )
 
 
-def trace_all(release: Path, manifest: Manifest) -> Iterator[Traced]:
+def read_images(release: Path, manifest: Manifest) -> Iterator[StoredImage]:
     """Every image of a release, in order. Raises ReleaseError for a shard or a sample that is damaged."""
     index = 0
     for shard in manifest.shards:
@@ -85,33 +76,6 @@ def index_of(manifest: Manifest, key: str) -> int:
     return index
 
 
-def read_recipe(release: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe that a release was made from, with this machine's places set.
-
-    Raises ReleaseError if the release has none that can be read, if it names what a release may not, or if
-    more than a place is set.
-    """
-    for override in overrides:
-        if not override.startswith(_PLACES):
-            raise ReleaseError(
-                f"--set {override}: a release's recipe stays as it is; "
-                "only source.… and model.id can be set, to say where things are on this machine"
-            )
-    path = release / RECIPE
-    if not path.is_file():
-        raise ReleaseError(f"{path}: is missing; run synthkit verify {release}")
-    if path.is_symlink() and leads_elsewhere(release, read_manifest(release), RECIPE):
-        raise ReleaseError(f"{path}: is a link to something else than the release's recipe; get it again")
-    try:
-        own = load_complete(path)
-        fault = next(unportable(own), None)
-        if fault is None:
-            return load_complete(path, overrides) if overrides else own
-    except RecipeError as error:
-        raise ReleaseError(str(error)) from None
-    raise ReleaseError(f"{path}: {fault}; nothing was opened: ask whoever made the release")
-
-
 @contextmanager
 def _told(release: Path, shard: str, what: str) -> Iterator[None]:
     """Whatever is wrong with a shard, in one line."""
@@ -127,7 +91,7 @@ def _told(release: Path, shard: str, what: str) -> Iterator[None]:
 
 def _checked(
     release: Path, manifest: Manifest, shard: str, key: str, found: tuple[Provenance, bytes]
-) -> Traced:
+) -> StoredImage:
     """A sample whose record is of this release, and of this image. Raises ReleaseError for another."""
     record, image = found
     where = f"{release / shard}: {key}"
@@ -136,7 +100,7 @@ def _checked(
     fault = next(against_release(record, key, manifest), None)
     if fault is not None:
         raise ReleaseError(f"{where}: {fault}; run synthkit verify {release}")
-    return Traced(record, image, shard, manifest.extension)
+    return StoredImage(record, image, shard, manifest.extension)
 
 
 def against_release(record: Provenance, key: str, manifest: Manifest) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """What an image file of a release says of itself: its size, its mark, and where it ends.
 
 Nothing is decoded, and no memory is taken because a file claims to be large. Known are the parts that
-`image_file.py` writes, in their order: anything else could hide data or reach a decoder that nobody meant.
+`image_writer.py` writes, in their order: anything else could hide data or reach a decoder that nobody meant.
 
 Sources: PNG (ISO/IEC 15948), JPEG (ITU-T T.81) and JFIF 1.01, WebP (RFC 9649); where XMP stands in each:
 ISO 16684-1 and Adobe's XMP Specification, part 3.

@@ -1,9 +1,9 @@
 """Where the readers of a release find its real images and its model on this machine.
 
-A release's recipe is a stranger's. Its paths count from the current folder and, links resolved, stay below
-it. Elsewhere, things are read only where the user says (`--set source.root=…`), or where one's own build
-read them last (`whereabouts.py`), if what lies there still has the digest. Errors tell places and lines,
-never what a file holds.
+A release's recipe may come from a stranger. Its paths count from the current folder and, links resolved,
+must stay below it. Places outside are read only if the user names them (`--set source.root=…`), or if a build
+on this machine read them last (`remembered_places.py`) and what lies there still has the digest. Error
+messages name places and lines, and quote nothing of a file's content.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from synthkit.errors import GeneratorError, MissingSource, SourceError
 from synthkit.hub.answers import COMMIT
 from synthkit.hub.repository import is_repository
 from synthkit.recipe.source import HubSourceConfig
-from synthkit.release.image import read_recipe
-from synthkit.release.whereabouts import recall
+from synthkit.release.recipe_file import read_recipe
+from synthkit.release.remembered_places import recall
 from synthkit.sources.links import is_below
 from synthkit.system.names import printable
 from synthkit.system.work_root import WORK_FOLDER

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from synthkit.errors import MissingSource, SourceError
 from synthkit.release.places import first_that_serves, remembered
-from synthkit.release.whereabouts import remember_source
+from synthkit.release.remembered_places import remember_source
 from synthkit.sources import open_source
 from synthkit.sources.hashes import FILE, Contents, open_contents
 from synthkit.sources.links import image_out_of, link_out_of

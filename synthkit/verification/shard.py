@@ -15,8 +15,8 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 from synthkit.errors import UnreadableImage
 from synthkit.release.image import against_release
-from synthkit.release.image_file import Mark
 from synthkit.release.image_header import FORMATS, check_png_data, read_header
+from synthkit.release.image_writer import Mark
 from synthkit.release.records import Provenance, key_of, read_record
 from synthkit.release.shard_reader import MAX_RECORD
 from synthkit.release.tar_members import content, members, opened

@@ -23,14 +23,14 @@ from synthkit.release.records import key_of
 from synthkit.release.shards import shard_name
 from synthkit.system.progress import progress
 from synthkit.verification.audit import audit_faults
+from synthkit.verification.collected import Found, OfShard, contradicting
 from synthkit.verification.derived_files import card_faults, croissant_faults, recipe_faults
 from synthkit.verification.faults import Fault, FaultLog
-from synthkit.verification.found import Found, OfShard, contradicting
 from synthkit.verification.manifest import STATED, against_recipe, filter_faults, own_faults
 from synthkit.verification.pictures import audit_picture_faults, samples_faults
-from synthkit.verification.records import RecordRules
-from synthkit.verification.rows import Rows
+from synthkit.verification.record_rules import RecordRules
 from synthkit.verification.shard import ShardReport, check_shard
+from synthkit.verification.table_rows import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,7 +12,7 @@ from synthkit.errors import PipelineError, SynthkitError
 from synthkit.release.diff import difference
 from synthkit.release.files import MANIFEST, RECIPE, RECORDS
 from synthkit.release.folder import ReleaseFolder
-from synthkit.release.image import read_recipe
+from synthkit.release.recipe_file import read_recipe
 from synthkit.system.files import make_folder, sha256_of, write_file
 from synthkit.versions.params import read_yaml, show_prefix
 

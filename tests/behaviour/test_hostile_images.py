@@ -20,10 +20,10 @@ import synthkit
 from synthkit.builder.drafts import read_draft
 from synthkit.errors import ReleaseError
 from synthkit.recipe.schema import Output
-from synthkit.release.encoded_images import rows_of
-from synthkit.release.image import trace, trace_all
-from synthkit.release.image_file import Mark, encode
+from synthkit.release.image import read_image, read_images
 from synthkit.release.image_header import check_png_data, read_header
+from synthkit.release.image_writer import Mark, encode
+from synthkit.release.loader_images import rows_of
 from synthkit.release.manifest import Manifest, read_manifest
 from synthkit.release.shard_reader import decode_image
 from synthkit.release.shards import Origin
@@ -44,7 +44,7 @@ from tests.helpers.hostile import (
     strange_members,
     whole_tar,
 )
-from tests.release.test_image_file import forge
+from tests.release.test_image_writer import forge
 from tests.verification.test_verify import seal
 
 KEY = "000000000"
@@ -229,7 +229,7 @@ def test_a_training_loop_decodes_images_as_what_their_column_says(
 
     whole = {bytes(image.numpy()) for image in images()}
     manifest = read_manifest(copy)
-    assert whole > {traced.pixels().tobytes() for traced in trace_all(copy, manifest)}
+    assert whole > {traced.pixels().tobytes() for traced in read_images(copy, manifest)}
     raw = good("png", (33, 32), mark_of(manifest))
     for image, told in ((EPS, "it is not PNG"), (raw, "it is 33x32, its record says 32x32")):
         forge(copy, KEY, lambda before, image=image: image)
@@ -274,7 +274,7 @@ def test_nothing_beside_an_image_is_run_or_read(cli: Cli, copy: Path, tmp_path: 
     assert f"{KEY}.pyd" in cli("verify", copy).output
     assert cli("show", copy, "0").exit_code == 0
     manifest = read_manifest(copy)
-    assert [traced.image for traced in trace_all(copy, manifest)] == [every[2][1], every[5][1]]
+    assert [traced.image for traced in read_images(copy, manifest)] == [every[2][1], every[5][1]]
     images = open_synthetic(copy, manifest)
     assert [images.read(index) for index in range(len(images))] == [every[2][1], every[5][1]]
     assert not canary.exists()
@@ -294,11 +294,11 @@ def test_whatever_a_tar_holds_readers_find_what_verify_looked_at_or_nothing(
         manifest = read_manifest(copy)
         assert any("is not whole: " in fault for fault in faults(copy)), name
         try:
-            assert trace(copy, manifest, "0").image == every[2][1], name
+            assert read_image(copy, manifest, "0").image == every[2][1], name
         except ReleaseError as error:
             assert str(error).endswith(f"; run synthkit verify {copy}"), name
         with pytest.raises(ReleaseError, match="run synthkit verify"):
-            list(trace_all(copy, manifest))
+            list(read_images(copy, manifest))
         with pytest.raises(ReleaseError, match="run synthkit verify"):
             open_synthetic(copy, manifest)
         assert read_draft(copy / SHARD, origin, "png") == {}

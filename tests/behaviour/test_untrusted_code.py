@@ -35,7 +35,10 @@ ALLOWED = {
     ("synthkit/sources/decoding.py", "PIL.Image.open"): "the wrapper, which names the formats",
     ("synthkit/builder/engines/process.py", "pickle"): "the orders of the process that started this one",
     ("synthkit/builder/engines/processes.py", "pickle"): "orders for the processes that this one starts",
-    ("synthkit/release/streams.py", "webdataset"): "knows the types of its streams, and decodes nothing",
+    (
+        "synthkit/release/loader_streams.py",
+        "webdataset",
+    ): "knows the types of its streams, decodes nothing",
     ("bench/load.py", "webdataset"): "the peer that is measured, on data made here",
     ("bench/load.py", "decode of webdataset"): "the peer that is measured, on data made here",
     ("bench/scale.py", "webdataset"): "the peer that is measured, on data made here",

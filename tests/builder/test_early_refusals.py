@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from synthkit.release.card import render_card
-from synthkit.release.image import trace
+from synthkit.release.image import read_image
 from synthkit.release.manifest import SkippedFacts, read_manifest
 from synthkit.system.progress import progress
 from tests.conftest import Cli
@@ -108,7 +108,7 @@ def test_skipped_images_are_in_the_card_and_inert(small_release: Path) -> None:
     from markdown_it import MarkdownIt
 
     manifest = read_manifest(small_release)
-    example = trace(small_release, manifest, "0").record.to_row()
+    example = read_image(small_release, manifest, "0").record.to_row()
     plain = MarkdownIt("commonmark").render(render_card(manifest, example))
     names = [*HOSTILE, *(f"class/{number:02}.png" for number in range(16))]
     skipped = [SkippedFacts(id=name, reason=f"is no picture: {name}") for name in names]

@@ -17,7 +17,7 @@ from synthkit.errors import ReleaseError, SynthkitError
 from synthkit.recipe.load import load
 from synthkit.recipe.schema import Recipe
 from synthkit.release.files import MANIFEST
-from synthkit.release.image import trace
+from synthkit.release.image import read_image
 from synthkit.release.manifest import read_manifest
 from synthkit.release.plan import balance
 from synthkit.sources import open_source
@@ -121,7 +121,7 @@ def traced(world: World) -> int:
     with world.unharmed():
         for key in KEYS:
             try:
-                trace(world.release, read_manifest(world.release), key)
+                read_image(world.release, read_manifest(world.release), key)
                 count += 1
             except SynthkitError:
                 pass

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from synthkit.recipe.schema import Output
-from synthkit.release.image_file import Mark, encode, save_options
+from synthkit.release.image_writer import Mark, encode, save_options
 
 MARK = Mark("small", "000000000", "builtin:tiny-unclip-digits", "r" * 64)
 SIZE = (32, 24)

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from synthkit.recipe.schema import Output
-from synthkit.release.image_file import Mark, encode
+from synthkit.release.image_writer import Mark, encode
 from synthkit.release.records import Provenance
 from tests.conftest import Cli
 from tests.helpers.forging import Forgery

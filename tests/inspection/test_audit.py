@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from synthkit.release.image_file import save_options
+from synthkit.release.image_writer import save_options
 from synthkit.sources.base import load_image
 from synthkit.sources.digits import DigitsSource
 from tests.conftest import Cli
-from tests.release.test_image_file import forge
+from tests.release.test_image_writer import forge
 
 
 @pytest.fixture

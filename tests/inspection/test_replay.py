@@ -19,7 +19,7 @@ from tests.conftest import Cli
 from tests.helpers import miniatures
 from tests.helpers.forging import Forgery
 from tests.inspection.test_show import built, refused, told
-from tests.release.test_image_file import forge, images
+from tests.release.test_image_writer import forge, images
 
 QUICK = ("--set", "sampler.steps=1", "--set", "sampler.batch_size=2")
 FOLDER_RECIPE = """\

@@ -19,7 +19,7 @@ from synthkit.release.files import RECORDS
 from synthkit.sources.digits import DigitsSource
 from tests.conftest import Cli
 from tests.helpers import miniatures
-from tests.release.test_image_file import images
+from tests.release.test_image_writer import images
 from tests.verification.test_verify import rewrite
 
 QUICK = ("--set", "sampler.steps=1", "--set", "sampler.batch_size=4")

@@ -23,7 +23,7 @@ from PIL import Image
 from synthkit.release.files import RECORDS
 from tests.conftest import Cli
 from tests.inspection.test_show import built
-from tests.release.test_image_file import images
+from tests.release.test_image_writer import images
 
 atexit.register(shutil.rmtree, os.environ["CROISSANT_CACHE"], ignore_errors=True)
 

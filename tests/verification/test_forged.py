@@ -16,7 +16,7 @@ from PIL import Image
 
 from synthkit.conditioning import METHODS
 from synthkit.errors import ReleaseError
-from synthkit.publish.address import addressed
+from synthkit.publish.outgoing import address_to
 from synthkit.release.manifest import Manifest, read_manifest
 from synthkit.verification.faults import total
 from synthkit.verification.verify import verify_release
@@ -103,7 +103,7 @@ def test_every_kind_of_release_is_intact_as_built_and_as_published(
     kinds: dict[str, Path], kind: str, tmp_path: Path
 ) -> None:
     assert told(kinds[kind], deep=True) == []
-    outgoing = addressed(kinds[kind], read_manifest(kinds[kind]), "me/elsewhere")
+    outgoing = address_to(kinds[kind], read_manifest(kinds[kind]), "me/elsewhere")
     for name, content in outgoing.contents.items():
         place = tmp_path / name
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from synthkit.conditioning import METHODS, cutmix_embeddings
 from synthkit.release.records import key_of
+from synthkit.verification.derived_plan import Derived, derive
 from synthkit.verification.mixing import SeededDraws, embedding_size, mixing_faults
-from synthkit.verification.plan import Derived, derive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

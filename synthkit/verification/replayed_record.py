@@ -13,8 +13,8 @@ import numpy as np
 
 from synthkit.conditioning import METHODS
 from synthkit.release.records import Provenance
-from synthkit.verification.plan import ORDINALS, derive
-from synthkit.verification.records import attempt_faults
+from synthkit.verification.derived_plan import ORDINALS, derive
+from synthkit.verification.record_rules import attempt_faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

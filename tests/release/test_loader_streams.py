@@ -29,7 +29,7 @@ from torch.utils.data.datapipes.iter import IterableWrapper
 from torchvision.transforms.functional import to_tensor
 
 import synthkit
-from synthkit.release.streams import shares_itself
+from synthkit.release.loader_streams import shares_itself
 
 NUMBERS = list(range(1000, 1023))
 REAL = [(torch.zeros(1), number) for number in range(10)]

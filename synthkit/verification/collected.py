@@ -10,7 +10,7 @@ from synthkit.release.audit import read_audit
 from synthkit.release.files import AUDIT
 from synthkit.release.filter_counts import FilterCounts
 from synthkit.release.records import key_of
-from synthkit.verification.plan import contradictions
+from synthkit.verification.derived_plan import contradictions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from synthkit.release.audit import Audit
     from synthkit.release.manifest import Manifest
     from synthkit.release.records import Provenance
-    from synthkit.verification.plan import Places
-    from synthkit.verification.records import RecordRules
+    from synthkit.verification.derived_plan import Places
+    from synthkit.verification.record_rules import RecordRules
 
 
 @dataclass(slots=True)

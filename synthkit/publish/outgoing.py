@@ -12,7 +12,7 @@ import yaml
 from synthkit.release.card import render_card
 from synthkit.release.croissant import render_croissant
 from synthkit.release.files import CARD, CROISSANT, MANIFEST, RECIPE
-from synthkit.release.image import trace
+from synthkit.release.image import read_image
 from synthkit.release.manifest import FileFacts
 from synthkit.release.records import key_of
 
@@ -43,7 +43,7 @@ class Outgoing:
         return (content if isinstance(content, bytes) else content.read_bytes()).decode()
 
 
-def addressed(release: Path, manifest: Manifest, repo_id: str) -> Outgoing:
+def address_to(release: Path, manifest: Manifest, repo_id: str) -> Outgoing:
     """The release as a build with `hub.repo_id` set to this repository writes it, to the byte.
 
     The folder, which must be intact, stays as it is.
@@ -63,7 +63,7 @@ def addressed(release: Path, manifest: Manifest, repo_id: str) -> Outgoing:
 
 def _readdressed(release: Path, manifest: Manifest, repo_id: str) -> Mapping[str, bytes]:
     new = manifest.model_copy(update={"repo_id": repo_id})
-    example = trace(release, manifest, key_of(0)).record.to_row()
+    example = read_image(release, manifest, key_of(0)).record.to_row()
     data = [file for file in manifest.files if file.path.startswith(("data/", "provenance/"))]
     return {
         CARD: render_card(new, example).encode(),

@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from synthkit.generators.checkpoint import BUILTIN
 from synthkit.recipe.schema import Output
-from synthkit.release.image_file import Mark, encode
+from synthkit.release.image_writer import Mark, encode
 from tests.conftest import Cli
 from tests.helpers.forging import Forgery
 
