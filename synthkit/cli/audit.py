@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from synthkit.cli.help import TRUST
 from synthkit.cli.shared import DeviceOption, FolderArgument, SetOption, app, user_errors
 from synthkit.system.names import printable
 
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 
 
 @app.command(
+    rich_help_panel=TRUST,
     epilog="Examples: `synthkit audit releases/digits-lt-augcond` · "
-    "`synthkit audit RELEASE --similarity 0.95 --set source.root=/data/flowers`"
+    "`synthkit audit RELEASE --similarity 0.95 --set source.root=/data/flowers`",
 )
 def audit(
     release: FolderArgument,

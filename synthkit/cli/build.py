@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from synthkit.cli import completion
+from synthkit.cli.help import MAKE
 from synthkit.cli.shared import (
     DeviceOption,
     RecipeArgument,
@@ -26,10 +27,11 @@ _MOST_WORKERS = 1024
 
 
 @app.command(
+    rich_help_panel=MAKE,
     epilog="Examples: `synthkit build my.yaml` · `synthkit build my.yaml --limit 64` (a preview) · "
     "`synthkit build my.yaml --set sampler.guidance_scale=2.0 --out /data/releases` · "
     "`synthkit build my.yaml --shards 3/16` (a part, for `synthkit merge`) · "
-    "`synthkit build my.yaml --engine ray`"
+    "`synthkit build my.yaml --engine ray`",
 )
 def build(
     recipe: RecipeArgument,

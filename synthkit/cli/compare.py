@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from synthkit.cli.help import SCORE
 from synthkit.cli.shared import app, user_errors
 from synthkit.system.names import printable
 
@@ -19,8 +20,9 @@ _BY_SUFFIX: dict[str, Format] = {".md": "markdown", ".csv": "csv", ".txt": "term
 
 
 @app.command(
+    rich_help_panel=SCORE,
     epilog="Examples: `synthkit compare scores` · `synthkit compare digits-lt-augcond digits-lt-mixup` · "
-    "`synthkit compare scores --out docs/results.md --plots docs/images`"
+    "`synthkit compare scores --out docs/results.md --plots docs/images`",
 )
 def compare(
     scores: Annotated[

@@ -7,11 +7,15 @@ from typing import Annotated
 
 import typer
 
+from synthkit.cli.help import TRUST
 from synthkit.cli.shared import ReleaseArgument, app, user_errors
 from synthkit.system.names import printable
 
 
-@app.command(epilog="Example: `synthkit diff releases/digits-lt-augcond old/digits-lt-augcond --json`")
+@app.command(
+    rich_help_panel=TRUST,
+    epilog="Example: `synthkit diff releases/digits-lt-augcond old/digits-lt-augcond --json`",
+)
 def diff(
     old: ReleaseArgument,
     new: ReleaseArgument,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from synthkit.cli.help import TOOLS
 from synthkit.cli.shared import (
     OutOption,
     RecipeArgument,
@@ -14,7 +15,7 @@ from synthkit.cli.shared import (
 )
 
 
-@app.command(epilog="Example: `synthkit digest my.yaml`")
+@app.command(rich_help_panel=TOOLS, epilog="Example: `synthkit digest my.yaml`")
 def digest(
     recipe: RecipeArgument,
     override: SetOption = None,

@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 
 from synthkit.cli import completion
+from synthkit.cli.help import MAKE
 from synthkit.cli.shared import OutOption, SetOption, app, load_recipe, user_errors
 from synthkit.system.names import printable
 
 
-@app.command(epilog="Examples: `synthkit doctor` · `synthkit doctor my.yaml`")
+@app.command(rich_help_panel=MAKE, epilog="Examples: `synthkit doctor` · `synthkit doctor my.yaml`")
 def doctor(
     recipe: Annotated[
         Path | None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from synthkit.cli import completion
+from synthkit.cli.help import SCORE
 from synthkit.cli.shared import (
     DeviceOption,
     ReleaseArgument,
@@ -26,7 +27,9 @@ SCORES = Path("scores")
 
 
 @app.command(
-    name="eval", epilog="Example: `synthkit eval releases/digits-lt-augcond --protocol digits-lt --seeds 5`"
+    rich_help_panel=SCORE,
+    name="eval",
+    epilog="Example: `synthkit eval releases/digits-lt-augcond --protocol digits-lt --seeds 5`",
 )
 def evaluate(
     reference: ReleaseArgument,

@@ -15,6 +15,8 @@ from synthkit.cli.output import survive_any_encoding
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+# The groups of commands in `synthkit --help`, in the order of the work.
+MAKE, TRUST, PUBLISH, SCORE, TOOLS = "Make", "Trust", "Publish", "Score", "For tools"
 # Columns from which on a table is readable.
 _WIDE = 80
 
@@ -69,11 +71,10 @@ def _narrow(command: Any, ctx: Any, width: int) -> Iterator[str]:
     shown = [param for param in command.get_params(ctx) if not getattr(param, "hidden", False)]
     arguments = [param for param in shown if param.param_type_name == "argument"]
     options = [param for param in shown if param.param_type_name != "argument"]
-    commands = [command.get_command(ctx, name) for name in _names(command, ctx)]
     for title, rows in (
         ("Arguments", [_row(param, ctx) for param in arguments]),
         ("Options", [_row(param, ctx) for param in options]),
-        ("Commands", [(one.name, one.get_short_help_str(10_000)) for one in commands]),
+        *_groups(command, ctx).items(),
     ):
         if rows:
             yield from ("", f"{title}:")
@@ -86,8 +87,13 @@ def _narrow(command: Any, ctx: Any, width: int) -> Iterator[str]:
             yield from _wrapped(line, width, hang="    ")
 
 
-def _names(command: Any, ctx: Any) -> list[str]:
-    return command.list_commands(ctx) if isinstance(command, TyperGroup) else []
+def _groups(command: Any, ctx: Any) -> dict[str, list[tuple[str, str]]]:
+    """Return the application's commands and what each does, by the title of their group."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for name in command.list_commands(ctx) if isinstance(command, TyperGroup) else ():
+        one: Any = command.get_command(ctx, name)
+        groups.setdefault(one.rich_help_panel, []).append((name, one.get_short_help_str(10_000)))
+    return groups
 
 
 def _row(param: Any, ctx: Any) -> tuple[str, str]:

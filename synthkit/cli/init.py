@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from synthkit.cli import completion
+from synthkit.cli.help import MAKE
 from synthkit.cli.shared import SetOption, app, user_errors
 from synthkit.errors import RecipeError
 
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 
 
 @app.command(
+    rich_help_panel=MAKE,
     epilog="Examples: `synthkit init digits-demo --from digits_lt_ecd` · `synthkit init my-flowers` (asks) · "
-    "`synthkit init my-flowers --set source.root=data/flowers --set target_per_class=500`"
+    "`synthkit init my-flowers --set source.root=data/flowers --set target_per_class=500`",
 )
 def init(
     name: Annotated[

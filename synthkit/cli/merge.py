@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from synthkit.cli.help import MAKE
 from synthkit.cli.shared import (
     OutOption,
     RecipeArgument,
@@ -18,8 +19,9 @@ from synthkit.cli.shared import (
 
 
 @app.command(
+    rich_help_panel=MAKE,
     epilog="Examples: `synthkit merge my.yaml` (parts built on one file system) · "
-    "`synthkit merge my.yaml node1/out node2/out`"
+    "`synthkit merge my.yaml node1/out node2/out`",
 )
 def merge(
     recipe: RecipeArgument,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from synthkit.cli.help import MAKE
 from synthkit.cli.shared import (
     OutOption,
     RecipeArgument,
@@ -19,7 +20,9 @@ from synthkit.cli.shared import (
 from synthkit.system.names import printable
 
 
-@app.command(epilog="Examples: `synthkit plan my.yaml` · `synthkit plan my.yaml --json`")
+@app.command(
+    rich_help_panel=MAKE, epilog="Examples: `synthkit plan my.yaml` · `synthkit plan my.yaml --json`"
+)
 def plan(
     recipe: RecipeArgument,
     override: SetOption = None,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from synthkit.cli.help import PUBLISH
 from synthkit.cli.shared import FolderArgument, app, user_errors
 from synthkit.errors import SynthkitError
 from synthkit.system.names import printable
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 
 
 @app.command(
+    rich_help_panel=PUBLISH,
     epilog="Examples: `synthkit publish releases/digits-lt-augcond my-lab/digits --dry-run` · "
-    "`synthkit publish releases/digits-lt-augcond my-lab/digits`"
+    "`synthkit publish releases/digits-lt-augcond my-lab/digits`",
 )
 def publish(
     release: FolderArgument,

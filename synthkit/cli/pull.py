@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from synthkit.cli.help import PUBLISH
 from synthkit.cli.shared import app, user_errors
 
 
 @app.command(
-    epilog="Examples: `synthkit pull my-lab/digits@v1.0.0` · `synthkit pull my-lab/digits@v1.0.0 --out data`"
+    rich_help_panel=PUBLISH,
+    epilog="Examples: `synthkit pull my-lab/digits@v1.0.0` · `synthkit pull my-lab/digits@v1.0.0 --out data`",
 )
 def pull(
     reference: Annotated[

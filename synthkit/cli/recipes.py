@@ -7,11 +7,15 @@ from typing import Annotated
 
 import typer
 
+from synthkit.cli.help import MAKE
 from synthkit.cli.output import print_json
 from synthkit.cli.shared import app, print_table, user_errors
 
 
-@app.command(epilog="Examples: `synthkit recipes` · `synthkit init digits-demo --from digits_lt_ecd`")
+@app.command(
+    rich_help_panel=MAKE,
+    epilog="Examples: `synthkit recipes` · `synthkit init digits-demo --from digits_lt_ecd`",
+)
 def recipes(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
     """List the recipes that come with synthkit: what each makes, and what it needs."""
     with user_errors():

@@ -9,12 +9,14 @@ from typing import Annotated
 import typer
 
 from synthkit.cli import completion
+from synthkit.cli.help import PUBLISH
 from synthkit.cli.shared import app, user_errors
 from synthkit.system.names import printable
 
 
 @app.command(
-    epilog="Examples: `synthkit release digits-lt-augcond` · `synthkit release digits-lt-augcond --tag`"
+    rich_help_panel=PUBLISH,
+    epilog="Examples: `synthkit release digits-lt-augcond` · `synthkit release digits-lt-augcond --tag`",
 )
 def release(
     name: Annotated[

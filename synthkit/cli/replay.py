@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from synthkit.cli.help import TRUST
 from synthkit.cli.shared import DeviceOption, ReleaseArgument, SetOption, app, user_errors
 from synthkit.system.names import printable
 
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
 
 
 @app.command(
+    rich_help_panel=TRUST,
     epilog="Examples: `synthkit replay releases/digits-lt-augcond 000000003` · "
     "`synthkit replay releases/digits-lt-augcond --sample 32` · "
-    "`synthkit replay RELEASE 7 --set source.root=/data/flowers --out again`"
+    "`synthkit replay RELEASE 7 --set source.root=/data/flowers --out again`",
 )
 def replay(
     reference: ReleaseArgument,

@@ -8,11 +8,14 @@ from typing import Annotated
 import typer
 
 from synthkit.cli import completion
+from synthkit.cli.help import TOOLS
 from synthkit.cli.shared import app, user_errors
 from synthkit.errors import RecipeError
 
 
-@app.command(epilog="Examples: `synthkit schema > recipe.schema.json` · `synthkit schema score`")
+@app.command(
+    rich_help_panel=TOOLS, epilog="Examples: `synthkit schema > recipe.schema.json` · `synthkit schema score`"
+)
 def schema(
     what: Annotated[
         str,

@@ -7,14 +7,16 @@ from typing import Annotated
 
 import typer
 
+from synthkit.cli.help import TRUST
 from synthkit.cli.output import print_json
 from synthkit.cli.shared import ReleaseArgument, SetOption, app, user_errors
 from synthkit.system.names import printable
 
 
 @app.command(
+    rich_help_panel=TRUST,
     epilog="Examples: `synthkit show releases/digits-lt-augcond` · "
-    "`synthkit show releases/digits-lt-augcond 000000003 --picture history.png`"
+    "`synthkit show releases/digits-lt-augcond 000000003 --picture history.png`",
 )
 def show(
     reference: ReleaseArgument,

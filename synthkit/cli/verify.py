@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from synthkit.cli.help import TRUST
 from synthkit.cli.shared import (
     ReleaseArgument,
     ReportOption,
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from synthkit.release.manifest import Manifest
 
 
-@app.command(epilog="Example: `synthkit verify releases/digits-lt-augcond`")
+@app.command(rich_help_panel=TRUST, epilog="Example: `synthkit verify releases/digits-lt-augcond`")
 def verify(
     reference: ReleaseArgument,
     deep: Annotated[bool, typer.Option("--deep", help="Decode every image as well.")] = False,

@@ -45,24 +45,49 @@ def test_every_commands_help_has_an_example(cli: Cli, command: str) -> None:
     assert f"synthkit {command}" in result.output
 
 
-def test_light_commands_do_not_load_heavy_libraries(tmp_path: Path) -> None:
-    heavy = "{'torch', 'diffusers', 'transformers', 'datasets'}"
-    recipe = ROOT / "recipes" / "digits_lt_ecd.yaml"
-    for command in (["--help"], ["schema"], ["plan", str(recipe)]):
-        script = (
-            "import sys\nfrom synthkit.cli import app\n"
-            f"try: app({command!r})\nexcept SystemExit: pass\n"
-            f"print('LOADED', sorted({heavy} & set(sys.modules)))"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", script],
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-        assert done.stdout.splitlines()[-1] == "LOADED []", command
+def loaded(folder: Path, libraries: set[str], *arguments: str, **environment: str) -> list[str]:
+    """Which of some libraries a command loads."""
+    script = (
+        "import sys\nfrom synthkit.cli import app\n"
+        f"try: app({list(arguments)!r}, prog_name='synthkit')\nexcept SystemExit: pass\n"
+        f"print('\\nLOADED', *sorted({libraries} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+    )
+    return done.stdout.splitlines()[-1].split()[1:]
+
+
+HEAVY = {"torch", "diffusers", "transformers", "datasets"}
+# What a command needs to work, but not to say what it does.
+FOR_WORK = HEAVY | {
+    *("numpy", "PIL", "yaml", "msgspec", "pyarrow", "jinja2", "huggingface_hub"),
+    *("scipy", "sklearn", "webdataset", "dvc", "fsspec", "matplotlib", "synthkit_eval"),
+}
+
+
+@pytest.mark.parametrize("command", [["schema"], ["plan", str(ROOT / "recipes/digits_lt_ecd.yaml")]])
+def test_light_commands_do_not_load_heavy_libraries(tmp_path: Path, command: list[str]) -> None:
+    assert loaded(tmp_path, {*HEAVY, "pydantic"}, *command) == ["pydantic"]
+
+
+@pytest.mark.parametrize("command", [["--help"], ["build", "--help"], ["eval", "--help"], ["--version"]])
+def test_help_loads_no_library_that_does_the_work(tmp_path: Path, command: list[str]) -> None:
+    # typer checks values with pydantic; the list of commands needs none.
+    pydantic = [] if command == ["--help"] else ["pydantic"]
+    assert loaded(tmp_path, {*FOR_WORK, "typer", "pydantic"}, *command) == [*pydantic, "typer"]
+
+
+@pytest.mark.parametrize("typed", ["synthkit bu", "synthkit build rec", "synthkit build --device c"])
+def test_completion_loads_no_library_that_does_the_work(tmp_path: Path, typed: str) -> None:
+    words = {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    found = loaded(tmp_path, {*FOR_WORK, "typer"}, _SYNTHKIT_COMPLETE="complete_bash", **words)
+    assert found == ["typer"]
 
 
 def test_plan_for_machines(cli: Cli) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,29 @@ def test_examples_stand_on_lines_of_their_own_where_it_is_narrow(monkeypatch: py
 def test_without_a_command_it_helps(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     assert "Make a release from a recipe." in CliRunner().invoke(app, []).output
+
+
+GROUPS = {
+    "Make": ["recipes", "init", "doctor", "plan", "build", "merge"],
+    "Trust": ["verify", "show", "replay", "audit", "diff"],
+    "Publish": ["release", "publish", "pull"],
+    "Score": ["eval", "compare"],
+    "For tools": ["digest", "schema"],
+}
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 120])
+def test_commands_are_grouped_in_the_order_of_the_work(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    title = r"^(?:╭─ )?(Make|Trust|Publish|Score|For tools)(?: ─+╮|:)$"
+    text = helped("", columns, monkeypatch)
+    _, *parts = re.split(title, text, flags=re.MULTILINE)
+    shown = {
+        name: re.findall(r"^(?:│ |  )(\w+)(?:  .*)?$", listing, re.MULTILINE)
+        for name, listing in zip(parts[::2], parts[1::2], strict=True)
+    }
+    assert shown == GROUPS
+    assert list(shown) == list(GROUPS)
+    assert set(_group.commands) == {command for commands in GROUPS.values() for command in commands}
 
 
 def completed(monkeypatch: pytest.MonkeyPatch, typed: str) -> list[str]:
