@@ -1,4 +1,4 @@
-"""The `synthkit` command: being stopped is no error, at any moment, and costs no finished work."""
+"""The `synthkit` command, and what Ctrl-C and SIGTERM do to it: finished work is kept."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Run a command; Ctrl-C exits 130 and SIGTERM 143 with one line, also while libraries load."""
+    """Run a command; Ctrl-C exits 130 and SIGTERM 143 with one line, even while libraries load."""
     signal.signal(signal.SIGINT, _at_once)
     signal.signal(signal.SIGTERM, _after_this_batch)
     from synthkit.cli import app

@@ -26,22 +26,29 @@ def audit(
     similarity: Annotated[
         float,
         typer.Option(
-            min=0, max=1, metavar="COSINE", help="Cosine similarity from which on a pair is suspected."
+            min=0,
+            max=1,
+            metavar="COSINE",
+            help="Suspect pairs whose embeddings have at least this cosine similarity.",
         ),
     ] = 0.98,
     distance: Annotated[
         int,
         typer.Option(
-            min=0, max=64, metavar="BITS", help="Bits in which the perceptual hashes of a pair may differ."
+            min=0,
+            max=64,
+            metavar="BITS",
+            help="Suspect pairs whose perceptual hashes differ in at most this many bits.",
         ),
     ] = 2,
     override: SetOption = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Look for copies of real images in a release, and put the result in its card.
+    """Look for copies of real images in a release, and add the result to its card.
 
-    Compares every synthetic image with the real ones that it was made from and those held out, by the
-    model's embeddings, perceptual and exact hashes. Adds audit.json and audit.png to the release.
+    It compares every synthetic image with the real ones that the release was made from and with those
+    held out for scoring: by the model's embeddings, by perceptual hashes and pixel by pixel. It adds
+    audit.json and audit.png to the release.
     """
     with user_errors():
         from synthkit.inspection.audit_release import audit_release

@@ -1,4 +1,4 @@
-"""`synthkit build`: make a release, a preview, or a part of one."""
+"""`synthkit build`: make a release, a preview of it, or one of its parts."""
 
 from __future__ import annotations
 
@@ -42,14 +42,18 @@ def build(
             "--out",
             metavar="DIR",
             help="Put the release in DIR/NAME and the work in DIR/.synthkit. Default: releases and "
-            ".synthkit. With --engine ray an address too (s3://…), for `synthkit merge`.",
+            ".synthkit. With --engine ray also an address (s3://…) for finished shards, which `synthkit "
+            "merge` reads.",
             show_default=False,
         ),
     ] = None,
     limit: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", help="A preview of the first N images, in NAME-preview.", show_default=False
+            min=1,
+            metavar="N",
+            help="Make a preview of the first N images, in NAME-preview.",
+            show_default=False,
         ),
     ] = None,
     device: DeviceOption = "auto",
@@ -57,22 +61,24 @@ def build(
         str,
         typer.Option(
             metavar="N",
-            help="Processes that share the work. auto: one for each GPU; on a CPU one for each core if the "
-            "model is small.",
+            help="Number of processes that share the work. auto: one for each GPU; on a CPU one for each "
+            "core if the model is small.",
         ),
     ] = "auto",
     shards: Annotated[
         str,
         typer.Option(
             metavar="I/N",
-            help="Make only the I-th of N parts; `synthkit merge` completes what several machines made.",
+            help="Make only the I-th of N parts; `synthkit merge` makes the release from all of them.",
             show_default=False,
         ),
     ] = "",
     worker_timeout: Annotated[
         float,
         typer.Option(
-            min=1.0, metavar="SECONDS", help="Give up a worker that shows no sign of life for so long."
+            min=1.0,
+            metavar="SECONDS",
+            help="End and replace a worker that shows no sign of life for this long.",
         ),
     ] = 900.0,
     engine: Annotated[
@@ -86,11 +92,13 @@ def build(
     address: Annotated[
         str | None,
         typer.Option(
-            metavar="HOST:PORT", help="The Ray cluster. Default: the one of this machine.", show_default=False
+            metavar="HOST:PORT",
+            help="Address of the Ray cluster. Default: the cluster that this machine belongs to.",
+            show_default=False,
         ),
     ] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Make everything again; drop finished work.")
+        bool, typer.Option("--fresh", help="Delete finished work and make everything again.")
     ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a folder that this recipe did not make.")
@@ -99,7 +107,7 @@ def build(
     """Make a release from a recipe.
 
     Stop it at any time (Ctrl-C): the same command goes on from the last finished shard. If the
-    release is there already and nothing changed, nothing is done.
+    release is complete and nothing changed, the command does nothing.
     """
     with user_errors():
         from synthkit.builder.make import make_release
@@ -107,7 +115,7 @@ def build(
         from synthkit.builder.remote_shards import is_url
 
         if shards and limit is not None:
-            raise BuildError("--limit and --shards: give one of them; a preview is small")
+            raise BuildError("--limit and --shards: give one of them; a preview is not made in parts")
         options = Options(
             out=Path(out) if out and not is_url(out) else None,
             device=device,
@@ -141,7 +149,7 @@ def _engine(text: str, address: str | None) -> Literal["local", "ray"]:
     if text not in ("local", "ray"):
         raise BuildError(f"--engine {text}: there is no such engine; there are local and ray")
     if address is not None and text != "ray":
-        raise BuildError(f"--address {address}: is that of a Ray cluster; give --engine ray with it")
+        raise BuildError(f"--address {address}: only --engine ray connects to a cluster; give that too")
     if text == "local":
         return "local"
     from synthkit.builder.engines.ray_cluster import check
@@ -151,7 +159,7 @@ def _engine(text: str, address: str | None) -> Literal["local", "ray"]:
 
 
 def _merge_command(recipe: Path, override: list[str] | None, place: str | None) -> str:
-    """The command that completes a release, with all that makes it the same."""
+    """Return the `synthkit merge` command that makes the release from this recipe's parts."""
     import shlex
 
     changes = [word for change in override or () for word in ("--set", change)]

@@ -35,7 +35,7 @@ def compare(
     ],
     form: Annotated[
         Format | None,
-        typer.Option("--format", help="Default: terminal, or what --out ends in.", show_default=False),
+        typer.Option("--format", help="Default: terminal, or by the ending of --out.", show_default=False),
     ] = None,
     out: Annotated[
         Path | None,
@@ -50,10 +50,10 @@ def compare(
         ),
     ] = None,
 ) -> None:
-    """Compare scores: accuracies, differences to real images only and to random-image, FID.
+    """Put scores side by side: accuracies, FID, and differences from real images alone and from random-image.
 
-    Real-only scores that lie beside the given ones join them. Scores of other protocols or images are
-    shown apart, and published numbers of the same protocol beside.
+    It adds the real-only scores that lie in the same folder, and published numbers of the same protocol.
+    Scores of other protocols or of other images stand in tables of their own.
     """
     with user_errors():
         from synthkit_eval.comparison.differences import compare as compared
@@ -118,6 +118,6 @@ def _text(sections: list[Section], form: Format) -> str:
 
 
 def _tell(lines: list[str]) -> None:
-    # The table may be on its way to another program.
+    # On stderr: stdout may be piped to another program that reads the table.
     for line in lines:
         print(printable(line), file=sys.stderr)

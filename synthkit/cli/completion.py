@@ -1,6 +1,6 @@
-"""What a shell offers for an argument: looked up in a moment, without loading a library.
+"""The values that a shell offers when one presses Tab on an argument; no heavy library is loaded for them.
 
-Where nothing is offered, shells offer files.
+If a function returns nothing, the shell offers file names.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# Entries of a folder that are looked at, and names that are offered.
+# How many entries of a folder are looked at, and how many names are offered at most.
 _MOST_ENTRIES, _MOST_NAMES = 1000, 200
 _MANIFEST = "manifest.json"
 ENGINES = ("local", "ray")
@@ -25,22 +25,22 @@ KINDS = ("folder", "listing", "hub", "coco", "voc", "flowers102", "digits")
 
 
 def one_of(*words: str) -> Callable[[str], list[str]]:
-    """A completion to one of some words."""
+    """Return a completion that offers those words that begin with what is typed."""
     return lambda incomplete: [word for word in words if word.startswith(incomplete)]
 
 
 def recipes(incomplete: str) -> list[str]:
-    """YAML files, here or in the folder that is typed, and one folder below."""
+    """Offer YAML files of the folder that is typed (or the current one) and of its sub-folders."""
     return _paths(incomplete, lambda path: path.suffix in (".yaml", ".yml") and path.is_file())
 
 
 def releases(incomplete: str) -> list[str]:
-    """Release folders, here or in the folder that is typed, and one folder below."""
+    """Offer release folders of the folder that is typed (or the current one) and of its sub-folders."""
     return _paths(incomplete, lambda path: (path / _MANIFEST).is_file())
 
 
 def listed_releases(incomplete: str) -> list[str]:
-    """The releases of the params.yaml here."""
+    """Offer the releases that params.yaml in the current folder lists."""
     import yaml
 
     try:
@@ -51,14 +51,14 @@ def listed_releases(incomplete: str) -> list[str]:
 
 
 def shipped(incomplete: str) -> list[str]:
-    """The recipes that come with synthkit."""
+    """Offer the recipes that come with synthkit."""
     from synthkit.recipe.shipped import names
 
     return [name for name in names() if name.startswith(incomplete)]
 
 
 def protocols(incomplete: str) -> list[str]:
-    """The protocols that ship, or YAML files."""
+    """Offer the protocols that come with synthkit, or else YAML files."""
     from synthkit_eval.protocol import names
 
     return [name for name in names() if name.startswith(incomplete)] or recipes(incomplete)
@@ -77,7 +77,7 @@ def _paths(incomplete: str, wanted: Callable[[Path], bool]) -> list[str]:
 
 
 def _within(folder: Path) -> Iterator[Path]:
-    """What lies in a folder, and in its folders."""
+    """Yield the entries of a folder and of its sub-folders."""
     try:
         entries = list(islice(folder.iterdir(), _MOST_ENTRIES))
     except OSError:

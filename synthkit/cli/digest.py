@@ -1,4 +1,4 @@
-"""`synthkit digest`: what decides every byte of a release."""
+"""`synthkit digest`: everything that decides the bytes of a release."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ def digest(
     out: OutOption = None,
     report: ReportOption = None,
 ) -> None:
-    """Print what decides every byte of a release, as JSON: the recipe, the real images and the model.
+    """Print all that decides the bytes of a release, as JSON: the recipe, the real images and the model.
 
-    The same output means the same release (on the same platform). Reads the real images, makes nothing.
+    Two recipes with the same output make the same release, byte for byte, on the same platform. The
+    command reads the real images and makes nothing.
     """
     with user_errors():
         from synthkit.builder.inputs import read_inputs

@@ -1,4 +1,4 @@
-"""`synthkit doctor`: what this machine offers a build."""
+"""`synthkit doctor`: whether a build would work on this machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def doctor(
         Path | None,
         typer.Argument(
             metavar="RECIPE",
-            help="A recipe to examine as well.",
+            help="A recipe to check as well.",
             show_default=False,
             autocompletion=completion.recipes,
         ),
@@ -28,10 +28,10 @@ def doctor(
     override: SetOption = None,
     out: OutOption = None,
 ) -> None:
-    """Show what this machine offers a build, and what would stop one.
+    """Check whether a build would work on this machine, and say what is missing.
 
-    With a recipe: whether its real images are there and can be read, whether its model is here or how
-    large its download is, and where to get what is missing.
+    With a recipe, it checks that the real images exist and can be read and that the model is here, and
+    says how large a download would be and where to get what is missing.
     """
     with user_errors():
         from synthkit.builder.options import RELEASES

@@ -1,4 +1,4 @@
-"""`synthkit eval`: a score of a release."""
+"""`synthkit eval`: score a release."""
 
 from __future__ import annotations
 
@@ -37,22 +37,24 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="PROTOCOL",
-            help="How to train and test: a name (eval/protocols) or a file. Default: by the release's name.",
+            help="How to train and test: the name of a protocol (eval/protocols) or a file. Default: "
+            "chosen by the release's name.",
             show_default=False,
             autocompletion=completion.protocols,
         ),
     ] = None,
     seeds: Annotated[
-        int, typer.Option(min=1, max=1000, metavar="N", help="Training runs, with seeds from 0.")
+        int,
+        typer.Option(min=1, max=1000, metavar="N", help="Number of training runs; their seeds are 0 to N-1."),
     ] = 3,
     real_only: Annotated[
-        bool, typer.Option("--real-only", help="Score its real images alone, with as many steps.")
+        bool, typer.Option("--real-only", help="Train on its real images alone, for as many steps.")
     ] = False,
     features: Annotated[
         str | None,
         typer.Option(
-            help="Feature space of FID and the like: builtin:…, inception, timm:NAME, clip:REPOSITORY, none. "
-            "Default: the protocol's.",
+            help="Feature space of FID and the other set metrics: builtin:…, inception, timm:NAME, "
+            "clip:REPOSITORY, none. Default: the protocol's.",
             metavar="SPACE",
             show_default=False,
             autocompletion=completion.one_of(*completion.FEATURES),
@@ -77,12 +79,14 @@ def evaluate(
     report: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Write the numbers that `dvc metrics` shows as well.", show_default=False
+            metavar="FILE",
+            help="Also write the numbers that `dvc metrics` shows, as JSON.",
+            show_default=False,
         ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Begin even what takes days on a CPU.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Start even if it takes days on a CPU.")] = False,
 ) -> None:
-    """Train classifiers on a release and its real images, and say how good they are."""
+    """Score a release: train classifiers on it and its real images, test them on other real images."""
     with user_errors():
         from synthkit.system.environment import choose_device
         from synthkit.system.files import check_file_places
@@ -113,13 +117,13 @@ def evaluate(
 
 
 def _folder(protocol: Protocol, chosen: Protocol) -> Path:
-    """scores/PROTOCOL; a protocol that was changed in what it trains or tests has a folder of its own."""
+    """Return scores/PROTOCOL, with a digest in the name if `--set` changed what is trained or tested."""
     same = protocol.digest == chosen.digest
     return SCORES / (protocol.name if same else f"{chosen.name}-{chosen.digest[:8]}")
 
 
 def _target(score: Score, folder: Path) -> Path:
-    """NAME.json; what is of another version or of other images has a longer name."""
+    """Return FOLDER/NAME.json, or a longer name if that file scores another version or other images."""
     if score.release is None:
         data = f"{score.data.training_digest[:8]}-{score.data.evaluation_digest[:8]}"
         return folder / f"real-only-{data}-{score.steps}.json"
@@ -130,7 +134,7 @@ def _target(score: Score, folder: Path) -> Path:
 
 
 def _replaces(score: Score, target: Path) -> bool:
-    """Whether a score file holds nothing, or an earlier score of the same release and images."""
+    """Return whether `target` may be overwritten: no score, or one of the same release and images."""
     from synthkit_eval.score import read_score
 
     try:
@@ -142,7 +146,7 @@ def _replaces(score: Score, target: Path) -> bool:
 
 
 def _metrics(score: Score) -> dict[str, object]:
-    """The numbers that `dvc metrics` shows."""
+    """Return the numbers that `dvc metrics` shows."""
     accuracy = {part: value for part, value in score.accuracy.model_dump().items() if value is not None}
     found: dict[str, object] = {"accuracy": accuracy, "loss": score.loss.model_dump()}
     if score.set_metrics is not None:

@@ -1,4 +1,4 @@
-"""Help on narrow terminals, where a table would leave a description ten columns: each below its option."""
+"""Help that fits narrow terminals: below 80 columns a list, with each description under its option."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WIDE = 80
 
 
 class Command(TyperCommand):
-    """A command whose help fits the terminal."""
+    """A command with such help."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help: a table, or below `_WIDE` columns a list."""
@@ -31,10 +31,10 @@ class Command(TyperCommand):
 
 
 class Group(TyperGroup):
-    """The application, whose help fits the terminal."""
+    """The application, with such help."""
 
     def main(self, *args: Any, **settings: Any) -> Any:
-        """Run a command; whatever it prints, help and usage errors included, can be printed."""
+        """Run a command; no character that it prints, in help and errors too, can make printing fail."""
         survive_any_encoding()
         return super().main(*args, **settings)
 
@@ -45,25 +45,25 @@ class Group(TyperGroup):
 
 
 class App(typer.Typer):
-    """An application of such commands."""
+    """An application whose commands have such help."""
 
     def command(self, *args: Any, **settings: Any) -> Callable[[Any], Any]:
-        """A decorator that adds a command."""
+        """Return a decorator that adds a command."""
         return super().command(*args, cls=Command, **settings)
 
 
 def _print_narrow(command: Any, ctx: Any) -> bool:
-    """Print the help as a list if the terminal is narrow; returns whether it is."""
+    """Print the help as a list if the terminal is narrow; return whether it is."""
     columns = shutil.get_terminal_size().columns
     if columns >= _WIDE:
         return False
-    # Printed, not returned, as tables are: a call without arguments shows nothing that is returned.
+    # Printed here: a call without arguments would not show what `format_help` returns.
     typer.echo("\n".join(_narrow(command, ctx, columns)))
     return True
 
 
 def _narrow(command: Any, ctx: Any, width: int) -> Iterator[str]:
-    """The lines of a command's help, none of them longer than `width` unless a word is."""
+    """Yield the lines of a command's help, none longer than `width` unless a single word is."""
     yield from _wrapped(" ".join(command.get_usage(ctx).split()), width, hang="  ")
     for paragraph in (command.help or "").split("\n\n"):
         yield ""
@@ -97,20 +97,20 @@ def _groups(command: Any, ctx: Any) -> dict[str, list[tuple[str, str]]]:
 
 
 def _row(param: Any, ctx: Any) -> tuple[str, str]:
-    """A parameter as it is typed, and what it is."""
+    """Return a parameter as it is typed, and its description."""
     name, told = param.get_help_record(ctx)
     return re.sub(r" <[^>]*>$", "", name), told
 
 
 def _examples(epilog: str) -> list[str]:
-    """`Examples: a · b` as a line for each."""
+    """Split `Examples: a · b` into a line for each example."""
     title, colon, rest = epilog.partition(": ")
     examples = rest.split(" · ")
     return [epilog] if len(examples) == 1 else [title + colon, *(f"  {example}" for example in examples)]
 
 
 def _wrapped(text: str, width: int, indent: str = "", *, hang: str = "") -> list[str]:
-    """Lines of whole words; Markdown's back-ticks are for richer terminals."""
+    """Wrap text at spaces, without Markdown's back-ticks."""
     lead = re.match(" *", text)
     first = indent + (lead[0] if lead else "")
     return textwrap.wrap(

@@ -1,4 +1,4 @@
-"""`synthkit init`: begin a recipe."""
+"""`synthkit init`: write a recipe to start from."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 def init(
     name: Annotated[
         str,
-        typer.Argument(metavar="NAME", help="Name of the release; NAME.yaml is written.", show_default=False),
+        typer.Argument(
+            metavar="NAME", help="Name of the release; the recipe becomes NAME.yaml.", show_default=False
+        ),
     ],
     override: SetOption = None,
     kind: Annotated[
@@ -42,16 +44,16 @@ def init(
         typer.Option(
             "--from",
             metavar="RECIPE",
-            help="Copy a recipe that `synthkit recipes` lists, complete.",
+            help="Copy this recipe, one that `synthkit recipes` lists.",
             show_default=False,
             autocompletion=completion.shipped,
         ),
     ] = "",
 ) -> None:
-    """Begin a recipe: the template with your answers filled in, or a copy of one that ships.
+    """Write a recipe: a template with your answers filled in, or a copy of one that comes with synthkit.
 
-    On a terminal it asks for whatever no flag gives; elsewhere the template's values stay. The schema
-    that editors check recipes with is written beside it.
+    On a terminal it asks for every answer that no option gives; elsewhere it keeps the template's
+    values. It also writes recipe.schema.json, by which editors check and complete recipes.
     """
     with user_errors():
         from synthkit.recipe.init import check_name, copy_recipe, write_recipe
@@ -69,7 +71,7 @@ def init(
 
 
 def _answers(given: list[str], kind: str) -> list[str]:
-    """The flags' answers, and on a terminal those to the questions that no flag answers."""
+    """Return FIELD=VALUE for all that `--set` and `--kind` give; on a terminal ask for the rest."""
     from synthkit.recipe.init import questions
     from synthkit.recipe.source import SOURCES
 
@@ -96,12 +98,12 @@ def _tell(path: Path, begun: Begun) -> None:
     from synthkit.recipe.init import SCHEMA
 
     print(f"{path}: written. Next:")
-    # What a preview is for costs a minute with a model that ships.
+    # A preview saves time with large models; the built-in ones make a whole release in a minute.
     preview = "" if begun.recipe.model.id.startswith("builtin:") else " --limit 64"
     for command in (f"doctor {path}", f"plan {path}", f"build {path}{preview}"):
         print(f"  synthkit {command}")
     if not begun.checked:
         print(
-            f"{SCHEMA}: is another schema and stays; for an editor that checks {path}, "
-            f"write synthkit's elsewhere (synthkit schema) and name it in {path}"
+            f"{SCHEMA}: holds something else and is kept. For an editor to check {path}, write the schema "
+            f"to another file (synthkit schema > FILE) and name that file in {path}"
         )

@@ -1,4 +1,4 @@
-"""`synthkit merge`: complete a release from parts made apart."""
+"""`synthkit merge`: make one release from parts that were built separately."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ def merge(
         list[str] | None,
         typer.Argument(
             metavar="FOLDER...",
-            help="Folders of finished shards: what `build --shards` was given as --out, or its work folder; "
-            "or an address (s3://…) that `build --engine ray` was given.",
+            help="Where finished shards are: the --out folder or the work folder of a `build --shards`, "
+            "or the "
+            "address (s3://…) of a `build --engine ray`.",
             show_default=False,
         ),
     ] = None,
@@ -40,10 +41,10 @@ def merge(
         bool, typer.Option("--overwrite", help="Replace a folder that this recipe did not make.")
     ] = False,
 ) -> None:
-    """Complete a release from the parts that `build --shards` made, here or on other machines.
+    """Make a release from the parts that `build --shards` made, here or on other machines.
 
-    Nothing is generated. It stops if a shard is missing or damaged, was made from another recipe or in
-    another environment, or is there twice with different content.
+    It generates no image. It stops if a shard is missing or damaged, was made from another recipe or in
+    another environment, or exists twice with different content.
     """
     with user_errors():
         from synthkit.builder.merge import merge as collect

@@ -1,4 +1,4 @@
-"""`synthkit plan`: what a build would make."""
+"""`synthkit plan`: how many images a build would make of each class."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def plan(
     out: OutOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
-    """Show what a build would make, per class, without loading the model."""
+    """Show how many images a build would make of each class, its size and its time; load no model."""
     with user_errors():
         from synthkit.builder.plan_report import as_table, summarise
         from synthkit.system.work_root import work_root
@@ -39,6 +39,6 @@ def plan(
             print(json.dumps(summary.to_json(), indent=2))
         else:
             print_table(as_table(summary))
-            # Not in the table, which would fold them.
+            # Printed below the table, whose columns would wrap them.
             for note in summary.notes:
                 print(printable(f"Note: {note}"))

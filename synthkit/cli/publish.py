@@ -28,7 +28,7 @@ def publish(
         str | None,
         typer.Argument(
             metavar="ORG/NAME",
-            help="The repository; default: hub.repo_id of the recipe.",
+            help="The repository. Default: hub.repo_id of the recipe.",
             show_default=False,
         ),
     ] = None,
@@ -39,15 +39,15 @@ def publish(
         bool | None,
         typer.Option(
             "--public/--private",
-            help="Who may see a new repository. Default: hub.private of the recipe, else private.",
+            help="Who may see the repository if it is new. Default: hub.private of the recipe, else private.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Put a release on the Hugging Face Hub, whole, under a tag such as v1.0.0.
+    """Upload a release to the Hugging Face Hub under a tag such as v1.0.0.
 
-    The tag is set when all files are there with the right SHA-256, and never moves. Stop it at any
-    time: the same command sends only the rest.
+    It sets the tag once all files are there with the right SHA-256; the tag never moves. Stop it at any
+    time: the same command sends the rest.
     """
     with user_errors():
         from synthkit.hub.repository import Repository
@@ -98,7 +98,7 @@ def _print_list(repository: Repository, outgoing: Outgoing, publication: Publica
         return
     print(f"; {len(publication.send)} to send, {data_size(publication.bytes_to_send)}")
     for path in publication.delete:
-        print(printable(f"  {path}: not in this version; goes from the newest commit"))
+        print(printable(f"  {path}: not part of this version; it is deleted in the new commit"))
     for note in publication.notes:
         print(printable(f"  {note}"))
     new = "to be made, " if publication.head is None else ""

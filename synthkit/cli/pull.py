@@ -1,4 +1,4 @@
-"""`synthkit pull`: a release brought from the Hugging Face Hub."""
+"""`synthkit pull`: download a release from the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def pull(
         typer.Option(metavar="DIR", help="Put it in DIR/NAME. Default: releases.", show_default=False),
     ] = None,
 ) -> None:
-    """Download a release from the Hub and verify every byte; then replay it, audit it, train on it.
+    """Download a release from the Hub and check every byte, to replay, audit or train on it.
 
-    Stop it at any time: the same command fetches only the rest.
+    Stop it at any time: the same command downloads the rest.
     """
     with user_errors():
         from synthkit.builder.options import RELEASES

@@ -1,4 +1,4 @@
-"""`synthkit recipes`: the recipes that come with synthkit."""
+"""`synthkit recipes`: the list of recipes that come with synthkit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`synthkit release`: a version in git and DVC."""
+"""`synthkit release`: record a release as a version in git and DVC."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def release(
         ),
     ],
     tag: Annotated[
-        bool, typer.Option("--tag", help="Run the two git commands, too: commit and tag.")
+        bool, typer.Option("--tag", help="Run the two git commands, commit and tag, as well.")
     ] = False,
 ) -> None:
-    """Make a release by the pipeline, verify it and record it in git and DVC, ready to tag.
+    """Make a release with DVC, verify it, and record it as a version, ready to commit and tag.
 
-    The tree must be clean and the version new. What is recorded: dvc.lock, the reports, and
-    changelog/NAME.yaml with what changed since the version before.
+    The git tree must be clean and the version new. It records dvc.lock, the reports, and
+    changelog/NAME.yaml, which says what changed since the version before.
     """
     with user_errors():
         from synthkit.versions import params

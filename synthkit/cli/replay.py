@@ -1,4 +1,4 @@
-"""`synthkit replay`: images of a release, made again and compared."""
+"""`synthkit replay`: make images of a release again and compare them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def replay(
         list[str] | None, typer.Argument(metavar="KEY...", help="Keys of images.", show_default=False)
     ] = None,
     sample: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="N images at random.", show_default=False)
+        int | None, typer.Option(min=1, metavar="N", help="Take N images at random.", show_default=False)
     ] = None,
     override: SetOption = None,
     device: DeviceOption = "auto",
@@ -35,10 +35,10 @@ def replay(
         Path | None, typer.Option(metavar="DIR", help="Write the images there.", show_default=False)
     ] = None,
 ) -> None:
-    """Make images of a release again and compare them, bit for bit.
+    """Make images of a release again and compare them, and their records, bit for bit.
 
-    It takes the release, the real images that the records name, and the model. Records are made again
-    too. Exits 1 if an image is not identical, or if its record says what is not so.
+    It needs the real images that the records name, and the model. It exits with 1 if an image differs
+    or its record is wrong.
     """
     with user_errors():
         import random
@@ -89,7 +89,7 @@ def _print_replayed(done: list[Replayed], differences: list[str]) -> None:
 
 
 def _replayed(image: Replayed) -> str:
-    """How an image made again compares, and what its record says that is false."""
+    """Say how the image made again compares, and which fields of its record are wrong."""
     but = f", but {'; '.join(image.false)}" if image.false else ""
     if image.identical:
         return f"identical image{but}" if but else "identical"

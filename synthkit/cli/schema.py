@@ -1,4 +1,4 @@
-"""`synthkit schema`: the JSON Schemas of what people and programs write and read."""
+"""`synthkit schema`: JSON Schemas of recipes, provenance records and scores."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def schema(
         ),
     ] = "recipe",
 ) -> None:
-    """Print the JSON Schema of recipes, which editors check with, of provenance records, or of scores."""
+    """Print the JSON Schema of recipes (for editors), of provenance records, or of scores."""
     with user_errors():
         from synthkit.recipe.schema import json_schema
         from synthkit.release.records import record_schema

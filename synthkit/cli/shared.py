@@ -1,4 +1,4 @@
-"""What all commands share: the application, options, and how errors become one line and exit code 1."""
+"""What several commands use: the application, options, output; errors become one line and exit code 1."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ RecipeArgument = Annotated[
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="FIELD=VALUE", help="Override a field, e.g. conditioning.method=dropout. Repeatable."
+        "--set",
+        metavar="FIELD=VALUE",
+        help="Change a field of the recipe, e.g. conditioning.method=dropout. Repeatable.",
     ),
 ]
 OutOption = Annotated[
@@ -91,14 +93,18 @@ DeviceOption = Annotated[
 ]
 ReportOption = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Write JSON there instead; its folder is made.", show_default=False),
+    typer.Option(
+        metavar="FILE",
+        help="Write JSON to this file instead; folders are made as needed.",
+        show_default=False,
+    ),
 ]
 DEBUG = "SYNTHKIT_DEBUG"
 
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """One line for whatever goes wrong by the user's or the machine's doing."""
+    """Turn a mistake of the user or a fault of the machine into one line on stderr and exit code 1."""
     try:
         with faults_set_aside():
             yield
@@ -116,7 +122,7 @@ def user_errors() -> Iterator[None]:
 
 
 def load_recipe(path: Path, overrides: list[str] | None) -> Recipe:
-    """Read a recipe, with the fields that `--set` overrides."""
+    """Read a recipe and apply the changes of `--set`."""
     from synthkit.recipe.load import load
 
     return load(path, overrides or ())
@@ -154,7 +160,7 @@ def print_outcome(outcome: Outcome, merge_command: str = "") -> None:
 
 
 def write_report(facts: dict[str, Any], path: Path | None) -> None:
-    """Facts as JSON: in a file, whole or not at all, or printed."""
+    """Print facts as JSON, or write them to a file (whole or not at all)."""
     from synthkit.system.files import make_folder, write_file
 
     text = json.dumps(facts, indent=2, ensure_ascii=False)
@@ -162,12 +168,12 @@ def write_report(facts: dict[str, Any], path: Path | None) -> None:
         print_json(text)
         return
     make_folder(path.parent)
-    # All that UTF-8 lacks are the bytes of file names that are not UTF-8.
+    # Bytes of file names that are not UTF-8 are escaped; UTF-8 writes everything else.
     write_file(path, f"{text}\n".encode(errors="backslashreplace"))
 
 
 def print_table(table: object) -> None:
-    """Something of rich's, in the terminal's width; 120 columns into a file or a pipe."""
+    """Print a table of rich's in the terminal's width, or in 120 columns into a file or a pipe."""
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else 120

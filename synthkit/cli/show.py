@@ -1,4 +1,4 @@
-"""`synthkit show`: what a release is, or where one of its images comes from."""
+"""`synthkit show`: what a release holds, or how one of its images was made."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def show(
     override: SetOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
-    """Show what a release is, or where one of its images comes from."""
+    """Show what a release holds, or how one of its images was made and from which real ones."""
     with user_errors():
         from synthkit.errors import ReleaseError
         from synthkit.inspection.show import as_text, history, summary

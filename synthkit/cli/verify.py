@@ -1,4 +1,4 @@
-"""`synthkit verify`: every byte of a release, checked."""
+"""`synthkit verify`: a check of every byte of a release."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def verify(
     deep: Annotated[bool, typer.Option("--deep", help="Decode every image as well.")] = False,
     report: ReportOption = None,
 ) -> None:
-    """Check every byte of a release, and that images, labels, records and manifest agree."""
+    """Check every byte of a release, and whether images, labels, records and manifest agree."""
     with user_errors():
         from synthkit.publish.pull import find_release
         from synthkit.release.folder import ReleaseFolder
@@ -36,7 +36,7 @@ def verify(
         from synthkit.verification.verify import verified
 
         release = find_release(reference)
-        # Of a release on the Hub the place in the client's cache says nothing.
+        # A release on the Hub is told by its reference: its folder in the client's cache means nothing.
         where = release if Path(reference).exists() else Path(reference)
         with ReleaseFolder.at(release).opened() as manifest:
             faults = verified(release, manifest, deep=deep)
@@ -59,7 +59,7 @@ def verify(
 
 
 def _verified(manifest: Manifest) -> dict[str, Any]:
-    """What was found intact: numbers that `dvc metrics` shows, and the seal that stands for every byte."""
+    """Return the counts that `dvc metrics` shows, and the seal, a digest over all files."""
     return {
         "version": manifest.version,
         "images": manifest.images,

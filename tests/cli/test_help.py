@@ -63,7 +63,7 @@ def test_examples_stand_on_lines_of_their_own_where_it_is_narrow(monkeypatch: py
     lines = helped("build", 60, monkeypatch).splitlines()
     assert "  synthkit build my.yaml --limit 64 (a preview)" in lines
     assert "  --limit N" in lines
-    assert lines[lines.index("  --fresh") + 1] == "      Make everything again; drop finished work."
+    assert lines[lines.index("  --fresh") + 1] == "      Delete finished work and make everything again."
 
 
 @pytest.mark.parametrize("columns", [60, 100])

@@ -225,7 +225,7 @@ def test_an_older_schema_is_renewed_and_another_file_stays(cli: Cli) -> None:
         place.write_text(other)
         told = cli("init", f"two{len(other)}").output
         assert place.read_text() == other
-        assert "recipe.schema.json: is another schema and stays" in told
+        assert "recipe.schema.json: holds something else and is kept" in told
         assert "$schema" not in (cli.folder / f"two{len(other)}.yaml").read_text()
 
 
