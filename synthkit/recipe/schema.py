@@ -1,6 +1,6 @@
 """The recipe: one YAML file that says everything about a release, as pydantic models.
 
-`recipe_file.load` reads one from disk; this module knows its fields, its digest and its JSON Schema.
+This module has its fields and its JSON Schema; `recipe/load.py` reads one from disk.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pydantic import (
 
 from synthkit.conditioning import METHODS
 from synthkit.config.section import Section
+from synthkit.recipe.digest import LATER_FIELDS, fields_in_digest, is_set
 from synthkit.recipe.filters import Filters
 from synthkit.recipe.portable import portable_path, portable_places
 from synthkit.recipe.source import SourceConfig
@@ -30,15 +31,6 @@ from synthkit.version import FORMAT_VERSION
 
 # Of an image, in pixels: what a recipe may ask for, and the most that anyone who reads it makes room for.
 MAX_EDGE = 4096
-
-
-# Which field changes data. `source` and the model's identity enter the digest by their content (the
-# listing with its hashes, the generator's name and revision), so a moved folder changes nothing.
-IN_DIGEST = ("name", "prompt", "target_per_class", "conditioning", "model.dtype", "sampler", "seed", "output")
-BY_CONTENT = ("source", "model.id", "model.revision")
-NOT_DATA = ("version", "summary", "license", "hub")
-# Fields that came later enter the digest only where they are used: older recipes keep theirs.
-IN_DIGEST_IF_SET = ("synthetic_per_class", "filters", "arithmetic")
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,95}$"
 # The Hub's own word for a licence that nobody stated.
@@ -262,38 +254,27 @@ class Recipe(Section):
         return self.prompt.replace("{name}", class_name.replace("_", " "))
 
     def digest(self, *, listing_digest: str, model: str, revision: str) -> str:
-        """SHA-256 of all that changes data: IN_DIGEST, the source's content, the model, the format."""
-        data = self.model_dump(mode="json")
-        # What is as it was by default is left out, so that options to come change no digest.
-        data["arithmetic"] = self.arithmetic.model_dump(mode="json", exclude_defaults=True)
-        if self.filters is not None:
-            data["filters"] = self._filters_by_content(self.filters.pinned())
+        """Return the SHA-256 of all that changes data: fields, real images, model, format.
+
+        `recipe/digest.py` says which fields. `listing_digest` is that of the real images
+        (`sources.pool.RealImages.digest`), `model` and `revision` name the model by its content. Raises
+        RecipeError if the weights of the filters' classifier are needed for its hash and are not here.
+        """
+        pinned = self.filters and self.filters.pinned()
         facts = {
             "format": FORMAT_VERSION,
-            "recipe": {path: _pick(data, path) for path in IN_DIGEST}
-            | {path: data[path] for path in IN_DIGEST_IF_SET if self._is_set(path)},
+            "recipe": fields_in_digest(self.model_copy(update={"filters": pinned})),
             "source": listing_digest,
             "model": [model, revision],
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-    def _is_set(self, field: str) -> bool:
-        return bool(getattr(self, field) != type(self).model_fields[field].default)
-
-    @staticmethod
-    def _filters_by_content(filters: Filters) -> dict[str, Any]:
-        """A classifier is its network and the hash of its weights, wherever they lie."""
-        data = filters.model_dump(mode="json")
-        if filters.classifier is not None:
-            del data["label_agreement"]["classifier"]["checkpoint"]
-        return data
 
     def portable(self, *, revision: str) -> dict[str, Any]:
         """The recipe as published: complete, its model pinned, and no path of this machine in it.
 
         A later section at its defaults is left out: releases made before it stay the same.
         """
-        unused = {field for field in IN_DIGEST_IF_SET if not self._is_set(field)}
+        unused = {name for name in type(self).model_fields if name in LATER_FIELDS and not is_set(self, name)}
         data = self.model_dump(mode="json", exclude_none=True, exclude=unused)
         pinned = self.model.model_copy(update={"id": portable_path(self.model.id), "revision": revision})
         data["model"] = pinned.model_dump(mode="json")
@@ -330,10 +311,3 @@ def json_schema() -> dict[str, Any]:
     for definition in schema["$defs"].values():
         definition.pop("required", None)
     return schema
-
-
-def _pick(data: dict[str, Any], path: str) -> Any:
-    value: Any = data
-    for part in path.split("."):
-        value = value[part]
-    return value

@@ -8,43 +8,15 @@ from typing import Any
 
 import pytest
 import yaml
-from pydantic import BaseModel
 
 from synthkit.errors import RecipeError
 from synthkit.recipe.load import load
-from synthkit.recipe.schema import (
-    AUTO,
-    BY_CONTENT,
-    IN_DIGEST,
-    IN_DIGEST_IF_SET,
-    NOT_DATA,
-    Recipe,
-    json_schema,
-    portable_path,
-)
+from synthkit.recipe.schema import AUTO, Recipe, json_schema, portable_path
 from synthkit.release.manifest import Manifest
 from tests.helpers.paths import ROOT
+from tests.recipe.conftest import MINIMAL
 
 SHIPPED = sorted((ROOT / "recipes").glob("*.yaml"))
-
-MINIMAL = """\
-name: mine
-source:
-  kind: digits
-target_per_class: 100
-model:
-  id: builtin:tiny-unclip-digits
-"""
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Any:
-    def write_file(text: str, name: str = "mine.yaml") -> Path:
-        path = tmp_path / name
-        path.write_text(text)
-        return path
-
-    return write_file
 
 
 def refused(path: Path, *overrides: str) -> str:
@@ -272,10 +244,6 @@ def test_odd_sources(write: Any) -> None:
     assert load(child).source.kind == "digits"
 
 
-def leaves(model: type[BaseModel], prefix: str = "") -> set[str]:
-    return {f"{prefix}{name}" for name in model.model_fields}
-
-
 def test_text_of_a_source_needs_no_quotes(write: Any) -> None:
     for root in ("2012", "a: b", "no"):
         recipe = load(write(MINIMAL), ["source.kind=folder", f"source.root={root}"])
@@ -287,68 +255,6 @@ def test_a_kind_elsewhere_clears_nothing(write: Any) -> None:
         write(MINIMAL), ["source.classes={three: drei}", "source.classes.kind=art", "source.classes.two=zwei"]
     )
     assert recipe.source.classes == {"three": "drei", "kind": "art", "two": "zwei"}
-
-
-def test_every_field_is_classified_for_the_digest() -> None:
-    """A new field must be put in the table: it changes data, or it does not."""
-    table = {*IN_DIGEST, *IN_DIGEST_IF_SET, *BY_CONTENT, *NOT_DATA}
-    covered = {path.split(".")[0] for path in table}
-    assert covered == leaves(Recipe)
-    model = {path for path in table if path.startswith("model.")}
-    assert model == {"model.id", "model.revision", "model.dtype"}
-
-
-@pytest.mark.parametrize(
-    ("change", "same"),
-    [
-        ("summary=other words", True),
-        ("version=9.9.9", True),
-        ("license=mit", True),
-        ("hub.repo_id=me/mine", True),
-        ("seed=1", False),
-        ("prompt=a {name}", False),
-        ("target_per_class=101", False),
-        ("conditioning.dropout=0.5", False),
-        ("sampler.guidance_scale=2.0", False),
-        ("sampler.batch_size=2", False),
-        ("sampler.batch_size=16", True),
-        ("arithmetic.compile=true", False),
-        ("arithmetic.compile=false", True),
-        ("arithmetic.attention=sdpa", True),
-        ("model.dtype=bfloat16", False),
-        ("output.format=jpeg", False),
-        ("output.shard_size=10", False),
-    ],
-)
-def test_the_digest_follows_what_changes_data_and_nothing_else(write: Any, change: str, same: bool) -> None:
-    path = write(MINIMAL)
-    facts = {"listing_digest": "l", "model": "m", "revision": "r"}
-    assert (load(path).digest(**facts) == load(path, [change]).digest(**facts)) is same
-
-
-def test_the_digest_follows_source_and_model(write: Any) -> None:
-    recipe = load(write(MINIMAL))
-    digests = {
-        recipe.digest(listing_digest=a, model=b, revision=c) for a, b, c in ("xyz", "ayz", "xby", "xyc")
-    }
-    assert len(digests) == 4
-
-
-def test_the_digest_of_a_given_recipe_never_changes(write: Any) -> None:
-    """If this fails, everybody's finished shards are orphaned: raise FORMAT_VERSION on purpose only."""
-    digest = load(write(MINIMAL)).digest(listing_digest="l", model="m", revision="r")
-    assert digest == "ff939da61877a305a77f2beb0dd2277d875913ddfc6664825b3ca0b2e074f3e5"
-
-
-def test_options_that_are_not_used_change_no_digest(write: Any) -> None:
-    """Nor will those to come: only what differs from the default is in it."""
-    facts = {"listing_digest": "l", "model": "m", "revision": "r"}
-    written = load(write(MINIMAL + "arithmetic: {compile: false, attention: sdpa}\n"))
-    assert written.digest(**facts) == "ff939da61877a305a77f2beb0dd2277d875913ddfc6664825b3ca0b2e074f3e5"
-    compiled = load(write(MINIMAL), ["arithmetic.compile=true"])
-    assert compiled.digest(**facts) == "2c7b56c454b80b267056fefba528ee9e0bbf58ad38a4c40e8a6c9cf1a12a407c"
-    assert "arithmetic" not in written.portable(revision="r")
-    assert compiled.portable(revision="r")["arithmetic"]["compile"] is True
 
 
 def test_the_batch_size_may_be_left_to_be_measured(write: Any) -> None:

@@ -1,0 +1,105 @@
+"""Which fields of a recipe enter its digest, which names a build and everything that it makes.
+
+A new version of synthkit must find the shards and releases of an old one under the same digest. So one rule
+holds in every section: the fields that the first digest was made of enter it whatever they are set to; a
+field that came later enters it only where it is set to something else than its default. Each field stands in
+one of the four tables below, by its dotted name; a section stands there beside its fields.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from synthkit.recipe.schema import Recipe
+
+# Complete since the first version of the digest: another name here changes the digest of every recipe.
+FOUNDING_FIELDS = frozenset(
+    {
+        "name",
+        "prompt",
+        "target_per_class",
+        "conditioning",
+        "conditioning.method",
+        "conditioning.alpha",
+        "conditioning.dropout",
+        "conditioning.rescale",
+        "model",
+        "model.dtype",
+        "sampler",
+        "sampler.scheduler",
+        "sampler.steps",
+        "sampler.guidance_scale",
+        "sampler.noise_level",
+        "sampler.batch_size",
+        "seed",
+        "output",
+        "output.format",
+        "output.quality",
+        "output.size",
+        "output.shard_size",
+        # The section came later; these are the fields that it came with.
+        "filters.max_draws",
+        "filters.blank",
+        "filters.blank.min_deviation",
+        "filters.near_copy",
+        "filters.near_copy.max_similarity",
+        "filters.near_copy.among",
+        "filters.label_agreement",
+        "filters.label_agreement.max_rank",
+        "filters.label_agreement.min_probability",
+        "filters.label_agreement.classifier",
+        "filters.label_agreement.classifier.network",
+        "filters.label_agreement.classifier.sha256",
+    }
+)
+# In the digest only where they are set. Every new field that changes data belongs here.
+LATER_FIELDS = frozenset(
+    {
+        "synthetic_per_class",
+        "filters",
+        "arithmetic",
+        "arithmetic.channels_last",
+        "arithmetic.compile",
+        "arithmetic.attention",
+        "arithmetic.fused_projections",
+        "arithmetic.vae_slicing",
+        "arithmetic.tf32",
+    }
+)
+# In the digest by what they lead to (the real images with their hashes, the model's name and revision, the
+# classifier's hash), so that a moved folder changes nothing. A section here stands for all of its fields.
+BY_CONTENT = frozenset(
+    {"source", "model.id", "model.revision", "filters.label_agreement.classifier.checkpoint"}
+)
+# Never in the digest: no image depends on them.
+NOT_DATA = frozenset({"version", "summary", "license", "hub"})
+
+
+def fields_in_digest(recipe: Recipe) -> dict[str, Any]:
+    """Return the fields that enter the digest with their values as JSON, sections as mappings."""
+    found = _entering(recipe, recipe.model_dump(mode="json"), "")
+    # The first digest named the fields of this one section by their dotted names.
+    model = found.pop("model")
+    return found | {f"model.{name}": value for name, value in model.items()}
+
+
+def is_set(section: BaseModel, name: str) -> bool:
+    """Return whether a field has another value than its default."""
+    field = type(section).model_fields[name]
+    return bool(getattr(section, name) != field.get_default(call_default_factory=True))
+
+
+def _entering(section: BaseModel, values: Mapping[str, Any], at: str) -> dict[str, Any]:
+    """Return the fields of one section that enter the digest; `at` is the dotted name of the section."""
+    found = {}
+    for name in type(section).model_fields:
+        path, value = f"{at}{name}", getattr(section, name)
+        if path in FOUNDING_FIELDS or (path in LATER_FIELDS and is_set(section, name)):
+            inner = isinstance(value, BaseModel)
+            found[name] = _entering(value, values[name], f"{path}.") if inner else values[name]
+    return found
