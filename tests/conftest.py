@@ -59,9 +59,26 @@ seed: 7
 """
 
 
+# What starts a process that loads libraries for seconds, and is shared by the tests of one test worker.
+_SHARED = ("warm", "quick"), ("synthkit", "hub", "project")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest test first, so that no worker is left with it at the end."""
-    items.sort(key=lambda item: "test_whole_life" not in item.nodeid)
+    """Give tests that share a process to one test worker of two, the longest of them first.
+
+    Each worker starts with one half of the tests in order; then it takes from the end of the other half.
+    """
+    first, second = ([item for item in items if _shares(item, names)] for names in _SHARED)
+    second = [item for item in second if item not in first]
+    rest = [item for item in items if item not in first and item not in second]
+    middle = max(0, len(items) // 2 - len(first))
+    first.sort(key=lambda item: "test_chaos" not in item.nodeid)
+    second.sort(key=lambda item: "test_whole_life" not in item.nodeid)
+    items[:] = [*first, *rest[:middle], *second, *rest[middle:]]
+
+
+def _shares(item: pytest.Item, names: tuple[str, ...]) -> bool:
+    return any(name in getattr(item, "fixturenames", ()) for name in names)
 
 
 class Cli:

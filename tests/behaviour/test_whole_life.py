@@ -63,7 +63,7 @@ def test_from_a_recipe_to_those_who_train_on_it(hub: HubServer, synthkit: Client
     told = synthkit("pull", f"{REPO}@v1.0.0", "--out", tmp_path / "pulled").output
     assert "is here and intact" in told
     assert digests(tmp_path / "pulled" / "digits") == published(hub, "v1.0.0")
-    told = project("synthkit", "replay", tmp_path / "pulled" / "digits", "--sample", "8")
+    told = synthkit("replay", tmp_path / "pulled" / "digits", "--sample", "8").output
     assert told.count("identical") >= images
     check_dvc(project, first, tmp_path)
 
