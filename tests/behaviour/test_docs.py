@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import BaseModel
 
 from synthkit.conditioning import METHODS
@@ -13,12 +15,19 @@ from synthkit.recipe.load import load
 from synthkit.recipe.schema import Recipe
 from synthkit.recipe.source import SOURCES
 from synthkit.release.records import Provenance
+from synthkit.version import __version__
 from synthkit_eval.protocol import Protocol
 from tests.conftest import Cli
 from tests.helpers.paths import ROOT
 
 PAGES = sorted(
-    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "bench/README.md", *(ROOT / "docs").glob("*.md")]
+    [
+        *(
+            ROOT / name
+            for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "bench/README.md")
+        ),
+        *(ROOT / "docs").glob("*.md"),
+    ]
 )
 
 
@@ -119,3 +128,17 @@ def test_the_rooms_named_in_contributing_are_those_that_exist() -> None:
     rooms = {path.parent.name for path in (ROOT / "synthkit").glob("*/__init__.py")}
     modules = {path.name for path in (ROOT / "synthkit").glob("[a-z]*.py")}
     assert named == rooms | modules
+
+
+def test_the_citation_names_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == __version__
+
+
+def test_the_workflow_runs_the_one_script_with_every_supported_python() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    job = workflow["jobs"]["ci"]
+    assert job["steps"][-1] == {"run": ".ci/run"}
+    supported = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    assert supported == f">={job['strategy']['matrix']['python'][0]}"
+    assert workflow["permissions"] == {"contents": "read"}
