@@ -142,3 +142,24 @@ def test_the_workflow_runs_the_one_script_with_every_supported_python() -> None:
     supported = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
     assert supported == f">={job['strategy']['matrix']['python'][0]}"
     assert workflow["permissions"] == {"contents": "read"}
+
+
+def test_the_picture_of_the_rooms_has_the_layers_that_the_linter_keeps() -> None:
+    picture = (ROOT / "docs/images/architecture.svg").read_text()
+    drawn = re.findall(r'class="room-name" x="[\d.]+" y="(\d+)"[^>]*>(\w+)<', picture)
+    layers: dict[int, set[str]] = {}
+    for height, room in drawn:
+        layers.setdefault(int(height), set()).add(room)
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (kept,) = (contract["layers"] for contract in contracts if contract["name"] == "one way down")
+    assert [layers[height] for height in sorted(layers)] == [set(layer.split(" | ")) for layer in kept]
+
+
+@pytest.mark.parametrize("page", ["docs/architecture.md", "docs/images/architecture.svg"])
+def test_files_of_the_package_that_are_named_exist(page: str) -> None:
+    text = (ROOT / page).read_text()
+    roots = (ROOT, ROOT / "synthkit", ROOT / "eval", ROOT / "eval/synthkit_eval")
+    named = set(re.findall(r"(?<![\w/.-])(?:[a-z_]+/)*\w+\.py\b|(?<![\w/.-])(?:[a-z_]+/)+(?=[`<. ])", text))
+    assert named
+    for path in named:
+        assert any((root / path).exists() for root in roots), path
