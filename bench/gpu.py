@@ -39,7 +39,7 @@ from gpu_numerics import References, compare, compare_whole, options
 from numpy.typing import NDArray
 from unclip_model import FULL, TOY, build, tera_flops
 
-from synthkit.generators import arithmetic, batch_size
+from synthkit.generators import arithmetic, batch_size, device_memory
 from synthkit.generators.unclip import UnclipGenerator
 from synthkit.recipe.schema import Arithmetic, Sampler
 
@@ -341,7 +341,9 @@ def auto_size(bench: Bench) -> Values:
     if not machine.gpu:
         return {"batch_size": batch_size.ON_CPU}
     pipeline = machine.pipeline("bfloat16", machine.scale.edges[0])
-    return {"batch_size": batch_size.measure(pipeline, Sampler(), best_arithmetic(bench))}
+    plain = best_arithmetic(bench).model_copy(update={"compile": False})
+    generator = UnclipGenerator(pipeline, sampler=Sampler(), arithmetic=plain)
+    return {"batch_size": device_memory.largest_batch(generator, Sampler(), machine.device)}
 
 
 def instead(bench: Bench, best: Configuration, timed: Configuration) -> Values:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    from synthkit.generators import Generator
+    from synthkit.generators.base import Generator
     from synthkit.recipe.schema import Recipe
     from synthkit.sources.pool import RealImages
 

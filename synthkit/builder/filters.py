@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from synthkit.builder.classifier import Classifier
     from synthkit.builder.image import Draw
-    from synthkit.generators import Generator
+    from synthkit.generators.base import Generator
     from synthkit.recipe.filters import Filters, LabelAgreement, NearCopy
     from synthkit.sources.base import Listing
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    from synthkit.generators import Generator
+    from synthkit.generators.base import Generator
     from synthkit.generators.checkpoint import Checkpoint
     from synthkit.recipe.schema import Conditioning, Recipe
     from synthkit.release.plan import PlannedImage
@@ -75,7 +75,7 @@ class ImageMaker:
             pixels, mixing = method.pixels(first, second, alpha=alpha, rng=rng)
             return Mixed(Image.fromarray(pixels), None, mixing)
         if self.embeddings is None or not sources:
-            return Mixed(None, np.zeros(self.generator.embedding_size, np.float32), Mixing())
+            return Mixed(None, self.generator.null_embedding, Mixing())
         if method.embeddings is not None:
             first_e, second_e = self.embeddings[list(sources)]
             embedding, mixing = method.embeddings(first_e, second_e, alpha=alpha, rng=rng)

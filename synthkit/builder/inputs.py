@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from synthkit.generators import check_recipe
 from synthkit.generators.batch_size import settled
 from synthkit.generators.checkpoint import locate
 from synthkit.release.plan import make_plan
@@ -80,6 +81,7 @@ def read_inputs(
     for note in source.notes:
         print(printable(f"real images: {note}"), file=sys.stderr)
     checkpoint = locate(recipe.model)
+    check_recipe(checkpoint, recipe)
     if check is not None:
         check(checkpoint)
     recipe = settled(recipe, checkpoint, work_root, device)

@@ -12,12 +12,12 @@ from synthkit.builder.options import WHOLE
 from synthkit.builder.outcome import Made, Outcome
 from synthkit.builder.workspace import Workspace, check_alike, locked_part, when_alone
 from synthkit.errors import SourceError
-from synthkit.generators import check_arithmetic, needs_device
+from synthkit.generators import choose_device_for, needs_device
 from synthkit.generators.batch_size import refuse_auto
 from synthkit.release.folder import ReleaseFolder
 from synthkit.sources import held_out, open_source
 from synthkit.sources.leaks import leaks
-from synthkit.system.environment import NO_DEVICE, check_device, choose_device, choose_devices, describe_all
+from synthkit.system.environment import NO_DEVICE, check_device, choose_devices, describe_all
 from synthkit.system.files import check_place, naming_the_place
 from synthkit.system.progress import progress
 
@@ -65,10 +65,10 @@ def make_release(recipe: Recipe, options: Options) -> Outcome:
 
 def _check_device(recipe: Recipe, checkpoint: Checkpoint, options: Options, target: Path) -> None:
     """Refuse arithmetic that the device has not got, unless there may be nothing left to generate."""
-    if recipe.model.dtype != "float16" or options.engine != "local" or not needs_device(checkpoint):
+    if recipe.model.dtype != "float16" or options.engine != "local":
         return
     if not target.exists() and not any(options.work_root.glob(f"{recipe.name}-*")):
-        check_arithmetic(recipe.model.dtype, choose_device(options.device))
+        choose_device_for(checkpoint, recipe.model.dtype, options.device)
 
 
 def release_of(recipe: Recipe, options: Options) -> ReleaseFolder:

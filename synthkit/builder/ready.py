@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from synthkit.builder.filters import Judge
     from synthkit.builder.inputs import Inputs
     from synthkit.builder.shard import Observer
-    from synthkit.generators import Generator
+    from synthkit.generators.base import Generator
     from synthkit.release.shards import Origin
 
 _ASK_AGAIN_S = 0.2
@@ -39,13 +39,7 @@ def ready(
     Raises GeneratorError if the model cannot be had, or a prompt is too long for it.
     """
     recipe = inputs.recipe
-    generator = load(
-        inputs.checkpoint,
-        dtype=recipe.model.dtype,
-        sampler=recipe.sampler,
-        device=device,
-        arithmetic=recipe.arithmetic,
-    )
+    generator = load(inputs.checkpoint, recipe, device)
     generator.on_step = observer.alive
     # All of them now: a prompt that is too long must not stop a build that has run for hours.
     names = [inputs.real.listing.classes[label] for label in np.unique(inputs.plan.labels)]

@@ -1,90 +1,69 @@
-"""Image generators behind one protocol. `locate` finds and identifies a model, `load` readies it."""
+"""Image generators behind one protocol: one module per family of models, listed in `PIPELINES`.
+
+`checkpoint.locate` finds and identifies a model, `load` makes it ready to use.
+"""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Protocol
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
 
 from synthkit.errors import GeneratorError
-from synthkit.recipe.schema import AUTO, STOCK
+from synthkit.generators.base import check_dtype
+from synthkit.recipe.schema import AUTO
+from synthkit.system.environment import NO_DEVICE, choose_device
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    import numpy as np
-    from numpy.typing import NDArray
-    from PIL import Image
-
+    from synthkit.generators.base import Generator
     from synthkit.generators.checkpoint import Checkpoint
-    from synthkit.recipe.schema import Arithmetic, Sampler
+    from synthkit.recipe.schema import Recipe
 
-_FLAT = "FlatColours"
+# The class that a model's model_index.json names: the generator that runs it, as "module:Class". A module is
+# imported when a model of its family is met.
+PIPELINES = {
+    "StableUnCLIPImg2ImgPipeline": "synthkit.generators.unclip:UnclipGenerator",
+    "FlatColours": "synthkit.generators.flat:FlatColours",
+}
 
 
-class Generator(Protocol):
-    """A frozen model that makes images from image embeddings and prompts.
+def load(checkpoint: Checkpoint, recipe: Recipe, device: str) -> Generator:
+    """Return the generator of a checkpoint on a device, set as a recipe says.
 
-    Embeddings are (N, D) float32. Every call of the model has the shape of the recipe's batch: what
-    is short is padded, so an image depends on its own row and on that shape alone. `on_step` may be
-    set: it is called after every denoising step is given to the device, a sign of life.
+    Raises GeneratorError if no family runs such a model, if its files cannot be loaded, or if the family or
+    the device does not have what the recipe asks for.
     """
-
-    on_step: Callable[[], None]
-
-    @property
-    def embedding_size(self) -> int:
-        """D."""
-        ...
-
-    def embed_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        """The (N, D) float32 embeddings of RGB images."""
-        ...
-
-    def embed_prompts(self, prompts: Sequence[str]) -> None:
-        """Encode prompts once; `generate` encodes those it has not met."""
-        ...
-
-    def generate(
-        self, embeddings: NDArray[np.float32], prompts: Sequence[str], seeds: Sequence[int]
-    ) -> NDArray[np.uint8]:
-        """At most a batch of images, (N, H, W, 3) uint8, each from its own row and seed."""
-        ...
-
-
-def load(
-    checkpoint: Checkpoint, *, dtype: str, sampler: Sampler, device: str, arithmetic: Arithmetic = STOCK
-) -> Generator:
-    """The generator of a checkpoint, on a device. Raises GeneratorError if it cannot be had."""
-    if sampler.batch_size == AUTO:
+    if recipe.sampler.batch_size == AUTO:
         raise GeneratorError("sampler.batch_size: auto is measured by a build; set a number")
-    kind = pipeline_class(checkpoint)
-    if kind == _FLAT:
-        from synthkit.generators.flat import FlatColours
-
-        return FlatColours(checkpoint)
-    if kind != "StableUnCLIPImg2ImgPipeline":
-        raise GeneratorError(
-            f"model {checkpoint.name}: is a {kind}; synthkit needs a StableUnCLIPImg2ImgPipeline"
-        )
-    from synthkit.generators.unclip import UnclipGenerator, read_pipeline
-
-    pipeline = read_pipeline(checkpoint, dtype=dtype, device=device)
-    return UnclipGenerator(pipeline, sampler=sampler, arithmetic=arithmetic)
+    check_recipe(checkpoint, recipe)
+    return family_of(checkpoint).load(checkpoint, recipe, device)
 
 
-def check_arithmetic(dtype: str, device: str) -> None:
-    """Raise GeneratorError for arithmetic that a device has not got."""
-    if dtype == "float16" and device == "cpu":
-        raise GeneratorError("model.dtype: float16 needs a GPU; on a CPU use --set model.dtype=float32")
+def check_recipe(checkpoint: Checkpoint, recipe: Recipe) -> None:
+    """Raise GeneratorError if no family runs a checkpoint, or its family lacks what the recipe asks for.
+
+    Nothing is loaded.
+    """
+    family_of(checkpoint).check_recipe(recipe)
 
 
-def needs_device(checkpoint: Checkpoint) -> bool:
-    """Whether there is a model to run."""
-    return pipeline_class(checkpoint) != _FLAT
+def family_of(checkpoint: Checkpoint) -> type[Generator]:
+    """Return the generator class that runs a checkpoint. Raises GeneratorError if there is none."""
+    name = pipeline_class(checkpoint)
+    if name not in PIPELINES:
+        known = " or ".join(PIPELINES)
+        raise GeneratorError(f"model {checkpoint.name}: is a {name:.64}; synthkit needs a {known}")
+    family: type[Generator] = resolve_name(PIPELINES[name])
+    return family
 
 
 def pipeline_class(checkpoint: Checkpoint) -> str:
-    """The diffusers pipeline that a checkpoint's index names."""
+    """Return the name of the pipeline class in a checkpoint's model_index.json.
+
+    Raises GeneratorError if that file is missing or does not say.
+    """
     try:
         index = json.loads((checkpoint.folder / "model_index.json").read_text(encoding="utf-8"))
         return str(index["_class_name"])
@@ -95,12 +74,33 @@ def pipeline_class(checkpoint: Checkpoint) -> str:
         ) from None
 
 
+def needs_device(checkpoint: Checkpoint) -> bool:
+    """Return whether a CPU or a GPU runs the model. Raises GeneratorError if no family knows it."""
+    return family_of(checkpoint).NEEDS_DEVICE
+
+
+def choose_device_for(checkpoint: Checkpoint, dtype: str, wanted: str) -> str:
+    """Return the device to run a checkpoint on; NO_DEVICE where there is nothing to run.
+
+    Raises BuildError if the wanted device is not here, and GeneratorError if it cannot compute in `dtype`.
+    """
+    device = choose_device(wanted) if needs_device(checkpoint) else NO_DEVICE
+    check_dtype(dtype, device)
+    return device
+
+
 def image_edge(checkpoint: Checkpoint) -> int | None:
-    """The edge in pixels of the images a checkpoint makes, from its configuration files alone."""
+    """Return the edge in pixels of the images a checkpoint makes; None if its files do not say it."""
+    return _if_told(lambda: family_of(checkpoint).image_edge(checkpoint.folder))
+
+
+def embedding_size(checkpoint: Checkpoint) -> int | None:
+    """Return the number of coordinates of a checkpoint's embeddings; None if its files do not say it."""
+    return _if_told(lambda: family_of(checkpoint).embedding_size_in(checkpoint.folder))
+
+
+def _if_told(read: Callable[[], int]) -> int | None:
     try:
-        unet = json.loads((checkpoint.folder / "unet" / "config.json").read_text(encoding="utf-8"))
-        vae = json.loads((checkpoint.folder / "vae" / "config.json").read_text(encoding="utf-8"))
-        upsamplings = len(vae["block_out_channels"]) - 1
-        return int(unet["sample_size"]) << upsamplings
-    except (OSError, ValueError, KeyError, TypeError):
+        return read()
+    except (GeneratorError, OSError, ValueError, KeyError, TypeError):
         return None

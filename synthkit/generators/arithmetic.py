@@ -1,4 +1,4 @@
-"""How a pipeline computes: a recipe's `arithmetic` put into effect on a loaded Stable unCLIP pipeline."""
+"""How a pipeline computes: a recipe's `arithmetic`, put into effect on the networks of a loaded pipeline."""
 
 from __future__ import annotations
 
@@ -22,30 +22,42 @@ BACKENDS = {
 }
 
 
-def apply(pipeline: Any, arithmetic: Arithmetic) -> None:
-    """Change a freshly loaded pipeline, once. Raises GeneratorError for what its device cannot do."""
+def apply(denoiser: Any, decoder: Any, arithmetic: Arithmetic) -> None:
+    """Change the two networks of a freshly loaded pipeline: once, for a second time would wrap them twice.
+
+    `denoiser` predicts the noise at each step, `decoder` turns the last latents into pixels. Raises
+    GeneratorError for an option that a network or its device does not have.
+    """
     import torch
 
     make_repeatable(arithmetic)
-    unet, vae = pipeline.unet, pipeline.vae
     if arithmetic.attention != "sdpa":
-        _check_attention(pipeline, arithmetic.attention)
+        _check_attention(denoiser, arithmetic.attention)
     if arithmetic.fused_projections:
-        unet.fuse_qkv_projections()
+        _method(denoiser, "fuse_qkv_projections", "fused_projections")()
     if arithmetic.channels_last:
-        unet.to(memory_format=torch.channels_last)
-        vae.to(memory_format=torch.channels_last)
+        denoiser.to(memory_format=torch.channels_last)
+        decoder.to(memory_format=torch.channels_last)
     if arithmetic.vae_slicing:
-        vae.enable_slicing()
-    forward = unet.forward
+        _method(decoder, "enable_slicing", "vae_slicing")()
+    forward = denoiser.forward
     if arithmetic.compile:
         forward = _compiled(forward)
-        vae.decoder.forward = _compiled(vae.decoder.forward)
-    unet.forward = _denoiser(forward, arithmetic)
+        decoder.decoder.forward = _compiled(decoder.decoder.forward)
+    denoiser.forward = _denoise(forward, denoiser.device, arithmetic)
+
+
+def _method(network: Any, name: str, option: str) -> Callable[[], None]:
+    """Return the method of a network that an option of `arithmetic` calls."""
+    if not hasattr(network, name):
+        kind = type(network).__name__
+        raise GeneratorError(f"arithmetic.{option}: this model's {kind} does not have it; set it to false")
+    method: Callable[[], None] = getattr(network, name)
+    return method
 
 
 def make_repeatable(arithmetic: Arithmetic) -> None:
-    """Arithmetic that is the same on every run; on a GPU it costs a few per cent."""
+    """Make PyTorch compute the same on every run; on a GPU this costs a few per cent of speed."""
     import torch
 
     torch.backends.cudnn.benchmark = False
@@ -54,19 +66,28 @@ def make_repeatable(arithmetic: Arithmetic) -> None:
     torch.backends.cudnn.allow_tf32 = arithmetic.tf32
 
 
-def _denoiser(forward: Callable[..., Any], arithmetic: Arithmetic) -> Callable[..., Any]:
-    """The UNet's forward in the kernel that is asked for; the VAE's one head is too wide for most."""
+def _denoise(forward: Callable[..., Any], device: Any, arithmetic: Arithmetic) -> Callable[..., Any]:
+    """Return the denoiser's forward with the attention that is asked for.
 
-    def denoise(sample: Any, timestep: Any, **conditions: Any) -> Any:
+    The decoder keeps PyTorch's choice: its one attention head is too wide for most kernels.
+    """
+    import torch
+
+    def on_device(value: Any) -> Any:
+        # Timesteps are on the CPU, where the schedulers compare them.
+        return value.to(device) if isinstance(value, torch.Tensor) else value
+
+    def denoise(*given: Any, **named: Any) -> Any:
         with forced(arithmetic.attention):
-            # Timesteps are on the CPU, where the schedulers compare them.
-            return forward(sample, timestep.to(sample.device), **conditions)
+            return forward(
+                *map(on_device, given), **{name: on_device(value) for name, value in named.items()}
+            )
 
     return denoise
 
 
 def forced(attention: str) -> AbstractContextManager[None]:
-    """Attention by this kernel and no other; by PyTorch's choice for `sdpa`."""
+    """Return a context in which attention uses this kernel and no other; `sdpa` is PyTorch's choice."""
     if attention == "sdpa":
         return nullcontext()
     from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -75,29 +96,28 @@ def forced(attention: str) -> AbstractContextManager[None]:
     return context
 
 
-def _check_attention(pipeline: Any, attention: str) -> None:
-    """A kernel is tried at every width that the UNet has: hours before it would fail otherwise."""
+def _check_attention(denoiser: Any, attention: str) -> None:
+    """Try a kernel at every width that the denoiser has, instead of failing after hours."""
     import torch
-    from diffusers.models.attention_processor import Attention
     from torch.nn.functional import scaled_dot_product_attention
 
-    unet = pipeline.unet
-    widths = {part.inner_dim // part.heads for part in unet.modules() if isinstance(part, Attention)}
-    for width in sorted(widths):
-        query = torch.zeros(1, 1, 64, width, dtype=unet.dtype, device=unet.device)
+    # diffusers' attention modules, of whatever class, have these two.
+    parts = [part for part in denoiser.modules() if hasattr(part, "heads") and hasattr(part, "inner_dim")]
+    for width in sorted({part.inner_dim // part.heads for part in parts}):
+        query = torch.zeros(1, 1, 64, width, dtype=denoiser.dtype, device=denoiser.device)
         try:
             with forced(attention):
                 scaled_dot_product_attention(query, query, query)
         except RuntimeError:
-            dtype = str(unet.dtype).removeprefix("torch.")
+            dtype = str(denoiser.dtype).removeprefix("torch.")
             raise GeneratorError(
                 f"arithmetic.attention: {attention} has no kernel for {dtype} on this device "
-                f"({unet.device.type}); use sdpa"
+                f"({denoiser.device.type}); use sdpa"
             ) from None
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiled at its first call, for one shape, to the same code every time."""
+    """Return a function that is compiled at its first call, for one shape, to the same code every time."""
     import torch
 
     compiled: Callable[..., Any] = torch.compile(function, dynamic=False, options=inductor_options())
@@ -110,7 +130,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def inductor_options() -> dict[str, str | int | bool | Callable[..., Any]]:
-    """Kernels chosen by rule, not by the stopwatch, where this PyTorch can be told so."""
+    """Return options by which kernels are chosen by rule instead of by timing, if this PyTorch has them."""
     from torch._inductor import config
 
     return {"deterministic": True} if hasattr(config, "deterministic") else {}
@@ -118,6 +138,7 @@ def inductor_options() -> dict[str, str | int | bool | Callable[..., Any]]:
 
 @contextmanager
 def _compiler_errors() -> Iterator[None]:
+    """Turn the errors of torch.compile into GeneratorError."""
     from torch._dynamo.exc import TorchDynamoException
     from torch._inductor.exc import InductorError
 

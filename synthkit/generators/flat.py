@@ -1,53 +1,87 @@
-"""No model at all: every image is one colour. For rehearsing a large build before it costs anything.
+"""A generator without a model: every image is one colour. It rehearses a large build at no cost.
 
-Everything else is as it will be: real images are read and mixed, shards written, releases finished.
+All else is as in a real build: real images are read and mixed, shards are written, a release is finished.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
+from synthkit.generators.base import Generator
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
     from PIL import Image
 
     from synthkit.generators.checkpoint import Checkpoint
+    from synthkit.recipe.schema import Recipe, Sampler
 
-# The mean colour of each quarter of an image.
+# An embedding is the mean colour of each cell of a grid of 2x2.
 _GRID = 2
+# Of an image's colour, how much its embedding decides; its seed decides the rest.
 _SHARE = 0.75
 
 
-class FlatColours:
+class FlatColours(Generator):
     """Three quarters of the colour come from the embedding, one quarter from the seed."""
 
+    NEEDS_DEVICE: ClassVar[bool] = False
+
     def __init__(self, checkpoint: Checkpoint) -> None:
-        index = json.loads((checkpoint.folder / "model_index.json").read_text(encoding="utf-8"))
-        self._edge = int(index["size"])
+        self._edge = self.image_edge(checkpoint.folder)
         self.on_step: Callable[[], None] = lambda: None
+
+    @classmethod
+    def check_recipe(cls, recipe: Recipe) -> None:
+        """Accept every recipe: those for any model can be rehearsed."""
+
+    @classmethod
+    def image_edge(cls, folder: Path) -> int:
+        """Return the `size` in the model_index.json of a folder."""
+        return int(json.loads((folder / "model_index.json").read_text(encoding="utf-8"))["size"])
+
+    @classmethod
+    def embedding_size_in(cls, folder: Path) -> int:
+        """Return 12: three colours of each cell."""
+        return 3 * _GRID * _GRID
+
+    @classmethod
+    def load(cls, checkpoint: Checkpoint, recipe: Recipe, device: str) -> Self:
+        """Return the generator of a checkpoint; recipe and device change nothing."""
+        return cls(checkpoint)
+
+    def resampled(self, sampler: Sampler) -> Self:
+        """Return this generator: nothing is sampled."""
+        return self
 
     @property
     def embedding_size(self) -> int:
-        """Three colours of each quarter."""
+        """Three colours of each cell."""
         return 3 * _GRID * _GRID
 
+    @property
+    def null_embedding(self) -> NDArray[np.float32]:
+        """(12,) zeros: black."""
+        return np.zeros(self.embedding_size, np.float32)
+
     def embed_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        """(N, 12) float32 in [0, 1]: mean colours."""
+        """Return (N, 12) float32 in [0, 1]: mean colours."""
         small = [np.asarray(image.resize((_GRID, _GRID)), dtype=np.float32).ravel() for image in images]
         return np.stack(small) / np.float32(255)
 
     def embed_prompts(self, prompts: Sequence[str]) -> None:
-        """Nothing: prompts change no colour."""
+        """Do nothing: prompts change no colour."""
 
     def generate(
         self, embeddings: NDArray[np.float32], prompts: Sequence[str], seeds: Sequence[int]
     ) -> NDArray[np.uint8]:
-        """(N, H, W, 3) uint8."""
+        """Return (N, H, W, 3) uint8."""
         self.on_step()
         drawn = np.array([[seed & 255, seed >> 8 & 255, seed >> 16 & 255] for seed in seeds])
         colours = _SHARE * 255 * embeddings[:, :3].clip(0, 1) + (1 - _SHARE) * drawn

@@ -1,11 +1,12 @@
 """Noise drawn in float32 whatever the model's type, so that a seed means the same noise in all of them.
 
-Drawn in float16 or bfloat16 on the CPU, as diffusers does, it would be made of the few numbers that these
-types have between 0 and 1: tails cut at 3.9 and 3.3 standard deviations (Box-Muller of 11 and 8 bits).
+diffusers draws in the model's type. On the CPU, float16 and bfloat16 have 11 and 8 bits between 0 and 1, from
+which the Box-Muller transform makes normal numbers whose tails end at 3.9 and 3.3 standard deviations.
 """
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,30 +15,28 @@ if TYPE_CHECKING:
     import torch
 
 
-def draw_in_float32(pipeline: Any) -> None:
-    """Change a Stable unCLIP pipeline's own drawing; in float32 every bit stays the same.
+def draw_latents_in_float32(pipeline: Any) -> None:
+    """Replace `prepare_latents` of one pipeline object; float32 pipelines draw the same bits as before.
 
-    A copy of the pipeline needs the same done to it: methods of its own would be the original's.
+    A copy of the pipeline needs the same done to it: the copied method would still be the original's.
     """
-    methods = type(pipeline)
-    noise_embeddings = methods.noise_image_embeddings.__get__(pipeline)
-    prepare_latents = methods.prepare_latents.__get__(pipeline)
+    prepare = type(pipeline).prepare_latents.__get__(pipeline)
+    signature = inspect.signature(prepare)
 
-    def noised(image_embeds: Any, noise_level: int, noise: Any = None, generator: Any = None) -> Any:
-        drawn = _normal(image_embeds.shape, generator) if noise is None else noise
-        return noise_embeddings(image_embeds, noise_level, drawn.to(image_embeds))
+    def prepared(*given: Any, **named: Any) -> Any:
+        call = signature.bind(*given, **named).arguments
+        latents = call.get("latents")
+        if latents is None:
+            edges = (call[edge] // pipeline.vae_scale_factor for edge in ("height", "width"))
+            shape = (call["batch_size"], call["num_channels_latents"], *edges)
+            latents = normal(shape, call["generator"])
+        return prepare(**call | {"latents": latents.to(call["device"], call["dtype"])})
 
-    def prepared(**call: Any) -> Any:
-        edges = (call[edge] // pipeline.vae_scale_factor for edge in ("height", "width"))
-        shape = (call["batch_size"], call["num_channels_latents"], *edges)
-        drawn = _normal(shape, call["generator"]) if call["latents"] is None else call["latents"]
-        return prepare_latents(**call | {"latents": drawn.to(call["device"], call["dtype"])})
-
-    pipeline.noise_image_embeddings, pipeline.prepare_latents = noised, prepared
+    pipeline.prepare_latents = prepared
 
 
-def _normal(shape: Sequence[int], generators: Sequence[torch.Generator]) -> torch.Tensor:
-    """A standard normal tensor; each row comes from its own generator."""
+def normal(shape: Sequence[int], generators: Sequence[torch.Generator]) -> torch.Tensor:
+    """Return a float32 standard normal tensor on the CPU, each of its rows from its own generator."""
     import torch
 
     rows = [torch.randn((1, *shape[1:]), generator=generator) for generator in generators]

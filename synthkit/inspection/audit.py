@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from synthkit.generators import Generator
+    from synthkit.generators.base import Generator
     from synthkit.release.image import StoredImage
     from synthkit.release.manifest import Manifest
     from synthkit.sources.pool import RealImages

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from synthkit.errors import ReleaseError, SourceError
-from synthkit.generators import check_arithmetic, load, needs_device
+from synthkit.generators import choose_device_for, load
 from synthkit.generators.checkpoint import locate
 from synthkit.inspection.audit import Real, audit, look_at_real, picture, synthetic_images
 from synthkit.release.audit import PICTURED, Audit, Limits, Part, facts_of
@@ -17,7 +17,7 @@ from synthkit.release.places import find_model, receive, told_without_content
 from synthkit.release.real_images import find_source, open_place, read_place
 from synthkit.release.records import key_of
 from synthkit.sources import held_out
-from synthkit.system.environment import NO_DEVICE, check_device, choose_device
+from synthkit.system.environment import check_device
 from synthkit.system.progress import progress
 from synthkit.system.work_root import WORK_FOLDER
 from synthkit.verification.verify import verified
@@ -56,7 +56,7 @@ def audit_release(
         release.check_own(manifest)
         received = receive(release.path, manifest, overrides)
         recipe, checkpoint = received.recipe, locate(find_model(received))
-        check_arithmetic(recipe.model.dtype, choose_device(device) if needs_device(checkpoint) else NO_DEVICE)
+        device = choose_device_for(checkpoint, recipe.model.dtype, device)
         _check_intact(release.path, manifest)
         images = _read_real(received, _outside(release.path, work_root))
         real, found = _compare(received, checkpoint, images, device, limits)
@@ -94,13 +94,7 @@ def _compare(
 ) -> tuple[Real, Audit]:
     release, manifest, recipe = received.folder, received.manifest, received.recipe
     batch_size = recipe.sampler.batch_size
-    generator = load(
-        checkpoint,
-        dtype=recipe.model.dtype,
-        sampler=recipe.sampler,
-        device=choose_device(device),
-        arithmetic=recipe.arithmetic,
-    )
+    generator = load(checkpoint, recipe, device)
     with progress("embedding real images", sum(len(part.listing) for part in images.values())) as advance:
         real = look_at_real(images, generator, batch_size, advance)
     with progress("comparing", manifest.images) as advance:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthkit.builder.estimate import estimate
-from synthkit.errors import SourceError, SynthkitError, UnreadableImage
-from synthkit.generators import pipeline_class
+from synthkit.errors import GeneratorError, SourceError, SynthkitError, UnreadableImage
+from synthkit.generators import check_recipe, choose_device_for
+from synthkit.generators.base import check_dtype
 from synthkit.generators.checkpoint import FILES, find_local, on_the_hub
 from synthkit.inspection.doctor import Check, existing
 from synthkit.release.plan import GROUPS, balance
@@ -20,12 +21,14 @@ from synthkit.sources.files import get_it
 from synthkit.sources.hashes import FILE, Contents, open_contents
 from synthkit.sources.leaks import leaks
 from synthkit.sources.pool import missing_images, read_all
+from synthkit.system.environment import choose_device
 from synthkit.system.progress import data_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from synthkit.generators.checkpoint import Checkpoint
     from synthkit.recipe.schema import Model, Recipe
     from synthkit.recipe.source import SourceConfig
     from synthkit.release.plan import ClassBalance
@@ -37,7 +40,7 @@ _SAMPLE = 32
 def examine_recipe(recipe: Recipe, out: Path, work_root: Path) -> Iterator[Check]:
     """The source, a sample of its images, the model, and the space a release takes."""
     yield from _source(recipe, out, work_root)
-    yield from _model(recipe.model)
+    yield from _model(recipe)
 
 
 def _source(recipe: Recipe, out: Path, work_root: Path) -> Iterator[Check]:
@@ -135,7 +138,9 @@ def _space(recipe: Recipe, images: int, out: Path, work_root: Path) -> Check:
     return Check("to make", found)
 
 
-def _model(model: Model) -> Iterator[Check]:
+def _model(recipe: Recipe) -> Iterator[Check]:
+    """Whether the model is here, is of a family that synthkit runs, and can be run as the recipe says."""
+    model = recipe.model
     try:
         checkpoint = find_local(model)
         if checkpoint is None:
@@ -143,21 +148,21 @@ def _model(model: Model) -> Iterator[Check]:
             found = f"{model.id} at {commit[:12]}: not here; {data_size(size)} to download from the Hub"
             yield Check("model", found, "note")
         else:
-            pipeline_class(checkpoint)
+            check_recipe(checkpoint, recipe)
             size = sum(path.stat().st_size for pattern in FILES for path in checkpoint.folder.rglob(pattern))
             yield Check("model", f"{checkpoint.name} at {checkpoint.revision[:12]}: here, {data_size(size)}")
     except SynthkitError as error:
         yield Check("model", str(error), "stop")
         return
-    yield from _arithmetic(model)
+    yield from _arithmetic(model, checkpoint)
 
 
-def _arithmetic(model: Model) -> Iterator[Check]:
-    import torch
-
-    if model.dtype == "float16" and not torch.cuda.is_available():
-        yield Check(
-            "  arithmetic",
-            "float16 needs a GPU; on a CPU add --set model.dtype=float32, and be patient",
-            "stop",
-        )
+def _arithmetic(model: Model, checkpoint: Checkpoint | None) -> Iterator[Check]:
+    """Whether this machine can compute in the recipe's type; a model that is not here needs a device."""
+    try:
+        if checkpoint is None:
+            check_dtype(model.dtype, choose_device("auto"))
+        else:
+            choose_device_for(checkpoint, model.dtype, "auto")
+    except GeneratorError as error:
+        yield Check("  arithmetic", str(error), "stop")

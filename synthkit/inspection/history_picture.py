@@ -7,7 +7,6 @@ coordinates: which come from the first source, which from the second, which were
 from __future__ import annotations
 
 import io
-import json
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ from PIL import Image, ImageDraw
 
 from synthkit.conditioning import METHODS, drop
 from synthkit.errors import GeneratorError, ReleaseError
+from synthkit.generators import embedding_size
 from synthkit.generators.checkpoint import find_local
 from synthkit.inspection.replay import sources_of
 from synthkit.release.places import find_model
@@ -139,10 +139,4 @@ def _embedding_size(received: Received) -> int | None:
     except GeneratorError:
         return None
     checkpoint = find_local(model)
-    if checkpoint is None:
-        return None
-    config = checkpoint.folder / "image_encoder" / "config.json"
-    try:
-        return int(json.loads(config.read_text(encoding="utf-8"))["projection_dim"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    return None if checkpoint is None else embedding_size(checkpoint)

@@ -14,7 +14,7 @@ import numpy as np
 from synthkit.builder.embeddings import compute, needed
 from synthkit.builder.image import Draw, ImageMaker
 from synthkit.errors import SourceError
-from synthkit.generators import check_arithmetic, load, needs_device
+from synthkit.generators import choose_device_for, load
 from synthkit.generators.checkpoint import locate
 from synthkit.release.places import find_model, first_that_serves
 from synthkit.release.plan import PlannedImage
@@ -24,7 +24,7 @@ from synthkit.sources.decoding import decode
 from synthkit.sources.hashes import Contents
 from synthkit.sources.pool import RealImages, missing_images, read_all
 from synthkit.sources.selection import Selected
-from synthkit.system.environment import NO_DEVICE, changed, choose_device, describe
+from synthkit.system.environment import changed, describe
 from synthkit.verification.replayed_record import RecordCheck
 
 if TYPE_CHECKING:
@@ -64,18 +64,11 @@ class Replay:
         manifest, recipe = received.manifest, received.recipe
         self._traced = traced
         checkpoint = locate(find_model(received))
-        device = choose_device(device) if needs_device(checkpoint) else NO_DEVICE
+        device = choose_device_for(checkpoint, recipe.model.dtype, device)
         self.differences = changed(manifest.environment, describe(device))
-        check_arithmetic(recipe.model.dtype, device)
         real = sources_of(received, [item.record for item in traced])
         self._positions = {name: position for position, name in enumerate(real.listing.ids)}
-        generator = load(
-            checkpoint,
-            dtype=recipe.model.dtype,
-            sampler=recipe.sampler,
-            device=device,
-            arithmetic=recipe.arithmetic,
-        )
+        generator = load(checkpoint, recipe, device)
         embeddings = None
         if needed(recipe):
             every = np.arange(len(real.listing), dtype=np.int32)

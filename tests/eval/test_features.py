@@ -17,13 +17,13 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from synthkit.errors import ScoreError
-from synthkit.generators import load
 from synthkit.generators.checkpoint import BUILTIN, locate
 from synthkit.recipe.schema import Model, Sampler
 from synthkit.sources.base import load_image
 from synthkit.sources.digits import DigitsSource
 from synthkit_eval.feature_names import check_features
 from synthkit_eval.sets.features import OFFLINE, open_features
+from tests.helpers.generating import load_on_cpu
 
 if TYPE_CHECKING:
     from synthkit_eval.sets.features import Features
@@ -97,7 +97,7 @@ def random_inception() -> Any:
 def test_builtin_features_are_the_generators(digits: list[Image.Image]) -> None:
     checkpoint = locate(Model(id=OFFLINE))
     sampler = Sampler(steps=4, guidance_scale=2.0, batch_size=8)
-    generator = load(checkpoint, dtype="float32", sampler=sampler, device="cpu")
+    generator = load_on_cpu(checkpoint, sampler)
     features = open_features(OFFLINE, "cpu", batch_size=8)
     found = features(digits)
     assert (features.name, features.dimensions) == (OFFLINE, 128)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from pretraining.tiny_unclip_digits.judge import predict, train_judge
-from synthkit.generators import load
 from synthkit.generators.checkpoint import locate
 from synthkit.recipe.schema import Model, Sampler
 from synthkit.sources.base import load_image
 from synthkit.sources.digits import CLASSES, DigitsSource
+from tests.helpers.generating import load_on_cpu
 
 # Half a minute, and another outcome only with another model: the bytes it makes are tested elsewhere.
 pytestmark = pytest.mark.slow
@@ -26,9 +26,7 @@ def judge() -> Any:
 
 @pytest.fixture(scope="module")
 def generator() -> Any:
-    return load(
-        locate(Model(id="builtin:tiny-unclip-digits")), dtype="float32", sampler=SAMPLER, device="cpu"
-    )
+    return load_on_cpu(locate(Model(id="builtin:tiny-unclip-digits")), SAMPLER)
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,14 @@ import pytest
 import torch
 
 from synthkit.errors import GeneratorError
-from synthkit.generators import batch_size, image_edge, load
+from synthkit.generators import embedding_size, image_edge
+from synthkit.generators.base import OutOfMemory
 from synthkit.generators.checkpoint import BUILTIN, Checkpoint, content_revision, locate
-from synthkit.generators.unclip import SCHEDULERS, OutOfMemory
+from synthkit.generators.schedulers import SCHEDULERS
 from synthkit.recipe.schema import Arithmetic, Model, Sampler
 from synthkit.sources.base import load_image
 from synthkit.sources.digits import CLASSES, DigitsSource
+from tests.helpers.generating import load_on_cpu
 
 SAMPLER = Sampler(steps=4, guidance_scale=2.0, batch_size=8)
 
@@ -30,7 +32,7 @@ def checkpoint() -> Checkpoint:
 
 @pytest.fixture(scope="module")
 def generator(checkpoint: Checkpoint) -> Any:
-    return load(checkpoint, dtype="float32", sampler=SAMPLER, device="cpu")
+    return load_on_cpu(checkpoint, SAMPLER)
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,7 @@ def test_images_are_uint8_of_the_models_size(generator: Any, rows: Any, checkpoi
     assert (images.shape, images.dtype) == ((8, 32, 32, 3), np.uint8)
     assert images.reshape(8, -1).std(axis=1).min() > 10
     assert image_edge(checkpoint) == 32
+    assert embedding_size(checkpoint) == generator.embedding_size == 128
 
 
 def test_order_neighbours_and_padding_change_no_bit(generator: Any, rows: Any) -> None:
@@ -96,7 +99,7 @@ def test_the_images_are_those_of_the_stock_pipeline(checkpoint: Checkpoint, guid
     from diffusers import StableUnCLIPImg2ImgPipeline
 
     sampler = SAMPLER.model_copy(update={"guidance_scale": guidance})
-    ours = load(checkpoint, dtype="float32", sampler=sampler, device="cpu")
+    ours = load_on_cpu(checkpoint, sampler)
     source = DigitsSource("test")
     real = [load_image(source, position) for position in range(8)]
     mine = ours.generate(ours.embed_images(real), ["zero"] * 8, list(range(8)))
@@ -119,14 +122,14 @@ def test_the_images_are_those_of_the_stock_pipeline(checkpoint: Checkpoint, guid
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_every_scheduler_makes_digits(checkpoint: Checkpoint, rows: Any, name: str) -> None:
     sampler = Sampler(scheduler=name, steps=12, guidance_scale=2.0, batch_size=8)
-    images = load(checkpoint, dtype="float32", sampler=sampler, device="cpu").generate(*rows)
+    images = load_on_cpu(checkpoint, sampler).generate(*rows)
     dark, bright = (images < 40).mean(), (images > 150).mean()
     assert dark > 0.2
     assert 0.05 < bright < 0.6
 
 
 def test_bfloat16_makes_nearly_the_same(checkpoint: Checkpoint, generator: Any, rows: Any) -> None:
-    narrow = load(checkpoint, dtype="bfloat16", sampler=SAMPLER, device="cpu")
+    narrow = load_on_cpu(checkpoint, SAMPLER, dtype="bfloat16")
     assert narrow.embed_images([load_image(DigitsSource("test"), 0)]).dtype == np.float32
     # A seed is the same noise in every type: what is left is rounding.
     assert psnr(narrow.generate(*rows), generator.generate(*rows)) > 35
@@ -158,7 +161,7 @@ def test_other_arithmetic_makes_nearly_the_same_and_the_same_every_time(
         pytest.skip("torch.compile needs a C++ compiler on a CPU")
     embeddings, prompts, seeds = rows
     stock = generator.generate(*rows)
-    other = load(checkpoint, dtype="float32", sampler=SAMPLER, device="cpu", arithmetic=arithmetic)
+    other = load_on_cpu(checkpoint, SAMPLER, arithmetic=arithmetic)
     images = other.generate(*rows)
     assert np.abs(images.astype(int) - stock).max() <= 2
     assert psnr(images, stock) >= 40
@@ -170,17 +173,11 @@ def test_other_arithmetic_makes_nearly_the_same_and_the_same_every_time(
 @pytest.mark.parametrize("attention", ["cudnn", "efficient"])
 def test_attention_that_the_device_does_not_have(checkpoint: Checkpoint, attention: Any) -> None:
     with pytest.raises(GeneratorError, match=rf"arithmetic.attention: {attention} has no kernel .*use sdpa"):
-        load(
-            checkpoint,
-            dtype="float32",
-            sampler=SAMPLER,
-            device="cpu",
-            arithmetic=Arithmetic(attention=attention),
-        )
+        load_on_cpu(checkpoint, SAMPLER, arithmetic=Arithmetic(attention=attention))
 
 
 def test_every_step_is_told(checkpoint: Checkpoint, rows: Any) -> None:
-    generator = load(checkpoint, dtype="float32", sampler=SAMPLER, device="cpu")
+    generator = load_on_cpu(checkpoint, SAMPLER)
     steps: list[int] = []
     generator.on_step = lambda: steps.append(1)
     generator.generate(*rows)
@@ -195,7 +192,7 @@ def test_another_sampler_for_the_same_model(
     before = generator.generate(*rows)
     sampler = SAMPLER.model_copy(update={"scheduler": scheduler, "steps": 2})
     other = generator.resampled(sampler).generate(*rows)
-    fresh = load(checkpoint, dtype="float32", sampler=sampler, device="cpu").generate(*rows)
+    fresh = load_on_cpu(checkpoint, sampler).generate(*rows)
     np.testing.assert_array_equal(other, fresh)
     np.testing.assert_array_equal(generator.generate(*rows), before)
 
@@ -213,7 +210,7 @@ def test_too_little_memory_names_the_settings(
     checkpoint: Checkpoint, rows: Any, arithmetic: Arithmetic, size: int, told: str
 ) -> None:
     sampler = SAMPLER.model_copy(update={"batch_size": size})
-    generator = load(checkpoint, dtype="float32", sampler=sampler, device="cpu", arithmetic=arithmetic)
+    generator = load_on_cpu(checkpoint, sampler, arithmetic=arithmetic)
 
     def full() -> None:
         raise torch.OutOfMemoryError
@@ -234,7 +231,7 @@ def test_too_little_memory_names_the_settings(
 def test_values_that_are_not_numbers(checkpoint: Checkpoint, rows: Any, dtype: str, told: str) -> None:
     """The advice is what is not set already; the image that has them is named."""
     sampler = Sampler(steps=1, batch_size=2)
-    generator = load(checkpoint, dtype=dtype, sampler=sampler, device="cpu")
+    generator = load_on_cpu(checkpoint, sampler, dtype=dtype)
     embeddings = rows[0][:2].copy()
     embeddings[1] = np.nan
     with pytest.raises(GeneratorError) as caught:
@@ -246,7 +243,7 @@ def test_values_that_are_not_numbers(checkpoint: Checkpoint, rows: Any, dtype: s
 def fifty(checkpoint: Checkpoint, rows: Any) -> Any:
     """Four images by a scheduler, in the default number of steps."""
     sampler = Sampler(steps=50, guidance_scale=2.0, batch_size=4)
-    generator = load(checkpoint, dtype="float32", sampler=sampler, device="cpu")
+    generator = load_on_cpu(checkpoint, sampler)
 
     def sample(scheduler: str) -> np.ndarray:
         resampled = generator.resampled(sampler.model_copy(update={"scheduler": scheduler}))
@@ -267,7 +264,7 @@ def test_schedulers_agree_in_the_limit_of_many_steps(fifty: Any, scheduler: str)
 def test_schedulers_agree_on_many_images(checkpoint: Checkpoint, scheduler: str, guidance: float) -> None:
     source = DigitsSource("test")
     sampler = Sampler(steps=50, guidance_scale=guidance, batch_size=8)
-    generator = load(checkpoint, dtype="float32", sampler=sampler, device="cpu")
+    generator = load_on_cpu(checkpoint, sampler)
     other = generator.resampled(sampler.model_copy(update={"scheduler": scheduler}))
     for first in range(3):
         real = [load_image(source, first + 30 * row) for row in range(8)]
@@ -287,29 +284,9 @@ def test_what_a_model_says_of_clipping_is_obeyed(checkpoint: Checkpoint, tmp_pat
     clipped = []
     for more in ({}, {"clip_sample": False}, {"clip_sample": True}):
         config.write_text(json.dumps({**facts, **more}))
-        loaded: Any = load(Checkpoint("copy", "1", copy), dtype="float32", sampler=sampler, device="cpu")
+        loaded: Any = load_on_cpu(Checkpoint("copy", "1", copy), sampler)
         clipped.append(loaded._pipeline.scheduler.config.clip_sample)
     assert clipped == [False, False, True]
-
-
-def test_the_batch_size_that_fits_is_chosen(checkpoint: Checkpoint) -> None:
-    sampler = Sampler.model_validate({"batch_size": "auto"})
-    with pytest.raises(
-        GeneratorError, match=r"sampler.batch_size: auto is measured by a build; set a number"
-    ):
-        load(checkpoint, dtype="float32", sampler=sampler, device="cpu")
-    chosen = batch_size.choose_batch_size(checkpoint, dtype="float32", sampler=sampler, device="cpu")
-    assert chosen == 16
-    # Bytes of a batch of one, of two, and of the device, 85 % of which are used.
-    assert batch_size.fitting(6, 8, 1000) == 32
-    assert batch_size.fitting(6, 8, 60) == 16
-    assert batch_size.fitting(6, 8, 46) == 16
-    assert batch_size.fitting(6, 8, 42) == 8
-    assert batch_size.fitting(6, 8, 7) == 1
-    tried: list[int] = []
-    assert batch_size.largest(16, lambda size: tried.append(size) or size <= 4) == 4
-    assert tried == [16, 8, 4]
-    assert batch_size.largest(2, lambda size: False) == 1
 
 
 def test_the_revision_of_a_folder_is_its_content(checkpoint: Checkpoint, tmp_path: Any) -> None:

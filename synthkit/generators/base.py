@@ -1,0 +1,107 @@
+"""The protocol of all generators, and what they share: checks of a recipe and the error of a full device."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+
+from synthkit.errors import GeneratorError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from synthkit.generators.checkpoint import Checkpoint
+    from synthkit.recipe.schema import Recipe, Sampler
+
+
+class OutOfMemory(GeneratorError):
+    """A batch is too large for the device."""
+
+
+class Generator(Protocol):
+    """A frozen model that makes images from image embeddings and prompts.
+
+    A class is a family of models; what it says of itself is known without loading one. Embeddings are
+    (N, D) float32. Every call of the model has the shape of the recipe's batch: shorter batches are padded,
+    so an image depends on its own row and on that shape alone. `on_step` may be set: it is called after
+    every denoising step is given to the device, as a sign of life.
+    """
+
+    # Whether a CPU or a GPU runs the model: False where there is nothing to run.
+    NEEDS_DEVICE: ClassVar[bool]
+
+    on_step: Callable[[], None]
+
+    @classmethod
+    def check_recipe(cls, recipe: Recipe) -> None:
+        """Raise GeneratorError, with the name of the field, for a setting that the family does not have."""
+        ...
+
+    @classmethod
+    def image_edge(cls, folder: Path) -> int:
+        """Return the edge in pixels of the images that the model in a folder makes.
+
+        Read from its configuration files. Raises OSError, KeyError, TypeError or ValueError if they do not
+        say it.
+        """
+        ...
+
+    @classmethod
+    def embedding_size_in(cls, folder: Path) -> int:
+        """Return D of the model in a folder, as `image_edge` does."""
+        ...
+
+    @classmethod
+    def load(cls, checkpoint: Checkpoint, recipe: Recipe, device: str) -> Self:
+        """Return the generator of a checkpoint on a device, set as a recipe says.
+
+        Raises GeneratorError if it cannot be loaded, or cannot compute so on this device.
+        """
+        ...
+
+    def resampled(self, sampler: Sampler) -> Self:
+        """Return the same model sampled another way. Both share the weights: use one at a time."""
+        ...
+
+    @property
+    def embedding_size(self) -> int:
+        """D, the number of coordinates of an image embedding."""
+        ...
+
+    @property
+    def null_embedding(self) -> NDArray[np.float32]:
+        """The (D,) embedding that stands for no image: with it, the prompt alone conditions."""
+        ...
+
+    def embed_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """Return the (N, D) float32 embeddings of RGB images."""
+        ...
+
+    def embed_prompts(self, prompts: Sequence[str]) -> None:
+        """Encode prompts and keep them; `generate` encodes those that are new to it.
+
+        Raises GeneratorError for a prompt that is longer than the model reads.
+        """
+        ...
+
+    def generate(
+        self, embeddings: NDArray[np.float32], prompts: Sequence[str], seeds: Sequence[int]
+    ) -> NDArray[np.uint8]:
+        """Return at most a batch of images, (N, H, W, 3) uint8, each from its own row and seed."""
+        ...
+
+
+def check_dtype(dtype: str, device: str) -> None:
+    """Raise GeneratorError if a device cannot compute in a recipe's `model.dtype`."""
+    if dtype == "float16" and device == "cpu":
+        raise GeneratorError("model.dtype: float16 needs a GPU; on a CPU use --set model.dtype=float32")
+
+
+def component_config(folder: Path, component: str) -> Any:
+    """Return the configuration of a component of a diffusers pipeline: the JSON of its config.json."""
+    return json.loads((folder / component / "config.json").read_text(encoding="utf-8"))

@@ -1,0 +1,291 @@
+"""What all generators made of a diffusers pipeline share: the batch, the noise, the scheduler, the errors.
+
+The pipeline's own call does the sampling, fed with embeddings that are computed once. Each image has a
+random generator of its own on the CPU, so its noise is the same whatever the batch around it.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from contextlib import contextmanager
+from copy import copy
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+from synthkit.errors import GeneratorError
+from synthkit.generators import pipeline_class
+from synthkit.generators.arithmetic import apply
+from synthkit.generators.base import Generator, OutOfMemory, check_dtype, component_config
+from synthkit.generators.noise import draw_latents_in_float32
+from synthkit.generators.schedulers import SCHEDULERS, make_scheduler
+from synthkit.recipe.schema import STOCK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import torch
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from synthkit.generators.checkpoint import Checkpoint
+    from synthkit.recipe.schema import Arithmetic, Recipe, Sampler
+
+# Types whose range or precision exceeds that of a narrow model.dtype.
+_WIDER = {"float16": "bfloat16 or float32", "bfloat16": "float32"}
+
+
+class DiffusersGenerator(Generator):
+    """A diffusers pipeline, frozen, on one device, sampled one way, at one batch shape.
+
+    A subclass is a family: it says how its pipeline embeds an image, encodes a prompt and is called, and
+    changes what is other than here. Its images must not depend on their neighbours in the batch, which
+    tests/generators checks. The pipeline is freshly loaded and from now on the generator's own, which
+    changes it.
+    """
+
+    NEEDS_DEVICE: ClassVar[bool] = True
+    # The pipeline's components that `arithmetic` is about: the network that predicts the noise (compiled,
+    # channels last, its attention chosen), and the one that turns latents into pixels.
+    DENOISER: ClassVar[str] = "unet"
+    DECODER: ClassVar[str] = "vae"
+    # What `sampler.scheduler` may be.
+    SCHEDULERS: ClassVar[tuple[str, ...]] = tuple(SCHEDULERS)
+    # Fields of `sampler` that the family cannot vary, each with the one value that is true of it.
+    FIXED: ClassVar[Mapping[str, object]] = {}
+
+    def __init__(self, pipeline: Any, *, sampler: Sampler, arithmetic: Arithmetic = STOCK) -> None:
+        import torch
+
+        self.on_step: Callable[[], None] = _nothing
+        self.sampler = sampler
+        self._torch = torch
+        self._arithmetic = arithmetic
+        self._pipeline = pipeline
+        self._device = pipeline.device
+        denoiser = getattr(pipeline, self.DENOISER)
+        self._dtype: torch.dtype = denoiser.dtype
+        apply(denoiser, getattr(pipeline, self.DECODER), arithmetic)
+        self._draw_in_float32(pipeline)
+        pipeline.scheduler = make_scheduler(pipeline.scheduler, sampler)
+        # Of each prompt, what `_encode` made of it.
+        self._prompts: dict[str, Any] = {}
+
+    @classmethod
+    def check_recipe(cls, recipe: Recipe) -> None:
+        """Raise GeneratorError for a scheduler or a sampler field that the family does not have."""
+        scheduler = recipe.sampler.scheduler
+        if scheduler not in cls.SCHEDULERS:
+            known = ", ".join(cls.SCHEDULERS)
+            raise GeneratorError(f"sampler.scheduler: this model cannot use {scheduler}; use {known}")
+        for field, only in cls.FIXED.items():
+            value = getattr(recipe.sampler, field)
+            if value != only:
+                raise GeneratorError(f"sampler.{field}: is {value}, this model needs {only}")
+
+    @classmethod
+    def image_edge(cls, folder: Path) -> int:
+        """Return the edge in pixels: that of the latents, doubled by each upsampling of the decoder."""
+        upsamplings = len(component_config(folder, cls.DECODER)["block_out_channels"]) - 1
+        return int(component_config(folder, cls.DENOISER)["sample_size"]) << upsamplings
+
+    @classmethod
+    def load(cls, checkpoint: Checkpoint, recipe: Recipe, device: str) -> Self:
+        """Return the generator of a checkpoint on a device, set as a recipe says.
+
+        Raises GeneratorError if it cannot be loaded, or cannot compute so on this device.
+        """
+        pipeline = read_pipeline(checkpoint, dtype=recipe.model.dtype, device=device)
+        return cls(pipeline, sampler=recipe.sampler, arithmetic=recipe.arithmetic)
+
+    def resampled(self, sampler: Sampler) -> Self:
+        """Return the same model sampled another way. Both share the weights: use one at a time."""
+        other = copy(self)
+        other.sampler = sampler
+        other._pipeline = copy(self._pipeline)
+        other._draw_in_float32(other._pipeline)
+        other._pipeline.scheduler = make_scheduler(self._pipeline.scheduler, sampler)
+        return other
+
+    @property
+    def null_embedding(self) -> NDArray[np.float32]:
+        """(D,) zeros, the null of models that were trained with dropped image embeddings."""
+        return np.zeros(self.embedding_size, np.float32)
+
+    def embed_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """Return (N, D) float32 embeddings f(x), computed in batches of the recipe's size."""
+        size = self.sampler.batch_size
+        with self._enough_memory():
+            parts = [self._embed_batch(images[at : at + size]) for at in range(0, len(images), size)]
+        return np.concatenate(parts)
+
+    def _embed_batch(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        batch = [images[row] for row in _padded(range(len(images)), self.sampler.batch_size)]
+        with self._torch.no_grad():
+            embeddings: NDArray[np.float32] = self._embed(batch).float().cpu().numpy()
+        return embeddings[: len(images)]
+
+    def embed_prompts(self, prompts: Sequence[str]) -> None:
+        """Encode prompts, each alone so that its encoding does not depend on the others.
+
+        Raises GeneratorError for a prompt that is longer than the model reads.
+        """
+        for prompt in prompts:
+            if prompt not in self._prompts:
+                self._check_length(prompt)
+                with self._torch.no_grad():
+                    self._prompts[prompt] = self._encode(prompt)
+
+    def _check_length(self, prompt: str) -> None:
+        """Refuse a prompt that the model would cut off, and with it perhaps the class name, in silence."""
+        tokenizer = self._pipeline.tokenizer
+        tokens = len(tokenizer(prompt).input_ids)
+        if tokens > tokenizer.model_max_length:
+            raise GeneratorError(
+                f"prompt: {prompt[:60]!r} has {tokens} tokens, the model reads {tokenizer.model_max_length}; "
+                "shorten the prompt, rename the class with source.classes, or set a prompt without {name}"
+            )
+
+    def generate(
+        self, embeddings: NDArray[np.float32], prompts: Sequence[str], seeds: Sequence[int]
+    ) -> NDArray[np.uint8]:
+        """Return (N, H, W, 3) uint8 from (N, D) embeddings, N prompts and N seeds; N at most a batch.
+
+        Raises OutOfMemory if the device cannot hold a batch, and GeneratorError if the model makes values
+        that are not numbers.
+        """
+        count = len(seeds)
+        rows = _padded(range(count), self.sampler.batch_size)
+        with self._enough_memory():
+            images = self._sample(
+                embeddings[rows], [prompts[row] for row in rows], [seeds[row] for row in rows]
+            )
+            pixels, finite = _to_host(images)
+        if not finite:
+            first = rows[int(images.isfinite().flatten(1).all(dim=1).int().argmin())]
+            raise GeneratorError(
+                f"the model made values that are not numbers for {prompts[first]!r}: {self._to_get_numbers()}"
+            )
+        return pixels[:count]
+
+    def _sample(
+        self, embeddings: NDArray[np.float32], prompts: Sequence[str], seeds: Sequence[int]
+    ) -> torch.Tensor:
+        """Return a whole batch, (N, 3, H, W) in [0, 1], on the device."""
+        self.embed_prompts(["", *prompts])
+        conditions = self._torch.from_numpy(embeddings).to(self._device, self._dtype)
+        generators = [self._torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+        return self._call(conditions, prompts, generators)
+
+    @abstractmethod
+    def _embed(self, images: Sequence[Image.Image]) -> torch.Tensor:
+        """Return the (N, D) embeddings of a batch of RGB images."""
+
+    @abstractmethod
+    def _encode(self, prompt: str) -> Any:
+        """Return what the pipeline is given for one prompt, to be kept in `_prompts`."""
+
+    @abstractmethod
+    def _call(
+        self, embeddings: torch.Tensor, prompts: Sequence[str], generators: Sequence[torch.Generator]
+    ) -> torch.Tensor:
+        """Return (N, 3, H, W) in [0, 1] from a batch of embeddings, as the pipeline's own call makes it.
+
+        `_prompts` has the prompts and the empty one. `on_step` must be called at each denoising step.
+        """
+
+    def _draw_in_float32(self, pipeline: Any) -> None:
+        """Make one pipeline object draw all its noise in float32."""
+        draw_latents_in_float32(pipeline)
+
+    def _to_get_numbers(self) -> str:
+        """Advise on what the recipe has not set already."""
+        wider = _WIDER.get(str(self._dtype).removeprefix("torch."))
+        if wider:
+            return f"model.dtype may be too narrow for it: use {wider}"
+        how = self.sampler
+        return (
+            "in float32, so its files are damaged, or it does not bear "
+            f"sampler.scheduler={how.scheduler}, sampler.steps={how.steps}, "
+            f"sampler.guidance_scale={how.guidance_scale:g}: try others, or another copy of the model"
+        )
+
+    @contextmanager
+    def _enough_memory(self) -> Iterator[None]:
+        """Turn a failed allocation into OutOfMemory, which names the settings that need less."""
+        try:
+            yield
+        except RuntimeError as error:
+            # The CPU's allocator raises a plain RuntimeError.
+            if not isinstance(error, self._torch.OutOfMemoryError) and "allocate memory" not in str(error):
+                raise
+            size = self.sampler.batch_size
+            raise OutOfMemory(
+                f"the device has too little memory for batches of {size}: {self._to_need_less()}"
+            ) from error
+
+    def _to_need_less(self) -> str:
+        """Advise on what the recipe has not set already."""
+        ways = ["lower sampler.batch_size"] if self.sampler.batch_size > 1 else []
+        ways += [] if self._arithmetic.vae_slicing else ["set arithmetic.vae_slicing"]
+        if self._device.type != "cpu" and self._dtype == self._torch.float32:
+            ways.append("set model.dtype to bfloat16 or float16")
+        return " or ".join(ways) or "use a device with more, or a smaller model"
+
+
+def read_pipeline(checkpoint: Checkpoint, *, dtype: str, device: str) -> Any:
+    """Return a checkpoint's pipeline on a device, unchanged. Raises GeneratorError if it cannot be loaded."""
+    import diffusers
+    import torch
+
+    check_dtype(dtype, device)
+    _silence_libraries()
+    pipelines = getattr(diffusers, pipeline_class(checkpoint))
+    try:
+        pipeline = pipelines.from_pretrained(
+            checkpoint.folder, dtype=getattr(torch, dtype), use_safetensors=True, local_files_only=True
+        ).to(device)
+    except Exception as error:
+        # Three libraries read a model's files and each raises errors of its own; the first one is the cause.
+        reason = " ".join(str(error).split())[:200]
+        raise GeneratorError(f"model {checkpoint.name}: cannot be loaded: {reason}") from error
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def _silence_libraries() -> None:
+    """Switch the libraries' progress bars and logs off: what matters is in the error that is raised."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    for library in (diffusers_logging, transformers_logging):
+        library.set_verbosity(logging.CRITICAL)
+        library.disable_progress_bar()
+
+
+def _to_host(images: torch.Tensor) -> tuple[NDArray[np.uint8], bool]:
+    """Return (N, H, W, 3) uint8 of (N, 3, H, W) in [0, 1], and whether all were numbers.
+
+    The device converts them, and is waited for once.
+    """
+    import torch
+
+    pixels = images.permute(0, 2, 3, 1).float().mul(255).round_().to(torch.uint8)
+    finite = images.isfinite().all()
+    if images.device.type != "cuda":
+        return pixels.cpu().contiguous().numpy(), bool(finite)
+    host = torch.empty(pixels.shape, dtype=torch.uint8, pin_memory=True)
+    host.copy_(pixels, non_blocking=True)
+    # Reading the flag waits for the device, and so for the copy before it.
+    return host.numpy(), bool(finite)
+
+
+def _padded(rows: Sequence[int], size: int) -> list[int]:
+    """Return the rows, the last one repeated until there are `size`."""
+    return [*rows, *[rows[-1]] * (size - len(rows))]
+
+
+def _nothing() -> None:
+    pass
