@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 IMAGES, ANNOTATIONS, CATEGORIES, CORNERS = 118_287, 860_001, 80, 23
 SYNTHKIT = (
-    "from synthkit.recipe.source import CocoSourceConfig; from synthkit.sources import open_source; "
+    "from synthkit.recipe.families import CocoSourceConfig; from synthkit.sources import open_source; "
     "print(len(open_source(CocoSourceConfig(kind='coco', root={root!r})).listing))"
 )
 PEER = (

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor  # noqa: TID253
 
-from synthkit.recipe.source import FolderSourceConfig
+from synthkit.recipe.families import FolderSourceConfig
 from synthkit.sources import open_source
 from synthkit.sources.hashes import Contents
 from synthkit.sources.pool import read_all

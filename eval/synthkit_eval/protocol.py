@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field
 from synthkit.config.section import Section
 from synthkit.config.yaml_file import FileKind, load_model
 from synthkit.errors import ScoreError
-from synthkit.recipe.source import SOURCES
+from synthkit.recipe.families import SOURCES
 from synthkit.system.files import sha256_of
 from synthkit_eval.feature_names import check_features
 

@@ -72,8 +72,8 @@ def init(
 
 def _answers(given: list[str], kind: str) -> list[str]:
     """Return FIELD=VALUE for all that `--set` and `--kind` give; on a terminal ask for the rest."""
+    from synthkit.recipe.families import SOURCES
     from synthkit.recipe.init import questions
-    from synthkit.recipe.source import SOURCES
 
     answered = dict(item.partition("=")[::2] for item in given)
     if kind and answered.get("source.kind", kind) != kind:

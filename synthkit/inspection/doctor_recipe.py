@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from synthkit.generators.checkpoint import Checkpoint
+    from synthkit.recipe.families import SourceConfig
     from synthkit.recipe.schema import Model, Recipe
-    from synthkit.recipe.source import SourceConfig
     from synthkit.release.plan import ClassBalance
     from synthkit.sources.base import Source
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from synthkit.errors import RecipeError
 from synthkit.recipe import shipped
 from synthkit.recipe import text as recipe_text
+from synthkit.recipe.families import SOURCES
 from synthkit.recipe.load import files_of, load
 from synthkit.recipe.schema import json_schema
-from synthkit.recipe.source import SOURCES, SourceBase
+from synthkit.recipe.source import SourceBase
 from synthkit.system.files import write_file
 from synthkit.version import __version__
 

@@ -12,7 +12,7 @@ import unicodedata
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from synthkit.recipe.source import HubSourceConfig
+from synthkit.recipe.families import HubSourceConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -24,9 +24,9 @@ from pydantic import (
 from synthkit.conditioning import METHODS
 from synthkit.config.section import Section
 from synthkit.recipe.digest import LATER_FIELDS, fields_in_digest, is_set
+from synthkit.recipe.families import SourceConfig
 from synthkit.recipe.filters import Filters
 from synthkit.recipe.portable import portable_path, portable_places
-from synthkit.recipe.source import SourceConfig
 from synthkit.version import FORMAT_VERSION
 
 # Of an image, in pixels: what a recipe may ask for, and the most that anyone who reads it makes room for.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from synthkit.conditioning import METHODS
-from synthkit.recipe.source import SOURCES
+from synthkit.recipe.families import SOURCES
 from synthkit.release.records import arrow_schema
 from synthkit.release.shards import SPLIT
 from synthkit.system.names import printable

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from synthkit.errors import GeneratorError, MissingSource, SourceError
 from synthkit.hub.answers import COMMIT
 from synthkit.hub.repository import is_repository
-from synthkit.recipe.source import HubSourceConfig
+from synthkit.recipe.families import HubSourceConfig
 from synthkit.release.recipe_file import read_recipe
 from synthkit.release.remembered_places import recall
 from synthkit.sources.links import is_below
@@ -30,8 +30,8 @@ from synthkit.system.work_root import WORK_FOLDER
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from synthkit.recipe.families import SourceConfig
     from synthkit.recipe.schema import Model, Recipe
-    from synthkit.recipe.source import SourceConfig
     from synthkit.release.manifest import Manifest
 
 T = TypeVar("T")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from synthkit.recipe.source import SourceConfig
+    from synthkit.recipe.families import SourceConfig
 
 FOLDER = "places"
 _MAX_BYTES = 1 << 16

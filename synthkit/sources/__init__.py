@@ -7,22 +7,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from synthkit.errors import SourceError
-from synthkit.recipe.source import (
-    CocoSourceConfig,
-    DigitsSourceConfig,
-    Flowers102SourceConfig,
-    FolderSourceConfig,
-    HubSourceConfig,
-    ListingSourceConfig,
-    SourceBase,
-    SourceConfig,
-    VocSourceConfig,
-)
+from synthkit.recipe.source import SourceBase
+from synthkit.sources.families import open_whole
 from synthkit.sources.selection import select
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from synthkit.recipe.families import SourceConfig
     from synthkit.sources.base import Source
 
 
@@ -31,7 +23,7 @@ def open_source(config: SourceConfig) -> Source:
 
     No image is opened. Raises SourceError if the source is missing, empty or not as the recipe says.
     """
-    return select(_open_family(config), config)
+    return select(open_whole(config), config)
 
 
 def held_out(config: SourceConfig, fields: Mapping[str, Any] | None = None) -> SourceConfig:
@@ -52,13 +44,9 @@ def held_out(config: SourceConfig, fields: Mapping[str, Any] | None = None) -> S
         return config.model_copy(update=whole | {"halve": config.halve.model_copy(update={"part": other})})
     # The ids to leave out are those of this part.
     whole["exclude"] = None
-    match config:
-        case DigitsSourceConfig(part="train" | "pretrain"):
-            return config.model_copy(update=whole | {"part": "test"})
-        case Flowers102SourceConfig(split="train" | "valid"):
-            return config.model_copy(update=whole | {"split": "test"})
-        case CocoSourceConfig(split="train", annotations=None) | VocSourceConfig(split="train"):
-            return config.model_copy(update=whole | {"split": "val"})
+    part = config.held_out()
+    if part is not None:
+        return config.model_copy(update=whole | part)
     raise SourceError(
         "source: has no held-out part to score with; add `halve: {seed: 0}` to the source, "
         "or say where it is by the fields that differ, e.g. --set evaluation.split=test"
@@ -77,39 +65,3 @@ def _changed(config: SourceConfig, fields: Mapping[str, object]) -> SourceConfig
             f"evaluation.{key}: {first['msg']}; the real images are of kind {config.kind}, which has "
             f"{known}: use the protocol of this data set, or --set evaluation={{}} and its own fields"
         ) from None
-
-
-def _open_family(config: SourceConfig) -> Source:
-    match config:
-        case DigitsSourceConfig():
-            from synthkit.sources.digits import DigitsSource
-
-            return DigitsSource(
-                config.part,
-                max_per_class=config.max_per_class,
-                imbalance_factor=config.imbalance_factor,
-            )
-        case FolderSourceConfig():
-            from synthkit.sources.folder import open_folder
-
-            return open_folder(config)
-        case ListingSourceConfig():
-            from synthkit.sources.listing import open_listing
-
-            return open_listing(config)
-        case Flowers102SourceConfig():
-            from synthkit.sources.flowers102 import open_flowers102
-
-            return open_flowers102(config)
-        case CocoSourceConfig():
-            from synthkit.sources.coco import open_coco
-
-            return open_coco(config)
-        case VocSourceConfig():
-            from synthkit.sources.voc import open_voc
-
-            return open_voc(config)
-        case HubSourceConfig():
-            from synthkit.sources.hub import HubSource
-
-            return HubSource(config)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from synthkit.recipe.source import CocoSourceConfig
+    from synthkit.recipe.families import CocoSourceConfig
     from synthkit.sources.instances import Annotation, Category, Id, Image
 
 _ID, _CATEGORY, _IMAGE = attrgetter("id"), attrgetter("category_id"), attrgetter("image_id")
@@ -32,7 +32,7 @@ def open_coco(config: CocoSourceConfig) -> ImageFiles:
     Raises SourceError for any other kind of file, for ids and names that occur twice, and for
     references to a category that is not listed.
     """
-    file, folder = places(config)
+    file, folder = _file_and_folder(config)
     place = "source.root" if config.annotations is None else "source.annotations"
     data, notes = instances.read(file, config.got_from(), place)
     categories = _categories(data.categories, file)
@@ -53,8 +53,12 @@ def open_coco(config: CocoSourceConfig) -> ImageFiles:
     return ImageFiles(listing, folder, tuple(name for name, _ in chosen), tuple(notes))
 
 
-def places(config: CocoSourceConfig) -> tuple[Path, Path]:
-    """The annotation file and the folder of images."""
+def paths_read(config: CocoSourceConfig) -> list[Path]:
+    """Return the annotation file and the folder of images."""
+    return [*_file_and_folder(config)]
+
+
+def _file_and_folder(config: CocoSourceConfig) -> tuple[Path, Path]:
     if config.annotations is not None and config.images is not None:
         return expanded(config.annotations), expanded(config.images)
     root, part = expanded(config.root or ""), f"{config.split}2017"

@@ -15,7 +15,7 @@ from synthkit.sources.files import check_regular
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from synthkit.recipe.source import HubSourceConfig
+    from synthkit.recipe.families import HubSourceConfig
 
 # Where `datasets` reads which files a data set has.
 _CARDS = ("README.md", ".huggingface.yaml")

@@ -27,7 +27,11 @@ from PIL import Image
 from synthkit.sources.base import Listing
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
+
+    from synthkit.recipe.families import DigitsSourceConfig
 
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 TEST_PER_CLASS = 30
@@ -60,6 +64,18 @@ class DigitsSource:
         eight = np.frombuffer(content, dtype=np.uint8).reshape(8, 8)
         grey = Image.fromarray(np.rint(eight * (255 / 16)).astype(np.uint8))
         return grey.resize((SIZE, SIZE), Image.Resampling.BICUBIC).convert("RGB")
+
+
+def open_digits(config: DigitsSourceConfig) -> DigitsSource:
+    """Open the part of the digits that a recipe names."""
+    return DigitsSource(
+        config.part, max_per_class=config.max_per_class, imbalance_factor=config.imbalance_factor
+    )
+
+
+def paths_read(config: DigitsSourceConfig) -> list[Path]:
+    """Return nothing: the digits come with scikit-learn."""
+    return []
 
 
 def long_tail_counts(max_per_class: int, imbalance_factor: float) -> list[int]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from synthkit.recipe.source import Flowers102SourceConfig
+    from synthkit.recipe.families import Flowers102SourceConfig
 
 LABELS, SPLITS, IMAGES = "imagelabels.mat", "setid.mat", "jpg"
 _SPLIT_KEYS = {"train": "trnid", "valid": "valid", "test": "tstid"}
@@ -48,8 +48,8 @@ def open_flowers102(config: Flowers102SourceConfig) -> ImageFiles:
     return ImageFiles(Listing(names, ids, (labels[images - 1] - 1).astype(np.int32)), root, ids)
 
 
-def places(config: Flowers102SourceConfig) -> list[Path]:
-    """The folder of images and the files that are looked into."""
+def paths_read(config: Flowers102SourceConfig) -> list[Path]:
+    """Return the folder of images and the two files beside it."""
     return [expanded(config.root) / name for name in (LABELS, SPLITS, IMAGES)]
 
 

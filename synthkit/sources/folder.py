@@ -9,7 +9,7 @@ import numpy as np
 
 from synthkit.errors import MissingSource, SourceError
 from synthkit.sources.base import Listing
-from synthkit.sources.files import ImageFiles, check_inside, folder_at
+from synthkit.sources.files import ImageFiles, check_inside, expanded, folder_at
 from synthkit.sources.layout import doubts
 from synthkit.sources.left_out import LeftOut, has_image_ending, is_hidden
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from synthkit.recipe.source import FolderSourceConfig
+    from synthkit.recipe.families import FolderSourceConfig
 
 
 def open_folder(config: FolderSourceConfig) -> ImageFiles:
@@ -49,6 +49,11 @@ def open_folder(config: FolderSourceConfig) -> ImageFiles:
     doubtful = [] if config.classes else doubts(config.root, classes, ids)
     notes = [*_told_beside(beside), *left_out.told(), *doubtful]
     return ImageFiles(Listing(tuple(classes), ids, labels), root, ids, tuple(notes))
+
+
+def paths_read(config: FolderSourceConfig) -> list[Path]:
+    """Return the root, below which every file may be an image."""
+    return [expanded(config.root)]
 
 
 def _top(root: Path) -> tuple[list[str], int]:

@@ -17,7 +17,7 @@ from synthkit.sources.hub_files import left_out_of, listed_files, load
 if TYPE_CHECKING:
     from PIL import Image
 
-    from synthkit.recipe.source import HubSourceConfig
+    from synthkit.recipe.families import HubSourceConfig
 
 
 class HubSource:
@@ -75,6 +75,16 @@ class HubSource:
     @cached_property
     def _listed(self) -> frozenset[str]:
         return listed_files(self._config)
+
+
+def open_hub(config: HubSourceConfig) -> HubSource:
+    """Open a split of a data set, on the Hub or on this machine. Raises SourceError."""
+    return HubSource(config)
+
+
+def paths_read(config: HubSourceConfig) -> list[Path]:
+    """Return the local file or folder that `id` names, if it names one."""
+    return [config.path]
 
 
 def _state(dataset: Any) -> str:

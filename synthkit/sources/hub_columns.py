@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from synthkit.recipe.source import HubSourceConfig
+    from synthkit.recipe.families import HubSourceConfig
 
 # What columns of labels are called.
 _LABELS = ("label", "labels", "class", "category", "target", "fine_label", "label_name", "class_name", "y")

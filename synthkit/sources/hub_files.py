@@ -17,7 +17,7 @@ from synthkit.sources.left_out import LeftOut, has_image_ending, is_hidden
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from synthkit.recipe.source import HubSourceConfig
+    from synthkit.recipe.families import HubSourceConfig
 
 _BUILDERS = {".parquet": "parquet", ".arrow": "arrow"}
 _IMAGE_FOLDER = "imagefolder"

@@ -5,28 +5,21 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from synthkit.recipe.source import (
-    CocoSourceConfig,
-    Flowers102SourceConfig,
-    FolderSourceConfig,
-    HubSourceConfig,
-    VocSourceConfig,
-)
-from synthkit.sources import coco, flowers102, voc
-from synthkit.sources.files import ImageFiles, expanded
+from synthkit.sources.families import paths_read
+from synthkit.sources.files import ImageFiles
 from synthkit.sources.selection import Selected
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from synthkit.recipe.source import SourceConfig
+    from synthkit.recipe.families import SourceConfig
     from synthkit.sources.base import Source
 
 
 def link_out_of(config: SourceConfig, below: Path) -> str | None:
     """A file or folder that a source would read and that links lead out of a folder; None without one."""
-    return _first_outside((str(path) for top in _read_by(config) for path in _all_in(top, below)), below)
+    return _first_outside((str(path) for top in paths_read(config) for path in _all_in(top, below)), below)
 
 
 def image_out_of(source: Source, below: Path) -> str | None:
@@ -42,22 +35,6 @@ def is_below(path: str | Path, folder: str | Path) -> bool:
     """Whether a path, links resolved, is a folder or below it. What is there is not looked at."""
     place, top = os.path.realpath(path), os.path.realpath(folder)
     return os.path.commonpath([place, top]) == top
-
-
-def _read_by(config: SourceConfig) -> list[Path]:
-    """The files and folders that a source looks into, whatever a list says."""
-    match config:
-        case FolderSourceConfig():
-            return [expanded(config.root)]
-        case HubSourceConfig():
-            return [config.path]
-        case CocoSourceConfig():
-            return list(coco.places(config))
-        case Flowers102SourceConfig():
-            return flowers102.places(config)
-        case VocSourceConfig():
-            return voc.places(config)
-    return []
 
 
 def _all_in(top: Path, below: Path) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from synthkit.errors import MissingSource, SourceError
-from synthkit.recipe.source import IMAGENET
+from synthkit.recipe.families import IMAGENET
 from synthkit.sources.base import Listing
 from synthkit.sources.files import ImageFiles, check_listed, expanded, get_it
 from synthkit.system.names import same_name
@@ -18,7 +18,7 @@ from synthkit.system.names import same_name
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from synthkit.recipe.source import ListingSourceConfig
+    from synthkit.recipe.families import ListingSourceConfig
 
 
 def open_listing(config: ListingSourceConfig) -> ImageFiles:
@@ -34,6 +34,11 @@ def open_listing(config: ListingSourceConfig) -> ImageFiles:
     ids = tuple(entry.path for entry in entries)
     labels = np.array([entry.label for entry in entries], dtype=np.int32)
     return ImageFiles(Listing(names, ids, labels), root, _below(root, ids))
+
+
+def paths_read(config: ListingSourceConfig) -> list[Path]:
+    """Return nothing: what a list names is known when it is open, and checked image by image."""
+    return []
 
 
 def imagenet_names() -> tuple[str, ...]:

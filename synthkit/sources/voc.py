@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from synthkit.recipe.source import VocSourceConfig
+    from synthkit.recipe.families import VocSourceConfig
 
 # In the order of their indices in the masks, which start at 1.
 CLASSES = (
@@ -93,8 +93,8 @@ def _roots(config: VocSourceConfig) -> tuple[Path, ...]:
     return top, top / "VOC2012", top / "VOCdevkit" / "VOC2012"
 
 
-def places(config: VocSourceConfig) -> list[Path]:
-    """The folders that are looked into: lists, images and masks."""
+def paths_read(config: VocSourceConfig) -> list[Path]:
+    """Return the folders of lists, images and masks, wherever below the root they may be."""
     return [root / name for root in _roots(config) for name in (_LISTS, "JPEGImages", *_MASKS)]
 
 

@@ -120,7 +120,7 @@ def test_a_prompt_that_would_be_cut_off(cli: Cli) -> None:
 
 
 def test_hidden_folders_are_passed_over_and_names_must_be_unicode(cli: Cli, folder_recipe: Path) -> None:
-    from synthkit.recipe.source import FolderSourceConfig
+    from synthkit.recipe.families import FolderSourceConfig
     from synthkit.sources import open_source
 
     hidden = cli.folder / "images" / "cat" / ".thumbnails"

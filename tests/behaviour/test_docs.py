@@ -11,9 +11,9 @@ import yaml
 from pydantic import BaseModel
 
 from synthkit.conditioning import METHODS
+from synthkit.recipe.families import SOURCES
 from synthkit.recipe.load import load
 from synthkit.recipe.schema import Recipe
-from synthkit.recipe.source import SOURCES
 from synthkit.release.records import Provenance
 from synthkit.version import __version__
 from synthkit_eval.protocol import Protocol

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from synthkit.cli import app
 from synthkit.cli.completion import KINDS, SCHEMAS
-from synthkit.recipe.source import SOURCES
+from synthkit.recipe.families import SOURCES
 from tests.conftest import Cli
 from tests.helpers.paths import ROOT
 

@@ -18,7 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from synthkit.errors import SourceError
-from synthkit.recipe.source import DigitsSourceConfig
+from synthkit.recipe.families import DigitsSourceConfig
 from synthkit.release.manifest import read_manifest
 from synthkit.sources import open_source
 from synthkit.sources.base import load_image

@@ -19,7 +19,7 @@ from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms import functional as tv
 
 from synthkit.errors import ScoreError
-from synthkit.recipe.source import DigitsSourceConfig
+from synthkit.recipe.families import DigitsSourceConfig
 from synthkit.release.manifest import read_manifest
 from synthkit.sources import open_source
 from synthkit.sources.hashes import Contents

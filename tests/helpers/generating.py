@@ -6,8 +6,8 @@ from typing import Any
 
 from synthkit.generators import load
 from synthkit.generators.checkpoint import Checkpoint
+from synthkit.recipe.families import DigitsSourceConfig
 from synthkit.recipe.schema import STOCK, Arithmetic, Model, Recipe, Sampler
-from synthkit.recipe.source import DigitsSourceConfig
 
 
 def recipe_of(sampler: Sampler, *, dtype: str = "float32", arithmetic: Arithmetic = STOCK) -> Recipe:

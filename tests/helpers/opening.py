@@ -10,7 +10,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from synthkit.errors import SourceError
-from synthkit.recipe.source import SourceConfig
+from synthkit.recipe.families import SourceConfig
 from synthkit.sources import open_source
 from synthkit.sources.base import Source
 

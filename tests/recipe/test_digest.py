@@ -12,9 +12,9 @@ from pydantic import BaseModel, Field, create_model
 from synthkit.config.sections import section
 from synthkit.recipe import digest
 from synthkit.recipe.digest import BY_CONTENT, FOUNDING_FIELDS, LATER_FIELDS, NOT_DATA
+from synthkit.recipe.families import SOURCES
 from synthkit.recipe.load import load
 from synthkit.recipe.schema import Recipe
-from synthkit.recipe.source import SOURCES
 from synthkit.sources import open_source
 from synthkit.sources.hashes import Contents
 from synthkit.sources.pool import read_all

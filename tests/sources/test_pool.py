@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from synthkit.errors import SourceError
-from synthkit.recipe.source import FolderSourceConfig
+from synthkit.recipe.families import FolderSourceConfig
 from synthkit.sources import open_source
 from synthkit.sources.files import ImageFiles
 from synthkit.sources.hashes import FILE, Contents, open_contents

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from synthkit.recipe.families import SourceConfig
     from synthkit.recipe.schema import Recipe
-    from synthkit.recipe.source import SourceConfig
     from synthkit.release.manifest import Manifest
     from synthkit.release.places import Place, Received
     from synthkit.sources.pool import RealImages
