@@ -14,7 +14,8 @@ from synthkit.builder.outcome import Delivered, Made
 from synthkit.builder.remote_shards import RemoteShards, refuse_password
 from synthkit.builder.workspace import one_origin
 from synthkit.errors import BuildError
-from synthkit.release.shards import Origin, shard_name
+from synthkit.release.files import shard_name
+from synthkit.release.shards import Origin
 from synthkit.system.files import naming_the_place
 from synthkit.system.work_root import WORK_FOLDER
 

@@ -9,7 +9,7 @@ import numpy as np
 from synthkit.errors import BuildError, ReleaseError
 from synthkit.release.card import render_card
 from synthkit.release.croissant import render_croissant
-from synthkit.release.files import CARD, CROISSANT, MANIFEST, RECIPE, SAMPLES
+from synthkit.release.files import CARD, CROISSANT, FILES, MANIFEST, RECIPE, RECORDS, SAMPLES, shard_name
 from synthkit.release.filter_counts import FilterCounts
 from synthkit.release.manifest import (
     ClassFacts,
@@ -30,7 +30,7 @@ from synthkit.release.record_table import RecordTable
 from synthkit.release.records import arrow_schema, key_of
 from synthkit.release.samples import EXAMPLES, Example, SampleRow, contact_sheet, pick_labels
 from synthkit.release.shard_reader import decode_image, read_sample
-from synthkit.release.shards import SPLIT, records_path, shard_name
+from synthkit.release.shards import records_path
 from synthkit.system.files import link, sha256_of
 
 if TYPE_CHECKING:
@@ -43,9 +43,11 @@ if TYPE_CHECKING:
     from synthkit.release.records import Provenance
     from synthkit.release.shards import ShardFacts
 
-_OWN = frozenset(
-    {MANIFEST, RECIPE, SAMPLES, CARD, CROISSANT, f"provenance/{SPLIT}.parquet", "audit.json", "audit.png"}
-)
+_NAMES = frozenset(file.name for file in FILES)
+# What is written once the data is there; the manifest comes last.
+_ABOUT_THE_DATA = [
+    file.name for file in FILES if file.writer == "build" and not file.is_data and file.name != MANIFEST
+]
 
 
 def is_current(release: ReleaseFolder, inputs: Inputs) -> bool:
@@ -109,7 +111,7 @@ def _lost_power(target: Path, workspace: Workspace) -> bool:
     shards = {f"data/{shard.name}": shard.sha256 for shard in workspace.finished().values()}
     for path in target.rglob("*"):
         name = path.relative_to(target).as_posix()
-        if path.is_dir() or name in _OWN:
+        if path.is_dir() or name in _NAMES:
             continue
         if name not in shards or not (_is_blank(path) or sha256_of(path) == shards[name]):
             return False
@@ -137,7 +139,7 @@ def _write_into(folder: Path, inputs: Inputs, workspace: Workspace) -> None:
     shards = list(workspace.finished().values())
     files = [_place_shard(folder, workspace.shards, shard) for shard in shards]
     tars = [workspace.shards / shard.name for shard in shards]
-    parquet = folder / "provenance" / f"{SPLIT}.parquet"
+    parquet = folder / RECORDS
     _collect_records(parquet, tars)
     (folder / RECIPE).write_bytes(inputs.recipe_yaml)
     example = _first_record(folder, inputs)
@@ -151,7 +153,7 @@ def _write_into(folder: Path, inputs: Inputs, workspace: Workspace) -> None:
     data = sorted([*files, file_facts(folder, parquet)], key=lambda file: file.path)
     described = manifest.model_copy(update={"files": data})
     (folder / CROISSANT).write_bytes(render_croissant(described))
-    others = [file_facts(folder, folder / name) for name in (RECIPE, SAMPLES, CARD, CROISSANT)]
+    others = [file_facts(folder, folder / name) for name in _ABOUT_THE_DATA]
     every = sorted([*data, *others], key=lambda file: file.path)
     (folder / MANIFEST).write_bytes(manifest.model_copy(update={"files": every}).sealed().to_json())
 

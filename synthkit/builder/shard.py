@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from synthkit.builder.drafts import draft_path, read_draft, write_draft
 from synthkit.builder.image import Draw
-from synthkit.release.shards import ShardWriter, finished, shard_name
+from synthkit.release.files import shard_name
+from synthkit.release.shards import ShardWriter, finished
 from synthkit.system.stopping import Stopped
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from synthkit.builder.drafts import draft_path
 from synthkit.builder.options import LOG, WHOLE
 from synthkit.errors import BuildError
-from synthkit.release.shards import Origin, finished, is_intact, records_path, shard_name, sidecar_path
+from synthkit.release.files import shard_name
+from synthkit.release.shards import Origin, finished, is_intact, records_path, sidecar_path
 from synthkit.system.environment import changed
 from synthkit.system.files import make_folder
 from synthkit.system.locks import held, is_left, try_lock

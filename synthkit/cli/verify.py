@@ -33,13 +33,13 @@ def verify(
         from synthkit.publish.pull import find_release
         from synthkit.release.folder import ReleaseFolder
         from synthkit.verification.faults import total
-        from synthkit.verification.verify import verified
+        from synthkit.verification.verify import verify_with_progress
 
         release = find_release(reference)
         # A release on the Hub is told by its reference: its folder in the client's cache means nothing.
         where = release if Path(reference).exists() else Path(reference)
         with ReleaseFolder.at(release).opened() as manifest:
-            faults = verified(release, manifest, deep=deep)
+            faults = verify_with_progress(release, manifest, deep=deep)
         for fault in faults:
             print(printable(f"{where / fault.path}: {fault.reason}"), file=sys.stderr)
         if faults:

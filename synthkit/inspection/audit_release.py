@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from synthkit.errors import ReleaseError, SourceError
+from synthkit.errors import SourceError
 from synthkit.generators import choose_device_for, load
 from synthkit.generators.checkpoint import locate
 from synthkit.inspection.audit import Real, audit, look_at_real, picture, synthetic_images
 from synthkit.release.audit import PICTURED, Audit, Limits, Part, facts_of
 from synthkit.release.card import render_card
-from synthkit.release.files import CARD
+from synthkit.release.files import AUDIT, AUDIT_PICTURE, CARD
 from synthkit.release.folder import ReleaseFolder
 from synthkit.release.image import read_image
 from synthkit.release.places import find_model, receive, told_without_content
@@ -20,7 +20,7 @@ from synthkit.sources import held_out
 from synthkit.system.environment import check_device
 from synthkit.system.progress import progress
 from synthkit.system.work_root import WORK_FOLDER
-from synthkit.verification.verify import verified
+from synthkit.verification.verify import refuse_damaged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +57,8 @@ def audit_release(
         received = receive(release.path, manifest, overrides)
         recipe, checkpoint = received.recipe, locate(find_model(received))
         device = choose_device_for(checkpoint, recipe.model.dtype, device)
-        _check_intact(release.path, manifest)
+        # The card and the new seal are for a release that is what its manifest says.
+        refuse_damaged(release.path, manifest, f"it is not audited: run synthkit verify {release.path}")
         images = _read_real(received, _outside(release.path, work_root))
         real, found = _compare(received, checkpoint, images, device, limits)
         _write(release, manifest, real, found)
@@ -102,22 +103,12 @@ def _compare(
         return real, audit(synthetic, real, generator, limits, advance)
 
 
-def _check_intact(release: Path, manifest: Manifest) -> None:
-    """A number in the card, and a new seal, are for a release that is what it says."""
-    faults = verified(release, manifest)
-    if faults:
-        raise ReleaseError(
-            f"{release}: {faults[0].path}: {faults[0].reason}; it is not audited: "
-            f"run synthkit verify {release}"
-        )
-
-
 def _write(release: ReleaseFolder, manifest: Manifest, real: Real, found: Audit) -> None:
     audited = manifest.model_copy(update={"audit": facts_of(found)})
     example = read_image(release.path, manifest, key_of(0)).record.to_row()
     files = {
-        "audit.json": found.to_bytes(),
-        "audit.png": _picture(release.path, manifest, real, found),
+        AUDIT: found.to_bytes(),
+        AUDIT_PICTURE: _picture(release.path, manifest, real, found),
         CARD: render_card(audited, example).encode(),
     }
     release.amend(manifest, audited, files)

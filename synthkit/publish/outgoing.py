@@ -1,4 +1,4 @@
-"""A release as a repository gets it: its card, recipe and metadata name the repository."""
+"""A release as it is sent to a repository, which its card, recipe and Croissant metadata then name."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import yaml
 
 from synthkit.release.card import render_card
 from synthkit.release.croissant import render_croissant
-from synthkit.release.files import CARD, CROISSANT, MANIFEST, RECIPE
+from synthkit.release.files import CARD, CROISSANT, FILES, MANIFEST, RECIPE, is_data
 from synthkit.release.image import read_image
 from synthkit.release.manifest import FileFacts
 from synthkit.release.records import key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
     from synthkit.release.manifest import Manifest
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A release with its manifest: every file's facts and its content, as a path or as bytes."""
+    """A release to send: its manifest, and by path the facts and the content of every file.
+
+    A content is a path of this machine, or the bytes of a file that was written anew.
+    """
 
     manifest: Manifest
     facts: dict[str, FileFacts]
@@ -33,7 +36,7 @@ class Outgoing:
 
     @property
     def tag(self) -> str:
-        """The name of this version in a repository."""
+        """The tag of this version in a repository: `v1.0.0`."""
         return f"v{self.manifest.version}"
 
     @property
@@ -44,11 +47,11 @@ class Outgoing:
 
 
 def address_to(release: Path, manifest: Manifest, repo_id: str) -> Outgoing:
-    """The release as a build with `hub.repo_id` set to this repository writes it, to the byte.
+    """Return the release, byte for byte, as a build with `hub.repo_id: repo_id` in its recipe writes it.
 
-    The folder, which must be intact, stays as it is.
+    The folder must be intact, and stays as it is.
     """
-    changed = {} if manifest.repo_id == repo_id else _readdressed(release, manifest, repo_id)
+    changed = {} if manifest.repo_id == repo_id else _renamed(release, manifest, repo_id)
     if changed:
         files = [
             _facts(file.path, changed[file.path]) if file.path in changed else file for file in manifest.files
@@ -61,23 +64,36 @@ def address_to(release: Path, manifest: Manifest, repo_id: str) -> Outgoing:
     return Outgoing(manifest, facts, contents)
 
 
-def _readdressed(release: Path, manifest: Manifest, repo_id: str) -> Mapping[str, bytes]:
+def _renamed(release: Path, manifest: Manifest, repo_id: str) -> dict[str, bytes]:
+    """Return, written anew, every file that names the repository; the manifest comes later."""
     new = manifest.model_copy(update={"repo_id": repo_id})
+    return {file.name: _WRITERS[file.name](release, new) for file in FILES if file.names_repository}
+
+
+def _card(release: Path, manifest: Manifest) -> bytes:
     example = read_image(release, manifest, key_of(0)).record.to_row()
-    data = [file for file in manifest.files if file.path.startswith(("data/", "provenance/"))]
-    return {
-        CARD: render_card(new, example).encode(),
-        RECIPE: _recipe((release / RECIPE).read_text(encoding="utf-8"), repo_id),
-        CROISSANT: render_croissant(new.model_copy(update={"files": data})),
-    }
+    return render_card(manifest, example).encode()
 
 
-def _recipe(text: str, repo_id: str) -> bytes:
+def _croissant(_: Path, manifest: Manifest) -> bytes:
+    data = [file for file in manifest.files if is_data(file.path)]
+    return render_croissant(manifest.model_copy(update={"files": data}))
+
+
+def _recipe(release: Path, manifest: Manifest) -> bytes:
+    text = (release / RECIPE).read_text(encoding="utf-8")
     header = takewhile(lambda line: line.startswith("#"), text.splitlines(keepends=True))
     recipe = yaml.safe_load(text)
     hub = {field: value for field, value in (recipe.get("hub") or {}).items() if field != "repo_id"}
-    recipe["hub"] = {"repo_id": repo_id, **hub}
+    recipe["hub"] = {"repo_id": manifest.repo_id, **hub}
     return ("".join(header) + yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)).encode()
+
+
+_WRITERS: dict[str, Callable[[Path, Manifest], bytes]] = {
+    CARD: _card,
+    CROISSANT: _croissant,
+    RECIPE: _recipe,
+}
 
 
 def _facts(path: str, content: bytes) -> FileFacts:

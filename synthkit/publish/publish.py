@@ -15,8 +15,7 @@ from synthkit.recipe.schema import NO_LICENSE
 from synthkit.release.files import MANIFEST
 from synthkit.release.manifest import MAX_BYTES, parse_manifest
 from synthkit.system.progress import progress
-from synthkit.verification.faults import total
-from synthkit.verification.verify import verified
+from synthkit.verification.verify import refuse_damaged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
     from synthkit.publish.outgoing import Outgoing
     from synthkit.release.manifest import FileFacts, Manifest
 
-# The Hub's own: which files are large ones.
-_THEIRS = frozenset({".gitattributes"})
+# The Hub writes it into every repository: it says which files are stored as large ones.
+_WRITTEN_BY_THE_HUB = frozenset({".gitattributes"})
 _ATTEMPTS = 3
 
 
@@ -63,12 +62,7 @@ def check_release(release: Path, manifest: Manifest) -> None:
             f"{release}: its card names no licence: set license in the recipe (cc-by-4.0, other …) "
             "and build again; no image is made anew"
         )
-    faults = verified(release, manifest)
-    if faults:
-        raise ReleaseError(
-            f"{release}: {faults[0].path}: {faults[0].reason} ({total(faults)} fault(s) in all, "
-            f"`synthkit verify {release}` tells them); build it again before publishing"
-        )
+    refuse_damaged(release, manifest, "build it again before publishing")
 
 
 def prepare(repository: Repository, outgoing: Outgoing, *, private: bool) -> Publication:
@@ -132,7 +126,7 @@ def _compare(repository: Repository, outgoing: Outgoing, *, private: bool) -> Pu
         _check_same(repository, outgoing)
         return Publication(repository, outgoing, state.head, state.private, done=True)
     _check_newer(repository.repo_id, outgoing, state)
-    delete = sorted(state.files.keys() - outgoing.facts.keys() - _THEIRS)
+    delete = sorted(state.files.keys() - outgoing.facts.keys() - _WRITTEN_BY_THE_HUB)
     send = [
         path for path, facts in outgoing.facts.items() if not _holds(state.files.get(path), outgoing, facts)
     ]
@@ -256,7 +250,7 @@ def _differences(
     repository: Repository, outgoing: Outgoing, revision: str, remote: Mapping[str, RemoteFile]
 ) -> Iterator[str]:
     """How the files of a revision differ from the release: paths, sizes, the SHA-256 of every one."""
-    for path in sorted(remote.keys() - outgoing.facts.keys() - _THEIRS):
+    for path in sorted(remote.keys() - outgoing.facts.keys() - _WRITTEN_BY_THE_HUB):
         yield f"{one_line(path)} is there too"
     for path, facts in outgoing.facts.items():
         item = remote.get(path)

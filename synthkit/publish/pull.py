@@ -17,8 +17,8 @@ from synthkit.release.folder import ReleaseFolder
 from synthkit.release.manifest import MAX_BYTES, Manifest, parse_manifest, read_manifest
 from synthkit.system.files import remove, sha256_of
 from synthkit.system.progress import progress
-from synthkit.verification.faults import total
-from synthkit.verification.verify import named_files, verified
+from synthkit.verification.manifest import misnamed_files
+from synthkit.verification.verify import refuse_damaged, verify_with_progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _REFERENCE = re.compile(r"([\w.-]{1,96}/([\w.-]{1,96}))@((?!/|.*\.\.)[\w./+-]{1,100})")
 _AT_A_TIME = 8
+_PULL_AGAIN = "it is not what its manifest says: remove the folder and pull again"
 
 
 def find_release(reference: str, only: Sequence[str] = ()) -> Path:
@@ -72,7 +73,7 @@ def pull(reference: str, releases: Path) -> tuple[Path, Manifest]:
     with release.locked():
         if release.path.exists():
             _check_same(release.path, manifest)
-            _check_intact(release.path, manifest)
+            refuse_damaged(release.path, manifest, _PULL_AGAIN)
         else:
             arriving = releases / f".{found[2]}.{commit[:12]}.arriving"
             arriving.mkdir(exist_ok=True)
@@ -87,11 +88,11 @@ def _bring(repository: Repository, commit: str, arriving: Path, manifest: Manife
     """Every file, verified; what a power cut damaged of an earlier call is fetched again."""
     _download(repository, commit, arriving, manifest)
     (arriving / MANIFEST).write_bytes(content)
-    if verified(arriving, manifest):
+    if verify_with_progress(arriving, manifest):
         for file in manifest.files:
             _remove_damaged(arriving / file.path, file)
         _download(repository, commit, arriving, manifest)
-        _check_intact(arriving, manifest)
+        refuse_damaged(arriving, manifest, _PULL_AGAIN)
 
 
 def _remove_damaged(path: Path, file: FileFacts) -> None:
@@ -116,9 +117,9 @@ def _read_manifest(reference: str, repository: Repository, commit: str) -> tuple
         raise HubError(f"{reference}: {MANIFEST} is too large to be one")
     content = repository.read(MANIFEST, commit, files[MANIFEST].bytes)
     manifest = parse_manifest(f"{reference}: {MANIFEST}", content)
-    fault = next(named_files(manifest), None)
+    fault = next(misnamed_files(manifest), None)
     if fault is not None:
-        raise ReleaseError(f"{reference}: {fault.path} {fault.reason}; nothing was fetched")
+        raise ReleaseError(f"{reference}: {MANIFEST} {fault}; nothing was fetched")
     for file in manifest.files:
         there = files.get(file.path)
         if there is None or there.bytes != file.bytes or there.sha256 not in (None, file.sha256):
@@ -164,12 +165,3 @@ def _check_same(target: Path, manifest: Manifest) -> None:
         same = (theirs.recipe_digest, theirs.version) == (manifest.recipe_digest, manifest.version)
         what = "the same images with another card" if same else f"{theirs.name} {theirs.version}"
         raise ReleaseError(f"{target}: holds {what}, not this release; move it away, or choose another --out")
-
-
-def _check_intact(release: Path, manifest: Manifest) -> None:
-    faults = verified(release, manifest)
-    if faults:
-        raise ReleaseError(
-            f"{release}: {faults[0].path}: {faults[0].reason} ({total(faults)} fault(s) in all); "
-            "it is not what its manifest says: remove the folder and pull again"
-        )

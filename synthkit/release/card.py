@@ -11,8 +11,8 @@ import yaml
 
 from synthkit.conditioning import METHODS
 from synthkit.recipe.families import SOURCES
+from synthkit.release.files import FILES, SHARDS, SPLIT
 from synthkit.release.records import arrow_schema
-from synthkit.release.shards import SPLIT
 from synthkit.system.names import printable
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def render_card(manifest: Manifest, example: dict[str, Any]) -> str:
         reference=f"{address}@v{manifest.version}" if published else address,
         places=_places(manifest),
         shard_pattern=_shard_pattern(len(manifest.shards)),
+        files=[file for file in FILES if file.in_card],
         formula=METHODS[manifest.method].formula,
     )
 
@@ -79,9 +80,7 @@ def front_matter(manifest: Manifest) -> dict[str, Any]:
         "annotations_creators": ["machine-generated"],
         "size_categories": [_size_category(manifest.images)],
         "tags": ["synthetic", "webdataset", "synthkit", "diffusion", "augmented-conditioning"],
-        "configs": [
-            {"config_name": "default", "data_files": [{"split": SPLIT, "path": f"data/{SPLIT}-*.tar"}]}
-        ],
+        "configs": [{"config_name": "default", "data_files": [{"split": SPLIT, "path": SHARDS}]}],
         "dataset_info": _dataset_info(manifest),
     }
 

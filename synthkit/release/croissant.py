@@ -12,13 +12,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from synthkit.conditioning import METHODS
+from synthkit.release.files import RECORDS, is_data
 from synthkit.release.image_writer import SOURCE_TYPE
-from synthkit.release.shards import SPLIT
 
 if TYPE_CHECKING:
     from synthkit.release.manifest import FileFacts, Manifest
 
-_RECORDS = f"provenance/{SPLIT}.parquet"
 _MEDIA = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
 _CR = "cr:"
 _TERMS = (
@@ -114,13 +113,9 @@ def describe(manifest: Manifest) -> dict[str, Any]:
         "Image Generation. arXiv 2502.04475 (2025). (The method; this data set was made with synthkit.)",
         **({"url": f"https://huggingface.co/datasets/{manifest.repo_id}"} if manifest.repo_id else {}),
         **_responsible(manifest),
-        "distribution": [*(_file(file) for file in manifest.files if _is_data(file)), _images(manifest)],
+        "distribution": [*(_file(file) for file in manifest.files if is_data(file.path)), _images(manifest)],
         "recordSet": [_record_set(manifest)],
     }
-
-
-def _is_data(file: FileFacts) -> bool:
-    return file.images is not None or file.path == _RECORDS
 
 
 def _file(file: FileFacts) -> dict[str, Any]:
@@ -184,7 +179,7 @@ def _transform(path: str | None) -> dict[str, Any]:
 
 
 def _column(name: str) -> dict[str, Any]:
-    return {"fileObject": {"@id": _RECORDS}, "extract": {"column": name}}
+    return {"fileObject": {"@id": RECORDS}, "extract": {"column": name}}
 
 
 def _responsible(manifest: Manifest) -> dict[str, str]:

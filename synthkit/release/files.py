@@ -1,10 +1,116 @@
-"""The files of a release, by name."""
+"""The files of a release: one row each, with who writes it, which releases have it, and what checks it.
 
+A release holds these files and no others: `verify` and `pull` refuse any other name. A new file needs a
+function that writes it, a function that checks it (in `verification/checks.py`), and a row here.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+SPLIT = "train"
 MANIFEST = "manifest.json"
+SHARDS = f"data/{SPLIT}-*.tar"
+RECORDS = f"provenance/{SPLIT}.parquet"
 RECIPE = "recipe.yaml"
 CARD = "README.md"
 SAMPLES = "samples.png"
 CROISSANT = "croissant.json"
-RECORDS = "provenance/train.parquet"
 AUDIT = "audit.json"
 AUDIT_PICTURE = "audit.png"
+
+# The manifest, the shards and the table of records are checked while they are read; the other checks
+# derive a file again and compare.
+Check = Literal[
+    "manifest", "shard", "record table", "card", "croissant", "recipe", "samples", "audit", "audit picture"
+]
+
+# What git, DVC and the Hub's client put into a copy of a release; `verify` ignores it.
+PUT_THERE_BY_TOOLS = frozenset({".git", ".gitattributes", ".gitignore", ".cache", ".dvc", ".huggingface"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseFile:
+    """A file of a release; the row of the shards stands for all of them.
+
+    `name` is the path inside the release, `check` names the check that `verify` runs on it.
+    `stated_in` is the field of the manifest that is set if and only if the release has the file; it is
+    empty for a file that every release has. `is_data` files are what `croissant.json` describes. A file
+    that `names_repository` is written anew when the release is published under another name.
+    `in_card` is what the card says of it; empty if the card's list of files leaves it out.
+    """
+
+    name: str
+    writer: Literal["build", "audit"]
+    check: Check
+    stated_in: str = ""
+    is_data: bool = False
+    names_repository: bool = False
+    in_card: str = ""
+
+    @property
+    def required(self) -> bool:
+        """Whether every release has it."""
+        return not self.stated_in
+
+    def paths(self, shards: int) -> list[str]:
+        """Return the paths of the file, or files, in a release of so many shards."""
+        return [shard_path(shard, shards) for shard in range(shards)] if self.name == SHARDS else [self.name]
+
+
+# In the order in which faults are told and the card lists files.
+FILES = (
+    ReleaseFile(name=SHARDS, writer="build", check="shard", is_data=True),
+    ReleaseFile(
+        name=RECORDS,
+        writer="build",
+        check="record table",
+        is_data=True,
+        in_card="one row per image, the same as its `.json`",
+    ),
+    ReleaseFile(name=CARD, writer="build", check="card", names_repository=True),
+    ReleaseFile(name=CROISSANT, writer="build", check="croissant", names_repository=True),
+    ReleaseFile(
+        name=RECIPE, writer="build", check="recipe", names_repository=True, in_card="the recipe, complete"
+    ),
+    ReleaseFile(name=SAMPLES, writer="build", check="samples"),
+    ReleaseFile(
+        name=MANIFEST,
+        writer="build",
+        check="manifest",
+        in_card="size and SHA-256 of every file, counts, versions",
+    ),
+    ReleaseFile(name=AUDIT, writer="audit", check="audit", stated_in="audit"),
+    ReleaseFile(name=AUDIT_PICTURE, writer="audit", check="audit picture", stated_in="audit"),
+)
+
+_SHARD = re.compile(re.escape(SHARDS).replace(r"\*", "[^/]*"))
+
+
+def is_shard(path: str) -> bool:
+    """Return whether a path inside a release is one that readers load as a shard."""
+    return _SHARD.fullmatch(path) is not None
+
+
+def row_of(path: str) -> ReleaseFile | None:
+    """Return the row for a path inside a release; None for a path that no release has."""
+    name = SHARDS if is_shard(path) else path
+    return next((row for row in FILES if row.name == name), None)
+
+
+def is_data(path: str) -> bool:
+    """Return whether a path is that of a shard or of the table of records."""
+    row = row_of(path)
+    return row is not None and row.is_data
+
+
+def shard_name(shard: int, shards: int) -> str:
+    """Return the name of a shard's tar: `train-00003-of-00012.tar`."""
+    return f"{SPLIT}-{shard:05d}-of-{shards:05d}.tar"
+
+
+def shard_path(shard: int, shards: int) -> str:
+    """Return the path of a shard inside a release: `data/train-00003-of-00012.tar`."""
+    return f"data/{shard_name(shard, shards)}"

@@ -17,7 +17,7 @@ from pydantic import (
 
 from synthkit.errors import ReleaseError
 from synthkit.recipe.schema import MAX_EDGE, NAME, SEMVER
-from synthkit.release.files import MANIFEST
+from synthkit.release.files import MANIFEST, is_shard
 from synthkit.system.files import sha256_of
 from synthkit.version import FORMAT_VERSION
 
@@ -53,7 +53,7 @@ class FileFacts(_Facts):
 
     @model_validator(mode="after")
     def _shards_have_images(self) -> Self:
-        if (self.images is not None) is not self.path.endswith(".tar"):
+        if (self.images is not None) is not is_shard(self.path):
             raise ValueError(f"{self.path!r}: shards, and nothing else, have a number of images")
         return self
 
@@ -172,7 +172,7 @@ class Manifest(_Facts):
     @property
     def shards(self) -> list[FileFacts]:
         """The tars, in order."""
-        return [file for file in self.files if file.path.endswith(".tar")]
+        return [file for file in self.files if is_shard(file.path)]
 
     @property
     def size(self) -> int:

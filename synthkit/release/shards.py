@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-SPLIT = "train"
-
 
 class Origin(msgspec.Struct, frozen=True):
     """What the shards of one release have in common: the recipe's digest, and what they were made on."""
@@ -43,11 +41,6 @@ class ShardFacts(msgspec.Struct, frozen=True):
     records_bytes: int
     records_sha256: str
     origin: Origin
-
-
-def shard_name(shard: int, shards: int) -> str:
-    """train-00003-of-00012.tar"""
-    return f"{SPLIT}-{shard:05d}-of-{shards:05d}.tar"
 
 
 class ShardWriter:

@@ -1,4 +1,4 @@
-"""What is kept of each shard of a release until all are read, and what shards say against each other."""
+"""What verification keeps of each shard until all shards are read, and where shards contradict each other."""
 
 from __future__ import annotations
 
@@ -19,28 +19,34 @@ if TYPE_CHECKING:
     from synthkit.release.audit import Audit
     from synthkit.release.manifest import Manifest
     from synthkit.release.records import Provenance
-    from synthkit.verification.derived_plan import Places
+    from synthkit.verification.derived_plan import NamedImages
     from synthkit.verification.record_rules import RecordRules
 
 
 @dataclass(slots=True)
-class OfShard:
-    """What is kept of a shard until all are read."""
+class ShardSummary:
+    """What one shard says about the release as a whole.
+
+    `first` is the index of its first image, `row_faults` are the faults of its rows in the table of
+    records, `labels` counts its images by class. `real_images` are those that its records name, and
+    `filters` counts its rejected draws; both are None where its records do not say. `records` are those
+    that other files quote.
+    """
 
     first: int
-    differences: list[str]
+    row_faults: list[str]
     labels: Counter[int]
-    places: Places | None = None
+    real_images: NamedImages | None = None
     embedding_size: int | None = None
     filters: FilterCounts | None = None
     records: dict[str, Provenance] = field(default_factory=dict)
 
     def read(self, rules: RecordRules, records: Sequence[Provenance | None], wanted: frozenset[str]) -> None:
-        """Take from a shard's records what says something about the release as a whole."""
+        """Take from the shard's records what is needed later; keep those whose keys are `wanted`."""
         known = [record for record in records if record is not None]
-        self.embedding_size = rules.size(known)
+        self.embedding_size = rules.embedding_size(known)
         if rules.plan is not None and rules.plan.pool is None:
-            self.places = rules.plan.places(self.first, records)
+            self.real_images = rules.plan.named_images(self.first, records)
         if len(known) == len(records):
             self.filters = FilterCounts()
             self.filters.add([record.attempt for record in known], [record.rejected for record in known])
@@ -48,16 +54,19 @@ class OfShard:
 
 
 @dataclass(slots=True)
-class Found:
-    """What was read of a release: its shards, and the audit that came with it, if there is one."""
+class Collected:
+    """The summaries of the shards read so far, and the audit that the release holds, if it holds one.
+
+    `wanted` are the keys of the records that the card and the audit quote.
+    """
 
     audit: Audit | None
     wanted: frozenset[str]
-    shards: list[OfShard] = field(default_factory=list)
+    shards: list[ShardSummary] = field(default_factory=list)
 
     @classmethod
     def begin(cls, release: Path, manifest: Manifest) -> Self:
-        """Nothing yet but the audit, and the keys of the records that will be asked for."""
+        """Read the audit, which says which records will be wanted; no shard is read yet."""
         named = {file.path for file in manifest.files}
         audit = read_audit(release / AUDIT) if AUDIT in named and (release / AUDIT).is_file() else None
         shown = [pair.key for pair in audit.pairs] if audit else []
@@ -65,13 +74,13 @@ class Found:
 
     @property
     def records(self) -> dict[str, Provenance]:
-        """The records that were asked for, by key."""
+        """The wanted records, by key."""
         return {key: record for shard in self.shards for key, record in shard.records.items()}
 
 
-def contradicting(shards: Sequence[OfShard]) -> Iterator[tuple[int, str]]:
-    """What shards say against each other: an image's index, and what is wrong with its record or shard."""
-    parts = [shard.places for shard in shards if shard.places is not None]
+def contradicting(shards: Sequence[ShardSummary]) -> Iterator[tuple[int, str]]:
+    """Yield where shards contradict each other: the index of an image, and what is wrong with its record."""
+    parts = [shard.real_images for shard in shards if shard.real_images is not None]
     for index, reason in contradictions(parts) if parts else ():
         yield index, f"{key_of(index)}: {reason}"
     sizes = Counter(shard.embedding_size for shard in shards if shard.embedding_size is not None)

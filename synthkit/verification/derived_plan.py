@@ -1,8 +1,8 @@
-"""The plan of a release, drawn again from its recipe and the counts of its manifest, without real images.
+"""The plan of a release, drawn again from its recipe and its manifest's counts, without the real images.
 
-Labels, seeds and each image's places among the real images of its class follow from how many there are.
-Which image stands at a place only the source tells, or the pool that a few-shot manifest lists; but one
-place has one image in the whole release, and one image has one place.
+How many real images each class has decides the label and the seed of every image, and the places of its
+real images among those of the class. Which real image stands at a place, only the source says, or the pool
+that a few-shot manifest lists. But all records must agree on it: a place has one image, an image one place.
 """
 
 from __future__ import annotations
@@ -27,19 +27,22 @@ if TYPE_CHECKING:
     from synthkit.release.records import Provenance
     from synthkit.sources.base import SourceImage
 
-# Bytes of a sample in a tar at least: three members, each with a header and a block.
+# The fewest bytes of a sample in a tar: three members, each with a header and a block.
 LEAST_PER_IMAGE = 3 * 1024
-# Of a preview the whole plan is drawn, which nothing on the disk bears out: 40 bytes an image.
-MOST_OF_A_PREVIEW = 1 << 25
+# The most images in the plan of a preview. All of it is drawn, at 40 bytes an image, however few images are
+# on the disk: a forged manifest could ask for any amount of memory.
+MOST_PLANNED_OF_A_PREVIEW = 1 << 25
 MOST_REAL = 2**31 - 1
 ORDINALS = ("first", "second")
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """Which real images some records name: of each, the record's index, the place, and hashes of id and file.
+class NamedImages:
+    """The real images that some records name, one row for each naming.
 
-    `places` (N,) int64 count through all real images, class by class; `ordinals` (N,) say first or second.
+    All arrays are (N,). `indices` are those of the records, `ordinals` 0 for a record's first real image
+    and 1 for its second, `places` count through all real images, class by class. `ids` and `contents` are
+    64-bit hashes of the image's id and file.
     """
 
     indices: NDArray[np.int64]
@@ -50,8 +53,12 @@ class Places:
 
 
 @dataclass(frozen=True, slots=True)
-class Derived:
-    """What a plan says of each image; `pool` are the real images by place, where the manifest lists them."""
+class DerivedPlan:
+    """What the plan says of each image.
+
+    `starts` (C,) are the places at which the classes begin, `sources` is how many real images an image
+    has. `pool` are the real images by place; None if the manifest does not list them.
+    """
 
     draws: Draws
     starts: NDArray[np.int32]
@@ -59,7 +66,10 @@ class Derived:
     pool: Sequence[SourceImage] | None
 
     def faults(self, first: int, records: Sequence[Provenance | None]) -> Iterator[str]:
-        """Labels, seeds and real images that are not those of the plan."""
+        """Yield what the records of a shard say otherwise than the plan; `first` is the shard's first index.
+
+        Compared are labels, seeds and, where the manifest lists them, real images.
+        """
         for key, record, label, seed, places in self._planned(first, records):
             if record.label != label:
                 yield f"{key}: its record's label is {record.label}, by the plan it is {label}"
@@ -76,8 +86,8 @@ class Derived:
                     elif said != wanted:
                         yield f"{key}: its record's {ordinal} real image has another sha256 than in the pool"
 
-    def places(self, first: int, records: Sequence[Provenance | None]) -> Places:
-        """The real images of records that are planned."""
+    def named_images(self, first: int, records: Sequence[Provenance | None]) -> NamedImages:
+        """Return the real images that records name; records with another label than planned are left out."""
         rows = [
             (int(key), ordinal, place, _hash(source.id), int(source.sha256[:16], 16))
             for key, record, label, _, places in self._planned(first, records)
@@ -86,10 +96,12 @@ class Derived:
         ]
         kinds = (np.int64, np.int8, np.int64, np.uint64, np.uint64)
         columns = zip(*rows, strict=True) if rows else [()] * len(kinds)
-        return Places(*(np.array(column, dtype=kind) for column, kind in zip(columns, kinds, strict=True)))
+        return NamedImages(
+            *(np.array(column, dtype=kind) for column, kind in zip(columns, kinds, strict=True))
+        )
 
     def places_of(self, index: int) -> list[int]:
-        """The places of the real images of an image, among all real images, class by class."""
+        """Return the places of an image's real images; none for an index that is not planned."""
         if index >= len(self.draws.labels):
             return []
         start = int(self.starts[self.draws.labels[index]])
@@ -98,7 +110,7 @@ class Derived:
     def _planned(
         self, first: int, records: Sequence[Provenance | None]
     ) -> Iterator[tuple[str, Provenance, int, int, list[int]]]:
-        """Of each record its key, and the label, the seed and the places of real images that are planned."""
+        """Yield each record with its key and with what is planned: label, seed, places of real images."""
         rows = slice(first, first + len(records))
         labels = self.draws.labels[rows]
         places = self.starts[labels][:, None] + self.draws.members[rows, : self.sources]
@@ -108,8 +120,8 @@ class Derived:
                 yield key_of(index), record, *of_plan
 
 
-def derive(recipe: Recipe, manifest: Manifest, sources: int) -> Derived | None:
-    """The plan of a release; None if the manifest's counts are none that a plan can be drawn from."""
+def derive(recipe: Recipe, manifest: Manifest, sources: int) -> DerivedPlan | None:
+    """Draw the plan of a release; return None if no plan fits the manifest's counts."""
     real = [item.real for item in manifest.classes]
     if not real or not all(0 < count <= MOST_REAL for count in real) or sum(real) > MOST_REAL:
         return None
@@ -118,13 +130,13 @@ def derive(recipe: Recipe, manifest: Manifest, sources: int) -> Derived | None:
     on_disk = manifest.images * LEAST_PER_IMAGE <= sum(shard.bytes for shard in manifest.shards)
     if not 0 < manifest.images <= whole or not on_disk:
         return None
-    if whole != manifest.images and (manifest.partial is None or whole > MOST_OF_A_PREVIEW):
+    if whole != manifest.images and (manifest.partial is None or whole > MOST_PLANNED_OF_A_PREVIEW):
         return None
-    return Derived(draw_all(recipe.seed, classes), first_members(classes), sources, _pool(manifest, real))
+    return DerivedPlan(draw_all(recipe.seed, classes), first_members(classes), sources, _pool(manifest, real))
 
 
 def _pool(manifest: Manifest, real: Sequence[int]) -> list[SourceImage] | None:
-    """The real images of a few-shot release by their places; None if it lists none, or not as many."""
+    """Return the pool of a few-shot release in the order of places; None if it has none, or other counts."""
     from synthkit.sources.base import SourceImage
 
     pool = manifest.source.pool
@@ -136,12 +148,13 @@ def _pool(manifest: Manifest, real: Sequence[int]) -> list[SourceImage] | None:
     return [SourceImage(pool[at].id, pool[at].sha256) for at in np.argsort(labels, kind="stable")]
 
 
-def contradictions(parts: Sequence[Places]) -> Iterator[tuple[int, str]]:
-    """Records that name another real image at a place than most do, or one image at two places.
+def contradictions(parts: Sequence[NamedImages]) -> Iterator[tuple[int, str]]:
+    """Yield records that name another real image at a place than most do, or an image at two places.
 
-    Of each, the index of the record and what is wrong.
+    Yields the index of the record and what is wrong with it.
     """
-    every = Places(*(np.concatenate([getattr(part, name) for part in parts]) for name in Places.__slots__))
+    columns = NamedImages.__slots__
+    every = NamedImages(*(np.concatenate([getattr(part, name) for part in parts]) for name in columns))
     if not len(every.places):
         return
     agreed = np.zeros(len(every.places), dtype=bool)
@@ -158,7 +171,7 @@ def contradictions(parts: Sequence[Places]) -> Iterator[tuple[int, str]]:
         )
 
 
-def _another(every: Places, row: int, what: str) -> str:
+def _another(every: NamedImages, row: int, what: str) -> str:
     others = np.flatnonzero((every.places == every.places[row]) & (every.indices != every.indices[row]))
     other = key_of(int(every.indices[others[0]])) if len(others) else "itself"
     return (
@@ -168,7 +181,7 @@ def _another(every: Places, row: int, what: str) -> str:
 
 
 def _outvoted(places: NDArray[np.int64], values: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """(N,) whether most rows of the same place have another value; of as many, the first in order counts."""
+    """Return (N,) whether a row's value is outvoted at its place; in a tie, the first one wins."""
     order = np.lexsort((values, places))
     sorted_places, sorted_values = places[order], values[order]
     begins = np.flatnonzero(
@@ -177,7 +190,7 @@ def _outvoted(places: NDArray[np.int64], values: NDArray[np.uint64]) -> NDArray[
     lengths = np.diff(np.r_[begins, len(order)])
     of_place = sorted_places[begins]
     firsts = np.minimum.reduceat(order, begins)
-    # The run of each place that is longest, and of equal ones the one that comes first, stands first.
+    # Sorted by place; the longest run of equal values first, then the one that came first.
     ranked = np.lexsort((firsts, -lengths, of_place))
     winners = np.zeros(len(begins), dtype=bool)
     winners[ranked[np.r_[True, np.diff(of_place[ranked]) != 0]]] = True
@@ -187,7 +200,7 @@ def _outvoted(places: NDArray[np.int64], values: NDArray[np.uint64]) -> NDArray[
 
 
 def _twice(places: NDArray[np.int64], ids: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """(N,) whether an id stands at a place although it stands at another one in an earlier row."""
+    """Return (N,) whether a row's id stood at another place in an earlier row."""
     _, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
     return np.asarray(places != places[first[inverse]])
 

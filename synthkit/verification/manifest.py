@@ -11,6 +11,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from synthkit.recipe.portable import portable_path
+from synthkit.release.files import FILES, MANIFEST
 from synthkit.release.filter_counts import FilterCounts
 from synthkit.release.plan import balance_of, shard_count
 from synthkit.sources.base import is_relative_id
@@ -40,6 +41,26 @@ _ENVIRONMENT = {
 }
 _LONGEST_REASON = 1000
 _SHA256 = re.compile("[0-9a-f]{64}")
+
+
+def misnamed_files(manifest: Manifest) -> Iterator[str]:
+    """Yield the files that the manifest must name and does not, and the names that no release has.
+
+    `pull` fetches nothing before this finds no fault.
+    """
+    named, shards = {file.path for file in manifest.files}, len(manifest.shards)
+    rows = [file for file in FILES if file.name != MANIFEST]
+    wanted = {path for file in rows if file.required for path in file.paths(shards)}
+    optional = [file for file in rows if not file.required]
+    for name in sorted(wanted - named):
+        yield f"does not name {name}"
+    for name in sorted(named - wanted - {file.name for file in optional}):
+        yield f"names {name}, which no release has"
+    for file in optional:
+        stated = getattr(manifest, file.stated_in) is not None
+        if (file.name in named) is not stated:
+            there = "names" if file.name in named else "does not name"
+            yield f"{there} {file.name}, and has {'an' if stated else 'no'} {file.stated_in}"
 
 
 def own_faults(manifest: Manifest) -> Iterator[str]:

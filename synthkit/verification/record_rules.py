@@ -1,6 +1,6 @@
-"""What the records of a release must say by its recipe and its manifest: every field that can be derived.
+"""The rules for the records of a release: every field that follows from its recipe and its manifest.
 
-Nothing here needs the real images or the model. What remains is told in docs/provenance.md.
+The real images and the model are not needed. docs/provenance.md says which fields these rules leave open.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from synthkit.conditioning import METHODS, cutmix_embeddings
 from synthkit.release.records import key_of
-from synthkit.verification.derived_plan import Derived, derive
+from synthkit.verification.derived_plan import DerivedPlan, derive
 from synthkit.verification.mixing import SeededDraws, embedding_size, mixing_faults
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class RecordRules:
             "batch_size": recipe.sampler.batch_size,
             "synthkit_version": manifest.environment.get("synthkit"),
         }
-        self.plan: Derived | None = derive(recipe, manifest, method.sources)
+        self.plan: DerivedPlan | None = derive(recipe, manifest, method.sources)
 
     def faults(self, first: int, records: Sequence[Provenance | None]) -> Iterator[str]:
         """What is wrong with the records of a shard whose first image has the index `first`."""
@@ -60,8 +60,8 @@ class RecordRules:
         if self._method.name in {record.method for _, record in known}:
             yield from self._mixing(known)
 
-    def size(self, records: Sequence[Provenance | None]) -> int | None:
-        """The size of an embedding, as far as a shard's records tell."""
+    def embedding_size(self, records: Sequence[Provenance | None]) -> int | None:
+        """Return how many numbers an embedding has; None if the records of the shard do not show it."""
         if self._method.embeddings is not cutmix_embeddings:
             return None
         return embedding_size(record for record in records if record is not None)
@@ -100,7 +100,7 @@ class RecordRules:
 
     def _mixing(self, known: Sequence[tuple[str, Provenance]]) -> Iterator[str]:
         draws, alpha = SeededDraws(), self._recipe.conditioning.alpha
-        size = self.size([record for _, record in known])
+        size = self.embedding_size([record for _, record in known])
         # A false seed is told as such: what follows from the true one is not told twice.
         seeds = self.plan.draws.seeds if self.plan is not None else ()
         for key, record in known:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Rows:
+class TableRows:
     """The Parquet file of records, whose row groups are the shards."""
 
     def __init__(self, path: Path, images: Sequence[int]) -> None:

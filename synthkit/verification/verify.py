@@ -1,7 +1,7 @@
 """Checks a release folder: every byte against its manifest, and everything that readers rely on.
 
-The manifest names every file with its SHA-256 and seals itself; records, labels, images, Parquet,
-card, recipe and counts must agree with each other. Every fault is told, not the first.
+The manifest names every file with its SHA-256 and carries a seal over itself. Records, labels, images,
+Parquet, card, recipe and counts must agree with each other. Every fault is reported, not only the first.
 """
 
 from __future__ import annotations
@@ -14,23 +14,19 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from synthkit.conditioning import METHODS
-from synthkit.errors import RecipeError
+from synthkit.errors import RecipeError, ReleaseError
 from synthkit.recipe.load import load_complete
 from synthkit.recipe.portable import unportable
-from synthkit.release.files import AUDIT, AUDIT_PICTURE, CARD, CROISSANT, MANIFEST, RECIPE, RECORDS, SAMPLES
+from synthkit.release.files import FILES, MANIFEST, PUT_THERE_BY_TOOLS, RECIPE, RECORDS
 from synthkit.release.manifest import leads_elsewhere, unlisted
-from synthkit.release.records import key_of
-from synthkit.release.shards import shard_name
 from synthkit.system.progress import progress
-from synthkit.verification.audit import audit_faults
-from synthkit.verification.collected import Found, OfShard, contradicting
-from synthkit.verification.derived_files import card_faults, croissant_faults, recipe_faults
-from synthkit.verification.faults import Fault, FaultLog
-from synthkit.verification.manifest import STATED, against_recipe, filter_faults, own_faults
-from synthkit.verification.pictures import audit_picture_faults, samples_faults
+from synthkit.verification.checks import CHECKS, Known
+from synthkit.verification.collected import Collected, ShardSummary, contradicting
+from synthkit.verification.faults import Fault, FaultLog, total
+from synthkit.verification.manifest import STATED, against_recipe, filter_faults, misnamed_files, own_faults
 from synthkit.verification.record_rules import RecordRules
 from synthkit.verification.shard import ShardReport, check_shard
-from synthkit.verification.table_rows import Rows
+from synthkit.verification.table_rows import TableRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,141 +35,137 @@ if TYPE_CHECKING:
     from synthkit.recipe.schema import Recipe
     from synthkit.release.manifest import FileFacts, Manifest
 
-_AUDITS = (AUDIT, AUDIT_PICTURE)
-_REQUIRED = (CARD, CROISSANT, RECORDS, RECIPE, SAMPLES)
-# What git, DVC and the Hub's client keep beside the files of a copy.
-_THEIRS = frozenset({".git", ".gitattributes", ".gitignore", ".cache", ".dvc", ".huggingface"})
 _CHUNK = 1 << 20
+
+
+def refuse_damaged(release: Path, manifest: Manifest, advice: str, *, name: str | None = None) -> None:
+    """Verify a release, showing progress, and raise ReleaseError if it is not what its manifest says.
+
+    The error names the first fault, says how many more there are, and ends with `advice`. `name` is what
+    the user calls the release; by default, its folder.
+    """
+    faults = verify_with_progress(release, manifest)
+    if not faults:
+        return
+    called, more = name or str(release), total(faults) - 1
+    others = f" (and {more:,} more: synthkit verify {called} lists all)" if more else ""
+    raise ReleaseError(f"{called}: {faults[0].path}: {faults[0].reason}{others}; {advice}")
+
+
+def verify_with_progress(release: Path, manifest: Manifest, *, deep: bool = False) -> list[Fault]:
+    """Verify a release while a progress bar counts its bytes; return what `verify_release` returns."""
+    with progress("verifying", manifest.size / 1e3, unit="kB") as advance:
+        return verify_release(release, manifest, lambda count: advance(count / 1e3), deep=deep)
 
 
 def verify_release(
     release: Path, manifest: Manifest, advance: Callable[[int], None], *, deep: bool = False
 ) -> list[Fault]:
-    """Check every file of a release, on all cores; `advance` is told of bytes.
+    """Check every file of a release, on all cores; `advance` is called with the number of bytes read.
 
-    `deep` also decodes every image. Returns the faults in the order of the files: of those that repeat,
-    the first ones and how many more there are.
+    `deep` also decodes every image. Return the faults in the order of the files. Of faults that repeat,
+    the first ten are listed, and one more entry says how many others there are.
     """
     log = FaultLog()
     log.add(MANIFEST, _manifest(release, manifest))
     for name in unlisted(release, manifest):
-        if name.split("/")[0] not in _THEIRS:
+        if name.split("/")[0] not in PUT_THERE_BY_TOOLS:
             log.add(name, ["is not in the manifest"])
     recipe = _recipe(release, manifest, log)
+    collected = _read_files(release, manifest, recipe, log, advance, deep=deep)
+    _check_across_shards(manifest, collected, log)
+    if recipe is not None:
+        known = Known(manifest, recipe, collected.records, collected.audit, _is_quotable(manifest, log), deep)
+        _check_derived(release, known, log)
+    return log.all()
+
+
+def _read_files(
+    release: Path,
+    manifest: Manifest,
+    recipe: Recipe | None,
+    log: FaultLog,
+    advance: Callable[[int], None],
+    *,
+    deep: bool,
+) -> Collected:
+    """Read every file once: compare its hash, and check what each shard holds and its rows in the table."""
     rules = None if recipe is None else RecordRules(recipe, manifest)
-    found = Found.begin(release, manifest)
-    rows = Rows(release / RECORDS, [shard.images or 0 for shard in manifest.shards])
+    collected = Collected.begin(release, manifest)
+    rows = TableRows(release / RECORDS, [shard.images or 0 for shard in manifest.shards])
     firsts = _first_indices(manifest)
 
-    def check(file: FileFacts) -> tuple[list[str], OfShard | None]:
+    def check(file: FileFacts) -> tuple[list[str], ShardSummary | None]:
         reasons = list(_check_file(release, file, advance))
         if file.images is None or not _is_file(release / file.path):
             return reasons, None
         number, first = firsts[file.path]
         report = check_shard(release / file.path, first, manifest, deep=deep)
         reasons += _complete(report, file)
-        of_shard = OfShard(first, list(rows.differences(number, report.records)), report.labels)
+        summary = ShardSummary(first, list(rows.differences(number, report.records)), report.labels)
         if rules is not None:
             reasons += rules.faults(first, report.records)
-            of_shard.read(rules, report.records, found.wanted)
-        return reasons, of_shard
+            summary.read(rules, report.records, collected.wanted)
+        return reasons, summary
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for file, (reasons, of_shard) in zip(manifest.files, pool.map(check, manifest.files), strict=True):
+        for file, (reasons, summary) in zip(manifest.files, pool.map(check, manifest.files), strict=True):
             log.add(file.path, reasons)
-            if of_shard is not None:
-                log.add(RECORDS, of_shard.differences)
-                found.shards.append(of_shard)
+            if summary is not None:
+                log.add(RECORDS, summary.row_faults)
+                collected.shards.append(summary)
     log.add(RECORDS, rows.faults())
-    _across(manifest, found, log)
-    if recipe is not None:
-        _derived(release, manifest, recipe, found, log, deep=deep)
-    return log.all()
+    return collected
 
 
-def _across(manifest: Manifest, found: Found, log: FaultLog) -> None:
-    """What the shards say together: counts, which real images stand where, how large an embedding is."""
-    labels = sum((shard.labels for shard in found.shards), Counter[int]())
+def _check_across_shards(manifest: Manifest, collected: Collected, log: FaultLog) -> None:
+    """Check what no single shard shows: counts, real images at two places, the size of an embedding."""
+    labels = sum((shard.labels for shard in collected.shards), Counter[int]())
     if labels.total() == manifest.images:
-        # Otherwise the shard that lacks some has been told.
+        # If images are missing, the shard that lacks them is reported already.
         log.add(MANIFEST, _counts(manifest, labels))
-    if manifest.filters is not None and all(shard.filters is not None for shard in found.shards):
-        log.add(MANIFEST, filter_faults(manifest.filters, [shard.filters for shard in found.shards]))
+    if manifest.filters is not None and all(shard.filters is not None for shard in collected.shards):
+        log.add(MANIFEST, filter_faults(manifest.filters, [shard.filters for shard in collected.shards]))
     paths = {first: path for path, (_, first) in _first_indices(manifest).items()}
     firsts = sorted(paths)
-    for index, reason in contradicting(found.shards):
+    for index, reason in contradicting(collected.shards):
         log.add(paths[firsts[bisect_right(firsts, index) - 1]], [reason])
 
 
-def _derived(
-    release: Path, manifest: Manifest, recipe: Recipe, found: Found, log: FaultLog, *, deep: bool
-) -> None:
-    """The files that follow from the manifest, the recipe and the records: derived again and compared."""
-
-    def check(name: str, faults: Callable[[Path], Iterator[str]]) -> None:
-        # A file of another size or content than the manifest's has been told.
-        if not log.has(name) and _is_file(release / name):
-            log.add(name, faults(release / name))
-
-    example = found.records.get(key_of(0))
-    if _is_quotable(manifest, log):
-        if example is not None:
-            check(CARD, lambda path: card_faults(path, manifest, example))
-        check(CROISSANT, lambda path: croissant_faults(path, manifest))
-    check(RECIPE, lambda path: recipe_faults(path, manifest, recipe))
-    check(SAMPLES, lambda path: samples_faults(path, manifest, deep=deep))
-    if AUDIT in {file.path for file in manifest.files}:
-        audit, records = found.audit, found.records
-        if audit is None:
-            check(AUDIT, lambda path: iter(["is not what synthkit audit writes"]))
-            return
-        check(AUDIT, lambda path: audit_faults(manifest, audit, records))
-        check(AUDIT_PICTURE, lambda path: audit_picture_faults(path, manifest, len(audit.pairs), deep=deep))
+def _check_derived(release: Path, known: Known, log: FaultLog) -> None:
+    """Check the files that follow from the manifest, the recipe and the records."""
+    named = {file.path for file in known.manifest.files}
+    for file in FILES:
+        check = CHECKS.get(file.check)
+        # A file whose size or hash is wrong is reported already.
+        if check is None or log.has(file.name) or not _is_file(release / file.name):
+            continue
+        if file.required or file.name in named:
+            log.add(file.name, check(release / file.name, known))
 
 
 def _is_quotable(manifest: Manifest, log: FaultLog) -> bool:
-    """Whether nothing is wrong with what card and metadata quote: it would be told again of them."""
+    """Return whether what the card and the metadata quote is complete and free of faults."""
     quoted = (MANIFEST, RECORDS, *(shard.path for shard in manifest.shards))
-    whole = manifest.method in METHODS and manifest.classes and manifest.environment.keys() >= STATED
-    return bool(whole) and not any(log.has(path) for path in quoted)
+    complete = manifest.method in METHODS and manifest.classes and manifest.environment.keys() >= STATED
+    return bool(complete) and not any(log.has(path) for path in quoted)
 
 
 def _manifest(release: Path, manifest: Manifest) -> Iterator[str]:
-    """The manifest against itself: its seal, the files it must name, its totals."""
+    """Check the manifest against itself: its seal, the files it must name, its totals."""
     if (release / MANIFEST).read_bytes() != manifest.to_json():
         yield "was edited: it is not written as manifests are"
     elif manifest.seal != manifest.sealed().seal:
         yield "was edited: its seal does not fit"
-    yield from (fault.reason for fault in named_files(manifest))
+    yield from misnamed_files(manifest)
     yield from own_faults(manifest)
 
 
-def named_files(manifest: Manifest) -> Iterator[Fault]:
-    """Files that a manifest lacks, and those that no release has: nothing else is ever fetched or trusted."""
-    named = {file.path for file in manifest.files}
-    shards = len(manifest.shards)
-    wanted = {*_REQUIRED, *(f"data/{shard_name(shard, shards)}" for shard in range(shards))}
-    for name in sorted(wanted - named):
-        yield Fault(MANIFEST, f"does not name {name}")
-    for name in sorted(named - wanted - {*_AUDITS}):
-        yield Fault(MANIFEST, f"names {name}, which no release has")
-    for name in _AUDITS:
-        if (name in named) is not (manifest.audit is not None):
-            there = "names" if name in named else "does not name"
-            yield Fault(MANIFEST, f"{there} {name}, and has {'no' if manifest.audit is None else 'an'} audit")
-
-
-def verified(release: Path, manifest: Manifest, *, deep: bool = False) -> list[Fault]:
-    """`verify_release` with its progress shown."""
-    with progress("verifying", manifest.size / 1e3, unit="kB") as advance:
-        return verify_release(release, manifest, lambda count: advance(count / 1e3), deep=deep)
-
-
 def _recipe(release: Path, manifest: Manifest, log: FaultLog) -> Recipe | None:
-    """The recipe, if it is the one that the manifest and every record name by its digest."""
+    """Return the recipe if its digest is the one that the manifest and every record name; else None."""
     path = release / RECIPE
     if not _is_file(path) or leads_elsewhere(release, manifest, RECIPE):
-        # Its SHA-256 is told to be wrong.
+        # The check of its SHA-256 reports it.
         return None
     try:
         recipe = load_complete(path)
@@ -181,7 +173,7 @@ def _recipe(release: Path, manifest: Manifest, log: FaultLog) -> Recipe | None:
         log.add(RECIPE, [" ".join(str(error).replace(f"{path}: ", "").split())])
         return None
     if faults := list(unportable(recipe)):
-        # Its digest would read a classifier's file.
+        # To compute its digest, files that it names would have to be opened.
         log.add(RECIPE, faults)
         return None
     source, generator = manifest.source, manifest.generator
@@ -191,14 +183,14 @@ def _recipe(release: Path, manifest: Manifest, log: FaultLog) -> Recipe | None:
             log.add(RECIPE, [f"{name} is {getattr(recipe, name)!r:.64}, not the manifest's"])
     if digest != manifest.recipe_digest:
         log.add(RECIPE, [f"has digest {digest[:16]}, the manifest {manifest.recipe_digest[:16]:.16}"])
-        # What follows from it would be told of every record.
+        # Compared with another recipe, every record would be reported.
         return None
     log.add(MANIFEST, against_recipe(manifest, recipe))
     return recipe
 
 
 def _first_indices(manifest: Manifest) -> dict[str, tuple[int, int]]:
-    """Of each shard, its number and the index of its first image."""
+    """Return, by the path of each shard, its number and the index of its first image."""
     firsts: dict[str, tuple[int, int]] = {}
     index = 0
     for number, file in enumerate(manifest.shards):
@@ -229,7 +221,7 @@ def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
     except OSError:
-        # A name that is too long for any file, say.
+        # No file can have this name: it is too long, for example.
         return False
 
 

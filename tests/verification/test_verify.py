@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from synthkit.release.manifest import Manifest
+from synthkit.errors import ReleaseError
+from synthkit.release.manifest import Manifest, read_manifest
+from synthkit.verification.verify import refuse_damaged
 from tests.conftest import Cli
 
 SHARD = "data/train-00001-of-00004.tar"
@@ -76,6 +78,22 @@ def test_a_truncated_shard_a_missing_file_and_a_stray_one_are_all_reported(cli: 
     assert f"{SHARD}: is not whole: " in told
     assert "has 24 rows for shard 1, in which " in told
     assert "6 fault(s)" in told
+
+
+def test_a_damaged_release_is_refused_with_its_first_fault_and_how_many_more(copy: Path) -> None:
+    manifest = read_manifest(copy)
+    refuse_damaged(copy, manifest, "build it again")
+    (copy / "samples.png").unlink()
+    with pytest.raises(ReleaseError) as one:
+        refuse_damaged(copy, manifest, "build it again")
+    assert str(one.value) == f"{copy}: samples.png: is missing; build it again"
+    (copy / "recipe.yaml").unlink()
+    with pytest.raises(ReleaseError) as two:
+        refuse_damaged(copy, manifest, "build it again", name="me/small@v1.2.3")
+    assert str(two.value) == (
+        "me/small@v1.2.3: recipe.yaml: is missing "
+        "(and 1 more: synthkit verify me/small@v1.2.3 lists all); build it again"
+    )
 
 
 def test_a_class_that_was_renamed(cli: Cli, copy: Path) -> None:

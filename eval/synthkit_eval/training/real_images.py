@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synthkit.errors import ReleaseError, ScoreError
+from synthkit.errors import ScoreError
 from synthkit.publish.pull import find_release
 from synthkit.recipe.source import SourceBase
 from synthkit.release.files import RECIPE, RECORDS
@@ -17,7 +17,7 @@ from synthkit.release.plan import group_of
 from synthkit.release.real_images import find_source, read_place
 from synthkit.release.record_table import RecordTable
 from synthkit.sources import held_out
-from synthkit.verification.verify import verified
+from synthkit.verification.verify import refuse_damaged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -105,13 +105,8 @@ def whole(release: ScoredRelease) -> ScoredRelease:
 
 def check_intact(release: ScoredRelease) -> None:
     """Raise ReleaseError with the first fault if any byte is not what the manifest says."""
-    faults = verified(release.folder, release.manifest, deep=False)
-    if faults:
-        more = "; synthkit verify lists all" if len(faults) > 1 else ""
-        raise ReleaseError(
-            f"{release.reference}: {faults[0].path}: {faults[0].reason}{more}; "
-            "it is not scored: build or pull it again"
-        )
+    advice = "it is not scored: build or pull it again"
+    refuse_damaged(release.folder, release.manifest, advice, name=release.reference)
 
 
 def open_real(release: ScoredRelease, protocol: Protocol, work_root: Path) -> RealData:

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 from synthkit.builder.engines.job import to_need_less_memory
 from synthkit.builder.engines.process import STOP, Orders
 from synthkit.errors import BuildError
-from synthkit.release.shards import remove_half_written, shard_name
+from synthkit.release.files import shard_name
+from synthkit.release.shards import remove_half_written
 from synthkit.system import stopping
 from synthkit.system.stopping import Stopped
 

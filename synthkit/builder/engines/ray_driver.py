@@ -18,7 +18,7 @@ from synthkit.builder.engines.ray_actor import Actor, Orders, Pulse
 from synthkit.builder.engines.ray_cluster import connected
 from synthkit.errors import BuildError
 from synthkit.generators import needs_device
-from synthkit.release.shards import shard_name
+from synthkit.release.files import shard_name
 from synthkit.system import stopping
 from synthkit.system.environment import NO_DEVICE, changed
 from synthkit.version import __version__
