@@ -1,4 +1,14 @@
-"""Every error a user can cause: one line that says what is wrong, where, and what to do."""
+"""Every error that a user can cause: one line that says what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# A name that is longer than another by more letters than these is no misspelling of it.
+_LONGEST_SLIP = 40
 
 
 class SynthkitError(Exception):
@@ -63,3 +73,30 @@ class HubError(SynthkitError):
 
 class HubConflict(HubError):
     """Someone else changed the repository between two requests: look again."""
+
+
+def one_line(told: object, longest: int | None = 200) -> str:
+    """Return the beginning of a text, or of an error's message, on one line.
+
+    An error without a message is told by the name of its type; `longest` is a number of letters.
+    """
+    text = str(told)
+    line = " ".join((text if longest is None else text[: 10 * longest]).split())[:longest]
+    return type(told).__name__ if not line and isinstance(told, BaseException) else line
+
+
+def nearest(name: str, names: Iterable[str], count: int = 1, cutoff: float = 0.5) -> list[str]:
+    """Return the names that a misspelt one probably means, the likeliest first.
+
+    `cutoff` is the least likeness, from 0 to 1, as `difflib` measures it.
+    """
+    import difflib
+
+    # A far longer text takes long to compare, and resembles no name.
+    similar = [other for other in names if abs(len(other) - len(name)) <= _LONGEST_SLIP]
+    return difflib.get_close_matches(name, similar, count, cutoff)
+
+
+def did_you_mean(name: str, names: Iterable[str], prefix: str = "") -> str:
+    """Return the nearest name as a question in brackets, to end a sentence; nothing if none is near."""
+    return "".join(f" (did you mean {prefix}{other}?)" for other in nearest(name, names))

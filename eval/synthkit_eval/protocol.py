@@ -5,7 +5,6 @@ Source of the shipped ones: Chen et al. 2025, Table 4 and sections 4.1 and 4.2.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import re
@@ -16,7 +15,7 @@ from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field
 
 from synthkit.config.section import Section
 from synthkit.config.yaml_file import FileKind, load_model
-from synthkit.errors import ScoreError
+from synthkit.errors import ScoreError, nearest
 from synthkit.recipe.families import SOURCES
 from synthkit.system.files import sha256_of
 from synthkit_eval.feature_names import check_features
@@ -215,7 +214,7 @@ def load_protocol(name: str, overrides: Sequence[str] = ()) -> Protocol:
     if path.suffix != ".yaml":
         path = shipped("protocols") / f"{name}.yaml"
         if name not in names():
-            near = difflib.get_close_matches(name, names(), n=1)
+            near = nearest(name, names(), cutoff=0.6)
             hint = f"did you mean {near[0]}? " if near else ""
             raise ScoreError(
                 f"--protocol {name}: there is none of this name; {hint}it is one of {', '.join(names())}, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from synthkit.errors import GeneratorError
+from synthkit.errors import GeneratorError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ class Classifier:
             network.load_state_dict(load_file(config.path))
         except Exception as error:
             # timm, torch and safetensors fail in ways of their own; the cause is kept.
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)
             raise GeneratorError(f"{where}: is no {config.network} of {classes} classes: {reason}") from error
         data = timm.data.resolve_model_data_config(network)
         self._transform: Any = timm.data.create_transform(**data, is_training=False)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from synthkit.errors import BuildError, SynthkitError
+from synthkit.errors import BuildError, SynthkitError, one_line
 from synthkit.release.shards import ShardFacts, receive, records_path, sidecar_path
 from synthkit.system.files import sha256_of
 
@@ -180,8 +180,8 @@ def _told(place: str, done: str) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    kind, text = type(error).__name__, one_line(error, longest=None)
+    return kind if text == kind else f"{kind}: {text}"
 
 
 def _facts(content: bytes) -> ShardFacts | None:

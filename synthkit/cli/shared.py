@@ -117,7 +117,7 @@ def user_errors() -> Iterator[None]:
     except (SynthkitError, OSError) as error:
         if os.environ.get(DEBUG) == "1":
             raise
-        print(f"error: {printable(_one_line(error))}", file=sys.stderr)
+        print(f"error: {printable(_message(error))}", file=sys.stderr)
         raise typer.Exit(1) from None
 
 
@@ -180,7 +180,7 @@ def print_table(table: object) -> None:
     Console(width=width, highlight=False).print(table)
 
 
-def _one_line(error: Exception) -> str:
+def _message(error: Exception) -> str:
     if not isinstance(error, OSError):
         return str(error)
     what = f"{error.filename}: " if error.filename else ""

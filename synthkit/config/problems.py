@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any, get_args
 
 from synthkit.config.sections import kinds, section, tag
+from synthkit.errors import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,6 @@ KeyPath = tuple[str | int, ...]
 # Problems that are told one by one.
 SHOWN = 10
 _LONGEST_KEY = 200
-_LONGEST_SLIP = 40
 
 _TYPE_NAMES = {
     "int_type": "a whole number",
@@ -58,14 +57,6 @@ def report(
         return problems[0]
     more = [f"  … and {len(located) - SHOWN:,} more"] if len(located) > SHOWN else []
     return "\n".join([f"{path}: {len(located):,} errors", *(f"  {problem}" for problem in problems), *more])
-
-
-def suggest(name: str, candidates: Iterable[str], prefix: str = "") -> str:
-    """The nearest name as a question in brackets; nothing if none is near."""
-    # What is far longer than any name is no misspelling, and takes long to compare.
-    near = [other for other in candidates if abs(len(other) - len(name)) <= _LONGEST_SLIP]
-    nearest = difflib.get_close_matches(name, near, n=1, cutoff=0.5)
-    return f" (did you mean {prefix}{nearest[0]}?)" if nearest else ""
 
 
 def dotted(path: KeyPath) -> str:
@@ -134,7 +125,7 @@ class _Places:
 def _message(detail: ErrorDetails, path: KeyPath, parent: type[BaseModel], known: list[str]) -> str:
     kind, context, value = detail["type"], detail.get("ctx", {}), detail["input"]
     if kind == "extra_forbidden":
-        return "unknown key" + suggest(str(path[-1]), known)
+        return "unknown key" + did_you_mean(str(path[-1]), known)
     if kind == "missing":
         field = parent.model_fields.get(str(path[-1]))
         return f"is missing: {field.description}" if field else "is missing"
@@ -165,7 +156,7 @@ def _choices(model: type[BaseModel], key: str) -> list[str]:
 
 
 def _choice(value: Any, choices: list[str]) -> str:
-    return f"must be one of {', '.join(choices)}; is {_shown(value)}" + suggest(str(value), choices)
+    return f"must be one of {', '.join(choices)}; is {_shown(value)}" + did_you_mean(str(value), choices)
 
 
 def _description(model: type[BaseModel], path: KeyPath) -> str:

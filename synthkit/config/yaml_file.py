@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from synthkit.config.problems import KeyPath, dotted, report, suggest
+from synthkit.config.problems import KeyPath, dotted, report
 from synthkit.config.sections import holder, is_tag
+from synthkit.errors import did_you_mean, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -102,7 +103,7 @@ def parse(path: Path, kind: FileKind[M]) -> Document:
         line = f": line {min(mark.line + 1, max(lines, 1))}" if mark else ""
         raise kind.error(f"{path}{line}: is not plain YAML: {_yaml_problem(error, kind)}") from None
     except YAML_ERRORS as error:
-        raise kind.error(f"{path}: is not plain YAML: {' '.join(str(error).split())[:200]}") from None
+        raise kind.error(f"{path}: is not plain YAML: {one_line(error)}") from None
 
 
 def _yaml_problem(error: yaml.MarkedYAMLError, kind: FileKind[M]) -> str:
@@ -115,7 +116,7 @@ def _nearest_file(path: Path) -> str:
     if not path.parent.is_dir():
         return ""
     names = [item.name for item in path.parent.glob("*.yaml")]
-    return suggest(path.name, names, prefix=f"{path.parent}/" if str(path.parent) != "." else "")
+    return did_you_mean(path.name, names, prefix=f"{path.parent}/" if str(path.parent) != "." else "")
 
 
 # LibYAML's parser takes time in proportion to the text, however deep it is nested; PyYAML's own does not.

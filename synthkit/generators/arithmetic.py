@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from synthkit.errors import GeneratorError
+from synthkit.errors import GeneratorError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -145,5 +145,5 @@ def _compiler_errors() -> Iterator[None]:
     try:
         yield
     except (TorchDynamoException, InductorError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise GeneratorError(f"arithmetic.compile: does not work here: {reason}; set it to false") from error

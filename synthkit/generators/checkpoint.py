@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from synthkit.errors import GeneratorError, HubError
 from synthkit.hub.answers import COMMIT
 from synthkit.hub.cache import MODEL, cached, fetch_model
+from synthkit.hub.client import is_repository_id
 from synthkit.hub.patience import offline, other_hub
-from synthkit.hub.repository import Repository, is_repository
+from synthkit.hub.repository import Repository
 from synthkit.system.files import sha256_of
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _folder(model_id: str) -> Path:
 def _may_be_on_the_hub(model: Model) -> bool:
     """Whether a model may be a repository: one that is pinned by a folder's content is that folder."""
     is_content = model.revision is not None and re.fullmatch(r"[0-9a-f]{64}", model.revision)
-    return is_repository(model.id) and not is_content
+    return is_repository_id(model.id) and not is_content
 
 
 def content_revision(folder: Path) -> str:

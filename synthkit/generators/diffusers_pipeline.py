@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from synthkit.errors import GeneratorError
+from synthkit.errors import GeneratorError, one_line
 from synthkit.generators import pipeline_class
 from synthkit.generators.arithmetic import apply
 from synthkit.generators.base import Generator, OutOfMemory, check_dtype, component_config
@@ -249,7 +249,7 @@ def read_pipeline(checkpoint: Checkpoint, *, dtype: str, device: str) -> Any:
         ).to(device)
     except Exception as error:
         # Three libraries read a model's files and each raises errors of its own; the first one is the cause.
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise GeneratorError(f"model {checkpoint.name}: cannot be loaded: {reason}") from error
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from synthkit.errors import HubError
 from synthkit.hub.answers import COMMIT
-from synthkit.hub.patience import one_line
+from synthkit.hub.patience import safe_line
 from synthkit.hub.repository import Repository
 from synthkit.system.progress import progress
 
@@ -42,7 +42,7 @@ def cached(
     except LocalEntryNotFoundError:
         return None
     except ValueError as error:
-        raise HubError(f"{repo_id}: no repository is called so: {one_line(str(error))}") from None
+        raise HubError(f"{repo_id}: no repository is called so: {safe_line(error)}") from None
     folder = Path(found)
     # The cache's note of what a tag names is a file that an answer was written into.
     inside = Path(constants.HF_HUB_CACHE).resolve() in folder.resolve().parents

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import warnings
 from functools import lru_cache
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from synthkit.errors import HubError
 from synthkit.hub.answers import check_answer, check_request
 from synthkit.hub.environment import check_environment
-from synthkit.hub.patience import LOG_IN, one_line
+from synthkit.hub.patience import LOG_IN, safe_line
 
 # Seconds without a byte after which a connection counts as lost; the client itself would wait for ever.
 TIMEOUT = "SYNTHKIT_HUB_TIMEOUT"
@@ -43,9 +44,15 @@ def check_name(repo_id: str, *, alone: bool = False) -> None:
     try:
         validate_repo_id(repo_id)
     except HFValidationError as error:
-        raise HubError(f"{repo_id}: is no repository's name: {one_line(str(error))}") from None
+        raise HubError(f"{repo_id}: is no repository's name: {safe_line(error)}") from None
     if repo_id.count("/") != 1 and not alone:
         raise HubError(f"{repo_id}: is no repository's name: write organisation/name")
+
+
+def is_repository_id(model_id: str) -> bool:
+    """Return whether a model's id has the form of a repository on the Hub; the path of a folder may, too."""
+    word = r"[A-Za-z0-9](?:[A-Za-z0-9_]|[.-](?![.-]|$|/))*"
+    return re.fullmatch(f"{word}/{word}", model_id) is not None
 
 
 def _timeout() -> float:
@@ -70,7 +77,7 @@ def _check_token() -> None:
     except ValueError:
         raise HubError(f"the token is no text; {LOG_IN} anew") from None
     except Exception as error:
-        raise HubError(f"the token cannot be had ({one_line(str(error))}); {LOG_IN}") from None
+        raise HubError(f"the token cannot be had ({safe_line(error)}); {LOG_IN}") from None
     if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
         raise HubError(f"the token has characters that no token has; {LOG_IN} anew")
 
@@ -83,7 +90,7 @@ def _set_session(seconds: float) -> None:
     try:
         session = get_session()
     except Exception as error:
-        reason = f"{type(error).__name__}: {one_line(str(error))}"
+        reason = f"{type(error).__name__}: {safe_line(str(error))}"
         raise HubError(
             f"no connection can be set up ({reason}); "
             "check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and SSL_CERT_FILE"

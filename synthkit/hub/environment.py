@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from synthkit.errors import HubError
+from synthkit.errors import HubError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -136,7 +136,7 @@ def _certificates(value: str) -> str | None:
         ssl.create_default_context(cafile=value)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "cannot be read"
-        return f"is no file of certificates ({' '.join(str(reason).split())[:80]})"
+        return f"is no file of certificates ({one_line(reason, longest=80)})"
     return None
 
 

@@ -9,7 +9,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from synthkit.errors import HubConflict, HubError, SynthkitError
+from synthkit.errors import HubConflict, HubError, SynthkitError, one_line
 from synthkit.hub.answers import LONGEST_PAUSE_S, BadAnswer, one_call
 from synthkit.system.names import printable
 from synthkit.system.progress import duration
@@ -176,7 +176,7 @@ def _answered(error: Exception, status: int, where: str) -> HubError:
 def _said(error: Exception) -> str:
     """What the Hub itself says of an error."""
     said = next((m for cause in _causes(error) if (m := getattr(cause, "server_message", None))), None)
-    return f" ({one_line(str(said))})" if said and not _leaks(error) else ""
+    return f" ({safe_line(said)})" if said and not _leaks(error) else ""
 
 
 def offline() -> bool:
@@ -240,9 +240,9 @@ def no_hub() -> str:
 def _reason(error: Exception) -> str:
     response = _response(error)
     if response is not None:
-        return f"the Hub answers {response.status_code} {one_line(response.reason_phrase)}".rstrip()
+        return f"the Hub answers {response.status_code} {safe_line(response.reason_phrase)}".rstrip()
     root = list(_causes(error))[-1] if not str(error) else error
-    return "the connection failed" if _leaks(error) else f"{type(root).__name__}: {one_line(str(root))}"
+    return "the connection failed" if _leaks(error) else f"{type(root).__name__}: {safe_line(str(root))}"
 
 
 def _leaks(error: Exception) -> bool:
@@ -257,6 +257,6 @@ def _leaks(error: Exception) -> bool:
     return any(form in str(cause) for form in forms for cause in _causes(error))
 
 
-def one_line(text: str) -> str:
-    """The beginning of a text that others wrote, on one line, without what a terminal obeys."""
-    return printable(" ".join(text[:2000].split()))[:200]
+def safe_line(text: object) -> str:
+    """Return the beginning of a text that others wrote, on one line, without what a terminal obeys."""
+    return printable(one_line(text))[:200]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import tempfile
 import warnings
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from synthkit.errors import HubError, ReleaseError
 from synthkit.hub.answers import COMMIT, of_size
 from synthkit.hub.client import check_name, prepare_client
-from synthkit.hub.patience import LOG_IN, ask, endpoint, no_hub, one_line
+from synthkit.hub.patience import LOG_IN, ask, endpoint, no_hub, safe_line
 from synthkit.version import __version__
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ class Repository:
         account = self._ask(self._api.whoami, reached=False)
         try:
             role = account.get("auth", {}).get("accessToken", {}).get("role")
-            names = [one_line(str(owner["name"])) for owner in (account, *account.get("orgs", []))]
+            names = [safe_line(owner["name"]) for owner in (account, *account.get("orgs", []))]
         except (AttributeError, KeyError, TypeError):
             raise HubError(no_hub()) from None
         if role == "read":
@@ -107,7 +106,7 @@ class Repository:
                 return None
             raise
         if info.id != self.repo_id:
-            raise HubError(f"{self.repo_id}: is called {one_line(str(info.id))} now; publish to that")
+            raise HubError(f"{self.repo_id}: is called {safe_line(info.id)} now; publish to that")
         refs, head = self._refs(), _commit(info.sha)
         return RepositoryState(
             head,
@@ -137,7 +136,7 @@ class Repository:
         )
         sizes = {str(file.rfilename): file.size for file in info.siblings or ()}
         known = {path: size for path, size in sizes.items() if type(size) is int and size > 0}
-        return one_line(str(info.sha)), known
+        return safe_line(info.sha), known
 
     def commit_of(self, revision: str) -> str:
         """The commit that a branch, tag or commit names now."""
@@ -153,7 +152,7 @@ class Repository:
                 raise
             there = ", ".join(sorted(str(tag.name) for tag in self._refs().tags)) or "none"
             raise HubError(
-                f"{self.repo_id}: has no version {revision}; it has {one_line(there)}"
+                f"{self.repo_id}: has no version {revision}; it has {safe_line(there)}"
             ) from error.__cause__
         return _commit(info.sha)
 
@@ -216,7 +215,7 @@ class Repository:
         try:
             additions = [CommitOperationAdd(path, content) for path, content in files.items()]
         except ValueError as error:
-            raise ReleaseError(f"a file went since it was verified: {one_line(str(error))}") from None
+            raise ReleaseError(f"a file went since it was verified: {safe_line(error)}") from None
         for group in _groups(additions):
             self._ask(
                 lambda group=group: self._api.preupload_lfs_files(self.repo_id, group, repo_type=KIND)  # type: ignore[misc]
@@ -234,9 +233,7 @@ class Repository:
         try:
             deletions = [CommitOperationDelete(path, is_folder=False) for path in deleted]
         except ValueError as error:
-            raise HubError(
-                f"{self.repo_id}: holds a file of no possible name: {one_line(str(error))}"
-            ) from None
+            raise HubError(f"{self.repo_id}: holds a file of no possible name: {safe_line(error)}") from None
         operations: list[CommitOperationAdd | CommitOperationDelete] = [*upload.additions, *deletions]
         # What the Hub warns of has been seen by `check_card`.
         with warnings.catch_warnings(action="ignore"):
@@ -288,10 +285,4 @@ def _card_faults(error: ValueError) -> str:
         found = [str(item["message"]) for item in json.loads(str(error))["errors"]]
     except (ValueError, KeyError, TypeError):
         found = [str(error)]
-    return one_line("; ".join(found))
-
-
-def is_repository(model_id: str) -> bool:
-    """Whether a model's id has the form of a repository on the Hub; a folder's may have it, too."""
-    word = r"[A-Za-z0-9](?:[A-Za-z0-9_]|[.-](?![.-]|$|/))*"
-    return re.fullmatch(f"{word}/{word}", model_id) is not None
+    return safe_line("; ".join(found))

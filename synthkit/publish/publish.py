@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import semver
 
 from synthkit.errors import HubConflict, HubError, ReleaseError
-from synthkit.hub.patience import one_line
+from synthkit.hub.patience import safe_line
 from synthkit.recipe.schema import NO_LICENSE
 from synthkit.release.files import MANIFEST
 from synthkit.release.manifest import MAX_BYTES, parse_manifest
@@ -184,7 +184,7 @@ def _notes(
     released = {file.path: file for file in last.files} if last else {}
     foreign = [path for path in delete if path not in released]
     if foreign:
-        some = ", ".join(map(one_line, foreign[:3]))
+        some = ", ".join(map(safe_line, foreign[:3]))
         raise HubError(
             f"{repository.repo_id}: holds files that no release brought ({some}); "
             "delete them there, or publish to another repository"
@@ -251,7 +251,7 @@ def _differences(
 ) -> Iterator[str]:
     """How the files of a revision differ from the release: paths, sizes, the SHA-256 of every one."""
     for path in sorted(remote.keys() - outgoing.facts.keys() - _WRITTEN_BY_THE_HUB):
-        yield f"{one_line(path)} is there too"
+        yield f"{safe_line(path)} is there too"
     for path, facts in outgoing.facts.items():
         item = remote.get(path)
         if item is None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from synthkit.config.problems import suggest
-from synthkit.errors import RecipeError
+from synthkit.errors import RecipeError, did_you_mean
 
 # Not one of the recipes: what `synthkit init` fills in.
 _TEMPLATE = "template"
@@ -31,7 +30,7 @@ def find(name: str) -> Path:
     """The file of a recipe. Raises RecipeError with the nearest name if there is none."""
     if name not in names():
         raise RecipeError(
-            f"--from {name}: no recipe of this name comes with synthkit{suggest(name, names())}; "
+            f"--from {name}: no recipe of this name comes with synthkit{did_you_mean(name, names())}; "
             "`synthkit recipes` lists them"
         )
     return folder() / f"{name}.yaml"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from synthkit.conditioning import METHODS
-from synthkit.errors import ReleaseError
+from synthkit.errors import ReleaseError, one_line
 from synthkit.recipe.filters import MAX_DRAWS
 from synthkit.release.records import key_of
 from synthkit.release.shard_reader import decode_image, read_sample, read_samples
@@ -83,7 +83,7 @@ def _told(release: Path, shard: str, what: str) -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:
         told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        reason = " ".join(told.split())
+        reason = one_line(told, longest=None)
         raise ReleaseError(
             f"{release / shard}: {what} cannot be read: {reason}; run synthkit verify {release}"
         ) from None

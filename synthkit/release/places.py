@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from synthkit.errors import GeneratorError, MissingSource, SourceError
 from synthkit.hub.answers import COMMIT
-from synthkit.hub.repository import is_repository
+from synthkit.hub.client import is_repository_id
 from synthkit.recipe.families import HubSourceConfig
 from synthkit.release.recipe_file import read_recipe
 from synthkit.release.remembered_places import recall
@@ -137,7 +137,7 @@ def find_model(received: Received) -> Model:
         folder = recall(root, model.revision or "", "model").get("folder")
         if folder is not None and (Path(folder) / "model_index.json").is_file():
             return model.model_copy(update={"id": folder})
-    if is_repository(model.id) and COMMIT.fullmatch(model.revision or ""):
+    if is_repository_id(model.id) and COMMIT.fullmatch(model.revision or ""):
         return model
     raise GeneratorError(
         f"model.id: there is no folder {model.id} here; say where the model is with --set model.id=…"
@@ -200,7 +200,7 @@ def _below_here(source: SourceConfig, said: frozenset[str], release: Path) -> So
 
 
 def _may_be_on_the_hub(source: HubSourceConfig) -> bool:
-    return not source.is_path and source.id.count("/") == 1 and is_repository(source.id)
+    return not source.is_path and source.id.count("/") == 1 and is_repository_id(source.id)
 
 
 def _asks_the_hub(source: SourceConfig) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from typing import IO, TYPE_CHECKING, Self
 
-from synthkit.errors import ReleaseError
+from synthkit.errors import ReleaseError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -176,5 +176,4 @@ def _errors() -> tuple[type[Exception], ...]:
 
 
 def _told(error: Exception) -> str:
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split())[:200]
+    return one_line(error.strerror if isinstance(error, OSError) and error.strerror else error)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
-from synthkit.errors import UnreadableImage
+from synthkit.errors import UnreadableImage, one_line
 from synthkit.sources.colour import in_srgb
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _reason(error: Exception, raw: bytes) -> str:
         return f"it has more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(error, longest=None)
 
 
 def _but(head: bytes) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synthkit.errors import MissingSource, SourceError
+from synthkit.errors import MissingSource, SourceError, one_line
 from synthkit.sources.base import Listing
 from synthkit.sources.files import ImageFiles, check_regular, expanded, folder_at, get_it
 
@@ -75,5 +75,4 @@ def _numbers(root: Path, name: str, key: str, available_from: str) -> NDArray[np
         raise SourceError(f"{path}: has no {key!r}: this is another version of the file") from None
     except Exception as error:
         # A damaged file makes the reader raise anything at all.
-        reason = " ".join(str(error).split())
-        raise SourceError(f"{path}: is not the file that is distributed: {reason}") from None
+        raise SourceError(f"{path}: is not the file that is distributed: {one_line(error)}") from None

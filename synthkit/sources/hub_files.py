@@ -8,7 +8,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from synthkit.errors import HubError, MissingSource, SourceError
+from synthkit.errors import HubError, MissingSource, SourceError, one_line
 from synthkit.hub.client import prepare_client
 from synthkit.sources.data_files import check_saved, from_folder, from_the_hub
 from synthkit.sources.files import get_it
@@ -143,7 +143,7 @@ def _reason(error: BaseException) -> str:
     """What went wrong in the end, and in which file: the loader wraps it in words that say neither."""
     while type(error).__name__.startswith("DatasetGeneration") and (error.__cause__ or error.__context__):
         error = error.__cause__ or error.__context__ or error
-    reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
+    reason = one_line(error, longest=300).rstrip(".")
     if reason.startswith("Couldn't cast"):
         reason = f"its files differ in columns or types: {reason}"
     file = _file_being_read(error)

@@ -8,14 +8,13 @@ choice with sha256sum.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synthkit.errors import SourceError
+from synthkit.errors import SourceError, did_you_mean, nearest
 from synthkit.sources.base import Listing
 from synthkit.system.names import fault_in, same_name, spelt_twice
 
@@ -279,9 +278,9 @@ def _check_spelling(renames: dict[str, str | None], names: Collection[str], plac
     """A class that is not there need not be renamed, but one that is spelt otherwise is told."""
     others = [name for name in names if name not in renames]
     for name in renames:
-        nearest = [] if name in names else difflib.get_close_matches(name, others, n=1, cutoff=0.8)
-        if nearest:
-            raise SourceError(f"source.classes: there is no class {name!r} (did you mean {nearest[0]}?)")
+        near = [] if name in names else nearest(name, others, cutoff=0.8)
+        if near:
+            raise SourceError(f"source.classes: there is no class {name!r} (did you mean {near[0]}?)")
     if not any(name in names for name in renames):
         raise SourceError(
             f"source.classes: none of its classes is here; there are {_some(sorted(names))}; check {place}"
@@ -292,9 +291,8 @@ def _check_known(wanted: Iterable[str], names: Collection[str], field: str) -> N
     known = set(names)
     for name in wanted:
         if name not in known:
-            nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-            hint = f"did you mean {nearest[0]}?" if nearest else f"there are {_some(sorted(known))}"
-            raise SourceError(f"{field}: there is no class {name!r} ({hint})")
+            hint = did_you_mean(name, known) or f" (there are {_some(sorted(known))})"
+            raise SourceError(f"{field}: there is no class {name!r}{hint}")
 
 
 def _some(items: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from synthkit.errors import ReleaseError
+from synthkit.errors import ReleaseError, one_line
 from synthkit.release.record_table import RecordTable, UnreadableRecords
 from synthkit.release.records import Provenance
 from synthkit.release.shards import table_of
@@ -48,7 +48,7 @@ class TableRows:
             found = [msgspec.convert(row, Provenance) for row in table.to_pylist()]
         except (ReleaseError, ValueError) as error:
             reason = error.reason if isinstance(error, UnreadableRecords) else str(error)
-            yield f"the rows of shard {shard} cannot be read: {' '.join(reason.split())[:200]}"
+            yield f"the rows of shard {shard} cannot be read: {one_line(reason)}"
             return
         if len(found) != len(records):
             yield f"has {len(found)} rows for shard {shard}, in which {len(records)} images were found"

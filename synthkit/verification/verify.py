@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from synthkit.conditioning import METHODS
-from synthkit.errors import RecipeError, ReleaseError
+from synthkit.errors import RecipeError, ReleaseError, one_line
 from synthkit.recipe.load import load_complete
 from synthkit.recipe.portable import unportable
 from synthkit.release.files import FILES, MANIFEST, PUT_THERE_BY_TOOLS, RECIPE, RECORDS
@@ -170,7 +170,7 @@ def _recipe(release: Path, manifest: Manifest, log: FaultLog) -> Recipe | None:
     try:
         recipe = load_complete(path)
     except RecipeError as error:
-        log.add(RECIPE, [" ".join(str(error).replace(f"{path}: ", "").split())])
+        log.add(RECIPE, [one_line(str(error).replace(f"{path}: ", ""), longest=None)])
         return None
     if faults := list(unportable(recipe)):
         # To compute its digest, files that it names would have to be opened.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from synthkit.errors import PipelineError, SynthkitError
+from synthkit.errors import PipelineError, SynthkitError, one_line
 from synthkit.release.diff import difference
 from synthkit.release.files import MANIFEST, RECIPE, RECORDS
 from synthkit.release.folder import ReleaseFolder
@@ -93,6 +93,5 @@ def _fetch(listed: Listed, version: str, folder: Path) -> Path:
             files.get_file(f"{release}/{name}", str(place))
     except Exception as error:
         # DVC, its remotes and git fail in ways of their own.
-        reason = " ".join(str(error).split())[:200]
-        raise PipelineError(f"{version} is in no DVC cache or remote ({reason})") from None
+        raise PipelineError(f"{version} is in no DVC cache or remote ({one_line(error)})") from None
     return folder

@@ -16,7 +16,7 @@ import semver
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from synthkit.config.yaml_file import YAML_ERRORS, plain_data
-from synthkit.errors import PipelineError, ReleaseError
+from synthkit.errors import PipelineError, ReleaseError, one_line
 from synthkit.recipe.load import files_of, load
 from synthkit.recipe.schema import SEMVER
 from synthkit.release.folder import ReleaseFolder
@@ -123,7 +123,7 @@ def read_yaml(path: Path) -> Any:
             f"{path}: is not here; run this in the folder with {PARAMS} and {PIPELINE}"
         ) from None
     except YAML_ERRORS as error:
-        raise PipelineError(f"{path}: is not plain YAML: {' '.join(str(error).split())}") from None
+        raise PipelineError(f"{path}: is not plain YAML: {one_line(error)}") from None
 
 
 def check_clean(listed: Listed) -> None:
@@ -269,6 +269,6 @@ def _git(*arguments: str) -> str:
         [git, *arguments], capture_output=True, encoding="utf-8", errors="surrogateescape", check=False
     )
     if done.returncode:
-        reason = " ".join(done.stderr.split()) or " ".join(done.stdout.split())
+        reason = one_line(done.stderr, longest=None) or one_line(done.stdout, longest=None)
         raise PipelineError(f"git {arguments[0]}: {reason.removeprefix('fatal: ')}")
     return done.stdout

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import glob
 import math
 import re
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from synthkit.errors import ScoreError
+from synthkit.errors import ScoreError, nearest
 from synthkit_eval.score import MAX_BYTES, Score, read_score
 
 if TYPE_CHECKING:
@@ -168,7 +167,7 @@ def _holds(path: Path, pattern: re.Pattern[bytes]) -> bool:
 
 def _nearest_file(path: Path) -> str:
     names = [item.name for item in path.parent.glob("*.json")]
-    near = difflib.get_close_matches(path.name, names, n=1)
+    near = nearest(path.name, names, cutoff=0.6)
     return f"; did you mean {path.parent / near[0]}?" if near else "; `synthkit eval` makes one"
 
 
@@ -176,5 +175,5 @@ def _nearest_release(name: str) -> str:
     """Names of releases that have scores and look alike, as the part of a sentence."""
     files = [_attempt(path, []) for path in (*_json_files(SCORES), *_json_files(SCORES, "*/*.json"))]
     names = sorted({file.score.release.name for file in files if file and file.score.release})
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    near = nearest(name, names, count=3)
     return f"did you mean {' or '.join(near)}? Else " if near else ""

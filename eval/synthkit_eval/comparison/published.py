@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from synthkit.errors import ScoreError
+from synthkit.errors import ScoreError, one_line
 from synthkit_eval.protocol import shipped
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def read_table(path: Path) -> PublishedTable:
         where = ".".join(str(part) for part in first["loc"])
         raise ScoreError(f"{path}: {where}: {first['msg']}; the files beside it show how") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ScoreError(f"{path}: is not plain YAML: {' '.join(str(error).split())}") from None
+        raise ScoreError(f"{path}: is not plain YAML: {one_line(error)}") from None
 
 
 def beside(tables: Iterable[PublishedTable], scores: Sequence[Score]) -> list[Published]:

@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from synthkit.errors import HubError, ScoreError
+from synthkit.errors import HubError, ScoreError, nearest
 from synthkit.generators.checkpoint import BUILTIN, content_revision
 from synthkit.hub.cache import MODEL, cached, fetch_model
 from synthkit.hub.environment import check_environment
-from synthkit.hub.patience import one_line
+from synthkit.hub.patience import safe_line
 from synthkit.system.files import sha256_of
 from synthkit_eval.feature_names import FORMS, NONE, check_features
 
@@ -220,14 +220,12 @@ def _timm_from_hub(spec: str, name: str) -> tuple[Any, str]:
 
 
 def _known_to_timm(spec: str, name: str) -> None:
-    from difflib import get_close_matches
-
     import timm
 
     names = [*timm.list_models(), *timm.list_pretrained()]
     if name not in names:
-        nearest = ", ".join(get_close_matches(name, names, n=3, cutoff=0))
-        raise _unavailable(spec, f"timm has no such network; the nearest are {nearest}")
+        near = ", ".join(nearest(name, names, count=3, cutoff=0))
+        raise _unavailable(spec, f"timm has no such network; the nearest are {near}")
 
 
 def _inception(spec: str, file: str, device: str, batch_size: int) -> Encoder:
@@ -293,7 +291,7 @@ def _inception_weights(spec: str) -> Path:
         sha256 = Path(file_name).stem.rpartition("-")[2]
         torch.hub.download_url_to_file(URL_INCEPTION_V3, str(path), sha256, progress=sys.stderr.isatty())
     except (OSError, RuntimeError, ValueError, HTTPException) as error:
-        reason = f"its weights cannot be downloaded ({one_line(str(error))})"
+        reason = f"its weights cannot be downloaded ({safe_line(error)})"
         hint = f"get {URL_INCEPTION_V3} elsewhere and name the file: inception:FILE"
         raise _unavailable(spec, f"{reason}; {hint}") from None
     finally:
@@ -341,7 +339,7 @@ def _no_other_errors(spec: str, otherwise: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise _unavailable(spec, f"{otherwise}: {one_line(str(error))}") from error
+        raise _unavailable(spec, f"{otherwise}: {safe_line(error)}") from error
 
 
 @contextmanager

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synthkit.errors import ScoreError
+from synthkit.errors import ScoreError, nearest, one_line
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,7 +19,7 @@ def check_network(name: str) -> None:
 
     if timm.is_model(name):
         return
-    near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.4)
+    near = nearest(name, timm.list_models(), count=3, cutoff=0.4)
     hint = f"; did you mean {', '.join(near)}?" if near else "; timm.list_models() lists them"
     raise ScoreError(f"network: timm has no {name!r}{hint}")
 
@@ -43,7 +42,7 @@ def make_network(protocol: Protocol, classes: int) -> nn.Module:
         )
     except Exception as error:
         # timm, torch and the Hub's client fail in ways of their own; the cause is kept.
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise ScoreError(f"network: {protocol.network}: {reason}{_advice(protocol, reason)}") from error
     if protocol.small_stem:
         _shrink_stem(network, protocol.network)
@@ -65,7 +64,7 @@ def _try(network: Any, protocol: Protocol, classes: int) -> None:
         with torch.no_grad():
             shape = tuple(network.eval()(torch.zeros(2, 3, edge, edge)).shape)
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise ScoreError(
             f"network: {protocol.network} does not take images of {edge} pixels: {reason}; "
             "set images.size, or network_args as it needs them (img_size)"
@@ -127,7 +126,7 @@ def _load_weights(network: nn.Module, file: str) -> None:
         missing, unexpected = network.load_state_dict(weights, strict=False)
     except Exception as error:
         # torch and safetensors fail in ways of their own; the cause is kept.
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise ScoreError(f"pretrained: {file}: does not fit the network: {reason}") from error
     wrong = [key for key in missing if key not in replaced] + list(unexpected)
     if wrong:

@@ -10,7 +10,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from synthkit.errors import BuildError
+from synthkit.errors import BuildError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +67,7 @@ def _connect(ray: Any, address: str) -> None:
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        raise BuildError(f"{_name(address)}: {' '.join(str(error).split())[:400]}; {_HINT}") from None
+        raise BuildError(f"{_name(address)}: {one_line(error, longest=400)}; {_HINT}") from None
     # Raylets' own accounts of lost nodes go to standard output; a build tells of them itself.
     ray._private.worker._worker_logs_enabled = False
 

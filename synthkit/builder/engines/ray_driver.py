@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from synthkit.builder.engines.job import to_need_less_memory
 from synthkit.builder.engines.ray_actor import Actor, Orders, Pulse
 from synthkit.builder.engines.ray_cluster import connected
-from synthkit.errors import BuildError
+from synthkit.errors import BuildError, one_line
 from synthkit.generators import needs_device
 from synthkit.release.files import shard_name
 from synthkit.system import stopping
@@ -163,7 +163,8 @@ class _Pool:
         except errors.RayTaskError as error:
             raise _met(error) from None
         except errors.RuntimeEnvSetupError as error:
-            raise BuildError(f"--engine ray: a node cannot set up its environment: {_flat(error)}") from None
+            reason = one_line(error, longest=400)
+            raise BuildError(f"--engine ray: a node cannot set up its environment: {reason}") from None
         except errors.RayError as error:
             if not worker.node and "No module named" in str(error):
                 raise _lacks_package(error) from None
@@ -312,7 +313,3 @@ def _why(error: Exception) -> str:
     if "low on memory" in text:
         return "was ended for want of memory"
     return "died"
-
-
-def _flat(error: Exception) -> str:
-    return " ".join(str(error).split())[:400]
