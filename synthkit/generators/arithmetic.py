@@ -34,12 +34,12 @@ def apply(denoiser: Any, decoder: Any, arithmetic: Arithmetic) -> None:
     if arithmetic.attention != "sdpa":
         _check_attention(denoiser, arithmetic.attention)
     if arithmetic.fused_projections:
-        _method(denoiser, "fuse_qkv_projections", "fused_projections")()
+        _switch_on(denoiser, "fuse_qkv_projections", "fused_projections")
     if arithmetic.channels_last:
         denoiser.to(memory_format=torch.channels_last)
         decoder.to(memory_format=torch.channels_last)
     if arithmetic.vae_slicing:
-        _method(decoder, "enable_slicing", "vae_slicing")()
+        _switch_on(decoder, "enable_slicing", "vae_slicing")
     forward = denoiser.forward
     if arithmetic.compile:
         forward = _compiled(forward)
@@ -47,13 +47,19 @@ def apply(denoiser: Any, decoder: Any, arithmetic: Arithmetic) -> None:
     denoiser.forward = _denoise(forward, denoiser.device, arithmetic)
 
 
-def _method(network: Any, name: str, option: str) -> Callable[[], None]:
-    """Return the method of a network that an option of `arithmetic` calls."""
-    if not hasattr(network, name):
+def _switch_on(network: Any, method: str, option: str) -> None:
+    """Call the method of a network that an option of `arithmetic` stands for."""
+    call = getattr(network, method, None)
+    try:
+        if call is None:
+            raise NotImplementedError
+        call()
+    except (NotImplementedError, ValueError):
+        # diffusers refuses with one or the other.
         kind = type(network).__name__
-        raise GeneratorError(f"arithmetic.{option}: this model's {kind} does not have it; set it to false")
-    method: Callable[[], None] = getattr(network, name)
-    return method
+        raise GeneratorError(
+            f"arithmetic.{option}: this model's {kind} does not have it; set it to false"
+        ) from None
 
 
 def make_repeatable(arithmetic: Arithmetic) -> None:

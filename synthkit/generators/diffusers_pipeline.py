@@ -67,7 +67,9 @@ class DiffusersGenerator(Generator):
         self._device = pipeline.device
         denoiser = getattr(pipeline, self.DENOISER)
         self._dtype: torch.dtype = denoiser.dtype
-        apply(denoiser, getattr(pipeline, self.DECODER), arithmetic)
+        decoder = getattr(pipeline, self.DECODER)
+        apply(denoiser, decoder, arithmetic)
+        self._can_slice = hasattr(decoder, "use_slicing")
         self._draw_in_float32(pipeline)
         pipeline.scheduler = make_scheduler(pipeline.scheduler, sampler)
         # Of each prompt, what `_encode` made of it.
@@ -229,7 +231,8 @@ class DiffusersGenerator(Generator):
     def _to_need_less(self) -> str:
         """Advise on what the recipe has not set already."""
         ways = ["lower sampler.batch_size"] if self.sampler.batch_size > 1 else []
-        ways += [] if self._arithmetic.vae_slicing else ["set arithmetic.vae_slicing"]
+        if self._can_slice and not self._arithmetic.vae_slicing:
+            ways.append("set arithmetic.vae_slicing")
         if self._device.type != "cpu" and self._dtype == self._torch.float32:
             ways.append("set model.dtype to bfloat16 or float16")
         return " or ".join(ways) or "use a device with more, or a smaller model"
