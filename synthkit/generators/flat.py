@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
+from synthkit.errors import GeneratorError
 from synthkit.generators.base import Generator
 
 if TYPE_CHECKING:
@@ -53,8 +54,16 @@ class FlatColours(Generator):
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, recipe: Recipe, device: str) -> Self:
-        """Return the generator of a checkpoint; recipe and device change nothing."""
-        return cls(checkpoint)
+        """Return the generator of a checkpoint; recipe and device change nothing.
+
+        Raises GeneratorError if model_index.json does not say how large its images are.
+        """
+        try:
+            return cls(checkpoint)
+        except (KeyError, TypeError, ValueError):
+            raise GeneratorError(
+                f"model {checkpoint.name}: its model_index.json needs a size, the edge of images in pixels"
+            ) from None
 
     def resampled(self, sampler: Sampler) -> Self:
         """Return this generator: nothing is sampled."""

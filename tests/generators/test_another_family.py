@@ -18,7 +18,7 @@ from PIL import Image
 
 from synthkit import generators
 from synthkit.errors import GeneratorError
-from synthkit.generators import batch_size, embedding_size, image_edge
+from synthkit.generators import batch_size, diffusers_pipeline, embedding_size, image_edge
 from synthkit.generators.base import component_config
 from synthkit.generators.checkpoint import Checkpoint
 from synthkit.generators.diffusers_pipeline import DiffusersGenerator
@@ -206,9 +206,9 @@ class Gpu:
         patch.setattr(torch.cuda, "reset_peak_memory_stats", self.asked.add)
         patch.setattr(torch.cuda, "max_memory_allocated", self.peak)
         patch.setattr(torch.cuda, "get_device_properties", self.properties)
-        load = Kandinsky.load.__func__  # type: ignore[attr-defined]
+        read = diffusers_pipeline.read_pipeline
         patch.setattr(
-            Kandinsky, "load", classmethod(lambda cls, model, recipe, device: load(cls, model, recipe, "cpu"))
+            diffusers_pipeline, "read_pipeline", lambda model, **how: read(model, **how | {"device": "cpu"})
         )
         patch.setattr(Kandinsky, "_stepped", self.stepped)
 

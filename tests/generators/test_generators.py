@@ -289,6 +289,14 @@ def test_what_a_model_says_of_clipping_is_obeyed(checkpoint: Checkpoint, tmp_pat
     assert clipped == [False, False, True]
 
 
+@pytest.mark.parametrize("index", [{}, {"size": "large"}, {"size": None}])
+def test_flat_colours_of_no_size(tmp_path: Path, index: dict[str, Any]) -> None:
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "FlatColours", **index}))
+    told = "model flat: its model_index.json needs a size, the edge of images in pixels"
+    with pytest.raises(GeneratorError, match=told):
+        load_on_cpu(Checkpoint("flat", "1", tmp_path), SAMPLER)
+
+
 def test_the_revision_of_a_folder_is_its_content(checkpoint: Checkpoint, tmp_path: Any) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(checkpoint.folder, copy)
