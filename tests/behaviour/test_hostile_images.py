@@ -30,6 +30,7 @@ from synthkit.release.shards import Origin
 from synthkit.verification.verify import verify_release
 from synthkit_eval.training.synthetic_images import open_synthetic
 from tests.conftest import Cli
+from tests.helpers.forging import repaint, reseal
 from tests.helpers.fuzzing import RELEASE, SHARD
 from tests.helpers.hostile import (
     EPS,
@@ -44,8 +45,6 @@ from tests.helpers.hostile import (
     strange_members,
     whole_tar,
 )
-from tests.release.test_image_writer import forge
-from tests.verification.test_verify import seal
 
 KEY = "000000000"
 
@@ -163,7 +162,7 @@ def test_data_of_a_png_that_are_not_its_pixels_are_found_without_room_for_them()
 )
 def test_verify_says_what_is_in_the_place_of_an_image(copy: Path, name: str, fault: str) -> None:
     raw = hostile("png", mark_of(read_manifest(copy)), (32, 32))[name]
-    forge(copy, KEY, lambda image: raw)
+    repaint(copy, KEY, lambda image: raw)
     for deep in (False, True):
         (told,) = faults(copy, deep=deep)
         assert told.startswith(f"{SHARD}: {KEY}: its image is not as a build writes it: {fault}")
@@ -171,14 +170,14 @@ def test_verify_says_what_is_in_the_place_of_an_image(copy: Path, name: str, fau
 
 def test_verify_compares_an_images_size_before_it_is_decoded(copy: Path) -> None:
     raw = good("png", (33, 32), mark_of(read_manifest(copy)))
-    forge(copy, KEY, lambda image: raw)
+    repaint(copy, KEY, lambda image: raw)
     for deep in (False, True):
         assert faults(copy, deep=deep) == [f"{SHARD}: {KEY}: its image is 33x32, its record's 32x32"]
 
 
 def test_verify_deep_finds_data_that_are_not_the_pixels(copy: Path) -> None:
     for name, raw in data_of_pngs((32, 32), mark_of(read_manifest(copy))).items():
-        forge(copy, KEY, lambda image, raw=raw: raw)
+        repaint(copy, KEY, lambda image, raw=raw: raw)
         assert faults(copy) == [], name
         (told,) = faults(copy, deep=True)
         assert told.startswith(f"{SHARD}: {KEY}: its image cannot be decoded: it"), name
@@ -206,7 +205,7 @@ def ghostscript(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_an_eps_that_is_called_png_reaches_no_ghostscript(cli: Cli, copy: Path, ghostscript: Path) -> None:
-    forge(copy, KEY, lambda image: EPS)
+    repaint(copy, KEY, lambda image: EPS)
     told = f"error: {KEY}.png: cannot be read: it is not PNG, as its name says; run synthkit verify --deep"
     assert line(cli, "show", copy, "0", "--picture", "picture.png") == told
     assert line(cli, "audit", copy).endswith(f"it is not audited: run synthkit verify {copy}")
@@ -232,7 +231,7 @@ def test_a_training_loop_decodes_images_as_what_their_column_says(
     assert whole > {traced.pixels().tobytes() for traced in read_images(copy, manifest)}
     raw = good("png", (33, 32), mark_of(manifest))
     for image, told in ((EPS, "it is not PNG"), (raw, "it is 33x32, its record says 32x32")):
-        forge(copy, KEY, lambda before, image=image: image)
+        repaint(copy, KEY, lambda before, image=image: image)
         with pytest.raises(ReleaseError, match=rf"^{KEY}\.png: cannot be read: {told}"):
             images()
     assert not ghostscript.exists()
@@ -269,7 +268,7 @@ def test_nothing_beside_an_image_is_run_or_read(cli: Cli, copy: Path, tmp_path: 
     every = members()
     blocks = [b"".join(block(*member)) for member in (*every[:3], *strange, *every[3:])]
     (copy / SHARD).write_bytes(whole_tar(b"".join(blocks)))
-    seal(copy, SHARD)
+    reseal(copy, SHARD)
     assert line(cli, "audit", copy).startswith(f"error: {copy}: {SHARD}: is not whole: after 1 samples come ")
     assert f"{KEY}.pyd" in cli("verify", copy).output
     assert cli("show", copy, "0").exit_code == 0
@@ -290,7 +289,7 @@ def test_whatever_a_tar_holds_readers_find_what_verify_looked_at_or_nothing(
     origin = Origin("", {})
     for name, raw in cases.items():
         (copy / SHARD).write_bytes(raw)
-        seal(copy, SHARD)
+        reseal(copy, SHARD)
         manifest = read_manifest(copy)
         assert any("is not whole: " in fault for fault in faults(copy)), name
         try:

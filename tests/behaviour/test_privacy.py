@@ -18,7 +18,7 @@ from PIL import Image
 from synthkit.generators.checkpoint import BUILTIN
 from tests.conftest import Cli
 from tests.helpers import miniatures
-from tests.inspection.test_show import built, told
+from tests.helpers.commands import output_of, run_build
 
 QUICK = ("sampler.steps=1", "sampler.batch_size=2", "output.shard_size=2")
 
@@ -44,9 +44,9 @@ def build(cli: Cli, recipe: str, *settings: str) -> Path:
         f"name: small\nmodel: {{id: builtin:tiny-unclip-digits}}\n{recipe}\n"
     )
     flags = [word for setting in (*QUICK, *settings) for word in ("--set", setting)]
-    built(cli, cli.folder / "recipe.yaml", *flags, "--out", cli.folder / "made")
+    run_build(cli, cli.folder / "recipe.yaml", *flags, "--out", cli.folder / "made")
     release = cli.folder / "made" / "small"
-    assert "is intact" in told(cli, "verify", release)
+    assert "is intact" in output_of(cli, "verify", release)
     return release
 
 

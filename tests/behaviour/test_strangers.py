@@ -20,8 +20,7 @@ from synthkit.recipe.schema import Recipe
 from synthkit.release.recipe_file import recipe_yaml
 from tests.conftest import Cli
 from tests.helpers import miniatures
-from tests.helpers.forging import Forgery
-from tests.verification.test_random_faults import forge
+from tests.helpers.forging import Forgery, reseal
 
 CANARY = "hf_CANARY"
 RECIPE = """\
@@ -80,7 +79,7 @@ class Victim:
         path = self.release / "recipe.yaml"
         recipe = yaml.safe_load(path.read_text()) | sections
         path.write_text(yaml.safe_dump(recipe, allow_unicode=True))
-        forge(self.release, "recipe.yaml")
+        reseal(self.release, "recipe.yaml")
 
     def receives_whole(self, source: dict[str, Any]) -> None:
         """The recipe's source is another one, written as a build writes it, and all else is made to fit."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import json
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,13 +14,16 @@ from typing import Any
 import msgspec
 import pyarrow.parquet as pq
 
+from synthkit.errors import ReleaseError
 from synthkit.release.card import render_card
 from synthkit.release.croissant import render_croissant
-from synthkit.release.files import RECORDS
+from synthkit.release.files import CARD, CROISSANT, MANIFEST, RECORDS
 from synthkit.release.manifest import Manifest, read_manifest
 from synthkit.release.records import Provenance, arrow_schema
 from synthkit.release.shards import add_sample, table_of
+from synthkit.verification.verify import verify_release
 
+Members = list[tuple[tarfile.TarInfo, bytes]]
 Samples = list[tuple[Provenance, bytes]]
 Node = dict[str, Any]
 
@@ -65,8 +70,8 @@ class Forgery:
         if derived:
             manifest = Manifest.model_validate(self.manifest)
             example = next(iter(self.shards.values()))[0][0].to_row()
-            (self.folder / "README.md").write_text(render_card(manifest, example), encoding="utf-8")
-            (self.folder / "croissant.json").write_bytes(render_croissant(manifest))
+            (self.folder / CARD).write_text(render_card(manifest, example), encoding="utf-8")
+            (self.folder / CROISSANT).write_bytes(render_croissant(manifest))
             self.seal()
 
     def seal(self) -> None:
@@ -77,13 +82,52 @@ class Forgery:
                 content = path.read_bytes()
                 file |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         manifest = Manifest.model_construct(**Manifest.model_validate(self.manifest).__dict__).sealed()
-        (self.folder / "manifest.json").write_bytes(manifest.to_json())
+        (self.folder / MANIFEST).write_bytes(manifest.to_json())
 
     def _write_shard(self, path: str, samples: Samples) -> None:
         extension = self.manifest["extension"]
         with tarfile.open(self.folder / path, "w", format=tarfile.USTAR_FORMAT) as tar:
             for record, image in samples:
                 add_sample(tar, record, image, extension)
+
+
+def repaint(release: Path, key: str, change: Callable[[bytes], bytes]) -> None:
+    """Put another image file in the place of one; records, table, card, metadata and hashes fit it."""
+    forgery = Forgery.of(release)
+    forgery.repaint(key, change)
+    forgery.write()
+
+
+def reseal(release: Path, path: str) -> None:
+    """Make the manifest fit one changed file; nothing else is made to fit."""
+    manifest, content = json.loads((release / MANIFEST).read_text()), (release / path).read_bytes()
+    for file in manifest["files"]:
+        if file["path"] == path:
+            file |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (release / MANIFEST).write_bytes(Manifest.model_validate(manifest).sealed().to_json())
+
+
+def rewrite_shard(release: Path, path: str, change: Callable[[Members], Any]) -> None:
+    """Write a shard again with other members, and make the manifest fit."""
+    with tarfile.open(release / path) as archive:
+        members = [(member, archive.extractfile(member).read()) for member in archive]  # type: ignore[union-attr]
+    change(members)
+    with tarfile.open(release / path, "w", format=tarfile.USTAR_FORMAT) as archive:
+        for member, content in members:
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    reseal(release, path)
+
+
+def image_files(release: Path) -> dict[str, bytes]:
+    """Every image file of a release, by its name."""
+    found = {}
+    for tar in sorted((release / "data").glob("*.tar")):
+        with tarfile.open(tar) as archive:
+            for member in archive:
+                if not member.name.endswith((".cls", ".json")):
+                    found[member.name] = archive.extractfile(member).read()  # type: ignore[union-attr]
+    return found
 
 
 def _samples(tar: Path) -> Iterator[tuple[Provenance, bytes]]:
@@ -93,6 +137,16 @@ def _samples(tar: Path) -> Iterator[tuple[Provenance, bytes]]:
     for key, raw in records.items():
         (image,) = (name for name in members if name.startswith(key) and not name.endswith((".json", ".cls")))
         yield msgspec.json.decode(raw, type=Provenance), members[image]
+
+
+def faults_of(release: Path, *, deep: bool = False) -> list[str]:
+    """Every fault that `verify` finds, as `path: reason`."""
+    try:
+        manifest = read_manifest(release)
+    except ReleaseError as error:
+        return [str(error)]
+    found = verify_release(release, manifest, lambda count: None, deep=deep)
+    return [f"{fault.path}: {fault.reason}" for fault in found]
 
 
 def leaves(node: Any, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:

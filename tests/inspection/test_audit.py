@@ -14,7 +14,7 @@ from synthkit.release.image_writer import save_options
 from synthkit.sources.base import load_image
 from synthkit.sources.digits import DigitsSource
 from tests.conftest import Cli
-from tests.release.test_image_writer import forge
+from tests.helpers.forging import repaint
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_an_audited_release_says_so_and_is_intact(cli: Cli, copy: Path) -> None:
 def test_a_copy_that_was_smuggled_in_is_found_first(cli: Cli, copy: Path) -> None:
     """A real test digit in place of a synthetic one, its record and manifest made to fit."""
     test = DigitsSource("test")
-    forge(copy, "000000000", lambda image: saved_with_its_mark(load_image(test, 123), image))
+    repaint(copy, "000000000", lambda image: saved_with_its_mark(load_image(test, 123), image))
     result = cli("audit", copy)
     assert result.exit_code == 0, result.output
     first = json.loads((copy / "audit.json").read_text())["pairs"][0]

@@ -17,9 +17,8 @@ from synthkit.conditioning import METHODS
 from synthkit.generators.checkpoint import BUILTIN
 from tests.conftest import Cli
 from tests.helpers import miniatures
-from tests.helpers.forging import Forgery
-from tests.inspection.test_show import built, refused, told
-from tests.release.test_image_writer import forge, images
+from tests.helpers.commands import error_of, output_of, run_build
+from tests.helpers.forging import Forgery, image_files, repaint
 
 QUICK = ("--set", "sampler.steps=1", "--set", "sampler.batch_size=2")
 FOLDER_RECIPE = """\
@@ -36,7 +35,7 @@ model: {id: builtin:tiny-unclip-digits}
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A preview of three images."""
     cli = Cli(tmp_path_factory.mktemp("digits"))
-    built(cli, cli.recipe(), *QUICK, "--limit", "3")
+    run_build(cli, cli.recipe(), *QUICK, "--limit", "3")
     return cli.folder / "releases" / "small-preview"
 
 
@@ -47,7 +46,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(6):
         miniatures.photo(cli.folder / "images" / f"class {number % 2}" / f"{number}.jpg", number)
     (cli.folder / "recipe.yaml").write_text(FOLDER_RECIPE)
-    built(cli, cli.folder / "recipe.yaml", *QUICK)
+    run_build(cli, cli.folder / "recipe.yaml", *QUICK)
     return cli.folder
 
 
@@ -66,7 +65,7 @@ def said(cli: Cli, *arguments: str | Path) -> str:
 @pytest.mark.parametrize("method", METHODS)
 def test_images_of_every_method_are_made_again_from_the_release_alone(cli: Cli, method: str) -> None:
     settings = ("--set", f"conditioning.method={method}", "--out", "made")
-    built(cli, cli.recipe(), *QUICK, "--limit", "3", *settings)
+    run_build(cli, cli.recipe(), *QUICK, "--limit", "3", *settings)
     elsewhere = cli.folder / "else where"
     (cli.folder / "made" / "small-preview").rename(elsewhere)
     shutil.rmtree(cli.folder / "made")
@@ -92,7 +91,7 @@ def test_a_key_twice_is_made_twice(cli: Cli, digits: Path) -> None:
 def test_out_holds_the_very_files(cli: Cli, digits: Path) -> None:
     said(cli, digits, "0", "2", "--out", "again/here")
     found = {path.name: path.read_bytes() for path in (cli.folder / "again/here").iterdir()}
-    release = images(digits)
+    release = image_files(digits)
     assert found == {name: release[name] for name in ("000000000.png", "000000002.png")}
 
 
@@ -108,7 +107,7 @@ def test_real_images_that_were_moved(cli: Cli, photos: Path) -> None:
 
 def test_only_the_real_images_that_are_needed_have_to_be_there(cli: Cli, photos: Path) -> None:
     shutil.copytree(photos / "images", cli.folder / "images")
-    record = told(cli, "show", photos / "releases/small", "0", "--json")
+    record = output_of(cli, "show", photos / "releases/small", "0", "--json")
     for path in (cli.folder / "images").rglob("*.jpg"):
         if path.relative_to(cli.folder / "images").as_posix() not in record:
             path.unlink()
@@ -122,29 +121,29 @@ def test_a_model_that_was_moved_or_is_another_one(cli: Cli, digits: Path) -> Non
     assert said(cli, digits, "0", *settings) == identical("000000000")
     with (cli.folder / "copied model" / "unet" / "config.json").open("a") as stream:
         stream.write("\n")
-    line = refused(cli, "replay", digits, "0", *settings, "--out", "again")
+    line = error_of(cli, "replay", digits, "0", *settings, "--out", "again")
     assert line.startswith("error: model.revision: copied model is ")
     assert line.endswith("these are other weights; get those the recipe names, or drop model.revision")
-    line = refused(cli, "replay", digits, "0", "--set", f"model.revision={'0' * 64}")
+    line = error_of(cli, "replay", digits, "0", "--set", f"model.revision={'0' * 64}")
     assert f", not {'0' * 64}: these are other weights" in line
-    assert "there is no folder nowhere" in refused(cli, "replay", digits, "0", "--set", "model.id=nowhere")
+    assert "there is no folder nowhere" in error_of(cli, "replay", digits, "0", "--set", "model.id=nowhere")
 
 
 def test_real_images_that_are_missing_or_changed(cli: Cli, photos: Path) -> None:
     # In a folder whose work folders know nothing of it.
     release = shutil.copytree(photos / "releases/small", cli.folder / "pulled" / "a" / "small")
     command = ("replay", release, "--sample", "2", "--out", "again")
-    assert refused(cli, *command).startswith("error: source.root: there is no folder images; set it to ")
+    assert error_of(cli, *command).startswith("error: source.root: there is no folder images; set it to ")
     shutil.copytree(photos / "images", cli.folder / "images")
     for number in range(6):
         miniatures.photo(cli.folder / "images" / f"class {number % 2}" / f"{number}.jpg", number + 90)
-    line = refused(cli, *command)
+    line = error_of(cli, *command)
     assert line.startswith("error: class ")
     assert " has sha256 " in line
     assert " when the release was made: this is another image; get the original data set" in line
     for path in (cli.folder / "images").rglob("*.jpg"):
         path.rename(path.with_name(f"x{path.name}"))
-    line = refused(cli, *command)
+    line = error_of(cli, *command)
     assert line.startswith("error: the release was made from ")
     assert " not here: class " in line
     assert line.endswith("point --set source.root=… to the data set of its recipe")
@@ -161,7 +160,7 @@ def test_real_images_that_are_missing_or_changed(cli: Cli, photos: Path) -> None
     ],
 )
 def test_what_cannot_be_replayed(cli: Cli, digits: Path, arguments: tuple[str, ...], reason: str) -> None:
-    assert refused(cli, "replay", digits, *arguments).startswith(reason)
+    assert error_of(cli, "replay", digits, *arguments).startswith(reason)
 
 
 # --- images that differ -----------------------------------------------------------------------------
@@ -196,7 +195,7 @@ def test_an_image_that_is_not_the_same_is_told_how_far_it_is(
 ) -> None:
     copy = cli.folder / "copy"
     shutil.copytree(digits, copy)
-    forge(copy, "000000001", repainted(change))
+    repaint(copy, "000000001", repainted(change))
     result = cli("replay", copy, "--sample", "3", "--out", "again")
     assert result.exit_code == 1
     assert result.stdout.splitlines() == [
@@ -205,18 +204,18 @@ def test_an_image_that_is_not_the_same_is_told_how_far_it_is(
         "000000002: identical",
         "2 of 3 identical",
     ]
-    assert (cli.folder / "again/000000001.png").read_bytes() == images(digits)["000000001.png"]
+    assert (cli.folder / "again/000000001.png").read_bytes() == image_files(digits)["000000001.png"]
 
 
 def test_an_image_that_cannot_be_opened_is_told_in_a_line(cli: Cli, digits: Path) -> None:
     copy = cli.folder / "copy"
     shutil.copytree(digits, copy)
-    forge(copy, "000000001", lambda image: b"no image")
-    line = refused(cli, "replay", copy, "1")
+    repaint(copy, "000000001", lambda image: b"no image")
+    line = error_of(cli, "replay", copy, "1")
     assert line == (
         "error: 000000001.png: cannot be read: it is not PNG, as its name says; run synthkit verify --deep"
     )
-    assert refused(cli, "show", copy, "1", "--picture", "history.png") == line
+    assert error_of(cli, "show", copy, "1", "--picture", "history.png") == line
 
 
 def test_an_image_of_another_size_than_its_record_says_is_told_before_it_is_decoded(
@@ -224,8 +223,8 @@ def test_an_image_of_another_size_than_its_record_says_is_told_before_it_is_deco
 ) -> None:
     copy = cli.folder / "copy"
     shutil.copytree(digits, copy)
-    forge(copy, "000000001", repainted(lambda pixels: pixels[:-1]))
-    line = refused(cli, "replay", copy, "1")
+    repaint(copy, "000000001", repainted(lambda pixels: pixels[:-1]))
+    line = error_of(cli, "replay", copy, "1")
     assert line.startswith("error: 000000001.png: cannot be read: it is 32x31, its record says 32x32; ")
 
 

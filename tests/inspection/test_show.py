@@ -19,11 +19,12 @@ from synthkit.release.files import RECORDS
 from synthkit.sources.digits import DigitsSource
 from tests.conftest import Cli
 from tests.helpers import miniatures
-from tests.release.test_image_writer import images
-from tests.verification.test_verify import rewrite
+from tests.helpers.commands import error_of, output_of, run_build
+from tests.helpers.forging import image_files, rewrite_shard
 
 QUICK = ("--set", "sampler.steps=1", "--set", "sampler.batch_size=4")
 FIRST_COLOUR, SECOND_COLOUR = (46, 110, 190), (240, 170, 50)
+SHARD = "data/train-00001-of-00004.tar"
 FOLDER_RECIPE = """\
 name: small
 source: {kind: folder, root: images}
@@ -40,7 +41,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, name in enumerate(("lone/0.png", "pair/1.png", "pair/2.png")):
         miniatures.photo(cli.folder / "images" / name, number, (224, 224))
     (cli.folder / "recipe.yaml").write_text(FOLDER_RECIPE)
-    built(cli, cli.folder / "recipe.yaml", *QUICK)
+    run_build(cli, cli.folder / "recipe.yaml", *QUICK)
     return cli.folder
 
 
@@ -50,7 +51,7 @@ def previews(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     cli = Cli(tmp_path_factory.mktemp("previews"))
     for method in ("embed-cutmix", "embed-mixup-dropout", "text-only"):
         settings = ("--set", f"conditioning.method={method}", "--out", method)
-        built(cli, cli.recipe(), *QUICK, "--limit", "4", *settings)
+        run_build(cli, cli.recipe(), *QUICK, "--limit", "4", *settings)
     return {folder.name: folder / "small-preview" for folder in cli.folder.iterdir() if folder.is_dir()}
 
 
@@ -60,35 +61,13 @@ def copy(small_release: Path, tmp_path: Path) -> Path:
     return tmp_path / "small"
 
 
-def built(cli: Cli, *arguments: str | Path) -> None:
-    result = cli("build", *arguments)
-    assert result.exit_code == 0, result.output
-
-
-def told(cli: Cli, *arguments: str | Path) -> str:
-    result = cli(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.output
-
-
-def refused(cli: Cli, *arguments: str | Path) -> str:
-    """The one line of an error. No file is made."""
-    before = set(cli.folder.rglob("*"))
-    result = cli(*arguments)
-    assert result.exit_code == 1, result.output
-    (line,) = result.output.splitlines()
-    assert line.startswith("error: ")
-    assert set(cli.folder.rglob("*")) == before
-    return line
-
-
 def said(text: str) -> dict[str, str]:
     """The lines of `show`, by the name at their beginning."""
     return {line[:11].strip(): line[11:].strip() for line in text.splitlines()}
 
 
 def record_of(cli: Cli, release: Path, key: str) -> Any:
-    return json.loads(told(cli, "show", release, key, "--json"))
+    return json.loads(output_of(cli, "show", release, key, "--json"))
 
 
 def as_drawn(image: Image.Image) -> NDArray[np.uint8]:
@@ -97,7 +76,7 @@ def as_drawn(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def synthetic(release: Path, key: str) -> NDArray[np.uint8]:
-    return as_drawn(Image.open(io.BytesIO(images(release)[f"{key}.png"])))
+    return as_drawn(Image.open(io.BytesIO(image_files(release)[f"{key}.png"])))
 
 
 def digit(name: str) -> NDArray[np.uint8]:
@@ -123,7 +102,7 @@ def holds(sheet: NDArray[np.uint8], tile: NDArray[np.uint8], share: float = 1.0)
 
 
 def test_a_release_in_words(cli: Cli, small_release: Path) -> None:
-    lines = said(told(cli, "show", small_release))
+    lines = said(output_of(cli, "show", small_release))
     assert lines["release"] == "small 1.2.3"
     assert lines["about"] == "A release for tests."
     assert lines["images"] == "76 of 10 classes, 32x32 png"
@@ -138,19 +117,19 @@ def test_a_release_in_words(cli: Cli, small_release: Path) -> None:
 
 
 def test_a_preview_says_that_it_is_one(cli: Cli, previews: dict[str, Path]) -> None:
-    lines = said(told(cli, "show", previews["text-only"]))
+    lines = said(output_of(cli, "show", previews["text-only"]))
     assert lines["release"] == "small 1.2.3, a preview of 76"
     assert lines["method"] == "text-only: zeros: the class name alone"
 
 
 def test_a_release_for_machines_is_its_manifest(cli: Cli, small_release: Path) -> None:
-    assert json.loads(told(cli, "show", small_release, "--json")) == json.loads(
+    assert json.loads(output_of(cli, "show", small_release, "--json")) == json.loads(
         (small_release / "manifest.json").read_text()
     )
 
 
 def test_an_image_in_words(cli: Cli, small_release: Path) -> None:
-    lines = said(told(cli, "show", small_release, "000000030"))
+    lines = said(output_of(cli, "show", small_release, "000000030"))
     record = record_of(cli, small_release, "000000030")
     first, second = record["sources"]
     start, stop = record["region"]
@@ -167,7 +146,7 @@ def test_an_image_in_words(cli: Cli, small_release: Path) -> None:
 
 def test_an_image_mixed_in_pixels_tells_its_crops_and_box(cli: Cli, photos: Path) -> None:
     record = record_of(cli, photos / "releases/small", "0")
-    lines = said(told(cli, "show", photos / "releases/small", "0"))
+    lines = said(output_of(cli, "show", photos / "releases/small", "0"))
     x, y, width, height = record["crops"][1]
     x0, y0, x1, y1 = record["region"]
     assert f"crop at [{x}, {y}] of [{width}, {height}]".replace("[", "(").replace("]", ")") in lines["second"]
@@ -175,14 +154,14 @@ def test_an_image_mixed_in_pixels_tells_its_crops_and_box(cli: Cli, photos: Path
 
 
 def test_an_image_from_text_alone_names_no_source(cli: Cli, previews: dict[str, Path]) -> None:
-    lines = said(told(cli, "show", previews["text-only"], "0"))
+    lines = said(output_of(cli, "show", previews["text-only"], "0"))
     assert lines.keys() == {"image", "class", "method", "sampler", "model", "seed", "file", "made with"}
     assert record_of(cli, previews["text-only"], "0")["sources"] == []
 
 
 @pytest.mark.parametrize("key", ["7", "07", "0000000000007"])
 def test_a_key_with_and_without_its_zeros_is_the_same_image(cli: Cli, small_release: Path, key: str) -> None:
-    assert told(cli, "show", small_release, key) == told(cli, "show", small_release, "000000007")
+    assert output_of(cli, "show", small_release, key) == output_of(cli, "show", small_release, "000000007")
     assert record_of(cli, small_release, key)["key"] == "000000007"
 
 
@@ -190,13 +169,13 @@ def test_a_key_with_and_without_its_zeros_is_the_same_image(cli: Cli, small_rele
     "key", ["76", "99999999999999999999999", "x", "7.0", "+7", "0x7", "٣", "", "7.png", "-7"]
 )
 def test_a_key_that_is_not_there(cli: Cli, small_release: Path, key: str) -> None:
-    line = refused(cli, "show", small_release, "--picture", "history.png", "--", key)
+    line = error_of(cli, "show", small_release, "--picture", "history.png", "--", key)
     assert line.endswith("; its keys are 000000000 to 000000075")
     assert line.startswith(f"error: small has no image {key[:40]}")
 
 
 def test_a_picture_is_of_one_image(cli: Cli, small_release: Path) -> None:
-    line = refused(cli, "show", small_release, "--picture", "history.png")
+    line = error_of(cli, "show", small_release, "--picture", "history.png")
     assert line == "error: --picture shows one image: name its key"
 
 
@@ -204,7 +183,7 @@ def test_a_picture_is_of_one_image(cli: Cli, small_release: Path) -> None:
 
 
 def picture(cli: Cli, release: Path, key: str, *settings: str) -> NDArray[np.uint8]:
-    told(cli, "show", release, key, "--picture", "history.png", *settings)
+    output_of(cli, "show", release, key, "--picture", "history.png", *settings)
     sheet = Image.open(cli.folder / "history.png")
     assert sheet.format == "PNG"
     return np.asarray(sheet)
@@ -283,30 +262,30 @@ def test_a_real_image_that_is_gone_or_changed_leaves_no_picture(cli: Cli, photos
     release = photos / "releases/small"
     key = key_of_class(cli, release, "lone")
     wanted = ("show", release, key, "--picture", "history.png", "--set", "source.root=images")
-    assert "source.root: there is no folder images" in refused(cli, *wanted)
+    assert "source.root: there is no folder images" in error_of(cli, *wanted)
     shutil.copytree(photos / "images", cli.folder / "images")
     miniatures.photo(cli.folder / "images/lone/0.png", 99, (224, 224))
-    line = refused(cli, *wanted)
+    line = error_of(cli, *wanted)
     assert line.startswith("error: lone/0.png has sha256 ")
     assert line.endswith("this is another image; get the original data set")
     (cli.folder / "images/lone/0.png").rename(cli.folder / "images/lone/other.png")
-    assert refused(cli, *wanted) == (
+    assert error_of(cli, *wanted) == (
         "error: the release was made from a real image not here: lone/0.png; "
         "point --set source.root=… to the data set of its recipe"
     )
     (cli.folder / "images/lone/0.png").write_bytes(b"no image")
-    assert "lone/0.png: cannot be read: " in refused(cli, *wanted)
+    assert "lone/0.png: cannot be read: " in error_of(cli, *wanted)
 
 
 def test_a_picture_goes_where_it_can_be_written(cli: Cli, small_release: Path) -> None:
-    line = refused(cli, "show", small_release, "3", "--picture", "nowhere/history.png")
+    line = error_of(cli, "show", small_release, "3", "--picture", "nowhere/history.png")
     assert line == "error: nowhere/history.png: No such file or directory"
 
 
 @pytest.mark.parametrize("crop", [[0, 0, 0, 0], [0, 0, 33, 32], [2**62, 2**62, 2**62, 2**62]])
 def test_a_crop_that_is_none_of_its_source_is_not_drawn(cli: Cli, copy: Path, crop: list[int]) -> None:
     record_becomes(lambda record: record | {"crops": [crop, crop]})(copy)
-    line = refused(cli, "show", copy, "24", "--picture", "history.png")
+    line = error_of(cli, "show", copy, "24", "--picture", "history.png")
     assert line.startswith(f"error: 000000024: its record's crop {crop} is none of digits/")
     assert line.endswith(", which is 32x32")
 
@@ -323,32 +302,33 @@ def record_becomes(change: Callable[[Any], Any]) -> Callable[[Path], None]:
             raw = record if isinstance(record, bytes) else json.dumps(record, separators=(",", ":")).encode()
             members[1] = (members[1][0], raw)
 
-        rewrite(release, with_record)
+        rewrite_shard(release, SHARD, with_record)
 
     return damage
-
-
-def shard(release: Path) -> Path:
-    return release / "data" / "train-00001-of-00004.tar"
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no manifest": (lambda release: (release / "manifest.json").unlink(), "it has no manifest.json"),
     "no recipe": (lambda release: (release / "recipe.yaml").unlink(), "recipe.yaml: "),
     "another recipe": (lambda release: (release / "recipe.yaml").write_text("name: [\n"), "recipe.yaml"),
-    "no shard": (lambda release: shard(release).unlink(), "No such file or directory; run synthkit verify"),
+    "no shard": (
+        lambda release: (release / SHARD).unlink(),
+        "No such file or directory; run synthkit verify",
+    ),
     "a short shard": (
-        lambda release: shard(release).write_bytes(shard(release).read_bytes()[:700]),
+        lambda release: (release / SHARD).write_bytes((release / SHARD).read_bytes()[:700]),
         "000000024 cannot be read: ",
     ),
-    "no tar": (lambda release: shard(release).write_bytes(b"x" * 2000), "000000024 cannot be read: "),
+    "no tar": (lambda release: (release / SHARD).write_bytes(b"x" * 2000), "000000024 cannot be read: "),
     "another image": (
-        lambda release: rewrite(release, lambda members: members.__setitem__(2, (members[2][0], b"x"))),
+        lambda release: rewrite_shard(
+            release, SHARD, lambda members: members.__setitem__(2, (members[2][0], b"x"))
+        ),
         "000000024 is not the image of its record; run synthkit verify",
     ),
     "another record": (
-        lambda release: rewrite(
-            release, lambda members: members.__setitem__(1, (members[1][0], members[4][1]))
+        lambda release: rewrite_shard(
+            release, SHARD, lambda members: members.__setitem__(1, (members[1][0], members[4][1]))
         ),
         "000000024 is not the image of its record; run synthkit verify",
     ),
@@ -383,11 +363,11 @@ def test_a_damaged_release_is_told_in_a_line(cli: Cli, copy: Path, name: str) ->
     damage, reason = DAMAGE[name]
     damage(copy)
     for command in (("show", copy, "24", "--picture", "history.png"), ("show", copy, "24")):
-        assert reason in refused(cli, *command)
-    assert reason in refused(cli, "replay", copy, "24")
+        assert reason in error_of(cli, *command)
+    assert reason in error_of(cli, "replay", copy, "24")
 
 
 def test_a_method_that_this_synthkit_does_not_know(cli: Cli, copy: Path) -> None:
     manifest = (copy / "manifest.json").read_text()
     (copy / "manifest.json").write_text(manifest.replace('"embed-cutmix-dropout"', '"magic"'))
-    assert "manifest.json: has method magic" in refused(cli, "show", copy)
+    assert "manifest.json: has method magic" in error_of(cli, "show", copy)

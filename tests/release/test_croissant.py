@@ -22,8 +22,8 @@ from PIL import Image
 
 from synthkit.release.files import RECORDS
 from tests.conftest import Cli
-from tests.inspection.test_show import built
-from tests.release.test_image_writer import images
+from tests.helpers.commands import run_build
+from tests.helpers.forging import image_files
 
 atexit.register(shutil.rmtree, os.environ["CROISSANT_CACHE"], ignore_errors=True)
 
@@ -71,7 +71,7 @@ def provenance(release: Path) -> dict[str, Any]:
 
 
 def assert_the_same(release: Path) -> None:
-    found, wanted, files = records(release), provenance(release), images(release)
+    found, wanted, files = records(release), provenance(release), image_files(release)
     assert sorted(found) == sorted(wanted)
     extension = next(iter(files)).split(".")[1]
     for key, record in found.items():
@@ -102,7 +102,7 @@ def test_the_records_are_all_images_with_their_labels_sources_and_seeds(small_re
 def test_releases_of_other_forms(cli: Cli, method: str, form: str, shard_size: int) -> None:
     values = (f"conditioning.method={method}", f"output.format={form}", f"output.shard_size={shard_size}")
     flags = [word for value in (*values, "sampler.steps=1") for word in ("--set", value)]
-    built(cli, cli.recipe(), "--limit", "3", *flags)
+    run_build(cli, cli.recipe(), "--limit", "3", *flags)
     assert_the_same(cli.folder / "releases" / "small-preview")
 
 
@@ -138,7 +138,7 @@ def test_origin_and_limits_are_told(small_release: Path) -> None:
 def test_words_that_json_must_escape_stay_as_they_are(cli: Cli) -> None:
     summary = 'Quotes " and \\ and <tags> and 日本.'
     recipe = cli.recipe(f"summary: '{summary}'")
-    built(cli, recipe, "--limit", "1", "--set", "sampler.steps=1")
+    run_build(cli, recipe, "--limit", "1", "--set", "sampler.steps=1")
     assert opened(cli.folder / "releases" / "small-preview").metadata.description == summary
 
 

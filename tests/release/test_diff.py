@@ -14,8 +14,10 @@ import pytest
 
 from synthkit.release.files import RECORDS
 from tests.conftest import Cli
-from tests.inspection.test_show import QUICK, built, refused, told
-from tests.verification.test_verify import seal
+from tests.helpers.commands import error_of, output_of, run_build
+from tests.helpers.forging import reseal
+
+QUICK = ("--set", "sampler.steps=1", "--set", "sampler.batch_size=4")
 
 
 @pytest.fixture
@@ -37,12 +39,12 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     small = ("target_per_class=4", "source.max_per_class=3", "source.imbalance_factor=1")
     for name, settings in changes.items():
         flags = [word for setting in (*small, *settings) for word in ("--set", setting)]
-        built(cli, cli.recipe("summary: ''"), *QUICK, *flags, "--out", name)
+        run_build(cli, cli.recipe("summary: ''"), *QUICK, *flags, "--out", name)
     return {name: cli.folder / name / "small" for name in changes}
 
 
 def difference(cli: Cli, old: Path, new: Path) -> tuple[str, Any]:
-    return told(cli, "diff", old, new), json.loads(told(cli, "diff", old, new, "--json"))
+    return output_of(cli, "diff", old, new), json.loads(output_of(cli, "diff", old, new, "--json"))
 
 
 def test_a_release_and_itself_do_not_differ(cli: Cli, small_release: Path) -> None:
@@ -119,7 +121,7 @@ def test_what_it_was_made_with_is_compared(cli: Cli, copy: Path, small_release: 
 def parquet_becomes(change: Callable[[Any], Any]) -> Callable[[Path], None]:
     def damage(release: Path) -> None:
         pq.write_table(change(pq.read_table(release / RECORDS)), release / RECORDS)
-        seal(release, RECORDS)
+        reseal(release, RECORDS)
 
     return damage
 
@@ -138,9 +140,9 @@ def test_a_damaged_record_of_images_is_told_in_a_line(
     cli: Cli, copy: Path, small_release: Path, damage: Callable[[Path], Any]
 ) -> None:
     damage(copy)
-    assert f"{copy / RECORDS}: cannot be read: " in refused(cli, "diff", small_release, copy)
-    assert f"{copy / RECORDS}: cannot be read: " in refused(cli, "diff", copy, small_release)
+    assert f"{copy / RECORDS}: cannot be read: " in error_of(cli, "diff", small_release, copy)
+    assert f"{copy / RECORDS}: cannot be read: " in error_of(cli, "diff", copy, small_release)
 
 
 def test_what_is_no_release_cannot_be_compared(cli: Cli, small_release: Path) -> None:
-    assert "is not a release: it has no manifest.json" in refused(cli, "diff", small_release, cli.folder)
+    assert "is not a release: it has no manifest.json" in error_of(cli, "diff", small_release, cli.folder)

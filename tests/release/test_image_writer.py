@@ -6,8 +6,6 @@ import io
 import json
 import shutil
 import subprocess
-import tarfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -21,7 +19,7 @@ from synthkit.generators.checkpoint import BUILTIN
 from synthkit.recipe.schema import Output
 from synthkit.release.image_writer import Mark, encode
 from tests.conftest import Cli
-from tests.helpers.forging import Forgery
+from tests.helpers.forging import image_files, repaint
 
 GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
@@ -41,17 +39,6 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: cli.folder / name / "small-preview" for name in FORMATS}
 
 
-def images(release: Path) -> dict[str, bytes]:
-    """Every image file of a release, by its name."""
-    found = {}
-    for tar in sorted((release / "data").glob("*.tar")):
-        with tarfile.open(tar) as archive:
-            for member in archive:
-                if not member.name.endswith((".cls", ".json")):
-                    found[member.name] = archive.extractfile(member).read()  # type: ignore[union-attr]
-    return found
-
-
 def xmp(image: bytes) -> dict[str, str]:
     """The properties in an image's XMP, as any reader of XMP finds them."""
     info = Image.open(io.BytesIO(image)).info
@@ -60,16 +47,9 @@ def xmp(image: bytes) -> dict[str, str]:
     return dict(description.attrib)
 
 
-def forge(release: Path, key: str, change: Callable[[bytes], bytes]) -> None:
-    """Put another image in the place of one, and make all else fit."""
-    forgery = Forgery.of(release)
-    forgery.repaint(key, change)
-    forgery.write()
-
-
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_image_says_what_it_is(releases: dict[str, Path], name: str) -> None:
-    found = images(releases[name])
+    found = image_files(releases[name])
     assert list(found) == [f"{key:09d}.{FORMATS[name]}" for key in range(4)]
     for file, image in found.items():
         assert Image.open(io.BytesIO(image)).format == name.upper()
@@ -84,7 +64,7 @@ def test_every_image_says_what_it_is(releases: dict[str, Path], name: str) -> No
 @pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not installed")
 @pytest.mark.parametrize("name", FORMATS)
 def test_exiftool_reads_the_same(releases: dict[str, Path], tmp_path: Path, name: str) -> None:
-    for file, image in images(releases[name]).items():
+    for file, image in image_files(releases[name]).items():
         (tmp_path / file).write_bytes(image)
     command = ["exiftool", "-j", "-XMP:all", *sorted(tmp_path.iterdir())]
     told = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
@@ -121,7 +101,7 @@ def test_a_release_by_a_model_in_an_oddly_named_folder_is_intact(cli: Cli) -> No
     result = cli("build", cli.recipe(), *FEW, "--set", f"model.id={folder}")
     assert result.exit_code == 0, result.output
     release = cli.folder / "releases" / "small-preview"
-    assert {xmp(image)[f"{IPTC}AISystemUsed"] for image in images(release).values()} == {"R&D <2> 'x'"}
+    assert {xmp(image)[f"{IPTC}AISystemUsed"] for image in image_files(release).values()} == {"R&D <2> 'x'"}
     assert cli("verify", release, "--deep").exit_code == 0
 
 
@@ -141,7 +121,7 @@ def test_an_image_that_lost_its_mark_is_found(
 ) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(releases[name], copy)
-    forge(copy, "000000002", saved_again)
+    repaint(copy, "000000002", saved_again)
     result = cli("verify", copy)
     assert result.exit_code == 1
     fault = "000000002: its image lacks the mark that says it is generated (XMP)"
@@ -156,7 +136,7 @@ def test_a_mark_that_was_changed_is_found(cli: Cli, releases: dict[str, Path], t
     shutil.copytree(releases["png"], copy)
     info = PngInfo()
     info.add_itxt("XML:com.adobe.xmp", Mark("small", "000000001", "a camera", "r").packet().decode())
-    forge(copy, "000000001", lambda image: saved_again(image, pnginfo=info))
+    repaint(copy, "000000001", lambda image: saved_again(image, pnginfo=info))
     result = cli("verify", copy)
     assert result.exit_code == 1
     assert "000000001: its image lacks the mark that says it is generated (XMP)" in result.output

@@ -16,10 +16,10 @@ from synthkit.generators.checkpoint import BUILTIN
 from synthkit.recipe.portable import portable_path
 from tests.conftest import Cli
 from tests.helpers import miniatures
+from tests.helpers.forging import reseal
 from tests.helpers.hub_client import Client
 from tests.helpers.hub_server import HubServer
 from tests.helpers.opening import opened, refused
-from tests.verification.test_random_faults import forge
 
 RECIPE = """\
 name: my
@@ -174,7 +174,7 @@ def test_a_place_that_somebody_else_wrote_down_is_neither_waited_for_nor_told(
             "  kind: folder\n", "  kind: listing\n  list: gone.txt\n  names: [class 0, class 1]\n"
         )
     )
-    forge(project.release, "recipe.yaml")
+    reseal(project.release, "recipe.yaml")
     for root, listed in (("pipe", "token"), (".", "token"), (".", "pipe")):
         places = {"kind": "listing", "root": str(tmp_path / root), "list": str(tmp_path / listed)}
         project.place.write_text(json.dumps(places))
@@ -208,7 +208,7 @@ def test_a_local_data_set_is_never_looked_for_on_the_hub(cifar: Project) -> None
     # As releases named it at first.
     for name in ("./cifar10", "cifar10"):
         recipe.write_text(recipe.read_text().replace("id: ./cifar10\n", f"id: {name}\n"))
-        forge(cifar.release, "recipe.yaml")
+        reseal(cifar.release, "recipe.yaml")
         assert "1 of 1 identical" in cifar.says("releases", "replay", "my", "0")
     assert real_images(cifar.here / "releases", "my") == 20
     # Another data set of the same name.

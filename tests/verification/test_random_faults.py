@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import hashlib
-import io
 import json
 import random
 import shutil
@@ -18,11 +17,10 @@ import pytest
 
 from synthkit.errors import ReleaseError
 from synthkit.release.files import RECORDS
-from synthkit.release.manifest import Manifest, read_manifest
+from synthkit.release.manifest import read_manifest
 from synthkit.verification.verify import verify_release
 from tests.conftest import Cli
-
-Members = list[tuple[tarfile.TarInfo, bytes]]
+from tests.helpers.forging import Members, reseal, rewrite_shard
 
 
 @pytest.fixture(scope="module")
@@ -142,25 +140,9 @@ def manifest_edited(release: Path, rng: random.Random) -> str:
 # The faults below come with a manifest that fits them, as after a careful but wrong repair.
 
 
-def forge(release: Path, path: str) -> None:
-    manifest = json.loads((release / "manifest.json").read_text())
-    content = (release / path).read_bytes()
-    for file in manifest["files"]:
-        if file["path"] == path:
-            file |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    (release / "manifest.json").write_bytes(Manifest.model_validate(manifest).sealed().to_json())
-
-
 def rewritten(release: Path, rng: random.Random, change: Callable[[Members], None]) -> str:
     path = rng.choice(sorted((release / "data").iterdir()))
-    with tarfile.open(path) as archive:
-        members = [(member, archive.extractfile(member).read()) for member in archive]  # type: ignore[union-attr]
-    change(members)
-    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
-        for member, content in members:
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    forge(release, f"data/{path.name}")
+    rewrite_shard(release, f"data/{path.name}", change)
     return path.name
 
 
@@ -250,7 +232,7 @@ def parquet_rows_swapped(release: Path, rng: random.Random) -> str:
     with pq.ParquetWriter(path, groups[0].schema, compression="zstd") as writer:
         for group in groups:
             writer.write_table(group)
-    forge(release, RECORDS)
+    reseal(release, RECORDS)
     return f"shard {number}: {order}"
 
 
@@ -265,7 +247,7 @@ def recipe_edited(release: Path, rng: random.Random) -> str:
     )
     text = path.read_text()
     path.write_text(text.replace(old, new, 1))
-    forge(release, "recipe.yaml")
+    reseal(release, "recipe.yaml")
     return new
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import shutil
@@ -13,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from synthkit.errors import ReleaseError
-from synthkit.release.manifest import Manifest, read_manifest
+from synthkit.release.manifest import read_manifest
 from synthkit.verification.verify import refuse_damaged
 from tests.conftest import Cli
+from tests.helpers.forging import Members, reseal, rewrite_shard
 
 SHARD = "data/train-00001-of-00004.tar"
 
@@ -30,28 +30,6 @@ def faults(cli: Cli, release: Path) -> str:
     result = cli("verify", release)
     assert result.exit_code == 1
     return result.output
-
-
-def seal(release: Path, path: str) -> None:
-    """Make the manifest agree with a changed file, as a careful forger would."""
-    manifest = json.loads((release / "manifest.json").read_text())
-    for file in manifest["files"]:
-        if file["path"] == path:
-            content = (release / path).read_bytes()
-            file |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    forged = Manifest.model_validate(manifest).sealed()
-    (release / "manifest.json").write_bytes(forged.to_json())
-
-
-def rewrite(release: Path, change: Callable[[list[tuple[tarfile.TarInfo, bytes]]], None]) -> None:
-    with tarfile.open(release / SHARD) as archive:
-        members = [(member, archive.extractfile(member).read()) for member in archive]  # type: ignore[union-attr]
-    change(members)
-    with tarfile.open(release / SHARD, "w", format=tarfile.USTAR_FORMAT) as archive:
-        for member, content in members:
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    seal(release, SHARD)
 
 
 def test_a_whole_release(cli: Cli, copy: Path) -> None:
@@ -158,15 +136,15 @@ def test_hidden_files_of_git_and_the_hub_are_no_fault(cli: Cli, copy: Path) -> N
     ],
 )
 def test_a_shard_of_another_shape_with_a_matching_manifest(
-    cli: Cli, copy: Path, change: Callable[[list[tuple[tarfile.TarInfo, bytes]]], None], told: str
+    cli: Cli, copy: Path, change: Callable[[Members], None], told: str
 ) -> None:
-    rewrite(copy, change)
+    rewrite_shard(copy, SHARD, change)
     assert f"{SHARD}: {told}" in faults(cli, copy)
 
 
 def test_a_shard_that_is_no_tar(cli: Cli, copy: Path) -> None:
     (copy / SHARD).write_bytes(b"not a tar" * 2000)
-    seal(copy, SHARD)
+    reseal(copy, SHARD)
     assert f"{SHARD}: is not whole: member 'not a tar" in faults(cli, copy)
 
 
@@ -200,7 +178,7 @@ def test_a_tar_that_is_listed_without_images_is_refused(cli: Cli, copy: Path) ->
     "record", [b"[" * 200_000, b'{"recipe_digest": 5}', b'{"recipe_digest": {}}', b"[]", b"\xff"]
 )
 def test_a_hostile_record_is_a_fault(cli: Cli, copy: Path, record: bytes) -> None:
-    rewrite(copy, lambda members: members.__setitem__(1, (members[1][0], record)))
+    rewrite_shard(copy, SHARD, lambda members: members.__setitem__(1, (members[1][0], record)))
     assert "000000024.json is not a provenance record" in faults(cli, copy)
 
 
@@ -212,7 +190,7 @@ def test_a_record_that_would_fill_the_memory_is_not_read(cli: Cli, copy: Path) -
     sparse.size = 1
     with tarfile.open(copy / SHARD, "w", format=tarfile.PAX_FORMAT) as archive:
         archive.addfile(sparse, io.BytesIO(b"x"))
-    seal(copy, SHARD)
+    reseal(copy, SHARD)
     told = faults(cli, copy)
     assert f"{SHARD}: is not whole: member '././@PaxHeader'" in told
     assert " at byte 0 is not a plain file" in told
@@ -249,7 +227,7 @@ def test_numbers_beyond_all_bounds(cli: Cli, copy: Path) -> None:
 
 
 def test_nothing_that_a_terminal_obeys_is_printed(cli: Cli, copy: Path) -> None:
-    rewrite(copy, lambda members: setattr(members[0][0], "name", "\x1b[2J\x9b.cls"))
+    rewrite_shard(copy, SHARD, lambda members: setattr(members[0][0], "name", "\x1b[2J\x9b.cls"))
     told = faults(cli, copy)
     assert "\\x1b[2J" in told
     assert "\x1b" not in told
