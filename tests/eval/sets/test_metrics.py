@@ -60,7 +60,7 @@ def reference_kid(real: np.ndarray, synthetic: np.ndarray) -> float:
 
 def fid(real: np.ndarray, synthetic: np.ndarray) -> float | None:
     """The FID alone, for sets whose other metrics would take long."""
-    sets = (set_metrics._Some(some, np.arange(len(some))) for some in (real, synthetic))
+    sets = (set_metrics._Subset(some, np.arange(len(some))) for some in (real, synthetic))
     return set_metrics._fid(set_metrics._Pair("overall", *sets))[0]["fid"]
 
 
