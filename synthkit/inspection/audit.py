@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from synthkit.builder.filters import unit
+from synthkit.inspection.perceptual_hash import perceptual_hashes
 from synthkit.release.audit import (
     COLUMNS,
     HIGH,
@@ -153,12 +154,8 @@ def _synthetic(traced: StoredImage) -> Synthetic:
 
 
 def _view(images: Sequence[Image.Image], generator: Generator) -> _Views:
-    import imagehash
-
-    bits = np.stack([imagehash.phash(image).hash.ravel() for image in images])
-    hashes = np.packbits(bits, axis=1).view(">u8").astype(np.uint64).ravel()
     pixels = [hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest() for image in images]
-    return _Views(unit(generator.embed_images(images)), hashes, pixels)
+    return _Views(unit(generator.embed_images(images)), perceptual_hashes(images), pixels)
 
 
 def _compare(batch: Sequence[Synthetic], views: _Views, real: Real, limits: Limits) -> Iterator[Pair]:

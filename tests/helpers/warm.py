@@ -36,7 +36,7 @@ FEW_LIBRARIES = (
     "torch",
     "datasets",
     "jinja2",
-    "imagehash",
+    "scipy.fft",
     "pyarrow.parquet",
     "huggingface_hub.file_download",
     "synthkit.builder.make",
