@@ -23,8 +23,13 @@ if TYPE_CHECKING:
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://")
 _PASSWORD = re.compile(r"://[^/?#@\[]*:(?!\d*/)[^@]*@")
-# Where fsspec itself has no code for a protocol.
-_PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}
+# The packages that fsspec needs for the protocols of stores.
+_PACKAGES = {
+    **{"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs"},
+    **{"az": "adlfs", "oci": "ocifs", "oss": "ossfs", "tos": "tosfs", "lakefs": "lakefs-spec"},
+    **{"sftp": "paramiko", "ssh": "paramiko", "smb": "smbprotocol", "webdav": "webdav4"},
+    **{"box": "boxfs", "dropbox": "dropboxdrivefs", "root": "fsspec-xrootd"},
+}
 _AT_ONCE = 16
 
 

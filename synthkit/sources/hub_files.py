@@ -39,7 +39,8 @@ def load(config: HubSourceConfig) -> Any:
     except Exception as error:
         # The loader, its builders and the Hub's client fail in ways of their own; the cause is kept.
         reason = _reason(error)
-        advice = _advice(reason, config)
+        package = _missing_package(error, reason)
+        advice = f"; pip install {package}" if package else _advice(reason, config)
         told = f"source.id: {config.id}: cannot be had{advice}" if advice else None
         raise SourceError(f"source.id: {config.id}: {reason}{advice}", told=told) from error
 
@@ -61,6 +62,14 @@ def _quieten() -> None:
     huggingface_hub.logging.set_verbosity(logging.CRITICAL)
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
+
+
+def _missing_package(error: Exception, reason: str) -> str | None:
+    """Return the package that a file's format needs, where `datasets` reads it only if that is installed."""
+    if "Compression type zstd" in reason:
+        return "zstandard"
+    module = error.name if isinstance(error, ModuleNotFoundError) else None
+    return "pylance" if module == "lance" else module
 
 
 def _advice(reason: str, config: HubSourceConfig) -> str:

@@ -42,7 +42,7 @@ def run(installed: Path, folder: Path, *commands: str) -> str:
     return done.stdout
 
 
-def test_a_wheel_holds_the_recipes_and_they_are_found(tmp_path: Path) -> None:
+def test_a_wheel_holds_recipes_and_types_and_they_are_found(tmp_path: Path) -> None:
     builders = pytest.importorskip("hatchling.builders.wheel")
     installed = tmp_path / "installed"
     for file in builders.WheelBuilder(str(ROOT)).recurse_included_files():
@@ -53,6 +53,8 @@ def test_a_wheel_holds_the_recipes_and_they_are_found(tmp_path: Path) -> None:
         assert (installed / "synthkit/recipes" / path.name).read_bytes() == path.read_bytes()
     for path in (ROOT / "eval/protocols").iterdir():
         assert (installed / "synthkit_eval/protocols" / path.name).is_file()
+    for package in ("synthkit", "synthkit_eval"):
+        assert (installed / package / "py.typed").is_file(), "type checkers would take our types for unknown"
     told = run(
         installed,
         tmp_path / "empty",

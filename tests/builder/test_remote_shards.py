@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from synthkit.builder.engines import ray_driver
-from synthkit.builder.remote_shards import refuse_password
+from synthkit.builder.remote_shards import RemoteShards, refuse_password
 from synthkit.errors import BuildError
 from tests.conftest import Cli
 
@@ -44,6 +45,25 @@ def test_a_password_in_an_address_is_refused_and_never_shown(cli: Cli, url: str,
 )
 def test_other_addresses_hold_none(url: str) -> None:
     refuse_password(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "module", "package"),
+    [
+        ("gs://bucket/set", "gcsfs", "gcsfs"),
+        ("az://container/set", "adlfs", "adlfs"),
+        ("sftp://host/set", "paramiko", "paramiko"),
+        ("smb://host/share/set", "smbclient", "smbprotocol"),
+        ("oss://bucket/set", "ossfs", "ossfs"),
+        ("webdav://host/set", "webdav4", "webdav4"),
+    ],
+)
+def test_a_store_whose_package_is_missing_says_how_to_install_it(
+    url: str, module: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(BuildError, match=f"^{url}: needs a package: pip install {package}$"):
+        RemoteShards(url)
 
 
 @pytest.mark.parametrize("part", [None, "1/2"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,23 @@ def test_why_a_data_set_cannot_be_made_is_told_with_its_file(tmp_path: Path) -> 
         opened(kind="hub", id=str(tmp_path))
     frame.assign(label=[[1]] * 400).to_parquet(tmp_path / "train-b.parquet")
     with refused("its files differ in columns or types: "):
+        opened(kind="hub", id=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "package"),
+    [
+        ("train.h5", "h5py", "h5py"),
+        ("train.lance", "lance", "pylance"),
+        ("train.jsonl.zst", "zstandard", "zstandard"),
+    ],
+)
+def test_a_format_whose_package_is_missing_says_how_to_install_it(
+    name: str, module: str, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    (tmp_path / name).write_bytes(bytes.fromhex("28b52ffd") + bytes(100))
+    with refused(f"; pip install {package}"):
         opened(kind="hub", id=str(tmp_path))
 
 
