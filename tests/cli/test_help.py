@@ -95,6 +95,14 @@ def test_commands_are_grouped_in_the_order_of_the_work(monkeypatch: pytest.Monke
     assert set(_group.commands) == {command for commands in GROUPS.values() for command in commands}
 
 
+def test_the_readme_lists_the_same_groups() -> None:
+    text = (ROOT / "README.md").read_text()
+    listed: dict[str, list[str]] = {}
+    for group, command in re.findall(r"^\| (?:\*\*(.+)\*\* )?\| `synthkit (\w+)", text, re.MULTILINE):
+        listed.setdefault(group or list(listed)[-1], []).append(command)
+    assert listed == GROUPS
+
+
 def completed(monkeypatch: pytest.MonkeyPatch, typed: str) -> list[str]:
     """What bash is offered for what is typed; its last word is to be completed."""
     parts = typed.split(" ")
