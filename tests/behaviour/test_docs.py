@@ -89,6 +89,13 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
+def test_tests_that_pages_name_exist() -> None:
+    there = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+    for page in PAGES:
+        named = set(re.findall(r"\btest_\w+\.py", page.read_text()))
+        assert named <= there, (page, named - there)
+
+
 def test_no_page_has_a_gap_and_every_bench_is_listed() -> None:
     for page in PAGES:
         assert "@@" not in page.read_text(), page
