@@ -24,7 +24,7 @@ from synthkit.publish.pull import find_release
 from synthkit.release.files import RECIPE
 from synthkit.release.folder import ReleaseFolder
 from synthkit.release.loader_images import EncodedImage, encoded, rows_of, undecoded
-from synthkit.release.loader_streams import shares_itself
+from synthkit.release.loader_streams import splits_itself
 from synthkit.release.places import receive
 from synthkit.release.real_images import open_real
 from synthkit.sources.base import load_image
@@ -108,7 +108,7 @@ def mix(
     pair = _Pair(transform, classes)
     real = undecoded(real)
     workers = loader.get("num_workers", 0)
-    if _is_stream(synthetic) and workers and shares_itself(synthetic, workers):
+    if _is_stream(synthetic) and workers and splits_itself(synthetic, workers):
         stream = _Alternating(real, synthetic, pair, seed)
         return DataLoader(stream, batch_size=batch_size, drop_last=drop_last, generator=generator, **loader)
     rows: Any

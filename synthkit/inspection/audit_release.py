@@ -13,7 +13,7 @@ from synthkit.release.card import render_card
 from synthkit.release.files import AUDIT, AUDIT_PICTURE, CARD
 from synthkit.release.folder import ReleaseFolder
 from synthkit.release.image import read_image
-from synthkit.release.places import find_model, receive, told_without_content
+from synthkit.release.places import errors_without_content, find_model, receive
 from synthkit.release.real_images import find_source, open_place, read_place
 from synthkit.release.records import key_of
 from synthkit.sources import held_out
@@ -77,11 +77,11 @@ def _read_real(received: Received, work_root: Path) -> dict[Part, RealImages]:
     images: dict[Part, RealImages] = {"pool": pool}
     try:
         scoring = place.of(held_out(place.source))
-        with told_without_content(scoring.source):
+        with errors_without_content(scoring.source):
             open_place(scoring)
     except SourceError:
         return images
-    with told_without_content(scoring.source):
+    with errors_without_content(scoring.source):
         images["held out"] = read_place(scoring, "reading held-out images", work_root)
     return images
 

@@ -1,1 +1,12 @@
-"""The release format: what a release folder holds, written and read."""
+"""The release format: the files of a release folder, written and read.
+
+- `files.py` lists the files; each has a module: `manifest`, `recipe_file`, `card`, `croissant`, `samples`,
+  `audit`, and `record_table` for provenance/train.parquet.
+- Shards: `shards` writes them, `tar_members` and `shard_reader` read them, `records` defines the records in
+  them. An image file is written by `image_writer` and its header is read by `image_header`; `image` finds one
+  image of a release by its key.
+- `plan` and `seeds` draw what a release will hold. A build needs them, and verification draws the same again.
+- `folder` replaces a release folder in one step; `diff` compares two releases.
+- `places`, `remembered_places` and `real_images` find the real images and the model that a release was made
+  from; `loader_images` and `loader_streams` feed a release to a training loop.
+"""

@@ -1,4 +1,4 @@
-"""audit.json of a release: what an audit compared and found."""
+"""audit.json of a release: what an audit compared, and which pairs look most like copies."""
 
 from __future__ import annotations
 
@@ -14,25 +14,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+# Real images that the release could be conditioned on, and those that its data set keeps for scoring.
 Part = Literal["pool", "held out"]
-
-
+# How many pairs audit.json lists, and how many of them audit.png shows.
 KEPT_PAIRS = 100
-
-
-# How many of them are drawn, and the columns, widths and heights in which they are.
 PICTURED = 16
-
-
+# The layout of audit.png: pairs in a row, and the width and height of each in pixels.
 COLUMNS, WIDE, HIGH = 4, 268, 172
-
-
 QUANTILES = (0.5, 0.9, 0.99, 0.999, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """From where on a pair is suspected: cosine similarity of f(x), and bits in which pHashes differ."""
+    """The limits from which on a pair is suspected.
+
+    A pair is suspected if the cosine similarity of its embeddings f(x) is at least `similarity`, or if its
+    perceptual hashes differ in `distance` bits or fewer.
+    """
 
     similarity: float = 0.98
     distance: int = 2
@@ -40,7 +38,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A synthetic image and the real one it is nearest to; `source` if it was conditioned on that one."""
+    """A synthetic image and the real image it is nearest to.
+
+    `exact` says that their pixels are equal, `source` that the one was conditioned on the other.
+    """
 
     key: str
     class_name: str
@@ -55,7 +56,11 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What was compared and found. Quantiles are of the similarity to the nearest real image."""
+    """The result of an audit.
+
+    `synthetic_to_real` and `real_to_real` are quantiles of the similarity to the nearest real image: of
+    synthetic images, and of each real image to the nearest other one.
+    """
 
     images: int
     pool: int
@@ -69,16 +74,16 @@ class Audit:
     pairs: tuple[Pair, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """For machines: audit.json."""
+        """Return the audit as plain data."""
         return asdict(self)
 
     def to_bytes(self) -> bytes:
-        """audit.json: the one way to write it."""
+        """Return the content of audit.json; an audit has exactly one form as bytes."""
         return json.dumps(self.to_json(), indent=2, ensure_ascii=False).encode() + b"\n"
 
 
 def facts_of(found: Audit) -> AuditFacts:
-    """The numbers of an audit, as the manifest and the card tell them."""
+    """Return the numbers of an audit that the manifest and the card state."""
     return AuditFacts(
         images=found.images,
         pool=found.pool,
@@ -92,12 +97,12 @@ def facts_of(found: Audit) -> AuditFacts:
 
 
 def suspicion(pair: Pair) -> tuple[bool, bool, float, str]:
-    """The order of pairs: the most suspicious is the largest."""
+    """Return the sort key of a pair; the most suspicious pair has the largest."""
     return pair.exact, pair.suspected, pair.similarity, pair.key
 
 
 def picture_size(pairs: int) -> tuple[int, int]:
-    """Width and height of audit.png with so many pairs."""
+    """Return the width and height in pixels of an audit.png with so many pairs."""
     return COLUMNS * WIDE + 20, max(1, -(-pairs // COLUMNS)) * HIGH + 60
 
 
@@ -105,7 +110,7 @@ _MAX_BYTES = 1 << 22
 
 
 def read_audit(path: Path) -> Audit | None:
-    """The audit in a file, or None if it holds none that `synthkit audit` writes."""
+    """Read audit.json; return None for a file that `synthkit audit` would not have written."""
     with path.open("rb") as stream:
         raw = stream.read(_MAX_BYTES + 1)
     try:

@@ -1,4 +1,4 @@
-"""The dataset card (README.md of a release): a pure function of the manifest and one record."""
+"""The dataset card, README.md of a release: a pure function of the manifest and one record."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
     from synthkit.release.manifest import Manifest
 
-# Characters of a file's name or a reason that a card shows.
+# The most characters of a file's name or of a reason that a card shows.
 _LONGEST = 200
 # The Hub's size categories, smallest first.
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
 def render_card(manifest: Manifest, example: dict[str, Any]) -> str:
-    """The card's Markdown, with the YAML front matter that the Hub and `datasets` read."""
+    """Return the card's Markdown, with the YAML front matter that the Hub and `datasets` read."""
     address = _address(manifest)
     published = address == manifest.repo_id
     return _template().render(
@@ -48,11 +48,11 @@ def render_card(manifest: Manifest, example: dict[str, Any]) -> str:
 
 
 def quoted(text: str) -> str:
-    """Text that others wrote as Markdown code, in which nothing is a link, a tag, or the code's end."""
+    """Return text of others as Markdown code, in which nothing acts as a link or a tag or ends the code."""
     plain = printable(text[:_LONGEST]).replace("\n", "\\n")
     plain += "…" if len(text) > _LONGEST else ""
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", plain)), default=0))
-    # A space that the renderer takes away again, where the text begins or ends with a backtick or is blank.
+    # Needed if the text is blank, or begins or ends with a backtick; renderers take the spaces away again.
     pad = " " if not plain.strip() or "`" in (plain[0], plain[-1]) or plain[0] == plain[-1] == " " else ""
     return f"{fence}{pad}{plain}{pad}{fence}"
 
@@ -72,7 +72,7 @@ def _template() -> jinja2.Template:
 
 
 def front_matter(manifest: Manifest) -> dict[str, Any]:
-    """The card's metadata: what the Hub shows and filters by, and the types `datasets` loads."""
+    """Return the card's metadata: what the Hub shows and filters by, and the types that `datasets` loads."""
     return {
         "pretty_name": manifest.name + (" (preview)" if manifest.partial else ""),
         "license": manifest.license,
@@ -86,7 +86,7 @@ def front_matter(manifest: Manifest) -> dict[str, Any]:
 
 
 def _address(manifest: Manifest) -> str:
-    """What `load_dataset` is given: the repository, or the folder that `build` writes by default."""
+    """Return what `load_dataset` takes: the repository, or the folder that `build` writes by default."""
     if manifest.repo_id is not None and manifest.partial is None:
         return manifest.repo_id
     return f"releases/{manifest.name}" + ("-preview" if manifest.partial else "")
@@ -103,7 +103,7 @@ def _dataset_info(manifest: Manifest) -> dict[str, Any]:
 
 
 def _features(manifest: Manifest) -> list[dict[str, Any]]:
-    """The columns as `datasets` writes them into a card; without it, which takes long to import."""
+    """Return the columns as `datasets` writes them into a card, without the seconds of importing it."""
     names = {str(label): name for label, name in enumerate(_unique(manifest))}
     return [
         {"name": "__key__", "dtype": "string"},
@@ -120,7 +120,7 @@ def _column(field: pa.Field) -> dict[str, Any]:
 
 
 def _kind(kind: pa.DataType) -> Any:
-    """A type: by its name if it is plain, else what its items or fields are."""
+    """Return the name of a plain type; of a list or a struct, what its items or fields are."""
     import pyarrow as pa
 
     if pa.types.is_list(kind):
@@ -132,13 +132,13 @@ def _kind(kind: pa.DataType) -> Any:
 
 
 def _places(manifest: Manifest) -> str:
-    """What `synthkit.real` must be told: where this kind of source lies on a machine."""
+    """Return the arguments with which `synthkit.real` is told where this kind of source lies."""
     source = SOURCES.get(manifest.source.kind)
     return "" if source is None else "".join(f', {place}="…"' for place in source.PATHS)
 
 
 def _unique(manifest: Manifest) -> list[str]:
-    """Class names for `datasets`, which wants no two alike: ImageNet has two cranes."""
+    """Return class names for `datasets`, which wants no two alike: ImageNet has two classes named crane."""
     names: list[str] = []
     taken: set[str] = set()
     for item in manifest.classes:

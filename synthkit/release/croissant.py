@@ -1,7 +1,8 @@
-"""croissant.json of a release: a pure function of the manifest.
+"""croissant.json of a release, its metadata for machines: a pure function of the manifest.
 
-Source: MLCommons Croissant format 1.0 and its responsible-AI vocabulary 1.0. Its record set yields the
-images from the tars, joined by key with the columns of the provenance.
+Its record set joins the images in the tars, by key, with the columns of provenance/train.parquet.
+
+Source: MLCommons Croissant format 1.0 and its responsible-AI vocabulary 1.0.
 """
 
 # ruff: noqa: E501 (sentences)
@@ -61,7 +62,7 @@ _CONTEXT: dict[str, Any] = {
     "examples": {"@id": "cr:examples", "@type": "@json"},
     **{term: f"{_CR}{term}" for term in _TERMS},
 }
-# Columns of the provenance by type. Of nested ones, what mlcroissant can take apart: crops it cannot.
+# The columns of the provenance by type. mlcroissant cannot read `crops`, a list of lists: it is left out.
 _COLUMNS = {
     "sc:Integer": (
         "label",
@@ -95,12 +96,12 @@ _LISTS = (
 
 
 def render_croissant(manifest: Manifest) -> bytes:
-    """The file, for people too."""
+    """Return the content of croissant.json, indented so that people can read it."""
     return json.dumps(describe(manifest), indent=2, ensure_ascii=False).encode() + b"\n"
 
 
 def describe(manifest: Manifest) -> dict[str, Any]:
-    """The JSON-LD document."""
+    """Return the JSON-LD document; the files of the manifest that are data are its distribution."""
     return {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
@@ -183,7 +184,7 @@ def _column(name: str) -> dict[str, Any]:
 
 
 def _responsible(manifest: Manifest) -> dict[str, str]:
-    """What a user should know of the origin and the limits (the RAI vocabulary)."""
+    """Return what a user should know of the images' origin and limits, in the terms of the RAI vocabulary."""
     source, generator = manifest.source, manifest.generator
     real = sum(item.real for item in manifest.classes)
     return {

@@ -1,4 +1,4 @@
-"""What changed between two releases: recipe, environment, counts, images."""
+"""Compares two releases: recipe, environment, counts and images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from synthkit.release.manifest import Manifest
 
 _SHOWN = 10
-# Where an image stands in its release, which its file bears as well.
+# The key says where an image stands in its release; the mark in the image file repeats it.
 _PLACE = ("key", "image_sha256")
 
 
@@ -37,10 +37,11 @@ class _Images:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Everything that differs; keys of images are those of the newer release, or of the older if removed.
+    """Everything that differs between two releases.
 
-    An image is known by its class and seed, wherever it stands. It is the same if its file is, `moved` if
-    it has another key (which its file bears) and else the same record, and `changed` otherwise.
+    Images are matched by class and seed. A matched image is the same if its files are equal, `moved` if only
+    its key differs (and the mark in its file, which repeats the key), and `changed` otherwise. Keys are those
+    of the newer release; for removed images, those of the older.
     """
 
     versions: tuple[str, str]
@@ -55,12 +56,15 @@ class Difference:
     changed_fields: dict[str, int]
 
     def to_json(self) -> dict[str, Any]:
-        """For machines."""
+        """Return the difference as plain data."""
         return asdict(self)
 
 
 def difference(old: tuple[Path, Manifest, Recipe], new: tuple[Path, Manifest, Recipe]) -> Difference:
-    """Compare two releases by their manifests, recipes and records. Raises ReleaseError if unreadable."""
+    """Compare two releases by their manifests, recipes and records.
+
+    Raises ReleaseError if a table of records cannot be read.
+    """
     recipes = [dict(_flat(item[2].model_dump(mode="json"))) for item in (old, new)]
     fields = sorted(recipes[0].keys() | recipes[1].keys())
     counts = [{item.name: item.synthetic for item in release[1].classes} for release in (old, new)]
@@ -89,7 +93,7 @@ def difference(old: tuple[Path, Manifest, Recipe], new: tuple[Path, Manifest, Re
 
 
 def as_text(found: Difference) -> str:
-    """For people: one line for everything that differs."""
+    """Write the difference for people, one line for each thing that differs."""
     lines = [f"{found.versions[0]} -> {found.versions[1]}"]
     lines += [f"  recipe {name}: {_said(a)} -> {_said(b)}" for name, (a, b) in found.recipe.items()]
     lines += [f"  made with {text}" for text in found.environment]
@@ -143,7 +147,7 @@ def _table(release: Path, manifest: Manifest) -> pa.Table:
 
 
 def _images(before: pa.Table, after: pa.Table) -> _Images:
-    """What became of each image; keys of the newer release, or of the older for those removed."""
+    """Match the images of two tables of records, and say what became of each."""
     old, new = _by_identity(before), _by_identity(after)
     names = [name for name in after.column_names if name in before.column_names and name not in _PLACE]
     found = _Images()
@@ -167,6 +171,6 @@ def _images(before: pa.Table, after: pa.Table) -> _Images:
 
 
 def _by_identity(table: pa.Table) -> dict[tuple[str, int], int]:
-    """The row of every image by its class and seed, in the order of the keys."""
+    """Return the row number of every image by its class and seed."""
     pairs = zip(table["class_name"].to_pylist(), table["seed"].to_pylist(), strict=True)
     return {pair: row for row, pair in enumerate(pairs)}

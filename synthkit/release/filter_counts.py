@@ -1,4 +1,4 @@
-"""What quality gates did to a release: counted from its records, a shard at a time."""
+"""How often quality gates rejected a draw, counted from the records of one shard after another."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class FilterCounts:
-    """Sums over records: `attempt` and `rejected` of each."""
+    """Sums over the fields `attempt` and `rejected` of records."""
 
     totals: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
@@ -28,7 +28,7 @@ class FilterCounts:
         self.reasons.update(why.split(":")[0] for row in rejected for draw in row for why in draw.split("; "))
 
     def facts(self) -> FilterFacts:
-        """As the manifest states them."""
+        """Return the sums as the manifest states them."""
         return FilterFacts(
             redrawn=self.totals["redrawn"],
             rejected_draws=self.totals["rejected"],

@@ -1,8 +1,13 @@
-"""A release folder on a disk: who works on it, how it is replaced in one step, and found again after a kill.
+"""A release folder on disk: locked while it is changed, replaced in one step, and repaired after a kill.
 
-Beside the folder NAME lie, while it is changed: `.NAME.lock`, held by who changes it; `.NAME.new`, what is
-being written; `.NAME.old`, what it replaces, between two renames; `.NAME.trash`, what was replaced. Whatever
-a kill or a power cut leaves of them, the next command that changes the release sets right.
+While the folder NAME is being changed, these lie beside it:
+
+- `.NAME.lock`: held by the process that changes it.
+- `.NAME.new`: the new release, being written.
+- `.NAME.old`: the old release, between the two renames that put the new one in its place.
+- `.NAME.trash`: the old release, being removed.
+
+A kill or a power cut can leave any of them behind; the next command that changes the release cleans up.
 """
 
 from __future__ import annotations
@@ -24,27 +29,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _LEFT = ("old", "new", "trash")
-# How long the two renames of a replacement may take; they take microseconds.
+# How long to wait for the two renames of a replacement, which take microseconds, and for one that hangs.
 _REPLACING_S = 0.2
 _PATIENCE_S = 5.0
 
 
 class ReleaseFolder:
-    """The folder of a release, which need not be there yet: the only way to read or change one."""
+    """The folder of a release, which may not exist yet; every command reads or changes it through this."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @classmethod
     def at(cls, path: Path) -> Self:
-        """The release that a user names: where a link leads, or the current folder."""
+        """Return the release at a path that a user names, which may be a link or the current folder."""
         return cls(Path(os.path.realpath(path)) if path.is_symlink() or path.name in ("", "..") else path)
 
     @contextmanager
     def locked(self, *, shared: bool = False) -> Iterator[None]:
-        """Be the only one to change the release; builds of parts share this with each other.
+        """Hold the lock on the release, after cleaning up what a kill left.
 
-        What a kill left is set right first. Raises BuildError, naming the process, if another has it.
+        Builds of parts take it `shared`. Raises BuildError, naming the process, if another holds the lock.
         """
         make_folder(self.path.parent)
         with held(self._beside("lock"), str(self.path), shared=shared):
@@ -53,9 +58,9 @@ class ReleaseFolder:
             yield
 
     def restore(self) -> None:
-        """Undo a replacement that was cut off between its two renames, and remove what is left of others.
+        """Undo a replacement that was cut off between its two renames, and remove the remains of others.
 
-        For who holds the lock.
+        The caller must hold the lock.
         """
         old = self._beside("old")
         if os.path.lexists(old) and self._is_vacant():
@@ -64,18 +69,18 @@ class ReleaseFolder:
             remove(self._beside(what))
 
     def is_settled(self) -> bool:
-        """Whether nothing lies beside the release that who changes it would have removed."""
+        """Return whether the last change of the release has ended and left nothing beside it."""
         left = any(os.path.lexists(self._beside(what)) for what in _LEFT)
         return not left and not is_left(self._beside("lock"))
 
     def is_here(self) -> bool:
-        """Whether there is such a folder; one whose name a kill took away gets it back.
+        """Return whether the folder exists; a release that a kill left under `.NAME.old` is put back first.
 
-        Raises BuildError if a process that replaces it does not come to an end.
+        Raises BuildError if a process that is replacing it does not end within seconds.
         """
         deadline = time.monotonic() + _PATIENCE_S
         while not self.path.exists() and self._beside("old").exists():
-            # A replacement is under way: it is over at once, or was cut off.
+            # A replacement is under way and over in a moment, or it was cut off.
             time.sleep(_REPLACING_S)
             if self.path.exists():
                 break
@@ -93,15 +98,15 @@ class ReleaseFolder:
         return self.path.exists()
 
     def manifest(self) -> Manifest:
-        """The manifest. Raises ReleaseError if there is none, or it is not one."""
+        """Read the manifest. Raises ReleaseError if it is missing or not a manifest."""
         self.is_here()
         return read_manifest(self.path)
 
     @contextmanager
     def opened(self) -> Iterator[Manifest]:
-        """The manifest, for who reads the release without a lock: as long as it takes, it must stay the same.
+        """Give the manifest to a reader without the lock, and check at the end that the release is the same.
 
-        Raises ReleaseError if there is no release, or if it was replaced meanwhile.
+        Raises ReleaseError if there is no release, or if it was replaced while it was read.
         """
         while True:
             self.is_here()
@@ -116,13 +121,13 @@ class ReleaseFolder:
         try:
             yield manifest
         except Exception as error:
-            # Files that went, or do not fit, say only that.
+            # If the release was replaced, that explains files that are missing or do not fit.
             self._check_same(before, error)
             raise
         self._check_same(before, None)
 
     def check_own(self, manifest: Manifest) -> None:
-        """Raise ReleaseError if the folder holds files that are not the release's, which would be lost."""
+        """Raise ReleaseError if the folder holds files of others, which replacing it would delete."""
         foreign = list(unlisted(self.path, manifest))
         if foreign:
             raise ReleaseError(
@@ -132,9 +137,9 @@ class ReleaseFolder:
 
     @contextmanager
     def replace(self) -> Iterator[Path]:
-        """An empty folder, which takes the release's place when the block ends without an error.
+        """Give an empty folder, which takes the release's place if the block ends without an error.
 
-        For who holds the lock.
+        The caller must hold the lock.
         """
         new = self._beside("new")
         remove(new)
@@ -149,9 +154,9 @@ class ReleaseFolder:
             raise
 
     def put(self, new: Path) -> None:
-        """Give the release's place to a folder that lies beside it; what was there is removed.
+        """Put a folder that lies beside the release in its place, and remove the old release.
 
-        Everything in it is on the disk before, and its name after.
+        The folder's content is synced to disk before the renames, and the names after them.
         """
         sync_tree(new)
         old, trash = self._beside("old"), self._beside("trash")
@@ -165,16 +170,17 @@ class ReleaseFolder:
             raise
         sync_folder(self.path.parent)
         if os.path.lexists(old):
-            # Under a name that `restore` does not bring back, however long removing it takes.
+            # Removing it may take long; under this name `restore` would not put it back.
             old.rename(trash)
             with suppress(OSError):
                 remove(trash)
 
     def amend(self, before: Manifest, manifest: Manifest, files: Mapping[str, bytes]) -> None:
-        """Add files to the release, or replace some, and seal it again; in one step, or not at all.
+        """Add files to the release or replace some, and seal it again: in one step, or not at all.
 
-        For who holds the lock. Raises ReleaseError if the release is not the one of `before` any more, or
-        holds files that are not its own.
+        `before` is the manifest that was read, `manifest` the new one, whose list of files and seal are made
+        here. The caller must hold the lock. Raises ReleaseError if the release has changed since `before`
+        was read, or holds files of others.
         """
         if read_manifest(self.path) != before:
             raise ReleaseError(f"{self.path}: was replaced meanwhile; run the same command again")
@@ -195,13 +201,13 @@ class ReleaseFolder:
         return self.path.with_name(f".{self.path.name}.{what}")
 
     def _is_vacant(self) -> bool:
-        """Whether nothing is there that renaming a folder to this name would destroy."""
+        """Return whether another folder can be renamed to this name without destroying anything."""
         if not os.path.lexists(self.path):
             return True
         return self.path.is_dir() and not self.path.is_symlink() and not any(self.path.iterdir())
 
     def _identity(self) -> tuple[int, ...] | None:
-        """What another folder in this place would not have in common with this one."""
+        """Return numbers that change when the folder or its manifest is replaced; None if there is none."""
         try:
             folder, manifest = self.path.stat(), (self.path / MANIFEST).stat()
         except OSError as error:

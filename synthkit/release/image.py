@@ -1,4 +1,4 @@
-"""An image of a release by its key: its record, its file, and where they lie."""
+"""Images of a release, found by key or read in order: record, image file, and the shard they lie in."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """One image as a release holds it; `shard` is the path of its tar inside the release."""
+    """One image as a release holds it: its record, the bytes of its file, and the path of its shard."""
 
     record: Provenance
     image: bytes
@@ -33,19 +33,22 @@ class StoredImage:
     extension: str
 
     def pixels(self) -> Image.Image:
-        """The RGB image. Raises ReleaseError if the file is not one that a build writes."""
+        """Decode the RGB image. Raises ReleaseError if the file is not one that a build writes."""
         size = (self.record.width, self.record.height)
         return decode_image(self.image, self.record.key, self.extension, size)
 
 
 def read_image(release: Path, manifest: Manifest, key: str) -> StoredImage:
-    """Find an image. Raises ReleaseError for a key that is not there, or a sample that is damaged."""
+    """Read the image with a key, leading zeros or not.
+
+    Raises ReleaseError if there is no such key, or if the sample is damaged or not of this release.
+    """
     index = index_of(manifest, key)
     first = 0
     for shard in manifest.shards:
         images = shard.images or 0
         if index < first + images:
-            with _told(release, shard.path, key_of(index)):
+            with _release_errors(release, shard.path, key_of(index)):
                 found = read_sample(release / shard.path, first, index, manifest.extension)
                 return _checked(release, manifest, shard.path, key_of(index), found)
         first += images
@@ -55,11 +58,11 @@ def read_image(release: Path, manifest: Manifest, key: str) -> StoredImage:
 
 
 def read_images(release: Path, manifest: Manifest) -> Iterator[StoredImage]:
-    """Every image of a release, in order. Raises ReleaseError for a shard or a sample that is damaged."""
+    """Yield every image of a release, in order. Raises ReleaseError for a damaged shard or sample."""
     index = 0
     for shard in manifest.shards:
         first = index
-        with _told(release, shard.path, "a sample"):
+        with _release_errors(release, shard.path, "a sample"):
             for found in read_samples(release / shard.path, first, manifest.extension):
                 yield _checked(release, manifest, shard.path, key_of(index), found)
                 index += 1
@@ -68,7 +71,7 @@ def read_images(release: Path, manifest: Manifest) -> Iterator[StoredImage]:
 
 
 def index_of(manifest: Manifest, key: str) -> int:
-    """The index of a key, leading zeros or not. Raises ReleaseError if the release has no such image."""
+    """Return the index of a key, leading zeros or not. Raises ReleaseError if there is no such image."""
     index = int(key) if key.isascii() and key.isdecimal() and len(key) < 20 else -1
     if not 0 <= index < manifest.images:
         last = key_of(manifest.images - 1)
@@ -77,8 +80,8 @@ def index_of(manifest: Manifest, key: str) -> int:
 
 
 @contextmanager
-def _told(release: Path, shard: str, what: str) -> Iterator[None]:
-    """Whatever is wrong with a shard, in one line."""
+def _release_errors(release: Path, shard: str, what: str) -> Iterator[None]:
+    """Turn OSError and ValueError from reading a shard into a ReleaseError of one line."""
     try:
         yield
     except (OSError, ValueError) as error:
@@ -92,7 +95,7 @@ def _told(release: Path, shard: str, what: str) -> Iterator[None]:
 def _checked(
     release: Path, manifest: Manifest, shard: str, key: str, found: tuple[Provenance, bytes]
 ) -> StoredImage:
-    """A sample whose record is of this release, and of this image. Raises ReleaseError for another."""
+    """Return a sample as an image. Raises ReleaseError if its record is of another image or release."""
     record, image = found
     where = f"{release / shard}: {key}"
     if hashlib.sha256(image).hexdigest() != record.image_sha256 or record.key != key:
@@ -104,7 +107,7 @@ def _checked(
 
 
 def against_release(record: Provenance, key: str, manifest: Manifest) -> Iterator[str]:
-    """What a record says of its release."""
+    """Yield each fact that a record states about its release and that the manifest states differently."""
     known = manifest.classes[record.label].name if record.label < len(manifest.classes) else None
     pairs = (
         ("key", record.key, key),
@@ -123,10 +126,10 @@ def against_release(record: Provenance, key: str, manifest: Manifest) -> Iterato
 
 
 def _against_method(record: Provenance) -> Iterator[str]:
-    """Whether a record names as many real images as its method takes, a crop of each or none, a draw."""
+    """Check the numbers of real images, crops and draws against what the method and recipes allow."""
     method = METHODS.get(record.method)
     if method is None:
-        yield f"its record's method {record.method:.64} is none"
+        yield f"its record's method is {record.method:.64}, which this synthkit does not know"
         return
     count = len(record.sources)
     if count != method.sources:
@@ -134,5 +137,5 @@ def _against_method(record: Provenance) -> Iterator[str]:
     if len(record.crops) not in (0, count) or any(len(crop) != 4 for crop in record.crops):
         yield "its record's crops are not an [x, y, width, height] for each real image"
     if record.attempt >= MAX_DRAWS:
-        # Whoever makes the image again draws as often.
+        # A replay draws as often as the record says.
         yield f"its record's attempt is {record.attempt}, no recipe allows more than {MAX_DRAWS} draws"

@@ -1,7 +1,7 @@
-"""What an image file of a release says of itself: its size, its mark, and where it ends.
+"""Reads the header of an image file of a release, without decoding it: its size, its mark, and where it ends.
 
-Nothing is decoded, and no memory is taken because a file claims to be large. Known are the parts that
-`image_writer.py` writes, in their order: anything else could hide data or reach a decoder that nobody meant.
+A file may be a stranger's, so its claims about sizes allocate no memory. Allowed are the parts that
+`image_writer.py` writes, in their order. Any other part could hide data or be meant for a faulty decoder.
 
 Sources: PNG (ISO/IEC 15948), JPEG (ITU-T T.81) and JFIF 1.01, WebP (RFC 9649); where XMP stands in each:
 ISO 16684-1 and Adobe's XMP Specification, part 3.
@@ -20,7 +20,7 @@ from synthkit.recipe.schema import MAX_EDGE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# By the extension of a release's images: what Pillow calls the format.
+# The extensions of image files, and Pillow's names for their formats.
 FORMATS = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP"}
 _SIGNATURES = {
     "png": re.compile(rb"\x89PNG\r\n\x1a\n"),
@@ -28,7 +28,7 @@ _SIGNATURES = {
     "webp": re.compile(rb"RIFF.{4}WEBP", re.DOTALL),
 }
 
-# Which chunk may follow which.
+# The chunks that may follow each chunk.
 _PNG = {
     b"": (b"IHDR",),
     b"IHDR": (b"iTXt", b"IDAT"),
@@ -39,7 +39,7 @@ _PNG = {
 _PNG_RGB = (8, 2, 0, 0, 0)
 _PNG_XMP = b"XML:com.adobe.xmp\0\0\0\0\0"
 
-# Marker and length of each segment; of the marked one, any length.
+# Markers and lengths of the segments that follow each other after the mark; the mark has any length.
 _APP1, _SOF0, _EOI = 0xE1, 0xC0, b"\xff\xd9"
 _TABLES = ((0xDB, 67), (0xDB, 67), (_SOF0, 17), (0xC4, 31), (0xC4, 181), (0xC4, 31), (0xC4, 181), (0xDA, 12))
 _JFIF = b"\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0"
@@ -53,7 +53,7 @@ _KEY_FRAME = b"\x9d\x01\x2a"
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """Width and height in pixels, and the XMP packet in the place that its format has for it."""
+    """Width and height in pixels, and the XMP packet; None if it is not where the format puts it."""
 
     width: int
     height: int
@@ -66,7 +66,7 @@ class ImageHeader:
 
 
 def read_header(raw: bytes, extension: str) -> ImageHeader:
-    """The header of a whole image file of a release, whose name ends in png, jpg or webp.
+    """Read the header of an image file whose name ends in png, jpg or webp; `raw` is the whole file.
 
     Raises ValueError, in a sentence about `it`, if the file is of another format, is cut short, goes on
     after its end, or has a part that no build writes.
@@ -82,9 +82,10 @@ def read_header(raw: bytes, extension: str) -> ImageHeader:
 
 
 def check_png_data(raw: bytes, size: tuple[int, int]) -> None:
-    """Raise ValueError unless the data of a PNG with a good header is that of all its pixels, and no more.
+    """Raise ValueError unless a PNG, whose header is in order, holds exactly the bytes of `size` pixels.
 
-    It is inflated a piece at a time; a file that would fill the memory is left at the first byte too many.
+    The data is inflated a piece at a time, and no further than to the first byte too many: a small file
+    can inflate to any size.
     """
     width, height = size
     left = (3 * width + 1) * height
@@ -124,9 +125,9 @@ def _png(raw: bytes) -> ImageHeader:
 
 
 def png_chunks(raw: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, start and end of the content of each chunk, up to IEND, which must be empty and the last.
+    """Yield the kind of each chunk, and where its content starts and ends.
 
-    Raises ValueError.
+    Raises ValueError if the file is cut short, or if IEND is not empty or not the end of the file.
     """
     at, kind = 8, b""
     while kind != b"IEND":

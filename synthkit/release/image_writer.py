@@ -1,4 +1,4 @@
-"""The mark in every image file: XMP that says it is generated, by what, and which image it is.
+"""Writes image files: pixels, and a mark in XMP that says the image is generated, by what, and which it is.
 
 Source: IPTC Photo Metadata Standard, Digital Source Type (`trainedAlgorithmicMedia`), AI System Used;
 ISO 16684-1 (XMP). Written into PNG (iTXt), JPEG (APP1) and WebP (XMP chunk) by Pillow.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-# A reader of XML takes the end of a line in an attribute for a space.
+# XML readers turn a line break or a tab in an attribute into a space, unless it is written as a reference.
 _QUOTES = {'"': "&quot;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _PACKET = """\
@@ -41,7 +41,7 @@ _PACKET = """\
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What is written into an image: the release's name, the sample's key, and the generator."""
+    """The mark of an image: the release's name, the sample's key, and the generator with its revision."""
 
     release: str
     key: str
@@ -49,19 +49,19 @@ class Mark:
     revision: str
 
     def packet(self) -> bytes:
-        """The XMP packet, in UTF-8; what XML cannot hold of a folder's name is U+FFFD in it."""
+        """Return the XMP packet in UTF-8; characters of a name that XML cannot hold become U+FFFD."""
         values = {"release": self.release, "key": self.key, "model": self.model, "revision": self.revision}
         quoted = {name: _quoted(value) for name, value in values.items()}
         return _PACKET.format(source_type=SOURCE_TYPE, **quoted).encode()
 
 
 def _quoted(value: str) -> str:
-    # Every key, and most else.
+    # Most values need no quoting, and `escape` is slow.
     return value if value.isalnum() and value.isascii() else escape(_NOT_XML.sub("\ufffd", value), _QUOTES)
 
 
 def save_options(image_format: str, packet: bytes) -> Mapping[str, object]:
-    """What Pillow's `save` is given to write a packet into an image of a format."""
+    """Return the arguments with which Pillow's `save` writes an XMP packet into an image of a format."""
     if image_format != "png":
         return {"xmp": packet}
     from PIL.PngImagePlugin import PngInfo
@@ -75,9 +75,10 @@ DEFAULT_QUALITY = 95
 
 
 def encode(pixels: NDArray[np.uint8], output: Output, mark: Mark) -> tuple[bytes, tuple[int, int]]:
-    """The file of an image, (H, W, 3) uint8, with its mark; and its width and height as written.
+    """Encode an image, (H, W, 3) uint8, with its mark; return the file, and its width and height in pixels.
 
-    Raises GeneratorError for an image that is larger than a release may hold.
+    The image is resized if `output.size` asks for it. Raises GeneratorError for an image that is larger
+    than a release may hold.
     """
     image = Image.fromarray(pixels)
     if output.size is not None and image.size != (output.size, output.size):

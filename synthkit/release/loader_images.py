@@ -1,7 +1,8 @@
-"""Images of a release in a training loop: decoded here, as what their column is called, and by nobody else.
+"""Decodes the images of a release in a training loop, in the format that their column names.
 
-`datasets` opens an image by every format that Pillow knows, and Pillow starts other programs for some.
-Columns called png, jpg or webp are members of a shard; every other column is its data set's own affair.
+`datasets` would try every format that Pillow knows, and Pillow starts other programs for some of them.
+Columns called png, jpg or webp are members of a shard and are decoded here; other columns are left to their
+data set.
 """
 
 from __future__ import annotations
@@ -29,7 +30,11 @@ _FIELDS = frozenset(Provenance.__struct_fields__)
 
 @dataclass(frozen=True, slots=True)
 class EncodedImage:
-    """An image file from the column of its extension; key and size as its record states, if it has one."""
+    """An image file from the column of its extension.
+
+    `key` and `size` (width and height) are those of its record; without a record, `key` is a description
+    and `size` None.
+    """
 
     raw: bytes
     extension: str
@@ -37,7 +42,7 @@ class EncodedImage:
     size: tuple[int, int] | None
 
     def pixels(self) -> Image.Image:
-        """The RGB image. Raises ReleaseError if it cannot be decoded, or is not what its record says."""
+        """Decode the RGB image. Raises ReleaseError if that fails or it is not what its record says."""
         if self.size is not None:
             return decode_image(self.raw, self.key, self.extension, self.size)
         try:
@@ -47,7 +52,7 @@ class EncodedImage:
 
 
 def encoded(row: Mapping[str, Any], column: str) -> Any:
-    """What a row holds in a column, as an EncodedImage if it is the file of one."""
+    """Return what a row holds in a column; an image file of a release becomes an EncodedImage."""
     cell = row[column]
     raw = cell.get("bytes") if isinstance(cell, Mapping) else cell
     if column not in FORMATS or not isinstance(raw, bytes):
@@ -59,16 +64,16 @@ def encoded(row: Mapping[str, Any], column: str) -> Any:
 
 
 def undecoded(dataset: Any) -> Any:
-    """A data set whose rows hold the files of a release's images, if `datasets` would decode them."""
+    """Return a data set whose rows hold image files of a release where `datasets` would decode them."""
     for column in _decoded_columns(dataset):
         dataset = _without_decoding(dataset, column)
     return dataset
 
 
 def rows_of(stream: Any) -> Iterator[Any]:
-    """The rows of a stream, with the files of a release's images where `datasets` would decode them.
+    """Yield the rows of a stream, with image files of a release where `datasets` would decode them.
 
-    What the stream keeps of where it is stays its own, so that it can be saved and gone on from.
+    The stream's own position advances with the rows, so that it can be saved and resumed.
     """
     if type(stream) is ChainDataset:
         for part in stream.datasets:
@@ -85,7 +90,7 @@ def rows_of(stream: Any) -> Iterator[Any]:
 
 
 def _decoded_columns(dataset: Any) -> list[str]:
-    """Those that `datasets` decodes itself, and gives to nobody before."""
+    """Return the columns of images of a release that `datasets` would decode before it yields a row."""
     if "datasets" not in sys.modules:
         return []
     import datasets
@@ -106,7 +111,7 @@ def _without_decoding(dataset: Any, column: str) -> Any:
 
 
 def _record(cell: Any) -> Mapping[str, Any] | None:
-    """The record of a release in the column `json`; other data sets have others there."""
+    """Return the record in a column `json`; None if another data set holds something else there."""
     if isinstance(cell, bytes):
         try:
             return read_record(cell).to_row()

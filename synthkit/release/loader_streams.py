@@ -1,8 +1,8 @@
-"""Streams that share themselves between the workers of a loader, so that each row comes once.
+"""Tells which streams split themselves between the workers of a PyTorch loader, so that each row comes once.
 
-PyTorch leaves it to a stream to give each worker another part (`torch.utils.data.get_worker_info`), and
-nothing says whether it does. Here a stream counts as sharing itself only if every part that it is made of is
-known to keep each row in exactly one worker. Of any other, one process must be the reader.
+PyTorch leaves it to a stream to give each worker another part (`torch.utils.data.get_worker_info`), and a
+stream does not say whether it does. Here a stream counts as splitting itself only if it is made of parts
+that are known to give each row to exactly one worker. Any other stream must be read by one process.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from typing import Any
 from torch.utils.data import ChainDataset  # noqa: TID253 (loaded by `synthkit.training` alone)
 
 
-def shares_itself(stream: Any, workers: int) -> bool:
-    """Whether this many workers, each iterating over its copy of the stream, get each row once."""
+def splits_itself(stream: Any, workers: int) -> bool:
+    """Return whether workers that each iterate over a copy of the stream together get each row once."""
     if type(stream) is ChainDataset:
         parts = stream.datasets
-        return isinstance(parts, (list, tuple)) and all(shares_itself(part, workers) for part in parts)
-    # Whatever is not loaded has made no stream.
+        return isinstance(parts, (list, tuple)) and all(splits_itself(part, workers) for part in parts)
+    # A library that is not loaded cannot have made the stream.
     if "webdataset" in sys.modules and _is_pipeline(stream):
-        return _shares_shards(stream.pipeline, workers)
-    return "datasets" in sys.modules and _is_hub_stream(stream) and _shares_sources(stream)
+        return _splits_shards(stream.pipeline, workers)
+    return "datasets" in sys.modules and _is_hub_stream(stream) and _splits_rows(stream)
 
 
 def _is_pipeline(stream: Any) -> bool:
-    """A pipeline of webdataset, read once an epoch, whose own iteration no subclass replaces."""
+    """Return whether a stream is a pipeline of webdataset, without repetitions and with its own iteration."""
     from webdataset import DataPipeline
 
     kind, own = type(stream), ("__iter__", "iterator", "iterator1", "invoke")
@@ -37,10 +37,10 @@ def _is_pipeline(stream: Any) -> bool:
     )
 
 
-def _shares_shards(pipeline: list[Any], workers: int) -> bool:
-    """A list of shards, shared by node and worker before anything else, and then stages that keep rows apart.
+def _splits_shards(pipeline: list[Any], workers: int) -> bool:
+    """Return whether a pipeline splits its shards by node and worker first, and then keeps rows apart.
 
-    A worker without a shard is an error of webdataset's.
+    There must be a shard for each worker: webdataset raises an error in a worker without one.
     """
     from webdataset import SimpleShardList, shardlists
     from webdataset.utils import pytorch_worker_info
@@ -57,14 +57,18 @@ def _shares_shards(pipeline: list[Any], workers: int) -> bool:
 
 
 def _one_by_one(nodes: int) -> bool:
-    """Whether webdataset knows workers by PyTorch, and nodes by what workers know as well."""
+    """Return whether every worker sees the same numbers of workers and nodes.
+
+    Webdataset asks PyTorch for them. Environment variables for workers override that, and for nodes only
+    environment variables reach the workers.
+    """
     environment = os.environ
     by_hand = "WORKER" in environment and "NUM_WORKERS" in environment
     return not by_hand and (nodes == 1 or ("RANK" in environment and "WORLD_SIZE" in environment))
 
 
 def _keeps_rows_apart(stage: Any) -> bool:
-    """Whether a stage of webdataset makes the same rows of a shard, whichever shards are read before it."""
+    """Return whether a stage makes the same rows from a shard whichever shards are read before it."""
     from webdataset import cache, compat, filters, tariterators
 
     known = (
@@ -78,7 +82,7 @@ def _keeps_rows_apart(stage: Any) -> bool:
 
 
 def _is_hub_stream(stream: Any) -> bool:
-    """A stream of `datasets`, read from its beginning, whose own iteration no subclass replaces."""
+    """Return whether a stream is one of `datasets`, at its beginning and with its own iteration."""
     from datasets import IterableDataset
 
     return (
@@ -88,10 +92,10 @@ def _is_hub_stream(stream: Any) -> bool:
     )
 
 
-def _shares_sources(stream: Any) -> bool:
-    """Whether a stream of `datasets` has the same rows as a whole and in parts.
+def _splits_rows(stream: Any) -> bool:
+    """Return whether the parts of a stream of `datasets` together have the rows of the whole.
 
-    `take(n)` of each part is another choice than of the whole; indices and batches begin anew in each.
+    Some steps give other rows when each part takes them on its own: `take(n)`, indices, batches.
     """
     from datasets import iterable_dataset as kinds
 
@@ -113,7 +117,7 @@ def _row_by_row(mapped: Any) -> bool:
 
 
 def _is_library_reader(examples: Any) -> bool:
-    """Whether rows come from a format that `datasets` reads; a generator of one's own may do anything."""
+    """Return whether rows come from a format that `datasets` reads, not from a user's own generator."""
     from datasets.packaged_modules.generator.generator import Generator
 
     read = getattr(examples, "generate_examples_fn", None) or getattr(examples, "generate_tables_fn", None)

@@ -24,9 +24,9 @@ from synthkit.version import FORMAT_VERSION
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Room for 150,000 shards.
+# The largest manifest that is read: room for 150,000 shards.
 MAX_BYTES = 1 << 25
-# Of more errors than this, none is looked for.
+# A manifest with more errors than this is refused without listing them.
 _MANY_ERRORS = 1000
 
 
@@ -35,7 +35,7 @@ class _Facts(BaseModel):
 
 
 class FileFacts(_Facts):
-    """One file of a release; `images` for shards."""
+    """One file of a release; `images` is set for shards alone."""
 
     path: str
     bytes: int = Field(ge=0, lt=2**63)
@@ -144,7 +144,7 @@ class _Version(BaseModel):
 
 
 class Manifest(_Facts):
-    """The facts of a release; the card and the contact sheet are made from the same."""
+    """The facts of a release: manifest.json, and what the card and the Croissant metadata are made from."""
 
     format_version: int = Field(FORMAT_VERSION, ge=1)
     name: str = Field(pattern=NAME)
@@ -176,21 +176,24 @@ class Manifest(_Facts):
 
     @property
     def size(self) -> int:
-        """Bytes of all files, without the manifest's own."""
+        """The bytes of all files together; the manifest is not counted."""
         return sum(file.bytes for file in self.files)
 
     def sealed(self) -> Self:
-        """The manifest with its seal, which any edit breaks."""
+        """Return the manifest with its seal: a hash over all of it, which no longer fits after an edit."""
         unsealed = self.model_copy(update={"seal": ""})
         return unsealed.model_copy(update={"seal": hashlib.sha256(unsealed.to_json()).hexdigest()})
 
     def to_json(self) -> bytes:
-        """The manifest as a file, for people too."""
+        """Return the content of manifest.json, indented so that people can read it."""
         return self.model_dump_json(indent=2).encode() + b"\n"
 
 
 def read_manifest(release: Path) -> Manifest:
-    """The manifest of a release folder. Raises ReleaseError if there is none, or it is not one."""
+    """Read the manifest of a release folder.
+
+    Raises ReleaseError if there is no folder, no manifest in it, or a file that is not a manifest.
+    """
     path = release / MANIFEST
     if not release.exists():
         hint = f"; synthkit pull {release} brings it from the Hub" if "@" in release.name else ""
@@ -206,7 +209,10 @@ def read_manifest(release: Path) -> Manifest:
 
 
 def parse_manifest(where: str, raw: bytes) -> Manifest:
-    """The manifest in a file's bytes. Raises ReleaseError, told of `where`, if it is none."""
+    """Read a manifest from a file's bytes.
+
+    Raises ReleaseError, which begins with `where`, if the bytes are not a manifest.
+    """
     try:
         version = _Version.model_validate_json(raw).format_version
         if version > FORMAT_VERSION:
@@ -224,9 +230,10 @@ def parse_manifest(where: str, raw: bytes) -> Manifest:
 
 
 def leads_elsewhere(release: Path, manifest: Manifest, name: str) -> bool:
-    """Whether a file of a release is a link to content that the manifest does not state.
+    """Return whether a file of a release is a link to something else than what the manifest states.
 
-    Copies by the Hub's client and by DVC are links, too; of any other, no error may tell a word.
+    The Hub's client and DVC make links too, but to the stated content. A link that a stranger put there may
+    lead to any file of this machine, and an error about that file could quote it.
     """
     path = release / name
     if not path.is_symlink():
@@ -241,7 +248,7 @@ def leads_elsewhere(release: Path, manifest: Manifest, name: str) -> bool:
 
 
 def unlisted(release: Path, manifest: Manifest) -> Iterator[str]:
-    """The files of a release folder that its manifest does not name, hidden ones among them."""
+    """Yield the files of a release folder that its manifest does not name, hidden ones included."""
     listed = {file.path for file in manifest.files} | {MANIFEST}
     for path in sorted(release.rglob("*")):
         name = path.relative_to(release).as_posix()
@@ -250,6 +257,6 @@ def unlisted(release: Path, manifest: Manifest) -> Iterator[str]:
 
 
 def file_facts(root: Path, path: Path) -> FileFacts:
-    """Size and SHA-256 of a file of a release that is no shard."""
+    """Measure and hash a file of a release that is not a shard."""
     name = path.relative_to(root).as_posix()
     return FileFacts(path=name, bytes=path.stat().st_size, sha256=sha256_of(path))

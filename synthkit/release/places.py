@@ -1,4 +1,4 @@
-"""Where the readers of a release find its real images and its model on this machine.
+"""Finds the real images and the model of a release on this machine.
 
 A release's recipe may come from a stranger. Its paths count from the current folder and, links resolved,
 must stay below it. Places outside are read only if the user names them (`--set source.root=…`), or if a build
@@ -39,9 +39,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A release with its recipe, in which the user may have said where things are on this machine.
+    """A release that somebody else may have made, with its recipe.
 
-    `said` are the keys that the user set: `source.root`, `model.id`.
+    `said` are the fields with which the user said where things are on this machine: `source.root`,
+    `model.id`. The recipe has their values.
     """
 
     folder: Path
@@ -52,9 +53,11 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A source and by whose word its images are there; `root` is the work root that remembered them.
+    """A place where the real images may be: a source with its paths, and who named them.
 
-    `free` are its fields that may name any place: those that the user set, or all that were remembered.
+    `by` is the recipe, the user, or the memory of an earlier build, which the work root `root` keeps. `free`
+    are the fields that may name any path, since the user set them or a build on this machine used them;
+    the others must stay below the current folder. `folder` is the release's.
     """
 
     source: SourceConfig
@@ -64,12 +67,12 @@ class Place:
     root: Path | None = None
 
     def of(self, source: SourceConfig) -> Place:
-        """The same place for another part of the data set."""
+        """Return the same place for another part of the data set."""
         return replace(self, source=source)
 
 
 def receive(folder: Path, manifest: Manifest, overrides: Sequence[str] = ()) -> Received:
-    """A release to be read from. Raises ReleaseError if its recipe names what a release may not."""
+    """Read the recipe of a release. Raises ReleaseError if it names something that a release may not."""
     own = read_recipe(folder)
     recipe = read_recipe(folder, overrides) if overrides else own
     said = {override.partition("=")[0].strip() for override in overrides}
@@ -79,17 +82,18 @@ def receive(folder: Path, manifest: Manifest, overrides: Sequence[str] = ()) -> 
 
 
 def first_that_serves(received: Received, attempt: Callable[[Place], T]) -> T:
-    """What an attempt makes of the first place where the real images can be.
+    """Call `attempt` with one place after another until one raises no SourceError; return the result.
 
-    That is where the user says, or else where the recipe says and then where they were read last; what
-    would be asked of the Hub, the other way round. Raises SourceError if none serves.
+    If the user named a place, it is the only one. Otherwise the recipe's place comes first, then those where
+    a build read the images last; these come first if the recipe's place would be asked of the Hub. Raises
+    SourceError if no place serves.
     """
     problem: SourceError | None = None
     for find in _places(received):
         place: Place | None = None
         try:
             place = find()
-            with told_without_content(place.source):
+            with errors_without_content(place.source):
                 made = attempt(place)
         except SourceError as error:
             if place is None or place.by != "memory":
@@ -102,14 +106,14 @@ def first_that_serves(received: Received, attempt: Callable[[Place], T]) -> T:
 
 
 @contextmanager
-def told_without_content(source: SourceConfig) -> Iterator[None]:
-    """A section whose errors about real images tell places and lines, but nothing that a file holds."""
+def errors_without_content(source: SourceConfig) -> Iterator[None]:
+    """Replace errors about real images by ones that name places and lines, but quote nothing of a file."""
     try:
         yield
     except SourceError as error:
         raise _without_content(error.told, source) from None
     except (OSError, ValueError):
-        # A name that is too long, or that no file system takes: it may be a line of a list.
+        # The path may be too long or impossible, and come from a line of a list file: it must not be quoted.
         raise _without_content(None, source) from None
 
 
@@ -120,9 +124,11 @@ def _without_content(told: str | None, source: SourceConfig) -> SourceError:
 
 
 def find_model(received: Received) -> Model:
-    """The model of a release: built in, a folder below the current one, remembered, or a commit of the Hub.
+    """Find the model of a release.
 
-    Or where the user says. Raises GeneratorError if it may not be opened.
+    That is the one that the user named, a built-in one, a folder below the current folder, a folder where a
+    build on this machine read the model last, or a repository of the Hub at a commit. Raises GeneratorError
+    if it is none of these.
     """
     model = received.recipe.model
     if "model.id" in received.said or model.id.startswith("builtin:"):
@@ -145,7 +151,10 @@ def find_model(received: Received) -> Model:
 
 
 def _places(received: Received) -> Iterator[Callable[[], Place]]:
-    """Where the real images may be, the first to try first; what may not be looked at raises SourceError."""
+    """Yield functions that return a place, in the order to try them.
+
+    They raise SourceError for a place that may not be opened.
+    """
     source, folder = received.recipe.source, received.folder
     said = frozenset(field for field in source.PATHS if f"source.{field}" in received.said)
 
@@ -158,14 +167,14 @@ def _places(received: Received) -> Iterator[Callable[[], Place]]:
 
 
 def _openable(place: Place) -> Place:
-    """A remembered place, if it is there and no pipe: the file that says so may be anybody's."""
+    """Return a remembered place, unless it is a pipe or a device: anybody may have written the memory."""
     for path in place.source.places().values():
         _check_openable(Path(path), path)
     return place
 
 
 def remembered(received: Received) -> Place | None:
-    """Where the real images of a release were read last, as far as a work root says."""
+    """Return where a build read the real images of a release last; None if no work root says so."""
     return next(_remembered(received.recipe.source, received), None)
 
 
@@ -179,19 +188,20 @@ def _remembered(source: SourceConfig, received: Received) -> Iterator[Place]:
 
 
 def _work_roots(release: Path) -> Iterator[Path]:
-    """The work folders that may know of a release: the current folder's, and those of `build` and `--out`."""
+    """Yield the work roots that may remember a release: in the current folder, and beside or above it."""
     here = Path(os.path.abspath(release))  # noqa: PTH100 (links stay links)
     roots = [Path.cwd() / WORK_FOLDER, *(parent / WORK_FOLDER for parent in here.parents[:2])]
     yield from dict.fromkeys(roots)
 
 
 def _below_here(source: SourceConfig, said: frozenset[str], release: Path) -> SourceConfig:
-    """A recipe's source with its paths as they count from the current folder.
+    """Return a recipe's source, whose paths must stay below the current folder unless the user set them.
 
-    Raises MissingSource for one that leads out of it, into the release, or to what is no file or folder.
+    Raises MissingSource for a path that leads out of the current folder, into the release, or to something
+    that is neither a file nor a folder.
     """
     if isinstance(source, HubSourceConfig) and "id" not in said and not _may_be_on_the_hub(source):
-        # A bare name was once the last part of a folder's path; it is never looked for on the Hub.
+        # A bare name is the last part of the path of the folder that was built from, not a name on the Hub.
         source = source if source.is_path else source.model_copy(update={"id": f"./{source.id}"})
     for field, path in source.places().items():
         if field not in said:
@@ -208,7 +218,7 @@ def _asks_the_hub(source: SourceConfig) -> bool:
 
 
 def _check_below(path: Path, what: str, release: Path, settings: str) -> None:
-    """Raise MissingSource for a path that a release may not name on this machine; nothing is opened."""
+    """Raise MissingSource for a path that a release may not name; the path is not opened."""
     if not is_below(path, Path.cwd()):
         raise MissingSource(
             f"{what} leads out of the current folder; what a release names is read below it alone: "
@@ -233,7 +243,7 @@ def _say(place: Place) -> None:
 
 
 def _advised(problem: SourceError | None, received: Received) -> SourceError:
-    """The error of the place that was meant, with what to set if the images are somewhere else."""
+    """Return the error about the place that was meant, with the setting for images that are elsewhere."""
     settings = received.recipe.source.settings
     told = str(problem) if problem else "source: the real images are not here"
     if settings and settings not in told and not any(key.startswith("source.") for key in received.said):

@@ -1,6 +1,7 @@
-"""What to make: how many images per class, each with its seed and its pair, in which shard and batch.
+"""The plan of a release: how many images of each class, and each image's seed, real images and shard.
 
-A pure function of the recipe and the listing. Columns, not objects: 20 bytes per planned image.
+It is a pure function of the recipe and the listing of the real images, so that verification can draw it
+again. It is kept as columns, 20 bytes for each planned image.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class PlannedImage:
     """One row of a plan: everything that decides an image before the model runs.
 
     `sources` are positions in the source's listing: two for methods that mix, one for those that do
-    not, none for text-only. `seed` (63 bits) is the only source of randomness from here on.
+    not, none for text-only. All further randomness comes from `seed` (63 bits).
     """
 
     index: int
@@ -40,13 +41,13 @@ class PlannedImage:
 Group = Literal["many", "medium", "few"]
 GROUPS: tuple[Group, ...] = ("many", "medium", "few")
 
-# The second word of a Philox key: labels count up from 0, so the order's key is out of their way.
+# The second word of the Philox key for the order of images; the keys for classes are the labels, from 0 up.
 _ORDER = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class ClassBalance:
-    """One class: its real images, its group by them, and the synthetic images that fill it up."""
+    """One class: how many real images it has, its group, and how many synthetic images fill it up."""
 
     label: int
     name: str
@@ -57,9 +58,10 @@ class ClassBalance:
 
 @dataclass(frozen=True, slots=True)
 class Draws:
-    """Every image of a release, in release order, by the numbers of real images that its class has.
+    """What is drawn for every image, in release order, from the sizes of the classes alone.
 
-    `labels` (N,) int32; `seeds` (N,) uint64 below 2**63; `members` (N, 2) int32, places in the class.
+    `labels` (N,) int32; `seeds` (N,) uint64 below 2**63; `members` (N, 2) int32, the places of the two real
+    images among those of the class.
     """
 
     labels: NDArray[np.int32]
@@ -72,7 +74,7 @@ class Plan:
     """Every image of a release, in release order.
 
     `labels` (N,) int32; `seeds` (N,) uint64 below 2**63; `pairs` (N, 2) int32, positions in the
-    listing. Image i stands in shard i // shard_size.
+    listing, of which the first `sources` are used. Image i stands in shard i // shard_size.
     """
 
     labels: NDArray[np.int32]
@@ -91,21 +93,21 @@ class Plan:
         return shard_count(len(self), self.shard_size)
 
     def images_in(self, shard: int) -> int:
-        """How many images a shard holds."""
+        """Return how many images a shard holds."""
         return min(self.shard_size, len(self) - shard * self.shard_size)
 
     def indices(self, shard: int) -> range:
-        """The indices of a shard's images."""
+        """Return the indices of a shard's images."""
         start = shard * self.shard_size
         return range(start, start + self.images_in(shard))
 
     def row(self, index: int) -> PlannedImage:
-        """One planned image."""
+        """Return one planned image."""
         sources = tuple(int(position) for position in self.pairs[index, : self.sources])
         return PlannedImage(index, int(self.labels[index]), sources, int(self.seeds[index]))
 
     def first(self, count: int) -> Plan:
-        """The plan of a preview: the first images, exactly as the whole plan has them."""
+        """Return the plan of a preview: the first images, exactly as in the whole plan."""
         return Plan(
             self.labels[:count],
             self.seeds[:count],
@@ -117,12 +119,12 @@ class Plan:
 
 
 def shard_count(images: int, shard_size: int) -> int:
-    """How many shards hold so many images."""
+    """Return how many shards hold so many images."""
     return -(-images // shard_size)
 
 
 def balance(recipe: Recipe, listing: Listing) -> list[ClassBalance]:
-    """Per class, how many real images there are and how many synthetic ones fill it to the target.
+    """Return, for each class, its real images and how many synthetic ones fill it up to the target.
 
     Raises SourceError if there is no class, a class has no real image, or nothing is left to make.
     """
@@ -145,7 +147,7 @@ def balance(recipe: Recipe, listing: Listing) -> list[ClassBalance]:
 
 
 def balance_of(recipe: Recipe, names: Sequence[str], real: Sequence[int]) -> list[ClassBalance]:
-    """The balance of classes by the number of real images that each has."""
+    """Return the balance of classes, given their names and the number of real images of each."""
     return [
         ClassBalance(label, name, group_of(count, recipe.source.groups), count, recipe.synthetic_for(count))
         for label, (name, count) in enumerate(zip(names, real, strict=True))
@@ -153,7 +155,7 @@ def balance_of(recipe: Recipe, names: Sequence[str], real: Sequence[int]) -> lis
 
 
 def group_of(real: int, groups: Groups) -> Group:
-    """A class's group by the number of its real training images (Liu et al. 2019)."""
+    """Return a class's group by the number of its real training images (Liu et al. 2019)."""
     if real > groups.many_above:
         return "many"
     return "few" if real < groups.few_below else "medium"
@@ -181,12 +183,12 @@ def make_plan(recipe: Recipe, listing: Listing) -> Plan:
 
 
 def draw_all(seed: int, classes: Sequence[ClassBalance]) -> Draws:
-    """What a plan draws for classes of some sizes, before it is known which real images they have."""
+    """Draw labels, seeds and places for every image; which real images have the places comes later."""
     columns = [_draw_class(seed, item) for item in classes if item.synthetic]
     labels, seeds, members = (np.concatenate(column) for column in zip(*columns, strict=True))
     del columns
     order = np.random.Generator(_philox(seed, _ORDER)).permutation(len(labels))
-    # One after another, and what is done with is let go: at its peak 40 bytes an image.
+    # One column after another, so that the unsorted one is freed: at most 40 bytes an image.
     labels = labels[order]
     seeds = seeds[order]
     members = members[order]
@@ -194,7 +196,7 @@ def draw_all(seed: int, classes: Sequence[ClassBalance]) -> Draws:
 
 
 def first_members(classes: Sequence[ClassBalance]) -> NDArray[np.int32]:
-    """(C,) where each class begins among all real images, sorted by class."""
+    """Return (C,) int32: where each class begins among all real images, sorted by class."""
     counts = np.array([item.real for item in classes])
     starts: NDArray[np.int32] = (np.cumsum(counts) - counts).astype(np.int32)
     return starts

@@ -1,7 +1,4 @@
-"""The real images of a release, read where they are: all of them, hashed and compared with its digest.
-
-Where that may be, `places.py` says.
-"""
+"""Opens or reads the real images that a release was made from, at the places that `places.py` finds."""
 
 from __future__ import annotations
 
@@ -28,9 +25,9 @@ if TYPE_CHECKING:
 def find_source(
     received: Received, work_root: Path, what: str = "reading real images"
 ) -> tuple[Place, RealImages]:
-    """The place of the very images that a release was made from, and the images, each hashed.
+    """Find the images that a release was made from; return their place, and the images, each of them hashed.
 
-    It is remembered in the work root. Raises SourceError if there is none.
+    The place is remembered in the work root. Raises SourceError if the images are not on this machine.
     """
 
     def attempt(place: Place) -> tuple[Place, RealImages]:
@@ -45,9 +42,9 @@ def find_source(
 def check_digest(
     place: Place, manifest: Manifest, what: str = "looking for the real images", work_root: Path | None = None
 ) -> RealImages:
-    """The images of a place. Raises SourceError if they are not those that the release was made from."""
+    """Read the images of a place. Raises SourceError if they are not those the release was made from."""
     if place.by == "memory":
-        # Whoever wrote it down: before a file is opened.
+        # Anybody may have written the memory: look at names and numbers before a file is opened.
         _of_same_classes(place, manifest)
     real = read_place(place, what, work_root)
     if real.digest != manifest.source.digest:
@@ -62,7 +59,10 @@ def check_digest(
 
 
 def read_place(place: Place, what: str, work_root: Path | None) -> RealImages:
-    """Every image of a place, hashed; hashes are kept where the place is remembered, or in a work root."""
+    """Read and hash every image of a place.
+
+    The hashes are kept in the work root that remembers the place, else in `work_root`; None keeps none.
+    """
     source, root = open_place(place), place.root or work_root
     with (
         nullcontext(Contents()) if root is None else open_contents(root / FILE) as contents,
@@ -79,9 +79,10 @@ def read_place(place: Place, what: str, work_root: Path | None) -> RealImages:
 
 
 def open_place(place: Place) -> Source:
-    """The source at a place; by the recipe's word alone, all that it reads lies below the current folder.
+    """Open the source at a place.
 
-    Raises SourceError, of the latter before a file is opened.
+    If only the recipe names the place, every file and link must stay below the current folder. Raises
+    SourceError if that is not so, before a file is opened, or if the source cannot be listed.
     """
     folder, here = place.source.fields_of_places()[:1], Path.cwd()
     if not place.source.places() or place.free.issuperset(folder):
@@ -102,11 +103,12 @@ def _leads_out(place: Place) -> MissingSource:
 
 
 def open_real(received: Received) -> Source:
-    """The real images that a release was made from. Raises SourceError if they are not here.
+    """Open the real images that a release was made from. Raises SourceError if they are not here.
 
-    Those where the user says are taken as they are. Others are compared with the digest where it is known
-    that there are two to choose from, and else by their classes and number: to hash a large data set takes
-    minutes, at the start of every training.
+    Images at a place that the user names are taken as they are. Elsewhere their classes and number must be
+    the release's. If a build remembered a place too, there are two to choose from, and the images are hashed
+    and compared with the digest. Otherwise they are not: hashing a large data set takes minutes, at the start
+    of every training.
     """
     others = remembered(received)
 
@@ -122,9 +124,9 @@ def open_real(received: Received) -> Source:
 
 
 def _of_same_classes(place: Place, manifest: Manifest) -> Source:
-    """The source at a place, if it lists as many images of the same classes as the release was made from.
+    """Open the source at a place, without opening an image.
 
-    Raises SourceError if not. No image is opened.
+    Raises SourceError if its classes or its number of images are not those the release was made from.
     """
     source = open_place(place)
     known = (tuple(item.name for item in manifest.classes), manifest.source.images + len(manifest.skipped))

@@ -1,4 +1,4 @@
-"""recipe.yaml of a release: its recipe, complete and portable."""
+"""recipe.yaml of a release: its recipe, complete and without paths of the machine that built it."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ _RECIPE_HEADER = """\
 
 
 def recipe_yaml(data: dict[str, Any], places: Sequence[str]) -> bytes:
-    """recipe.yaml of a portable recipe; `places` are its source's fields that another machine must set."""
+    """Return the content of recipe.yaml; `places` are the source's fields that another machine must set."""
     return (recipe_header(places) + yaml.safe_dump(data, sort_keys=False, allow_unicode=True)).encode()
 
 
 def recipe_header(places: Sequence[str]) -> str:
-    """The lines above a release's recipe."""
+    """Return the comment at the top of recipe.yaml, with the command that builds it again."""
     return _RECIPE_HEADER.format(options="".join(f" --set source.{field}=…" for field in places))
 
 
-# What a user of a release may set of its recipe: where the real images and the model are.
+# All that a reader of a release may set in its recipe: where the real images and the model are.
 _PLACES = ("source.", "model.id=", "model.revision=")
 
 
 def read_recipe(release: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe that a release was made from, with this machine's places set.
+    """Read the recipe that a release was made from; `overrides` say where things are on this machine.
 
-    Raises ReleaseError if the release has none that can be read, if it names what a release may not, or if
-    more than a place is set.
+    Raises ReleaseError if the recipe is missing or unreadable, if it names something that a release may
+    not name, or if an override sets anything else than a place.
     """
     for override in overrides:
         if not override.startswith(_PLACES):

@@ -1,8 +1,8 @@
-"""provenance/train.parquet of a release: the one reader of it, for releases that may be a stranger's.
+"""Reads provenance/train.parquet, in which each row group is a shard and each row an image.
 
-A Parquet file of some kilobytes can hold any number of rows, values or letters, since equal ones are
-stored once. So the file's own footer is held against what the release says, before a row is read: a
-row group is a shard, and a row an image. Strings are measured before they are written out.
+The release may be a stranger's, and a Parquet file of some kilobytes can unpack to any size, since equal
+values are stored once. So before a row is read, the numbers in the file's footer are compared with the
+release's, and the lengths of strings are summed before the strings are unpacked.
 
 Source: the Apache Parquet format, and Arrow's reader of it.
 """
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
     from synthkit.release.manifest import Manifest
 
-# Of an image's row: its SHA-256 and its seed cannot be stored in fewer bytes than this.
+# The fewest bytes of a row: its SHA-256 is random and takes them.
 _LEAST_PER_ROW = 32
-# As the file stores a row before compression, and as it lies in memory.
+# The most bytes of a row, and of a row group, unpacked.
 _MOST_PER_ROW = 1 << 16
 _MOST_PER_GROUP = 1 << 28
-# Of a column that holds lists, values in a row; of any other, one.
+# The most values that a row has in a column of lists; any other column has one.
 _MOST_VALUES = {"sources": 2, "region": 4, "crops": 8, "rejected": 100}
 _FOOTER, _FOOTER_PER_GROUP = 1 << 20, 1 << 17
 _TAIL = 8
@@ -36,7 +36,7 @@ _OURS = frozenset({b"ARROW:schema"})
 
 
 class UnreadableRecords(ReleaseError):
-    """The table is not there, or not what its release says; `reason` says why without the path."""
+    """The table is missing, or is not the table of its release; `reason` is the message without the path."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
@@ -44,9 +44,9 @@ class UnreadableRecords(ReleaseError):
 
 
 class RecordTable:
-    """The rows of a release's images, a row group for each shard; `rows` are the images of each shard.
+    """The table of records in a Parquet file; `rows` are the numbers of images in the shards.
 
-    Raises UnreadableRecords for a file that is not there, or that is not the table of such shards.
+    Raises UnreadableRecords if the file is missing, or is not a table of so many rows.
     """
 
     def __init__(self, path: Path, rows: Sequence[int]) -> None:
@@ -61,11 +61,11 @@ class RecordTable:
 
     @classmethod
     def of(cls, path: Path, manifest: Manifest) -> Self:
-        """The table of a release by its manifest. Raises UnreadableRecords."""
+        """Open the table of a release with the numbers of its manifest. Raises UnreadableRecords."""
         return cls(path, [shard.images or 0 for shard in manifest.shards])
 
     def read(self, shard: int, columns: Sequence[str] | None = None) -> pa.Table:
-        """The rows of a shard, all columns or some. Raises UnreadableRecords."""
+        """Read the rows of one shard, all columns or some. Raises UnreadableRecords."""
         try:
             names = set(columns or self._plain.schema_arrow.names)
             strings = [name for name in self._names_of_strings() if name in names]
@@ -75,7 +75,7 @@ class RecordTable:
             raise UnreadableRecords(self._path, _told(error)) from None
 
     def parts(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """The rows of every shard, one shard at a time."""
+        """Yield the rows of every shard, one shard at a time. Raises UnreadableRecords."""
         for shard in range(len(self._rows)):
             yield self.read(shard, columns)
 
@@ -84,7 +84,7 @@ class RecordTable:
 
 
 def _open(path: Path) -> tuple[pq.ParquetFile, pq.ParquetFile]:
-    """The file as its rows are, and with each different string read once."""
+    """Open the file twice: as plain columns, and with string columns as dictionaries of distinct values."""
     import pyarrow.parquet as pq
 
     plain = pq.ParquetFile(path)
@@ -95,7 +95,7 @@ def _open(path: Path) -> tuple[pq.ParquetFile, pq.ParquetFile]:
 
 
 def _check_tail(stream: IO[bytes], groups: int) -> int:
-    """The file's size; its footer must be one that so many row groups can need."""
+    """Return the file's size in bytes. Raises ValueError if its footer is too long for so many row groups."""
     size = stream.seek(0, 2)
     stream.seek(max(0, size - _TAIL))
     length, magic = struct.unpack("<I4s", stream.read().rjust(_TAIL))
@@ -107,7 +107,7 @@ def _check_tail(stream: IO[bytes], groups: int) -> int:
 
 
 def _check_footer(file: pq.ParquetFile, size: int, rows: Sequence[int]) -> None:
-    """Raises ValueError unless the footer speaks of these rows, in sizes that they can have."""
+    """Raise ValueError unless the footer states these rows, with sizes that are possible."""
     from synthkit.release.records import arrow_schema
 
     metadata = file.metadata
@@ -127,7 +127,10 @@ def _check_footer(file: pq.ParquetFile, size: int, rows: Sequence[int]) -> None:
 
 
 def _check_group(group: pq.RowGroupMetaData, number: int, rows: int) -> int:
-    """The bytes that a row group takes in the file. Raises ValueError if it is not one of so many rows."""
+    """Return the bytes that a row group takes in the file.
+
+    Raises ValueError if it states another number of rows, or sizes that so many rows cannot have.
+    """
     if group.num_rows != rows:
         raise ValueError(f"it has {group.num_rows:,} rows for shard {number}, which has {rows:,} images")
     columns = [group.column(place) for place in range(group.num_columns)]
@@ -143,19 +146,19 @@ def _check_group(group: pq.RowGroupMetaData, number: int, rows: int) -> int:
 
 
 def _most(rows: int) -> int:
-    """The bytes that so many rows may take when unpacked."""
+    """Return the most bytes that so many rows may take when unpacked."""
     return min(_MOST_PER_GROUP, (rows + 1) * _MOST_PER_ROW)
 
 
 def _check_lengths(strings: pa.Table, rows: int) -> None:
-    """Raises ValueError if strings, each different one of which is there once, are too long together."""
+    """Raise ValueError if strings, read as dictionaries, would unpack to too many bytes for so many rows."""
     total = sum(_letters(chunk) for column in strings.columns for chunk in column.chunks)
     if total > _most(rows):
         raise ValueError(f"its strings for {rows:,} rows would take {total:,} bytes")
 
 
 def _letters(array: pa.Array) -> int:
-    """The bytes of all strings in an array, those inside lists and structs among them."""
+    """Return the bytes of all strings in an array, also of those inside lists and structs."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -1,4 +1,4 @@
-"""The frozen records that travel through a build: what was read, what is planned, what was made."""
+"""The provenance record of a synthetic image, its JSON Schema and its Arrow types."""
 
 from __future__ import annotations
 
@@ -52,16 +52,19 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     synthkit_version: str
 
     def to_json(self) -> bytes:
-        """The record as the bytes of KEY.json: the one way to write it, in the order of the fields."""
+        """Return the bytes of KEY.json, fields in order; a record has exactly one form as bytes."""
         return msgspec.json.encode(self)
 
     def to_row(self) -> dict[str, Any]:
-        """The record as plain types, keys in the order of the fields."""
+        """Return the record as plain Python types, keys in the order of the fields."""
         return msgspec.to_builtins(self, builtin_types=())  # type: ignore[no-any-return]
 
 
 def read_record(raw: bytes) -> Provenance:
-    """A record from the bytes of KEY.json. Raises ValueError (msgspec.DecodeError) for anything else."""
+    """Read a record from the bytes of KEY.json.
+
+    Raises ValueError (msgspec.DecodeError) unless the bytes are exactly what `to_json` gives.
+    """
     try:
         record = msgspec.json.decode(raw, type=Provenance)
     except RecursionError:
@@ -72,7 +75,7 @@ def read_record(raw: bytes) -> Provenance:
 
 
 def record_schema() -> dict[str, Any]:
-    """The JSON Schema of a record (`synthkit schema provenance`)."""
+    """Return the JSON Schema of a record, which `synthkit schema provenance` prints."""
     schema = msgspec.json.schema(Provenance)
     provenance = schema["$defs"].pop("Provenance")
     return {
@@ -85,12 +88,12 @@ def record_schema() -> dict[str, Any]:
 
 
 def key_of(index: int) -> str:
-    """The key of a sample: its index in the release, zero-padded, without a dot (WebDataset)."""
+    """Return the key of the image with an index: nine digits, without a dot, as WebDataset wants it."""
     return f"{index:09d}"
 
 
 def arrow_schema() -> pa.Schema:
-    """The provenance record as Arrow types; the Parquet file and the card's features follow from it."""
+    """Return the fields of a record as Arrow types, for the Parquet file and the features in the card."""
     import pyarrow as pa
 
     info = msgspec.inspect.type_info(Provenance)

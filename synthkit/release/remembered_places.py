@@ -1,8 +1,8 @@
-"""Where real images and models were read last, so that one's own release finds them again.
+"""Remembers where a build read real images and models, so that the release it made finds them again.
 
-A release names no folder of this machine. So the work root keeps, by the digest of the real images, the
-absolute paths of their source, and by the content of a model its folder: a small file each. Any may be
-deleted at any time. None is trusted: what lies there must still have the digest.
+A release names no folder of the machine that built it. So a build writes small files into the work root:
+under the digest of the real images, the absolute paths of their source; under the digest of a model, its
+folder. They may be deleted at any time. Whoever uses such a path checks that what lies there has the digest.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def remember_source(root: Path, digest: str, source: SourceConfig) -> None:
-    """Keep where the real images of a digest are, if their kind has a place. Never a reason to fail."""
+    """Remember where the real images with a digest are. A failure to write is ignored."""
     places = {field: _absolute(path) for field, path in source.places().items()}
     if source.kind == "hub" and not places and "/" not in source.id:
-        # A data set of the Hub by its bare name, which a release's reader takes for a folder's.
+        # A data set of the Hub by its bare name: in a release, a bare name means a folder.
         places = {"id": source.id}
     if places:
         _keep(root, digest, {"kind": source.kind, **places})
 
 
 def remember_model(root: Path, name: str, revision: str, folder: Path) -> None:
-    """Keep where the folder of a model is that is neither built in nor the Hub's."""
+    """Remember the folder of a model that is neither built in nor from the Hub."""
     if _DIGEST.fullmatch(revision) and not name.startswith("builtin:"):
         _keep(root, revision, {"kind": "model", "folder": _absolute(str(folder))})
 
 
 def recall(root: Path, digest: str, kind: str) -> dict[str, str]:
-    """The places that were kept, by field; nothing if there are none or the file is damaged."""
+    """Return the remembered paths by field; an empty dict if there are none or the file is damaged."""
     kept = _read(root, digest) if _DIGEST.fullmatch(digest) else {}
     return {field: path for field, path in kept.items() if field != "kind" and kept.get("kind") == kind}
 
@@ -58,11 +58,11 @@ def _keep(root: Path, digest: str, facts: Mapping[str, str]) -> None:
             make_folder(root / FOLDER)
             path = root / FOLDER / f"{digest}.json"
             if os.path.lexists(path) and not path.is_file():
-                # A pipe would be written into.
+                # Writing would write into a pipe that lies there.
                 path.unlink()
             write_file(path, json.dumps(facts, indent=2).encode() + b"\n")
     except (OSError, UnicodeEncodeError):
-        # A full disk, or a folder that is not ours to write: the places are named on the command line then.
+        # The disk is full, or the folder is read-only: users can name the places on the command line.
         return
 
 

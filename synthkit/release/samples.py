@@ -1,4 +1,4 @@
-"""samples.png: real sources beside what they became, a row a class."""
+"""samples.png: one row for each class, with real images beside the synthetic images made from them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LEFT = 150
 _TOP = 74
 _ROW = _TILE + 14
 INK, SOFT, SYNTHETIC = (24, 28, 36), (110, 118, 130), (214, 92, 46)
-# Of the first and the second source, where a picture tells them apart.
+# The frames of a first and a second real image.
 FIRST, SECOND = (46, 110, 190), (240, 170, 50)
 
 
@@ -37,7 +37,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class SampleRow:
-    """One class of the sheet."""
+    """One row of the sheet: a class."""
 
     name: str
     note: str
@@ -45,19 +45,19 @@ class SampleRow:
 
 
 def pick_labels(labels: Sequence[int]) -> list[int]:
-    """At most MAX_ROWS labels, evenly spread, first and last among them."""
+    """Return at most MAX_ROWS labels, evenly spread, with the first and the last."""
     if len(labels) <= MAX_ROWS:
         return list(labels)
     return [labels[round(i * (len(labels) - 1) / (MAX_ROWS - 1))] for i in range(MAX_ROWS)]
 
 
 def sheet_size(rows: int, columns: int) -> tuple[int, int]:
-    """Width and height of a sheet of so many rows and examples in the longest of them."""
+    """Return the width and height in pixels of a sheet whose longest row has so many examples."""
     return max(_LEFT + columns * _COLUMN + 12, 640), _TOP + rows * _ROW + 10
 
 
 def contact_sheet(title: str, subtitle: str, rows: Sequence[SampleRow]) -> bytes:
-    """The sheet as a PNG file."""
+    """Draw the sheet; return it as a PNG file."""
     size = sheet_size(len(rows), max(len(row.examples) for row in rows))
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
@@ -84,7 +84,7 @@ def _draw_row(sheet: Image.Image, draw: ImageDraw.ImageDraw, row: SampleRow, top
 
 
 def fit(image: Image.Image, edge: int) -> Image.Image:
-    """The image in a square; small ones are enlarged smoothly, so that digits look like digits."""
+    """Return the image in a grey square; a small one is enlarged smoothly, so that a digit stays legible."""
     square = Image.new("RGB", (edge, edge), (236, 238, 241))
     scale = edge / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
@@ -94,7 +94,7 @@ def fit(image: Image.Image, edge: int) -> Image.Image:
 
 
 def drawable(name: str, letters: int = 15) -> str:
-    """The name as the built-in font can draw it: short, accents left out, other scripts as `?`."""
+    """Return a name as the built-in font can draw it: shortened, without accents, other scripts as `?`."""
     plain = unicodedata.normalize("NFKD", name)
     kept = "".join(c for c in plain if not unicodedata.combining(c))
     text = kept.encode("ascii", "replace").decode()
@@ -102,5 +102,5 @@ def drawable(name: str, letters: int = 15) -> str:
 
 
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """The font that ships with Pillow: the same on every machine."""
+    """Return the font that ships with Pillow, which is the same on every machine."""
     return ImageFont.load_default(size)

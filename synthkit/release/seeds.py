@@ -1,4 +1,4 @@
-"""The random streams of an image, all of them keyed by its own seed."""
+"""The random streams of an image, each keyed by the image's own seed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ import numpy as np
 
 
 class Stream(IntEnum):
-    """Independent random streams of one image, so that no draw depends on another's number of draws."""
+    """The independent random streams of one image.
+
+    λ, boxes and crops come from MIX, dropout from DROP and the seeds of redrawn images from ATTEMPT. No
+    stream depends on how much is drawn from another.
+    """
 
     MIX = 1
     DROP = 2
@@ -16,7 +20,10 @@ class Stream(IntEnum):
 
 
 def attempt_seed(seed: int, attempt: int) -> int:
-    """The seed of an image's n-th draw: its own for the first, others (63 bits) when one was rejected."""
+    """Return the seed (63 bits) of an image's draw number `attempt`, counted from 0.
+
+    The first draw uses the image's own seed; each draw after a rejected one has a seed of its own.
+    """
     if attempt == 0:
         return seed
     raw = np.random.Philox(key=np.array([seed, Stream.ATTEMPT], dtype=np.uint64)).random_raw(attempt)
@@ -24,5 +31,5 @@ def attempt_seed(seed: int, attempt: int) -> int:
 
 
 def stream(seed: int, which: Stream) -> np.random.Generator:
-    """A counter-based generator (Philox 4x64, Salmon et al. 2011) keyed by an image's seed."""
+    """Return a stream of an image: the counter-based Philox 4x64 (Salmon et al. 2011), keyed by its seed."""
     return np.random.Generator(np.random.Philox(key=np.array([seed, which], dtype=np.uint64)))

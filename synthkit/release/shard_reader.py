@@ -1,8 +1,8 @@
-"""The images of a release, as every command reads them.
+"""Reads the samples of a shard. Every command that reads images of a release uses this module.
 
-A shard's samples are `KEY.cls`, `KEY.json` and `KEY.<extension>`, one after the other, in the order of
-the keys. Members by other names are passed over: nothing in a release chooses a decoder, and an image is
-decoded as the one format that the release states, in the size that its record states, or not at all.
+A sample is `KEY.cls`, `KEY.json` and `KEY.<extension>`, one after the other; samples stand in the order of
+their keys. Members with other names are skipped. An image is decoded in the format that the release states
+and only if it has the size that its record states; a name in the shard never chooses the decoder.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 MAX_RECORD = 1 << 20
 _LABEL = re.compile(rb"[0-9]{1,9}")
 
-# The members of a sample by their extension.
+# The members of a sample, by their extensions.
 Parts = dict[str, Member]
 
 
 def samples(stream: IO[bytes], size: int, first: int, extension: str) -> Iterator[Parts]:
-    """Where the parts of each sample of a tar lie, whose first image has the index `first`.
+    """Yield the members of each sample of a tar whose first image has the index `first`.
 
-    Raises ValueError where a sample lacks a part, has one twice, or stands out of order.
+    Raises ValueError if a sample lacks a member, has one twice, or stands out of order.
     """
     extensions = sorted(("cls", "json", extension))
     known = re.compile(rf"[0-9]{{9,}}\.({'|'.join(extensions)})")
@@ -52,9 +52,9 @@ def samples(stream: IO[bytes], size: int, first: int, extension: str) -> Iterato
 
 
 def read_sample(tar: Path, first: int, index: int, extension: str) -> tuple[Provenance, bytes]:
-    """The record and the image file with an index, of a tar whose first image has the index `first`.
+    """Read the record and the image file with an index, from a tar whose first image has the index `first`.
 
-    Raises OSError, or ValueError if it is not there or its record is none.
+    Raises OSError, or ValueError if the sample is not there or its record cannot be read.
     """
     with opened(tar) as (stream, size):
         for number, parts in enumerate(samples(stream, size, first, extension), first):
@@ -64,14 +64,14 @@ def read_sample(tar: Path, first: int, index: int, extension: str) -> tuple[Prov
 
 
 def read_samples(tar: Path, first: int, extension: str) -> Iterator[tuple[Provenance, bytes]]:
-    """The record and the image file of every sample of a tar, in order. Raises as `read_sample` does."""
+    """Yield the record and the image file of every sample of a tar. Raises what `read_sample` raises."""
     with opened(tar) as (stream, size):
         for parts in samples(stream, size, first, extension):
             yield _read(stream, parts, extension)
 
 
 def read_label(stream: IO[bytes], parts: Parts) -> int:
-    """The label of a sample. Raises ValueError if it is no number."""
+    """Read the label of a sample. Raises ValueError if it is not a number."""
     raw = content(stream, parts["cls"]) if parts["cls"].size < 10 else b""
     if not _LABEL.fullmatch(raw):
         raise ValueError(f"{parts['cls'].name} holds no label")
@@ -79,10 +79,10 @@ def read_label(stream: IO[bytes], parts: Parts) -> int:
 
 
 def decode_image(raw: bytes, key: str, extension: str, size: tuple[int, int]) -> Image.Image:
-    """The RGB image in an image file of a release, of the width and height that are stated for it.
+    """Decode an image file of a release into RGB; `size` is the width and height that its record states.
 
-    Raises ReleaseError before anything is decoded if the file is of another format or size, or has parts
-    that no build writes; and if it cannot be decoded.
+    Raises ReleaseError, before anything is decoded, if the file is of another format or size or has parts
+    that no build writes; also if it cannot be decoded.
     """
     name = f"{key}.{extension}"
     try:

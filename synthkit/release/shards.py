@@ -1,4 +1,7 @@
-"""Deterministic WebDataset shards, written atomically: a shard exists when its sidecar does.
+"""Writes WebDataset shards: equal samples give equal bytes, and a shard is finished once its sidecar exists.
+
+In a work folder a shard is three files: the tar, the Parquet file of its records, and the sidecar, a JSON
+file with sizes and hashes that is written last. A release has the tars, and all records in one Parquet file.
 
 Source: the WebDataset format (tar members KEY.EXT, one sample's members adjacent) and POSIX.1-1988
 ustar. Times, owners and groups are zero, members stand in alphabetical order of extension.
@@ -25,14 +28,14 @@ if TYPE_CHECKING:
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """What the shards of one release have in common: the recipe's digest, and what they were made on."""
+    """What all shards of a release share: the digest of what decides them, and the environment."""
 
     digest: str
     environment: dict[str, str]
 
 
 class ShardFacts(msgspec.Struct, frozen=True):
-    """A finished shard, as its sidecar states it."""
+    """The sidecar of a finished shard: sizes and SHA-256 of its tar and of its Parquet file of records."""
 
     name: str
     images: int
@@ -44,9 +47,9 @@ class ShardFacts(msgspec.Struct, frozen=True):
 
 
 class ShardWriter:
-    """Writes one shard and its rows of provenance; nothing has a final name before all of it is whole.
+    """Writes one shard, its Parquet file of records and its sidecar.
 
-    Use it as a context manager: leaving it without an error finishes the shard.
+    Use it as a context manager: the files get their final names when the block ends without an error.
     """
 
     def __init__(self, folder: Path, name: str, extension: str, origin: Origin) -> None:
@@ -57,7 +60,7 @@ class ShardWriter:
         self._records: list[Provenance] = []
 
     def write(self, record: Provenance, image: bytes) -> None:
-        """Add one sample: KEY.cls, KEY.json and KEY.<extension>."""
+        """Add one sample to the tar, and its record to the Parquet file."""
         add_sample(self._tar, record, image, self._extension)
         self._records.append(record)
 
@@ -72,7 +75,7 @@ class ShardWriter:
                 if kind is None:
                     self._finish()
         finally:
-            # Still there only if something failed.
+            # After success it has been renamed.
             self._written.unlink(missing_ok=True)
 
     def _finish(self) -> None:
@@ -95,14 +98,14 @@ class ShardWriter:
 
 
 def add_sample(tar: tarfile.TarFile, record: Provenance, image: bytes, extension: str) -> None:
-    """KEY.cls, KEY.json and KEY.<extension>, in alphabetical order."""
+    """Add KEY.cls, KEY.json and KEY.<extension> to a tar, in alphabetical order."""
     members = {"cls": str(record.label).encode(), "json": record.to_json(), extension: image}
     for name in sorted(members):
         add_member(tar, f"{record.key}.{name}", members[name])
 
 
 def add_member(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    """A plain file; times, uid, gid and names are zero and empty unless set."""
+    """Add a plain file to a tar; its time, owner and group stay zero."""
     member = tarfile.TarInfo(name)
     member.size = len(content)
     member.mode = 0o644
@@ -110,7 +113,7 @@ def add_member(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def finished(folder: Path, name: str) -> ShardFacts | None:
-    """The facts of a shard if it is whole, else None."""
+    """Return the sidecar of a shard if its files have the sizes it states, else None."""
     tar = folder / name
     facts = read_sidecar(sidecar_path(tar))
     if facts is None:
@@ -124,7 +127,7 @@ def finished(folder: Path, name: str) -> ShardFacts | None:
 
 
 def read_sidecar(path: Path) -> ShardFacts | None:
-    """What a sidecar states; None if it is not there, or is none."""
+    """Read a sidecar; return None if there is no such file, or if it is damaged."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=ShardFacts)
     except (OSError, ValueError):
@@ -132,12 +135,15 @@ def read_sidecar(path: Path) -> ShardFacts | None:
 
 
 def adopt(source: Path, facts: ShardFacts, folder: Path) -> None:
-    """Bring a finished shard from one folder into another, its sidecar last."""
+    """Link a finished shard from one folder into another, its sidecar last."""
     receive(facts, folder, lambda name, target: link(source / name, target))
 
 
 def receive(facts: ShardFacts, folder: Path, bring: Callable[[str, Path], None]) -> None:
-    """Take a finished shard into a folder, its sidecar last; `bring` puts a file, by its name, in a place."""
+    """Bring a finished shard into a folder, its sidecar last.
+
+    `bring` is called with the name of each file and the path at which to put it.
+    """
     tar = folder / facts.name
     for place in (tar, records_path(tar), sidecar_path(tar)):
         temporary = temporary_name(place)
@@ -150,30 +156,30 @@ def receive(facts: ShardFacts, folder: Path, bring: Callable[[str, Path], None])
 
 
 def is_intact(folder: Path, facts: ShardFacts) -> bool:
-    """Whether a shard's content is what its sidecar says; reads all of it."""
+    """Hash a shard's tar and Parquet file; return whether both are what its sidecar says."""
     tar = folder / facts.name
     wanted = (facts.sha256, facts.records_sha256)
     return (sha256_of(tar), sha256_of(records_path(tar))) == wanted
 
 
 def sidecar_path(tar: Path) -> Path:
-    """Where the facts of a shard lie; it is written last."""
+    """Return the path of a shard's sidecar."""
     return tar.with_suffix(".json")
 
 
 def records_path(tar: Path) -> Path:
-    """Where the provenance of a shard's images lies until the release collects it."""
+    """Return the path of the Parquet file with the records of one shard."""
     return tar.with_suffix(".parquet")
 
 
 def remove_half_written(folder: Path, name: str) -> None:
-    """Remove what a writer of a shard left that is no more."""
+    """Remove the unfinished files of a shard, which its writer left when it was killed."""
     for leftover in folder.glob(f".{name.removesuffix('.tar')}.*.tmp"):
         leftover.unlink(missing_ok=True)
 
 
 def table_of(records: Sequence[Provenance]) -> pa.Table:
-    """Provenance records as columns."""
+    """Return provenance records as an Arrow table, one row each."""
     import pyarrow as pa
 
     columns = {name: [getattr(record, name) for record in records] for name in Provenance.__struct_fields__}
@@ -182,7 +188,7 @@ def table_of(records: Sequence[Provenance]) -> pa.Table:
 
 
 def _parquet(records: Sequence[Provenance]) -> bytes:
-    """A Parquet file of provenance records."""
+    """Return a Parquet file of provenance records."""
     import pyarrow.parquet as pq
 
     buffer = io.BytesIO()

@@ -1,8 +1,10 @@
-"""The members of a shard by where they lie: plain files of a ustar archive, and nothing else.
+"""Reads the members of a shard, which must be plain files of a ustar archive, as `shards.py` writes them.
 
-Source: POSIX.1-1988 ustar, as `shards.py` writes it. Links, folders, holes, pax and GNU headers, and
-sizes that are negative or not octal are no part of it: a shard that has them is refused, for a reader
-that follows them goes where nobody has looked. No size is believed beyond the file's own length.
+A shard with anything else is refused: links, folders, sparse files, pax and GNU headers, sizes that are
+negative or not octal. Other tar readers would follow those to data that was never checked. A member must
+end before the file does.
+
+Source: POSIX.1-1988 ustar.
 """
 
 from __future__ import annotations
@@ -20,13 +22,13 @@ _BLOCK = 512
 _RECORD = 20 * _BLOCK
 _MAX_MEMBER = 1 << 28
 _SIZE = re.compile(rb"[0-7]{11}\0")
-# A plain file without a link's target, in a tar of this format; the name has no second part.
+# Type flag 0 (a plain file), no link target, the magic and version of ustar; and the name prefix, unused.
 _PLAIN = b"0" + bytes(100) + b"ustar\x0000"
 _NO_PREFIX = bytes(155)
 
 
 class Member(NamedTuple):
-    """A file in a tar: its name, where its content begins and how long that is, and its header."""
+    """A file in a tar: its name, the offset and size of its content in bytes, and its header (512 bytes)."""
 
     name: str
     offset: int
@@ -36,7 +38,10 @@ class Member(NamedTuple):
 
 @contextmanager
 def opened(tar: Path) -> Iterator[tuple[IO[bytes], int]]:
-    """A tar to read, and its length. Raises OSError, or ValueError if it is no file: a pipe has no end."""
+    """Open a tar for reading; give the stream and its length in bytes.
+
+    Raises OSError, or ValueError if it is not a regular file: a pipe, for example, may have no end.
+    """
     status = tar.stat()
     if not stat.S_ISREG(status.st_mode):
         raise ValueError("it is not a file")
@@ -45,9 +50,10 @@ def opened(tar: Path) -> Iterator[tuple[IO[bytes], int]]:
 
 
 def members(stream: IO[bytes], size: int) -> Iterator[Member]:
-    """The members of a tar of `size` bytes, then a check that it ends as it should.
+    """Yield the members of a tar of `size` bytes, then check that it ends as a tar does.
 
-    Contents are passed over; the stream may be moved in between. Raises ValueError, in words.
+    Contents are skipped, and the caller may move the stream meanwhile. Raises ValueError, in a sentence
+    about `it` or a member, if the tar has anything that `shards.py` does not write.
     """
     at = 0
     while at + _BLOCK <= size:
@@ -68,7 +74,7 @@ def members(stream: IO[bytes], size: int) -> Iterator[Member]:
 
 
 def content(stream: IO[bytes], member: Member) -> bytes:
-    """What is in a member. Raises ValueError if the file has become shorter."""
+    """Read the content of a member. Raises ValueError if the file has become shorter meanwhile."""
     stream.seek(member.offset)
     read = stream.read(member.size)
     if len(read) != member.size:

@@ -29,7 +29,7 @@ from torch.utils.data.datapipes.iter import IterableWrapper
 from torchvision.transforms.functional import to_tensor
 
 import synthkit
-from synthkit.release.loader_streams import shares_itself
+from synthkit.release.loader_streams import splits_itself
 
 NUMBERS = list(range(1000, 1023))
 REAL = [(torch.zeros(1), number) for number in range(10)]
@@ -225,7 +225,7 @@ def test_every_row_comes_once(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", STREAMS)
 def test_what_is_read_in_workers(name: str, tmp_path: Path) -> None:
     make, shares = STREAMS[name]
-    assert shares_itself(make(tmp_path), 8) == shares
+    assert splits_itself(make(tmp_path), 8) == shares
 
 
 @pytest.mark.slow

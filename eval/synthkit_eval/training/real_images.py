@@ -12,7 +12,7 @@ from synthkit.publish.pull import find_release
 from synthkit.recipe.source import SourceBase
 from synthkit.release.files import RECIPE, RECORDS
 from synthkit.release.folder import ReleaseFolder
-from synthkit.release.places import receive, told_without_content
+from synthkit.release.places import errors_without_content, receive
 from synthkit.release.plan import group_of
 from synthkit.release.real_images import find_source, read_place
 from synthkit.release.record_table import RecordTable
@@ -117,7 +117,7 @@ def open_real(release: ScoredRelease, protocol: Protocol, work_root: Path) -> Re
     """
     place, training = find_source(release.received, work_root, "reading real training images")
     scoring = _scoring(place, protocol)
-    with told_without_content(scoring.source):
+    with errors_without_content(scoring.source):
         evaluation = read_place(scoring, "reading evaluation images", work_root)
     _check_counts(release, training)
     _check_classes(release.manifest, evaluation)
