@@ -1,7 +1,7 @@
 """synthkit: traceable synthetic training sets from augmented conditioning.
 
-`synthkit.mix` and `synthkit.real` bring a release into a PyTorch training loop; all else is the
-`synthkit` command.
+Use `synthkit.mix` and `synthkit.real` to train on a release with PyTorch, and the `synthkit` command for
+everything else.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ __all__ = ["__version__", "mix", "real"]
 
 
 def __getattr__(name: str) -> Any:
-    """The public functions, without loading torch before one is asked for."""
+    """Return `mix` or `real`; torch is loaded when one of them is first used."""
     if name in ("mix", "real"):
         from synthkit import training
 

@@ -19,7 +19,7 @@ from synthkit.system.names import printable
 def diff(
     old: ReleaseArgument,
     new: ReleaseArgument,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Show what changed between two releases: recipe, versions, counts, images."""
     with user_errors():

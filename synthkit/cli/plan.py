@@ -27,7 +27,7 @@ def plan(
     recipe: RecipeArgument,
     override: SetOption = None,
     out: OutOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Show how many images a build would make of each class, its size and its time; load no model."""
     with user_errors():

@@ -16,7 +16,9 @@ from synthkit.cli.shared import app, print_table, user_errors
     rich_help_panel=MAKE,
     epilog="Examples: `synthkit recipes` · `synthkit init digits-demo --from digits_lt_ecd`",
 )
-def recipes(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
+def recipes(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
     """List the recipes that come with synthkit: what each makes, and what it needs."""
     with user_errors():
         from synthkit.recipe.catalogue import as_table, describe_all

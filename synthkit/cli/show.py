@@ -32,7 +32,7 @@ def show(
         ),
     ] = None,
     override: SetOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Show what a release holds, or how one of its images was made and from which real ones."""
     with user_errors():
