@@ -97,6 +97,7 @@ def test_commands_are_grouped_in_the_order_of_the_work(monkeypatch: pytest.Monke
 
 def test_the_readme_lists_the_same_groups() -> None:
     text = (ROOT / "README.md").read_text()
+    assert text.count("\n## Commands\n") == 1
     listed: dict[str, list[str]] = {}
     for group, command in re.findall(r"^\| (?:\*\*(.+)\*\* )?\| `synthkit (\w+)", text, re.MULTILINE):
         listed.setdefault(group or list(listed)[-1], []).append(command)
