@@ -1,4 +1,4 @@
-"""Where a model's files are and exactly which model it is: built in, a local folder, or on the Hub."""
+"""Find a model's files, and which model exactly they are: built in, in a local folder, or on the Hub."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ BUILTIN = {
     "flat-colours": Path(__file__).parent / "flat_colours",
 }
 
-# What a diffusers pipeline in safetensors is made of; nothing else is downloaded, read or run.
+# The files of a diffusers pipeline with its weights in safetensors. No other file is downloaded or hashed.
 FILES = ("*.json", "*.txt", "*.safetensors")
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A model that can be loaded: the name and revision that provenance states, and its folder."""
+    """A model that can be loaded: its name and revision, as records state them, and its folder."""
 
     name: str
     revision: str
@@ -47,9 +47,9 @@ class Checkpoint:
 def locate(model: Model) -> Checkpoint:
     """Find the model that a recipe names.
 
-    The revision of a folder (and of a built-in model) is the SHA-256 of its files, of a Hub
-    repository its commit. Raises GeneratorError when the model is not there, or is another revision
-    than the recipe pins.
+    The revision of a local folder or a built-in model is the SHA-256 of its files, that of a Hub repository
+    its commit. A repository that is not on this machine is downloaded. Raises GeneratorError if there is no
+    such model, or if its revision is not the one that the recipe pins.
     """
     if model.id.startswith("builtin:"):
         return _pinned(model, _builtin(model.id))
@@ -65,7 +65,7 @@ def locate(model: Model) -> Checkpoint:
 
 
 def find_local(model: Model) -> Checkpoint | None:
-    """The model if it is on this machine already; never touches the network."""
+    """Return the model if it is on this machine, else None; the network is not used."""
     if model.id.startswith("builtin:") or _folder(model.id).is_dir():
         return locate(model)
     folder = _cached(model) if _may_be_on_the_hub(model) else None
@@ -73,23 +73,26 @@ def find_local(model: Model) -> Checkpoint | None:
 
 
 def _folder(model_id: str) -> Path:
-    """An absolute path, so that a folder has one name however it is spelt."""
+    """Return an absolute path, so that a folder has one name however it is spelt."""
     return Path(os.path.abspath(os.path.expanduser(model_id)))  # noqa: PTH100, PTH111 (links stay links)
 
 
 def _may_be_on_the_hub(model: Model) -> bool:
-    """Whether a model may be a repository: one that is pinned by a folder's content is that folder."""
+    """Whether a model may be a Hub repository: it is not one if its revision is the content of a folder."""
     is_content = model.revision is not None and re.fullmatch(r"[0-9a-f]{64}", model.revision)
     return is_repository_id(model.id) and not is_content
 
 
 def content_revision(folder: Path) -> str:
-    """SHA-256 over the relative names and contents of a model folder's files."""
+    """Return the SHA-256 over the relative names and contents of a model folder's files.
+
+    Raises GeneratorError if a folder or a pipe has the name of a file.
+    """
     digest = hashlib.sha256()
     files = sorted(path for pattern in FILES for path in folder.rglob(pattern))
     for path in files:
         if path.exists() and not path.is_file():
-            raise GeneratorError(f"model.id: {path} is no file; a model's folder holds files alone")
+            raise GeneratorError(f"model.id: {path} is not a file, though its name is that of a model's file")
         digest.update(f"{path.relative_to(folder).as_posix()} {sha256_of(path)}\n".encode())
     return digest.hexdigest()
 
@@ -122,9 +125,9 @@ def _cached(model: Model) -> Path | None:
 
 
 def on_the_hub(model: Model) -> tuple[str, int]:
-    """The commit of a Hub repository and the bytes a download would take; nothing is downloaded.
+    """Return the commit of a Hub repository and the bytes to download; nothing is downloaded.
 
-    Raises GeneratorError when the repository cannot be had.
+    Raises GeneratorError if the repository cannot be reached, or may not be read.
     """
     try:
         commit, sizes = Repository(model.id, MODEL).described(model.revision)
@@ -144,7 +147,7 @@ def _download(model: Model) -> Path:
 
 
 def _hub_error(model: Model, error: HubError) -> GeneratorError:
-    """Why a repository cannot be had, and what to do."""
+    """Say why a repository cannot be downloaded, and what to do."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
     cause = error.__cause__

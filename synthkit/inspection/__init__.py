@@ -1,1 +1,1 @@
-"""Looks at releases and machines: show, replay, audit, doctor."""
+"""Look at releases and machines: show, replay, audit, doctor."""

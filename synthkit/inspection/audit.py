@@ -1,9 +1,9 @@
-"""Whether synthetic images copy real ones: nearest neighbours, perceptual and exact hashes.
+"""Look for synthetic images that copy real ones: by nearest neighbours, perceptual and exact hashes.
 
-The paper leaves it open (arXiv 2502.04475, appendix F) whether conditioned images reproduce training
-images. Every synthetic image is compared with every real image of the pool and, where the data set has
-one, of the part that scores. How near real images are to each other is reported beside it, for what is
-near depends on the data.
+The paper leaves it open (arXiv 2502.04475, appendix F) whether conditioned images reproduce training images.
+Here every synthetic image is compared with every real image of the pool, and with every one that is held out
+for scoring, if the data set has such a part. How near real images are to each other is reported too: what
+counts as near depends on the data.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 
 class Synthetic(NamedTuple):
-    """One image of a release, as the audit needs it."""
+    """One image of a release with what an audit needs of its record."""
 
     key: str
     class_name: str
@@ -57,7 +57,7 @@ class Synthetic(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Views:
-    """Images as they are compared: (N, D) float32 of length 1, (N,) uint64 pHashes, SHA-256 of pixels."""
+    """What is compared of N images: (N, D) float32 of length 1, (N,) uint64 pHashes, SHA-256 of pixels."""
 
     embeddings: NDArray[np.float32]
     hashes: NDArray[np.uint64]
@@ -76,11 +76,11 @@ class Real:
 
     @property
     def pool(self) -> int:
-        """How many are of the pool."""
+        """The number of images in the pool."""
         return self.parts.count("pool")
 
     def load(self, pair: Pair) -> Image.Image:
-        """The real image of a pair (RGB)."""
+        """Return the real image of a pair (RGB)."""
         images = self.images[pair.part]
         return images.load(images.listing.ids.index(pair.real))
 
@@ -88,7 +88,7 @@ class Real:
 def look_at_real(
     images: dict[Part, RealImages], generator: Generator, batch_size: int, advance: Callable[[int], None]
 ) -> Real:
-    """The real images of the pool, and those held out, embedded and hashed."""
+    """Embed and hash the real images of the pool, and those held out."""
     names: list[str] = []
     parts: list[Part] = []
     seen: list[_Views] = []
@@ -141,16 +141,16 @@ def audit(
 
 
 def synthetic_images(release: Path, manifest: Manifest, batch_size: int) -> Iterator[list[Synthetic]]:
-    """The images of a release in batches. Raises ReleaseError for a sample that is damaged."""
-    images = (_synthetic(traced) for traced in read_images(release, manifest))
+    """Yield the images of a release in batches. Raises ReleaseError for a sample that is damaged."""
+    images = (_synthetic(stored) for stored in read_images(release, manifest))
     while batch := list(islice(images, batch_size)):
         yield batch
 
 
-def _synthetic(traced: StoredImage) -> Synthetic:
-    record = traced.record
+def _synthetic(stored: StoredImage) -> Synthetic:
+    record = stored.record
     ids = frozenset(source.id for source in record.sources)
-    return Synthetic(record.key, record.class_name, ids, traced.pixels())
+    return Synthetic(record.key, record.class_name, ids, stored.pixels())
 
 
 def _view(images: Sequence[Image.Image], generator: Generator) -> _Views:
@@ -159,7 +159,11 @@ def _view(images: Sequence[Image.Image], generator: Generator) -> _Views:
 
 
 def _compare(batch: Sequence[Synthetic], views: _Views, real: Real, limits: Limits) -> Iterator[Pair]:
-    """Of each synthetic image, the pair that is most suspicious."""
+    """Yield, for each synthetic image, its pair with the real image that it may be a copy of.
+
+    That is the one with the same pixels; else the nearest by embedding; but if that one is not suspected,
+    the nearest by pHash if it is.
+    """
     similarities = views.embeddings @ real.views.embeddings.T
     distances = np.bitwise_count(views.hashes[:, None] ^ real.views.hashes[None, :])
     for row, item in enumerate(batch):
@@ -183,7 +187,7 @@ def _compare(batch: Sequence[Synthetic], views: _Views, real: Real, limits: Limi
 
 
 def _among_themselves(embeddings: NDArray[np.float32]) -> list[float]:
-    """Of each real image, the similarity to the nearest other one."""
+    """Return, for each real image, its similarity to the nearest other one."""
     found: list[float] = []
     for start in range(0, len(embeddings), 512):
         block = embeddings[start : start + 512] @ embeddings.T
@@ -197,7 +201,7 @@ def _quantiles(values: Sequence[float]) -> dict[str, float]:
 
 
 def picture(pairs: Sequence[Pair], images: dict[str, Image.Image], real: dict[str, Image.Image]) -> bytes:
-    """audit.png: the most suspicious pairs, synthetic beside real, with their numbers."""
+    """Draw audit.png: the most suspicious pairs, synthetic beside real, with their numbers."""
     from PIL import ImageDraw
 
     from synthkit.release.samples import FIRST, INK, SOFT, SYNTHETIC, drawable, fit, font

@@ -1,4 +1,4 @@
-"""`synthkit audit`: audits a release, and writes what was found into it."""
+"""Audit a release, and write what was found into it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Audited(NamedTuple):
-    """What an audit found, in which release, against the real images of which digest."""
+    """What an audit found, and the manifest of the release it was found in."""
 
     found: Audit
     manifest: Manifest
@@ -42,14 +42,14 @@ class Audited(NamedTuple):
 def audit_release(
     path: Path, overrides: Sequence[str], device: str, limits: Limits, work_root: Path
 ) -> Audited:
-    """Compare a release with its real images, and put audit.json, audit.png and the number in its card.
+    """Compare a release with its real images; write audit.json, audit.png and the number in the card.
 
-    Nobody else can change the release meanwhile. Raises SourceError if the real images are not here,
+    The release is locked meanwhile. Raises SourceError if the real images are not here,
     ReleaseError if others are or the release is not intact, GeneratorError if the model is not here.
     """
     check_device(device)
     release = ReleaseFolder.at(path)
-    # Nothing is locked or written where no release is.
+    # Raises if this is not a release: locking writes files.
     release.manifest()
     with release.locked():
         manifest = release.manifest()
@@ -57,7 +57,7 @@ def audit_release(
         received = receive(release.path, manifest, overrides)
         recipe, checkpoint = received.recipe, locate(find_model(received))
         device = choose_device_for(checkpoint, recipe.model.dtype, device)
-        # The card and the new seal are for a release that is what its manifest says.
+        # An audit writes a new card and manifest, which would cover up what is damaged.
         refuse_damaged(release.path, manifest, f"it is not audited: run synthkit verify {release.path}")
         images = _read_real(received, _outside(release.path, work_root))
         real, found = _compare(received, checkpoint, images, device, limits)
@@ -66,13 +66,13 @@ def audit_release(
 
 
 def _outside(release: Path, work_root: Path) -> Path:
-    """The work root; the one beside the release, where the current folder is the release itself."""
+    """Return the work root, but one beside the release if it would lie inside the release."""
     inside = work_root.resolve().is_relative_to(release.resolve())
     return release.resolve().parent / WORK_FOLDER if inside else work_root
 
 
 def _read_real(received: Received, work_root: Path) -> dict[Part, RealImages]:
-    """The pool, which must be what the release was made from, and what is here of the held-out part."""
+    """Read the pool that the release was made from, and the held-out images if they are here."""
     place, pool = find_source(received, work_root)
     images: dict[Part, RealImages] = {"pool": pool}
     try:

@@ -1,4 +1,4 @@
-"""What this machine offers a build, and what would stop one."""
+"""Examine what this machine offers a build, and what would stop one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ALSO = ("datasets", "webdataset", "huggingface-hub", "pydantic", "typer")
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One finding. A `stop` would stop a build."""
+    """One finding: what was looked at, and what was found. With the verdict `stop`, a build would stop."""
 
     what: str
     found: str
@@ -31,7 +31,7 @@ class Check:
 
 
 def examine(out: Path) -> Iterator[Check]:
-    """Everything a build depends on."""
+    """Yield a finding on everything a build depends on, whatever its recipe; `out` is where releases go."""
     yield Check("synthkit", __version__)
     yield Check("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     yield from _libraries()
@@ -81,7 +81,7 @@ def _disk(out: Path) -> Check:
 
 
 def existing(path: Path) -> Path:
-    """The nearest folder that is there already."""
+    """Return a folder, or the nearest one above it that exists."""
     path = path.absolute()
     return next(folder for folder in (path, *path.parents) if folder.exists())
 

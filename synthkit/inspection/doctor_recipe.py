@@ -1,4 +1,4 @@
-"""What a recipe needs to be built here: its real images, its model, its space. Nothing is made."""
+"""Examine whether a recipe can be built here: its real images, its model, the space. Nothing is made."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _SAMPLE = 32
 
 
 def examine_recipe(recipe: Recipe, out: Path, work_root: Path) -> Iterator[Check]:
-    """The source, a sample of its images, the model, and the space a release takes."""
+    """Yield findings on the real images, the space that a release takes, and the model."""
     yield from _source(recipe, out, work_root)
     yield from _model(recipe)
 
@@ -78,7 +78,7 @@ def _range(numbers: Sequence[int]) -> str:
 
 
 def _presence(source: Source, config: SourceConfig) -> Check:
-    """Whether every listed image is there; a list alone says nothing about the files."""
+    """Look for the file of every listed image."""
     missing, listed = missing_images(source), len(source.listing)
     if not missing:
         return Check("  all there", "yes" if not source.notes else "all that are counted; see the note")
@@ -92,7 +92,7 @@ def _presence(source: Source, config: SourceConfig) -> Check:
 
 
 def _sample(source: Source, config: SourceConfig) -> Check:
-    """Some images, evenly spread, decoded."""
+    """Decode some images, evenly spread over the source."""
     sample = np.unique(np.linspace(0, len(source.listing) - 1, _SAMPLE).astype(int)).tolist()
     sizes: list[tuple[int, int]] = []
     unreadable: list[UnreadableImage] = []
@@ -112,7 +112,7 @@ def _sample(source: Source, config: SourceConfig) -> Check:
 
 
 def _leaks(source: Source, config: SourceConfig, work_root: Path) -> Check:
-    """No image that scores the classifier may be in the pool, under whatever name."""
+    """Look, by content, for images in the pool that would score the classifier."""
     known = work_root / FILE
     try:
         scoring = open_source(held_out(config))
@@ -139,7 +139,7 @@ def _space(recipe: Recipe, images: int, out: Path, work_root: Path) -> Check:
 
 
 def _model(recipe: Recipe) -> Iterator[Check]:
-    """Whether the model is here, is of a family that synthkit runs, and can be run as the recipe says."""
+    """Examine whether the model is here, and whether synthkit can run it as the recipe says."""
     model = recipe.model
     try:
         checkpoint = find_local(model)
@@ -158,7 +158,7 @@ def _model(recipe: Recipe) -> Iterator[Check]:
 
 
 def _arithmetic(model: Model, checkpoint: Checkpoint | None) -> Iterator[Check]:
-    """Whether this machine can compute in the recipe's type; a model that is not here needs a device."""
+    """Yield a stop if this machine cannot compute in the recipe's type."""
     try:
         if checkpoint is None:
             check_dtype(model.dtype, choose_device("auto"))

@@ -1,7 +1,7 @@
-"""A picture of one image's history: its real sources, the augmented conditioning, the result.
+"""Draw the history of one image: its real sources, the augmented conditioning, the result.
 
-A conditioning in pixels is drawn as the mixed image. One in embedding space is drawn as a bar of its
-coordinates: which come from the first source, which from the second, which were dropped.
+A conditioning in pixels is drawn as the mixed image. One in embedding space is drawn as a grid of its
+coordinates, coloured by where each comes from: the first source, the second, or neither if it was dropped.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from synthkit.conditioning import METHODS, drop
 from synthkit.errors import GeneratorError, ReleaseError
 from synthkit.generators import embedding_size
 from synthkit.generators.checkpoint import find_local
-from synthkit.inspection.replay import sources_of
+from synthkit.inspection.recorded_sources import sources_of
 from synthkit.release.places import find_model
 from synthkit.release.samples import FIRST, INK, SECOND, SOFT, SYNTHETIC, drawable, fit, font
 from synthkit.release.seeds import Stream, attempt_seed, stream
@@ -41,17 +41,17 @@ class _Panel(NamedTuple):
     frame: tuple[int, int, int]
 
 
-def history_picture(received: Received, traced: StoredImage) -> bytes:
-    """The picture as a PNG file.
+def history_picture(received: Received, stored: StoredImage) -> bytes:
+    """Return the picture as a PNG file.
 
-    Raises SourceError if a real source is not here as it was, ReleaseError if the synthetic image
-    is none or its record cannot be true.
+    Raises SourceError if a real source is missing or has changed, and ReleaseError if the synthetic image
+    cannot be read or its record cannot be true.
     """
-    manifest, record = received.manifest, traced.record
+    manifest, record = received.manifest, stored.record
     real = sources_of(received, [record])
     panels = [*_sources(record, real), *_conditioning(received, record, real)]
     note = f"{record.class_name}, seed {record.seed}"
-    panels.append(_Panel("synthetic", note, traced.pixels(), SYNTHETIC))
+    panels.append(_Panel("synthetic", note, stored.pixels(), SYNTHETIC))
     width = _GAP + len(panels) * (_TILE + _GAP)
     sheet = Image.new("RGB", (max(width, 560), _TOP + _TILE + 60), "white")
     draw = ImageDraw.Draw(sheet)
@@ -80,7 +80,7 @@ def _sources(record: Provenance, real: RealImages) -> list[_Panel]:
             x, y, w, h = record.crops[place]
             if not (w and h and x + w <= image.width and y + h <= image.height):
                 raise ReleaseError(
-                    f"{record.key}: its record's crop {[x, y, w, h]} is none of {source.id}, which is "
+                    f"{record.key}: its record's crop {[x, y, w, h]} is not a part of {source.id}, which is "
                     f"{image.width}x{image.height}"
                 )
             line = max(1, image.width // 120)
@@ -90,6 +90,7 @@ def _sources(record: Provenance, real: RealImages) -> list[_Panel]:
 
 
 def _conditioning(received: Received, record: Provenance, real: RealImages) -> list[_Panel]:
+    """Return the panel of the conditioning; none for a prompt alone, or if the model is not here."""
     method = METHODS[record.method]
     if not method.sources:
         return []
@@ -105,13 +106,13 @@ def _conditioning(received: Received, record: Provenance, real: RealImages) -> l
     dropped = f", {record.dropout:.0%} dropped" if record.dropout else ""
     return [
         _Panel(
-            f"conditioning, {size} coordinates", note + dropped, _bars(received.recipe, record, size), SOFT
+            f"conditioning, {size} coordinates", note + dropped, _grid(received.recipe, record, size), SOFT
         )
     ]
 
 
-def _bars(recipe: Recipe, record: Provenance, size: int) -> Image.Image:
-    """The coordinates, row by row as in a text, in the colour of the source that they come from."""
+def _grid(recipe: Recipe, record: Provenance, size: int) -> Image.Image:
+    """Draw the coordinates row by row, as in a text, each in the colour of the source that it comes from."""
     colours = np.tile(np.array(FIRST, dtype=np.float64), (size, 1))
     if len(record.region) == 2:
         colours[slice(*record.region)] = SECOND
@@ -126,6 +127,7 @@ def _bars(recipe: Recipe, record: Provenance, size: int) -> Image.Image:
 
 
 def _kept(recipe: Recipe, record: Provenance, size: int) -> NDArray[np.bool_]:
+    """Return which of the coordinates dropout kept: (D,), drawn again from the record's seed."""
     rng = stream(attempt_seed(record.seed, record.attempt), Stream.DROP)
     ones = np.ones(size, dtype=np.float32)
     kept = drop(ones, probability=record.dropout, rescale=recipe.conditioning.rescale, rng=rng)
@@ -133,7 +135,7 @@ def _kept(recipe: Recipe, record: Provenance, size: int) -> NDArray[np.bool_]:
 
 
 def _embedding_size(received: Received) -> int | None:
-    """D of the model, if it is on this machine."""
+    """Return D of the release's model; None if the model is not on this machine."""
     try:
         model = find_model(received)
     except GeneratorError:

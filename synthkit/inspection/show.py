@@ -1,4 +1,4 @@
-"""A release, or one of its images, in words: what, how, from what."""
+"""Describe a release, or one of its images, in words: what it is, how it was made, from what."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from synthkit.system.progress import data_size
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from synthkit.recipe.schema import Recipe
+    from synthkit.recipe.schema import Recipe, Sampler
     from synthkit.release.image import StoredImage
     from synthkit.release.manifest import Manifest
     from synthkit.release.records import Provenance
@@ -22,7 +22,10 @@ Line = tuple[str, str]
 
 
 def summary(manifest: Manifest, recipe: Recipe) -> list[Line]:
-    """What a release is: name and text of each line. Raises ReleaseError if its method is none."""
+    """Return what describes a release, as the name and the text of each line.
+
+    Raises ReleaseError if this synthkit does not know its method.
+    """
     if manifest.method not in METHODS:
         raise ReleaseError(f"{MANIFEST}: has method {manifest.method:.64}, which this synthkit does not know")
     size = manifest.size
@@ -34,7 +37,7 @@ def summary(manifest: Manifest, recipe: Recipe) -> list[Line]:
         *_groups(manifest),
         ("files", f"{len(manifest.files)}, {len(manifest.shards)} of them shards; {data_size(size)}"),
         ("method", f"{manifest.method}: {METHODS[manifest.method].formula}"),
-        ("sampler", _sampler(recipe)),
+        ("sampler", f"{_sampling(recipe.sampler)}; seed {recipe.seed}"),
         ("model", f"{manifest.generator.name} at {manifest.generator.revision}, {manifest.generator.dtype}"),
         *_sources(manifest),
         *_judged(manifest),
@@ -44,32 +47,28 @@ def summary(manifest: Manifest, recipe: Recipe) -> list[Line]:
     ]
 
 
-def history(manifest: Manifest, traced: StoredImage) -> list[Line]:
-    """Where one image comes from: name and text of each line."""
-    record = traced.record
+def history(manifest: Manifest, stored: StoredImage) -> list[Line]:
+    """Return where one image comes from, as the name and the text of each line."""
+    record = stored.record
     return [
         ("image", f"{record.key} of {manifest.name} {manifest.version}"),
         ("class", f"{record.label}, {record.class_name}; prompt {record.prompt!r}"),
         ("method", f"{record.method}: {METHODS[record.method].formula}"),
         *_conditioned_on(record),
-        (
-            "sampler",
-            f"{record.scheduler}, {record.steps} steps, guidance {record.guidance_scale}, "
-            f"noise level {record.noise_level}, batches of {record.batch_size}",
-        ),
+        ("sampler", _sampling(record)),
         ("model", f"{record.model} at {record.revision}"),
         ("seed", _draws(record)),
         (
             "file",
-            f"{traced.shard}: {record.key}.{manifest.extension}, {record.width}x{record.height}, "
-            f"{data_size(len(traced.image))}, sha256 {record.image_sha256}",
+            f"{stored.shard}: {record.key}.{manifest.extension}, {record.width}x{record.height}, "
+            f"{data_size(len(stored.image))}, sha256 {record.image_sha256}",
         ),
         ("made with", f"synthkit {record.synthkit_version}, recipe digest {record.recipe_digest}"),
     ]
 
 
 def as_text(lines: list[Line]) -> str:
-    """The lines with their names in a column."""
+    """Return the lines as text, their names in a column."""
     width = max(len(name) for name, _ in lines)
     return "\n".join(f"{name:<{width}}  {text}" for name, text in lines)
 
@@ -86,11 +85,10 @@ def _groups(manifest: Manifest) -> Iterator[Line]:
             yield f"  {group}", f"{len(members):,} classes, {real:,} real and {synthetic:,} synthetic images"
 
 
-def _sampler(recipe: Recipe) -> str:
-    sampler = recipe.sampler
+def _sampling(settings: Sampler | Provenance) -> str:
     return (
-        f"{sampler.scheduler}, {sampler.steps} steps, guidance {sampler.guidance_scale}, "
-        f"noise level {sampler.noise_level}, batches of {sampler.batch_size}; seed {recipe.seed}"
+        f"{settings.scheduler}, {settings.steps} steps, guidance {settings.guidance_scale}, "
+        f"noise level {settings.noise_level}, batches of {settings.batch_size}"
     )
 
 
@@ -105,7 +103,7 @@ def _sources(manifest: Manifest) -> Iterator[Line]:
 
 
 def _judged(manifest: Manifest) -> Iterator[Line]:
-    """What quality gates and a leak audit found, where there were any."""
+    """Yield what quality gates and a leak audit found, if the release has them."""
     gates, audit = manifest.filters, manifest.audit
     if gates is not None:
         reasons = ", ".join(f"{name} {count:,}" for name, count in gates.reasons.items()) or "none"

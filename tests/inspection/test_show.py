@@ -283,10 +283,10 @@ def test_a_picture_goes_where_it_can_be_written(cli: Cli, small_release: Path) -
 
 
 @pytest.mark.parametrize("crop", [[0, 0, 0, 0], [0, 0, 33, 32], [2**62, 2**62, 2**62, 2**62]])
-def test_a_crop_that_is_none_of_its_source_is_not_drawn(cli: Cli, copy: Path, crop: list[int]) -> None:
+def test_a_crop_that_is_not_a_part_of_its_source_is_not_drawn(cli: Cli, copy: Path, crop: list[int]) -> None:
     record_becomes(lambda record: record | {"crops": [crop, crop]})(copy)
     line = error_of(cli, "show", copy, "24", "--picture", "history.png")
-    assert line.startswith(f"error: 000000024: its record's crop {crop} is none of digits/")
+    assert line.startswith(f"error: 000000024: its record's crop {crop} is not a part of digits/")
     assert line.endswith(", which is 32x32")
 
 
