@@ -38,23 +38,23 @@ def release(
     changelog/NAME.yaml, which says what changed since the version before.
     """
     with user_errors():
-        from synthkit.versions import params
+        from synthkit.versions import git, params, stages
         from synthkit.versions.changelog import write_changelog
 
         listed = params.find(name)
-        params.check_clean(listed)
-        before = params.check_version(listed)
+        git.check_clean(listed)
+        before = git.check_version(listed)
         if note := before.note(listed):
             print(f"note: {note}", file=sys.stderr)
-        params.keep_audit(listed)
-        params.reproduce(listed)
+        stages.keep_audit(listed)
+        stages.reproduce(listed)
         told = write_changelog(listed, before.version)
         print(f"{listed.folder}: {name} {listed.entry.version} is made and verified; {printable(told)}")
-        commands = params.commands(listed)
+        commands = git.commands(listed)
         if tag:
             for command in commands:
-                params.run(command)
-            print(f"Committed and tagged {listed.tag}. Then: {params.push_command(listed)}; dvc push")
+                git.run(command)
+            print(f"Committed and tagged {listed.tag}. Then: {git.push_command(listed)}; dvc push")
         else:
             print("Make it a version with:")
             *commit, tagging = map(shlex.join, commands)

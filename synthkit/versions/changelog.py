@@ -14,7 +14,8 @@ from synthkit.release.files import MANIFEST, RECIPE, RECORDS
 from synthkit.release.folder import ReleaseFolder
 from synthkit.release.recipe_file import read_recipe
 from synthkit.system.files import make_folder, sha256_of, write_file
-from synthkit.versions.params import read_yaml, show_prefix
+from synthkit.versions.git import show_prefix
+from synthkit.versions.params import read_yaml
 
 if TYPE_CHECKING:
     from synthkit.versions.params import Listed
@@ -24,9 +25,9 @@ _NEEDED = (MANIFEST, RECIPE, RECORDS)
 
 
 def write_changelog(listed: Listed, before: str | None) -> str:
-    """What the changelog says, after the release's version was put on top of it.
+    """Put the release's version on top of its changelog, and return where to read what changed.
 
-    `before` is the version to compare with. Raises PipelineError if the changelog is not one.
+    `before` is the version to compare with. Raises PipelineError if the file there is not a changelog.
     """
     entry = _facts(listed.folder)
     told = f"{listed.changelog} says what changed"
@@ -61,7 +62,10 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 
 def _changes(listed: Listed, before: str) -> dict[str, Any] | str:
-    """What `synthkit diff` finds; the earlier release comes from DVC's cache or remote."""
+    """Return what `synthkit diff` finds, or why it cannot compare.
+
+    The earlier release comes from DVC's cache or remote.
+    """
     with tempfile.TemporaryDirectory() as folder:
         try:
             old = _fetch(listed, before, Path(folder))
@@ -81,9 +85,10 @@ def _changes(listed: Listed, before: str) -> dict[str, Any] | str:
 
 
 def _fetch(listed: Listed, version: str, folder: Path) -> Path:
+    """Put the files of an earlier version that `diff` needs into a folder, and return it."""
     from dvc.api import DVCFileSystem
 
-    # Also where the project is a folder of a larger git repository.
+    # DVC counts from the top of the git repository, of which the project may be a folder.
     release = f"{show_prefix()}{listed.folder.as_posix()}"
     try:
         files = DVCFileSystem(".", rev=f"{listed.name}@v{version}", subrepos=True)

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from synthkit.versions import params as pipeline
+from synthkit.versions import git, params
 from tests.conftest import Cli, digests
 from tests.helpers.paths import ROOT
 from tests.helpers.project import RECIPE, Project
@@ -138,35 +138,35 @@ def test_a_version_that_is_taken_or_lower(project: Project) -> None:
     refused(project, "small@v1.9.0: is not higher than 1.10.0")
 
 
-def earlier(project: Project, monkeypatch: pytest.MonkeyPatch) -> pipeline.Earlier:
+def earlier(project: Project, monkeypatch: pytest.MonkeyPatch) -> git.Earlier:
     monkeypatch.chdir(project.folder)
-    return pipeline.check_version(pipeline.find("small"))
+    return git.check_version(params.find("small"))
 
 
 def test_a_tag_of_another_branch(project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """In another git worktree: its tags are all of the repository's, its history is not."""
-    assert earlier(project, monkeypatch) == pipeline.Earlier(None, None)
+    assert earlier(project, monkeypatch) == git.Earlier(None, None)
     project("git", "commit", "-q", "--allow-empty", "-m", "Work")
     project("git", "tag", "small@v1.0.0")
     project("git", "tag", "smaller@v9.0.0")
     project.edit("params.yaml", "version: 1.0.0", "version: 1.2.0")
     project.commit("1.2.0")
-    assert earlier(project, monkeypatch) == pipeline.Earlier("1.0.0", None)
+    assert earlier(project, monkeypatch) == git.Earlier("1.0.0", None)
     project("git", "worktree", "add", "-q", tmp_path / "other", "-b", "other", "HEAD")
     project("git", "commit", "-q", "--allow-empty", "-m", "More")
     project("git", "tag", "-a", "small@v1.1.0", "-m", "Annotated")
-    assert earlier(project, monkeypatch) == pipeline.Earlier("1.1.0", None)
+    assert earlier(project, monkeypatch) == git.Earlier("1.1.0", None)
     other = Project(tmp_path / "other", project.environment)
     found = earlier(other, monkeypatch)
-    assert found == pipeline.Earlier("1.0.0", "1.1.0")
-    listed = pipeline.find("small")
+    assert found == git.Earlier("1.0.0", "1.1.0")
+    listed = params.find("small")
     assert found.note(listed) == (
         "small: 1.1.0 is tagged on another branch; changes are told since 1.0.0, the last version that this "
         "commit descends from"
     )
     other("git", "checkout", "-q", "--detach")
     assert earlier(other, monkeypatch) == found
-    assert pipeline.push_command(listed) == "git push origin small@v1.2.0"
+    assert git.push_command(listed) == "git push origin small@v1.2.0"
     project("git", "tag", "small@v1.2.0")
     refused(other, "small@v1.2.0: is tagged already")
     project("git", "tag", "small@v1.3.0")
@@ -201,8 +201,8 @@ def test_only_other_branches_have_versions(project: Project, monkeypatch: pytest
     project("git", "tag", "small@v0.9.0")
     project("git", "checkout", "-q", "-")
     found = earlier(project, monkeypatch)
-    assert found == pipeline.Earlier(None, "0.9.0")
-    told = found.note(pipeline.find("small"))
+    assert found == git.Earlier(None, "0.9.0")
+    told = found.note(params.find("small"))
     assert told and told.endswith("this commit descends from no version, so no changes are told")
 
 
