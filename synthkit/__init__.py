@@ -1,4 +1,4 @@
-"""synthkit: traceable synthetic training sets from augmented conditioning.
+"""Traceable synthetic training sets from augmented conditioning.
 
 Use `synthkit.mix` and `synthkit.real` to train on a release with PyTorch, and the `synthkit` command for
 everything else.

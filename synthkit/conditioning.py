@@ -1,9 +1,9 @@
-"""The eleven ways to augment what the generator is conditioned on; `METHODS` is the one list of them.
+"""The eleven ways to augment what the generator is conditioned on; `METHODS` lists them.
 
-Source: Chen, Zhang, Romero-Soriano, "Augmented Conditioning Is Enough For Effective Training Image
-Generation", arXiv 2502.04475, section 3. Every function is pure: what it draws comes from the
-generator it is given, and what it drew is returned, so that an image's record can say it.
-docs/method.md tells where the paper's text and its authors' scripts differ, and which is done here.
+Source: Jiahui Chen, Amy Zhang, Adriana Romero-Soriano, "Augmented Conditioning Is Enough For Effective
+Training Image Generation", arXiv 2502.04475, section 3. Every function draws from the random generator that
+it is given, has no other effect, and returns what it drew, so that an image's record can state it.
+docs/method.md says where the paper's text and its authors' scripts differ, and which is done here.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+# Pixels of an edge: CLIP's image encoder takes 224x224.
 CROP = 224
 _CROP_AREA = (0.08, 1.0)
 CROP_RATIO = (3 / 4, 4 / 3)
@@ -26,10 +27,11 @@ CROP_TRIES = 10
 
 @dataclass(frozen=True, slots=True)
 class Mixing:
-    """What a mix did: λ after clipping, the region taken from the second source, the crops.
+    """What a mix did: the share λ of the first source, the region taken from the second, the crops.
 
-    `region` is [x0, y0, x1, y1] in the 224-pixel crop, or [start, stop] of coordinates, or empty;
-    `crops` holds [x, y, width, height] in each source's own pixels, or is empty.
+    λ is that after the region was clipped. `region` is [x0, y0, x1, y1] in the 224-pixel crop, or
+    [start, stop] of an embedding's coordinates, or empty. `crops` has [x, y, width, height] in the pixels of
+    each source, or is empty.
     """
 
     lam: float = 1.0
@@ -60,7 +62,7 @@ class EmbeddingMix(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One row of the method table: how many sources, what mixes them, whether coordinates drop.
+    """A method: how many real images it takes, what mixes them, and whether coordinates are dropped.
 
     `formula` is the conditioning in the paper's notation and in words.
     """
@@ -74,10 +76,10 @@ class Method:
 
 
 def random_resized_crop(width: int, height: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """The box [x, y, w, h] of a random resized crop (Szegedy et al. 2015), torchvision's defaults.
+    """Return the box [x, y, w, h] of a random resized crop (Szegedy et al. 2015), as torchvision's default.
 
-    Area 8 % to 100 % of the image, ratio 3/4 to 4/3 (log-uniform); after ten misses the largest
-    centred box within the ratios.
+    The area is 8 % to 100 % of the image (uniform), the ratio 3/4 to 4/3 (log-uniform). After ten boxes that
+    do not fit, it is the largest centred box within the ratios.
     """
     low, high = (math.log(ratio) for ratio in CROP_RATIO)
     for _ in range(CROP_TRIES):
@@ -95,7 +97,7 @@ def random_resized_crop(width: int, height: int, rng: np.random.Generator) -> tu
 def mixup_pixels(
     first: Image.Image, second: Image.Image, *, alpha: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], Mixing]:
-    """λ·c1 + (1-λ)·c2 of two random resized crops (Zhang et al. 2018), rounded to grey levels."""
+    """Return λ·c1 + (1-λ)·c2 of two random resized crops (Zhang et al. 2018), rounded to whole levels."""
     a, b, crops = _two_crops(first, second, rng)
     lam = float(rng.beta(alpha, alpha))
     mixed = lam * a.astype(np.float32) + (1 - lam) * b.astype(np.float32)
@@ -105,7 +107,7 @@ def mixup_pixels(
 def cutmix_pixels(
     first: Image.Image, second: Image.Image, *, alpha: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], Mixing]:
-    """c1 with a box pasted from c2, both random resized crops (Yun et al. 2019, equation 2)."""
+    """Return crop c1 with a box pasted from c2, both random resized crops (Yun et al. 2019, equation 2)."""
     a, b, crops = _two_crops(first, second, rng)
     (x0, y0, x1, y1), lam = cutmix_box(float(rng.beta(alpha, alpha)), CROP, CROP, rng)
     mixed = a.copy()
@@ -116,7 +118,7 @@ def cutmix_pixels(
 def cutmix_box(
     lam: float, width: int, height: int, rng: np.random.Generator
 ) -> tuple[tuple[int, int, int, int], float]:
-    """A box [x0, y0, x1, y1] of area 1-λ, its centre uniform, clipped; and λ after the clipping."""
+    """Return a box [x0, y0, x1, y1] of area 1-λ with a uniform centre, clipped, and λ after the clipping."""
     share = math.sqrt(1 - lam)
     half_w, half_h = int(width * share) // 2, int(height * share) // 2
     cx, cy = int(rng.integers(width)), int(rng.integers(height))
@@ -132,7 +134,7 @@ def mixup_embeddings(
     alpha: float,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.float32], Mixing]:
-    """λ·f(x1) + (1-λ)·f(x2)."""
+    """Return λ·f(x1) + (1-λ)·f(x2)."""
     lam = float(rng.beta(alpha, alpha))
     return np.float32(lam) * first + np.float32(1 - lam) * second, Mixing(lam)
 
@@ -144,7 +146,7 @@ def cutmix_embeddings(
     alpha: float,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.float32], Mixing]:
-    """f(x1) with one contiguous span of coordinates from f(x2): CutMix in one dimension."""
+    """Return f(x1) with one contiguous span of coordinates from f(x2): CutMix in one dimension."""
     (start, stop), lam = cutmix_span(float(rng.beta(alpha, alpha)), len(first), rng)
     mixed = first.copy()
     mixed[start:stop] = second[start:stop]
@@ -152,7 +154,7 @@ def cutmix_embeddings(
 
 
 def cutmix_span(lam: float, size: int, rng: np.random.Generator) -> tuple[tuple[int, int], float]:
-    """A span [start, stop) of round((1-λ)·size), its centre uniform, clipped; and λ after it."""
+    """Return a span [start, stop) of round((1-λ)·size) with a uniform centre, clipped, and λ after that."""
     length = round((1 - lam) * size)
     begin = int(rng.integers(size)) - length // 2
     start, stop = max(begin, 0), min(begin + length, size)
@@ -162,17 +164,17 @@ def cutmix_span(lam: float, size: int, rng: np.random.Generator) -> tuple[tuple[
 def drop(
     embedding: NDArray[np.float32], *, probability: float, rescale: bool, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """The embedding with each coordinate zeroed with a probability.
+    """Return a (D,) embedding of which each coordinate is set to zero with a probability.
 
-    `rescale` divides the survivors by 1 - probability, as a Dropout layer does (the paper's
-    footnote 1); its published numbers were made without.
+    `rescale` divides the other coordinates by 1 - probability, as a Dropout layer does (the paper's
+    footnote 1); the paper's numbers were made without it.
     """
     kept = embedding * (rng.random(len(embedding)) >= probability).astype(np.float32)
     return kept / np.float32(1 - probability) if rescale else kept
 
 
 def crop_to_square(image: Image.Image, box: tuple[int, int, int, int]) -> NDArray[np.uint8]:
-    """The pixels of a box [x, y, w, h], resized to (224, 224, 3) uint8."""
+    """Return the pixels of a box [x, y, w, h], resized to (224, 224, 3) uint8."""
     x, y, w, h = box
     crop = image.crop((x, y, x + w, y + h))
     return np.asarray(crop.resize((CROP, CROP), Image.Resampling.BILINEAR), dtype=np.uint8)

@@ -12,7 +12,7 @@ _LONGEST_SLIP = 40
 
 
 class SynthkitError(Exception):
-    """A user's mistake or a fault of the machine; `cli/shared.py` prints it and exits 1."""
+    """A user's mistake or a fault of the machine; the command line prints it and exits with 1."""
 
 
 class RecipeError(SynthkitError):
@@ -22,8 +22,8 @@ class RecipeError(SynthkitError):
 class SourceError(SynthkitError):
     """The real images are missing, unreadable or not as the recipe says.
 
-    `told` is as much of it as may be said where the recipe is a stranger's: which place, which line, and
-    nothing that a file holds. None if nothing may.
+    A stranger's recipe could name a private file and have the message show its content. So `told` is what may
+    be said then: the place and the line, and nothing that a file holds; None if all of it could be content.
     """
 
     def __init__(self, message: str, *, told: str | None = None) -> None:
@@ -32,14 +32,14 @@ class SourceError(SynthkitError):
 
 
 class MissingSource(SourceError):
-    """What a recipe names is not there, or is no folder, no file or no text; quotes no content."""
+    """A file or folder that a recipe names is missing or of another kind; the message quotes no content."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, told=message)
 
 
 class UnreadableImage(SourceError):
-    """One real image that cannot be decoded; `reason` says why without naming a folder."""
+    """A real image cannot be read or decoded; `reason` says why without a path."""
 
     def __init__(self, image: str, reason: str) -> None:
         super().__init__(f"{image}: cannot be read: {reason}")
@@ -72,7 +72,7 @@ class HubError(SynthkitError):
 
 
 class HubConflict(HubError):
-    """Someone else changed the repository between two requests: look again."""
+    """Someone else changed the repository between two requests; whoever asks looks again."""
 
 
 def one_line(told: object, longest: int | None = 200) -> str:

@@ -41,7 +41,7 @@ _LABEL = ("cls", "label")
 
 
 class RealImages:
-    """The real images that a release was made from, as (RGB image, label) pairs; `classes` are the names."""
+    """The real images that a release was made from, as (RGB image, label) pairs; `classes` has the names."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -54,16 +54,16 @@ class RealImages:
         try:
             image = load_image(self._source, index)
         except SourceError:
-            # Its name may be a line of a list that the recipe, which is a stranger's, named.
+            # The image's name may be a line of a file that a stranger's recipe names: it is not shown.
             raise SourceError(f"real image {index}: cannot be read; it is missing or damaged") from None
         return image, int(self._source.listing.labels[index])
 
 
 def real(release: str | os.PathLike[str], **places: str | os.PathLike[str]) -> RealImages:
-    """The real images of a release: a folder, or `organisation/name@v1.0.0` on the Hub.
+    """Return the real images of a release, which is a folder or `organisation/name@v1.0.0` on the Hub.
 
-    `places` say where they are on this machine, as fields of the recipe's source: `root="data/flowers"`.
-    Raises a SynthkitError if the release or its real images are not here.
+    `places` are fields of the recipe's source that say where the images are on this machine, as
+    `root="data/flowers"`. Raises a SynthkitError if the release or its real images are not here.
     """
     overrides = [
         f"source.{field}={json.dumps(os.fspath(place), ensure_ascii=False)}"
@@ -85,22 +85,23 @@ def mix(
     drop_last: bool = False,
     **loader: Any,
 ) -> DataLoader[Any]:
-    """Batches of (images, labels): half real, then half synthetic, or in turns if `synthetic` is a stream.
+    """Return a loader of batches (images, labels), half of them real and half synthetic.
 
-    `real` is a map-style data set, `synthetic` one too or a stream; rows are (image, label) pairs or, as
-    `datasets` gives them, dictionaries (png, jpg, webp or image; cls or label). An epoch is one pass over
-    `synthetic`, shuffled anew each time unless it is a stream; `real` is drawn with replacement.
-    `transform` makes a tensor of an RGB image; the rest goes to `torch.utils.data.DataLoader`
-    (num_workers, pin_memory, …). The same `seed` gives the same batches. Files in columns called png, jpg or
-    webp are decoded here, as what the column is called; those of a release only if they are as a build
-    writes them.
+    The real half comes first; if `synthetic` is a stream, the two alternate. `real` is a map-style data set,
+    `synthetic` is one or a stream. Rows are (image, label) pairs or, as `datasets` gives them, dictionaries
+    (png, jpg, webp or image; cls or label). An epoch is one pass over `synthetic`, which is shuffled anew
+    each time unless it is a stream; `real` is drawn with replacement. The same `seed` gives the same batches.
+
+    `transform` makes a tensor of an RGB image; other arguments go to `torch.utils.data.DataLoader`
+    (num_workers, pin_memory, …). Files in columns called png, jpg or webp are decoded here in the format of
+    that name; a release's only if they are as a build writes them.
 
     Every row of a stream comes once an epoch, whatever the number of workers. Streams of `datasets` and
-    `webdataset` that are known to share themselves are read in the workers; every other one is read in this
-    process, and the workers read real images and apply `transform`.
+    `webdataset` that are known to share their rows between workers are read there. Any other stream is read
+    in this process, and the workers read real images and apply `transform`.
 
-    Raises ValueError if the batch size is odd, a data set is empty or has no length, or the two number their
-    classes differently, as far as they name them. An image that is refused raises ReleaseError.
+    Raises ValueError if the batch size is odd, if a data set is empty or has no length, or if both name their
+    classes and number them differently. The loader raises ReleaseError for an image that is refused.
     """
     _check_arguments(real, synthetic, batch_size, loader)
     classes = _check_classes(real, synthetic)
@@ -123,7 +124,7 @@ def mix(
 
 
 class HalfAndHalf:
-    """The indices of each batch: real ones drawn with replacement, then as many synthetic ones.
+    """A sampler of the indices of each batch: real ones drawn with replacement, then as many synthetic ones.
 
     Synthetic images are numbered after the real ones. The last batch of an epoch may be smaller, and is
     half and half as well; `drop_last` leaves it out.
@@ -140,12 +141,12 @@ class HalfAndHalf:
         return math.ceil(self._used / self._half)
 
     def __iter__(self) -> Iterator[list[int]]:
-        # Counted when the first batch is taken: a loader with workers asks for an iterator twice.
+        # The epoch is counted when the first batch is taken: a loader with workers makes two iterators.
         self._epoch += 1
         yield from self.batches(self._epoch - 1)
 
     def batches(self, epoch: int) -> Iterator[list[int]]:
-        """The batches of an epoch, another order in each, the same for the same seed."""
+        """Yield the batches of an epoch; their order depends on the seed and the epoch alone."""
         rng = np.random.Generator(np.random.Philox(key=[self._seed, epoch]))
         order = rng.permutation(self._synthetic)[: self._used]
         for start in range(0, self._used, self._half):
@@ -169,7 +170,7 @@ class _Both:
 
 
 class _Rows:
-    """Real images by their index, and rows of a stream as they are."""
+    """Rows for a loader's workers: a real image by its index, and a stream's row as it came."""
 
     def __init__(self, real: Any, pair: _Pair) -> None:
         self._real, self._pair = real, pair
@@ -182,10 +183,10 @@ class _Rows:
 
 
 class _InTurns:
-    """Batches of a real image's index before each row of a stream, which is read here, in one process.
+    """A sampler of batches in which a real image's index stands before each row of a stream.
 
-    Workers get the rows, so that each comes once, whatever the stream makes of workers and in whatever order
-    it comes.
+    The stream is read here, in the loader's own process, and the rows are sent to the workers. So each row
+    comes once, even if the stream does not know of workers.
     """
 
     def __init__(
@@ -216,7 +217,7 @@ class _InTurns:
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """A tensor as bytes: on the way to a worker, each tensor would take one of the process's open files."""
+    """A tensor as bytes, to be sent to a worker: a tensor that is sent keeps a file of the process open."""
 
     data: NDArray[np.uint8]
     dtype: torch.dtype
@@ -232,7 +233,7 @@ class _Sent:
 
 
 class _Alternating(IterableDataset[Any]):
-    """A real image before each of a stream of synthetic ones that shares itself between workers."""
+    """A stream with a real image before each synthetic one; `synthetic` shares its rows between workers."""
 
     def __init__(self, real: Any, synthetic: Iterable[Any], pair: _Pair, seed: int) -> None:
         self._real, self._synthetic, self._pair = real, synthetic, pair
@@ -248,12 +249,12 @@ class _Alternating(IterableDataset[Any]):
 
 
 def _drawing(seed: int, epoch: int, worker: int) -> np.random.Generator:
-    """What draws real images beside a stream."""
+    """Return the generator that draws real images beside a stream."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, epoch, worker])))
 
 
 class _Pair:
-    """A row as (tensor, label)."""
+    """Turns a row into (tensor, label)."""
 
     def __init__(self, transform: Callable[[Any], Any] | None, classes: int | None) -> None:
         self._transform, self._classes = transform, classes
@@ -301,7 +302,7 @@ def _columns(row: Mapping[str, Any]) -> tuple[Any, Any]:
 
 def _is_stream(dataset: Any) -> bool:
     kind = type(dataset)
-    # PyTorch's base class has a __getitem__ that does nothing but raise.
+    # PyTorch's base class has a __getitem__ that only raises an error.
     by_number = getattr(kind, "__getitem__", Dataset.__getitem__) is not Dataset.__getitem__
     sized = hasattr(kind, "__len__") or not hasattr(kind, "__iter__")
     return isinstance(dataset, IterableDataset) or not (by_number and sized)
@@ -331,12 +332,15 @@ def _check_arguments(real: Any, synthetic: Any, batch_size: int, loader: Mapping
 
 
 def _check_classes(real: Any, synthetic: Any) -> int | None:
-    """The number of classes, if a data set names them; a label must mean the same class in both."""
+    """Return the number of classes, or None if no data set names its classes.
+
+    Raises ValueError if a label means another class in one data set than in the other.
+    """
     ours, theirs = _class_names(real), _class_names(synthetic)
     if ours is None or theirs is None:
         known = ours or theirs
         return None if known is None else len(known)
-    # `datasets` wants no two names alike, so a card numbers the second crane of ImageNet.
+    # `datasets` allows no two equal names, so a release's card calls ImageNet's second crane `crane (517)`.
     theirs = [name.removesuffix(f" ({label})") for label, name in enumerate(theirs)]
     if len(ours) != len(theirs):
         raise ValueError(f"real has {len(ours)} classes, synthetic {len(theirs)}")

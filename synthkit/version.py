@@ -1,6 +1,6 @@
-"""The versions of the software and of what it writes."""
+"""The version of synthkit, and that of the format it writes."""
 
 __version__ = "0.1.0"
 
-# Raised when the same recipe would give other bytes: a change of plan, records, tars or encoding.
+# It goes up when the same recipe gives other bytes: with a change of the plan, records, tars or encoding.
 FORMAT_VERSION = 1

@@ -1,1 +1,1 @@
-"""Reads any model from a YAML file, and words what is wrong in it."""
+"""Any pydantic model read from a YAML file, and what is wrong in the file told in words."""

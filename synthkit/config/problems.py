@@ -1,4 +1,4 @@
-"""What is wrong in a YAML file, in words: one line for each error, with its place and the nearest name."""
+"""pydantic's errors in words: one line for each, with its place in the YAML file and the nearest name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 KeyPath = tuple[str | int, ...]
 
-# Problems that are told one by one.
+# Errors that are told one by one; more are counted.
 SHOWN = 10
 _LONGEST_KEY = 200
 
@@ -44,9 +44,9 @@ _BOUNDS = {
 def report(
     path: Path, details: Sequence[ErrorDetails], root: type[BaseModel], places: Mapping[KeyPath, str]
 ) -> str:
-    """The first problems in the order of the file, each on a line of its own, and how many more there are.
+    """Return the first errors in the order of the file, a line each, and how many more there are.
 
-    `places` is where each key is written.
+    `details` are pydantic's errors, `root` is the model of the file, and `places` says where each key stands.
     """
     order = {place: number for number, place in enumerate(places.values())}
     found = _Places(places)
@@ -60,12 +60,12 @@ def report(
 
 
 def dotted(path: KeyPath) -> str:
-    """A key as it is written in messages and on the command line."""
+    """Return a key as messages and the command line write it: `section.field`."""
     return ".".join(str(part) for part in path)
 
 
 def _describe(detail: ErrorDetails, root: type[BaseModel]) -> str:
-    """What a problem is."""
+    """Return an error in words, after the key that it is about."""
     path, parent = _resolve(detail["loc"], root)
     known = [*parent.model_fields, *(["extends"] if parent is root else [])]
     message = _message(detail, path, parent, known)
@@ -74,7 +74,7 @@ def _describe(detail: ErrorDetails, root: type[BaseModel]) -> str:
 
 
 def _whole_path(detail: ErrorDetails, root: type[BaseModel]) -> KeyPath:
-    """The key that a problem is with: of a section of no known kind, the one that says the kind."""
+    """Return the key that an error is about: of a section of an unknown kind, the key that says the kind."""
     path, parent = _resolve(detail["loc"], root)
     if detail["type"] == "union_tag_invalid":
         return (*path, tag(parent, str(path[-1])) or "kind")
@@ -87,7 +87,10 @@ def _shown_path(path: KeyPath) -> str:
 
 
 def _resolve(loc: Iterable[str | int], root: type[BaseModel]) -> tuple[KeyPath, type[BaseModel]]:
-    """The path in the YAML (pydantic adds a union's tag to it) and the model that holds its last key."""
+    """Return the path of a key in the YAML, and the model that its last key is a field of.
+
+    pydantic's own path also has the kind of each section that may be of several.
+    """
     path: list[str | int] = []
     holder: type[BaseModel] = root
     model: type[BaseModel] | None = root
@@ -103,7 +106,7 @@ def _resolve(loc: Iterable[str | int], root: type[BaseModel]) -> tuple[KeyPath, 
 
 
 class _Places:
-    """Where keys were written, also those that are not there themselves."""
+    """The places of keys; a missing key has the place of something near it."""
 
     def __init__(self, places: Mapping[KeyPath, str]) -> None:
         self._places = places
@@ -114,7 +117,7 @@ class _Places:
                 self._inside[key[:length]] = place
 
     def of(self, path: KeyPath) -> str:
-        """Where a key was written; else where something inside it was, else its section, else the file."""
+        """Return where a key stands; else something inside it, else its section, else the file itself."""
         if path not in self._places and path in self._inside:
             return self._inside[path]
         while path not in self._places:
@@ -168,7 +171,7 @@ def _description(model: type[BaseModel], path: KeyPath) -> str:
 
 
 def _type_hint(kind: str, value: Any, parent: type[BaseModel], path: KeyPath) -> str:
-    """How to write what was probably meant."""
+    """Return how to write what was probably meant, as the end of a sentence; or an empty text."""
     if kind == "string_type" and isinstance(value, (int, float)):
         field = parent.model_fields.get(str(path[-1]))
         example = field.examples[0] if field and field.examples else value

@@ -1,4 +1,4 @@
-"""Which model a key of a YAML file belongs to: sections in sections, and sections of several kinds."""
+"""Which model describes a key of a YAML file: sections in sections, and sections of several kinds."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def section(model: type[BaseModel], key: str) -> type[BaseModel] | None:
-    """The model of a section; None for a plain value, and for a mapping that takes any key."""
+    """Return the model of a section; None for a plain value and for a mapping of any keys."""
     field = model.model_fields.get(key)
     annotation = field.annotation if field else None
-    # A section that may be left out is a union with None.
+    # An optional section is a union with None.
     for kind in (annotation, *get_args(annotation)):
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             return kind
@@ -22,13 +22,13 @@ def section(model: type[BaseModel], key: str) -> type[BaseModel] | None:
 
 
 def tag(model: type[BaseModel], key: str) -> str | None:
-    """The field that says of which kind a section is (`kind`); None for a section of one kind."""
+    """Return the name of the field that says a section's kind (`kind`); None if it has only one kind."""
     field = model.model_fields.get(key)
     return field.discriminator if field and isinstance(field.discriminator, str) else None
 
 
 def kinds(model: type[BaseModel], key: str) -> dict[str, type[BaseModel]]:
-    """The models of a section of several kinds, by kind; none for a section of one."""
+    """Return the models of a section of several kinds, by kind; empty for a section of one kind."""
     name = tag(model, key)
     if name is None:
         return {}
@@ -37,7 +37,10 @@ def kinds(model: type[BaseModel], key: str) -> dict[str, type[BaseModel]]:
 
 
 def holder(root: type[BaseModel], keys: Sequence[str], data: Any) -> type[BaseModel] | None:
-    """The model that the last key is a field of; None in a mapping of any keys and a section of no kind."""
+    """Return the model that the last key is a field of.
+
+    None in a mapping of any keys, and in a section whose kind `data` does not say.
+    """
     model: type[BaseModel] | None = root
     for key in keys[:-1]:
         data = data.get(key) if isinstance(data, dict) else None
@@ -46,7 +49,7 @@ def holder(root: type[BaseModel], keys: Sequence[str], data: Any) -> type[BaseMo
 
 
 def is_tag(root: type[BaseModel], keys: Sequence[str], data: Any) -> bool:
-    """Whether a key says of which kind its section is, and so which other keys it has."""
+    """Return whether a key says the kind of its section, and so which other keys the section has."""
     model = holder(root, keys[:-1], data) if len(keys) > 1 else None
     return model is not None and tag(model, keys[-2]) == keys[-1]
 

@@ -1,4 +1,4 @@
-"""Reading a model from a YAML file: `extends`, `--set`, and every error at once with its line."""
+"""A pydantic model read from a YAML file with `extends` and `--set`; all errors at once, with their lines."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=BaseModel)
 
 _MAX_BYTES = 1_000_000
-# Files that extend each other: what a person can follow.
+# Files in a row that extend each other: no person follows more.
 _MAX_EXTENDS = 32
 _MAX_BITS, _MAX_DIGITS = 1024, 2000
-# Sections in sections that an override may name, and letters of it that a message shows.
+# The deepest section that an override may name, and how many letters of an override a message shows.
 _MAX_KEYS, _SHOWN = 16, 200
 
-# What PyYAML raises of text: a number in form but not in value, a tag that does not fit, endless nesting.
+# What PyYAML raises for bad text: besides its own errors, those of bad numbers, wrong tags and deep nesting.
 YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
 class FileKind(Generic[M]):
-    """A kind of file: the model of what it holds, and the words for it in messages.
+    """A kind of file: the model of its content, and the words for it in messages.
 
     A section of the model is a model, a union of models with a discriminator, or a mapping of any keys.
-    `what` fits "a …" and "…s"; `line` shows how such a file is written, `override` what follows `--set`;
-    `how_to_get` says of a path that is not there how to get such a file, as the end of a sentence.
+    `what` names the file and fits "a …" and "…s". `line` is an example of its content, `override` one of
+    `--set`. `how_to_get` returns, for the path of a missing file, how to get it, as the end of a sentence.
     """
 
     model: type[M]
@@ -50,19 +50,19 @@ class FileKind(Generic[M]):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A parsed file: its data, and where each key was written ("file.yaml: line 7")."""
+    """A parsed file: its data, and where each key stands ("file.yaml: line 7")."""
 
     data: dict[str, Any]
     places: dict[KeyPath, str]
 
 
 def load_model(path: Path, kind: FileKind[M], overrides: Sequence[str] = ()) -> M:
-    """The model in a file, with what it extends and the overrides (`section.field=value`) applied.
+    """Return the model in a file, with what it extends and the overrides (`section.field=value`) applied.
 
-    Raises the kind's error with one line for each thing that is wrong, its place and the nearest name.
+    Raises the error of the kind with a line for each thing that is wrong: its place and the nearest name.
     """
     document = _read(path, kind, ())
-    # Another kind of section empties it, so that it must come before the section's fields.
+    # An override of a section's kind empties the section, so it is applied before those of its fields.
     for override in sorted(overrides, key=lambda text: not _names_a_tag(text, kind, document)):
         _apply(override, kind, document)
     try:
@@ -73,7 +73,7 @@ def load_model(path: Path, kind: FileKind[M], overrides: Sequence[str] = ()) -> 
 
 
 def files_of(path: Path, kind: FileKind[M]) -> list[Path]:
-    """A file and those that it extends, of a file that can be loaded."""
+    """Return a valid file, followed by the files that it extends."""
     files = [path]
     while (parent := parse(files[-1], kind).data.get("extends")) is not None:
         files.append(files[-1].parent / parent)
@@ -81,7 +81,7 @@ def files_of(path: Path, kind: FileKind[M]) -> list[Path]:
 
 
 def parse(path: Path, kind: FileKind[M]) -> Document:
-    """What one file says, `extends` among it. Raises the kind's error if it is no plain YAML."""
+    """Return what one file says, its `extends` included. Raises the kind's error unless it is plain YAML."""
     try:
         with path.open("rb") as stream:
             raw = stream.read(_MAX_BYTES + 1)
@@ -98,7 +98,7 @@ def parse(path: Path, kind: FileKind[M]) -> Document:
         raise kind.error(f"{path}: is not UTF-8 text; a {kind.what} is a YAML file") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        # Of a file that ends too early, LibYAML names the line after the last.
+        # If a file ends too early, LibYAML names the line after its last.
         lines = raw.count(b"\n") + (not raw.endswith(b"\n"))
         line = f": line {min(mark.line + 1, max(lines, 1))}" if mark else ""
         raise kind.error(f"{path}{line}: is not plain YAML: {_yaml_problem(error, kind)}") from None
@@ -119,12 +119,12 @@ def _nearest_file(path: Path) -> str:
     return did_you_mean(path.name, names, prefix=f"{path.parent}/" if str(path.parent) != "." else "")
 
 
-# LibYAML's parser takes time in proportion to the text, however deep it is nested; PyYAML's own does not.
+# LibYAML's parser takes time in proportion to the text. PyYAML's own takes far more for deep nesting.
 SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def plain_data(text: str) -> Any:
-    """The plain data in a YAML text. Raises what YAML_ERRORS names."""
+    """Return the plain data in a YAML text. Raises one of YAML_ERRORS."""
     loader = SAFE_LOADER(text)
     try:
         return loader.get_single_data()
@@ -133,10 +133,10 @@ def plain_data(text: str) -> Any:
 
 
 class _Loader(SAFE_LOADER):  # type: ignore[misc, valid-type]
-    """Plain data, without numbers that are too long to be told in a message."""
+    """Reads plain data, and refuses numbers that are too long for a message."""
 
     def whole_number(self, node: yaml.ScalarNode) -> int:
-        # So many letters are too many in any base, and Python reads no more digits than these.
+        # A number of more letters is too large in any base, and Python may refuse to read it.
         number: int = self.construct_yaml_int(node) if len(node.value) <= _MAX_DIGITS else 1 << _MAX_BITS
         if number.bit_length() > _MAX_BITS:
             raise ValueError(f"the number {node.value[:20]}… is too large")
@@ -158,7 +158,7 @@ def _compose(path: Path, text: str, kind: FileKind[M]) -> Document:
 
 
 def _plain(text: str, place: str, kind: FileKind[M]) -> Any:
-    """The value of YAML under the rules of a file: no anchors, no key twice."""
+    """Return the value of a YAML text under the rules of a file: no anchors, no key twice."""
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
@@ -171,7 +171,7 @@ def _plain(text: str, place: str, kind: FileKind[M]) -> Any:
 
 
 class _Places(Generic[M]):
-    """Where each key of a file was written; refuses anchors, keys that are no text, and keys given twice."""
+    """Finds where each key of a file stands; refuses anchors, keys that are not text, and repeated keys."""
 
     def __init__(self, file: str, kind: FileKind[M]) -> None:
         self._file = file
@@ -180,7 +180,7 @@ class _Places(Generic[M]):
         self._places: dict[KeyPath, str] = {(): file}
 
     def of(self, node: yaml.Node) -> dict[KeyPath, str]:
-        """The places of a whole file or value, in its order."""
+        """Return the place of each key of a whole file or value, in its order."""
         self._visit(node, ())
         return self._places
 
@@ -233,7 +233,7 @@ def _read(path: Path, kind: FileKind[M], via: tuple[Path, ...]) -> Document:
 
 
 def _merge(base: Document, child: Document) -> Document:
-    """The child's values over the base's, by section; one of another `kind` takes its place."""
+    """Return the base with the child's values; a section of another `kind` replaces the base's."""
     return Document(_deep(base.data, child.data), base.places | child.places)
 
 
@@ -281,7 +281,7 @@ def _apply(override: str, kind: FileKind[M], document: Document) -> None:
 
 
 def _override_value(override: str, kind: FileKind[M], document: Document) -> Any:
-    """The value of an override: YAML, but what is meant for a text field is text without quotes too."""
+    """Return the value of an override, read as YAML; text for a text field needs no quotes."""
     text, place = override.partition("=")[2], f"--set {_short(override)}"
     is_text = _is_text_field(_keys(override), kind, document)
     try:

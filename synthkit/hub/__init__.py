@@ -1,1 +1,1 @@
-"""The Hugging Face Hub: repositories, its client, its cache, and patience with it."""
+"""The Hugging Face Hub: its repositories, and its client with its cache, its environment and its errors."""

@@ -1,4 +1,4 @@
-"""What a Hub's answers may be: bounded in size and number, and naming nothing that leads out of a folder.
+"""Checks of a Hub's answers: their size and number, and the names in them that the client writes to.
 
 The Hub's client takes the names of folders and files in its cache from an answer's headers, and reads a body
 to its end, however long. These checks see every answer before the client does.
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
-# The longest pause that a Hub may ask for.
+# Seconds: the longest pause that a Hub may ask for.
 LONGEST_PAUSE_S = 300
-# Bytes: of one answer in JSON, or of a body whose length nobody states; of an error; of a call's answers.
+# The most bytes of an answer in JSON, or of a body that states no length; of an error; of a call's answers.
 _ANSWER, _ERROR, _CALL = 32 << 20, 1 << 20, 128 << 20
-# What an answer counts at least, so that a list of empty pages ends, too.
+# Bytes that an answer counts at least, so that a list of empty pages reaches the limit, too.
 _PAGE = 64 << 10
-# The client names files by it.
+# The client names files of its cache by ETags.
 _ETAG = re.compile(r"(?!\.)[\w.+=-]{1,200}", re.ASCII)
 _HUBS = ("huggingface.co", "hf.co")
 
 
 class BadAnswer(HubError):
-    """An answer that no Hub gives; says what is wrong with it."""
+    """An answer that no Hub gives; the message says what is wrong with it."""
 
 
 @dataclass
 class _Call:
-    """What the answers to one call come to so far."""
+    """The bytes that are left to the answers to one call, and the pages of a list that came."""
 
     left: int = _CALL
     pages: set[str] = field(default_factory=set)
@@ -48,7 +48,7 @@ _stated: ContextVar[int | None] = ContextVar("_stated", default=None)
 
 @contextmanager
 def one_call() -> Iterator[None]:
-    """All answers within are to one question: together they must be of a sensible size."""
+    """Limit the bytes of all answers in this section together: they answer one question."""
     token = _call.set(_Call())
     try:
         yield
@@ -58,7 +58,7 @@ def one_call() -> Iterator[None]:
 
 @contextmanager
 def of_size(stated: int) -> Iterator[None]:
-    """A file that is fetched within has just so many bytes."""
+    """Require that a file fetched in this section has exactly as many bytes as stated."""
     token = _stated.set(stated)
     try:
         yield
@@ -67,18 +67,18 @@ def of_size(stated: int) -> Iterator[None]:
 
 
 def check_request(request: Any) -> None:
-    """Take the token from a request that does not go to the Hub: a list may lead anywhere."""
+    """Remove the token from a request that does not go to the Hub: a list's next page may be anywhere."""
     if not _is_hub(str(request.url)):
         request.headers.pop("Authorization", None)
 
 
 def check_answer(response: Any) -> None:
-    """Raise BadAnswer for an answer whose headers or length are no Hub's; bound what is left to read."""
+    """Raise BadAnswer for headers or a length that no Hub sends; limit what is read of the body."""
     headers = response.headers
     _limit_pause(headers)
     encoding = headers.get("Content-Encoding", "identity").lower()
     if encoding not in ("", "identity"):
-        # None was asked for; a few bytes can stand for gigabytes.
+        # No compression was asked for, and a few bytes could unpack to gigabytes.
         raise BadAnswer("answers in a compressed form that was not asked for")
     commit = headers.get("X-Repo-Commit")
     if commit is not None and not COMMIT.fullmatch(commit):
@@ -109,7 +109,7 @@ def _is_http(base: str, address: str) -> bool:
 
 
 def _limit_pause(headers: Any) -> None:
-    """The client sleeps as long as it is told to."""
+    """Shorten the pause that an answer asks for: the client would sleep however long it is."""
     pause = headers.get("Retry-After")
     if pause is not None and not (pause.isascii() and pause.isdecimal()):
         del headers["Retry-After"]
@@ -121,7 +121,7 @@ def _limit_pause(headers: Any) -> None:
 
 
 def _check_address(response: Any) -> None:
-    """Where an answer sends the client: over HTTP alone, and for the token of a storage to the Hub alone."""
+    """Raise BadAnswer if an answer leads to an address that is not HTTP, or the token to another host."""
     url, headers = str(response.request.url), response.headers
     if "Location" in headers and not _is_http(url, headers["Location"]):
         raise BadAnswer("leads to an address that is neither http:// nor https://")
@@ -132,7 +132,7 @@ def _check_address(response: Any) -> None:
 
 
 def _check_file(response: Any) -> None:
-    """What is told of a file: by its ETag the client names it in its cache."""
+    """Raise BadAnswer for an ETag that is no digest, which would name a file, or for another size."""
     headers, stated = response.headers, _stated.get()
     for etag in filter(None, (headers.get("ETag"), headers.get("X-Linked-ETag"))):
         if not _ETAG.fullmatch(etag.removeprefix("W/").strip('"')):
@@ -145,7 +145,7 @@ def _check_file(response: Any) -> None:
 
 
 def _bound(response: Any) -> None:
-    """Read no more of a body than it may have."""
+    """Have the client read no more of a body than the answer may have. Raises BadAnswer."""
     call, stated = _call.get(), _stated.get()
     url = str(response.request.url)
     asked = response.request.method == "GET" and "/api/" in url
@@ -166,7 +166,7 @@ def _bound(response: Any) -> None:
     if length is not None and length > limit:
         raise _endless(limit)
     if length is not None and not asked and stated is None and response.is_success:
-        return  # of the length that it states, as the HTTP library sees to
+        return  # The HTTP library makes sure that the body has the length that the answer states.
 
     def ended(count: int) -> None:
         if call is not None and asked:
@@ -177,12 +177,13 @@ def _bound(response: Any) -> None:
 
 
 def _length(response: Any) -> int | None:
-    """The length that an answer states, if it does."""
+    """Return the length that an answer states, or None."""
     value = response.headers.get("Content-Length", "")
     return int(value) if value.isascii() and value.isdecimal() and len(value) < 20 else None
 
 
 def _bounded(stream: Any, limit: int, stated: int | None, ended: Callable[[int], None]) -> Any:
+    """Return a body that raises BadAnswer after `limit` bytes, and calls `ended` with its length."""
     from httpx2 import SyncByteStream
 
     class Bounded(SyncByteStream):

@@ -1,4 +1,4 @@
-"""Files of a repository in the cache of the Hub's client: what is there, and what is fetched."""
+"""The cache of the Hub's client: files of a repository that are there, and files that are fetched."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _AT_A_TIME = 8
 def cached(
     repo_id: str, revision: str | None, kind: str, patterns: Sequence[str] | None = None
 ) -> Path | None:
-    """The cache's folder of a revision, named as its commit, or None; nobody is asked.
+    """Return the cache's folder of a revision, which is named by its commit, or None; do not ask the Hub.
 
-    Raises HubError for what cannot be a repository's name.
+    Raises HubError if no repository can have this name.
     """
     import huggingface_hub
     from huggingface_hub import constants
@@ -44,16 +44,16 @@ def cached(
     except ValueError as error:
         raise HubError(f"{repo_id}: no repository is called so: {safe_line(error)}") from None
     folder = Path(found)
-    # The cache's note of what a tag names is a file that an answer was written into.
+    # The commit of a tag is read from a file in the cache, into which an answer of the Hub was written.
     inside = Path(constants.HF_HUB_CACHE).resolve() in folder.resolve().parents
     return folder if inside and COMMIT.fullmatch(folder.name) else None
 
 
 def fetch(repository: Repository, sizes: Mapping[str, int], revision: str, commit: str) -> Path:
-    """The cache's folder of a commit, with these files in it; those that are not there are downloaded.
+    """Return the cache's folder of a commit with these files in it; download those that are missing.
 
-    The client remembers that `revision` names the commit. Raises HubError if it names another one by now,
-    or if a file is not of its size.
+    `sizes` are in bytes, by path. The client remembers that `revision` names the commit. Raises HubError if
+    it names another one by now, or if a file has another size.
     """
     first, *others = sizes
     folder = _folder(repository.download(first, revision, None, sizes[first]), first)
@@ -80,16 +80,16 @@ def fetch(repository: Repository, sizes: Mapping[str, int], revision: str, commi
 
 
 def fetch_model(repo_id: str, revision: str | None, patterns: Sequence[str]) -> Path:
-    """The cache's folder of a model, with the files that match; each of the size that the Hub lists."""
+    """Return the cache's folder of a model with the files that match, each of the size that the Hub lists."""
     repository, revision = Repository(repo_id, MODEL), revision or "main"
     commit, sizes = model_files(repository, revision, patterns)
     return fetch(repository, sizes, revision, commit)
 
 
 def model_files(repository: Repository, revision: str, patterns: Sequence[str]) -> tuple[str, dict[str, int]]:
-    """The commit of a model's revision, and the sizes of its files that match.
+    """Return the commit of a model's revision, and the sizes in bytes of its files that match.
 
-    Raises HubError if none does.
+    Raises HubError if no file does.
     """
     commit = repository.commit_of(revision)
     sizes = {
@@ -103,12 +103,12 @@ def model_files(repository: Repository, revision: str, patterns: Sequence[str]) 
 
 
 def _folder(file: Path, path: str) -> Path:
-    """The folder that a file lies in as `path`."""
+    """Return the folder below which a file lies as `path`."""
     return file.parents[path.count("/")]
 
 
 def _reporting(advance: Callable[[int], None]) -> type:
-    """A progress bar, as the client wants a class of it, that tells what comes in."""
+    """Return a class of progress bars, as the client wants one, that reports the bytes that come in."""
 
     class Bar:
         def __init__(self, **_: Any) -> None:
@@ -124,7 +124,7 @@ def _reporting(advance: Callable[[int], None]) -> type:
             advance(count)
 
         def update_transfer(self, count: int) -> None:
-            """Of Xet's own packing; the bytes of files are told by `update`."""
+            """Ignore the bytes of Xet's packing; `update` gets those of files."""
 
         def set_postfix_str(self, *_: object, **__: object) -> None:
             pass

@@ -1,4 +1,4 @@
-"""The Hub's client made ready: its environment checked, its answers checked, no endless waiting."""
+"""The Hub's client, prepared: with checks of its environment and its answers, and a limit to waiting."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from synthkit.hub.answers import check_answer, check_request
 from synthkit.hub.environment import check_environment
 from synthkit.hub.patience import LOG_IN, safe_line
 
-# Seconds without a byte after which a connection counts as lost; the client itself would wait for ever.
+# The variable with the seconds without a byte after which a connection counts as lost; the client on its own
+# would wait for ever.
 TIMEOUT = "SYNTHKIT_HUB_TIMEOUT"
 _TIMEOUT_S = 120.0
 
 
 def prepare_client() -> None:
-    """Ready the client, its warnings and bars off: what matters is in our errors and our bar.
+    """Prepare the client, with its warnings and bars off: synthkit has its own.
 
-    Raises HubError if the environment sets what cannot be used: an address, a timeout, a token, a folder.
+    Raises HubError if the environment sets an address, a timeout, a token or a folder that cannot be used.
     """
     check_environment()
     seconds = _timeout()
@@ -37,7 +38,7 @@ def prepare_client() -> None:
 
 
 def check_name(repo_id: str, *, alone: bool = False) -> None:
-    """Raise HubError for what cannot be a repository's name; `alone` allows one without an organisation."""
+    """Raise HubError if a repository cannot have this name; `alone` allows one without an organisation."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
@@ -66,7 +67,7 @@ def _timeout() -> float:
 
 
 def _check_token() -> None:
-    """A token that cannot be read, or that no header can hold, is told before it is used, and not quoted."""
+    """Raise HubError, without quoting it, for a token that cannot be read or that no header can hold."""
     from huggingface_hub import get_token
 
     try:
@@ -82,9 +83,9 @@ def _check_token() -> None:
         raise HubError(f"the token has characters that no token has; {LOG_IN} anew")
 
 
-@lru_cache(maxsize=1)  # not again before another value
+@lru_cache(maxsize=1)  # once, unless the value changes
 def _set_session(seconds: float) -> None:
-    """Sessions whose answers are checked. What is wrong with a proxy or a certificate shows here."""
+    """Have the client check all answers. Raises HubError for a wrong proxy or certificate."""
     from huggingface_hub import get_session, set_client_factory
 
     try:

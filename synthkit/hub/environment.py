@@ -1,4 +1,4 @@
-"""What the environment sets for the Hub's client: looked at before the client, which fails while it loads."""
+"""Checks of the environment variables of the Hub's client, which fails while it loads if one is wrong."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 ENDPOINT = "HF_ENDPOINT"
 _HOST = re.compile(r"[\w.-]+|[0-9a-fA-F:.]+")
-# What is wrong with the variables that a command ran without, by their names.
+# What is wrong with the variables that the command runs without, by name.
 _aside: dict[str, str] = {}
 
 
 def check_environment() -> None:
-    """Raise HubError, in one line, for the first variable that the Hub's client could not read."""
+    """Raise HubError for the first variable that the Hub's client could not read."""
     for name, problem in (*_aside.items(), *_problems()):
         raise HubError(f"{name}: {problem}")
 
@@ -31,8 +31,8 @@ def check_environment() -> None:
 def faults_set_aside() -> Iterator[None]:
     """Run a command without the variables that `check_environment` refuses.
 
-    Libraries that a command without the Hub needs, too, load the Hub's client. One that does need the Hub
-    is told of the variable by `check_environment`.
+    Libraries load the Hub's client even in commands that do not use the Hub, which must not fail because of
+    such a variable. A command that uses the Hub calls `check_environment`, which then raises.
     """
     found = dict(_problems())
     before = {name: os.environ.pop(name) for name in found}
@@ -61,7 +61,7 @@ def _endpoint(value: str) -> str | None:
 
 
 def _proxy(value: str) -> str | None:
-    # No proxy; and a host alone is one, too.
+    # Empty means no proxy; a host without a scheme is one of HTTP.
     if not value:
         return None
     address = value if "://" in value else f"http://{value}"
@@ -78,7 +78,7 @@ def _installed(module: str) -> bool:
 
 
 def _address(value: str, schemes: tuple[str, ...], *, password: bool = False) -> str | None:
-    """What is wrong with an address. It may hold a password, and is not quoted."""
+    """Return what is wrong with an address, without quoting it, as it may hold a password; else None."""
     if not value:
         return "is empty"
     if not value.isprintable() or " " in value:
@@ -104,7 +104,7 @@ def _has_password(parts: SplitResult) -> bool:
 
 
 def _encodes(host: str) -> bool:
-    """Whether a host's name can be asked for."""
+    """Return whether a host's name can be looked up."""
     try:
         host.encode("idna")
     except UnicodeError:

@@ -1,4 +1,4 @@
-"""Asking the Hub with patience, and what its errors mean to a user: one line, and never the token."""
+"""Calls to the Hub, repeated where a failure may pass, and its errors in one line without the token."""
 
 from __future__ import annotations
 
@@ -20,23 +20,25 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 NOT_HERE = "is not on this machine, and HF_HUB_OFFLINE is set; unset it to reach the Hub"
 LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
-# Seconds between attempts, where the Hub does not say when to come again.
 _HUB = "https://huggingface.co"
+# Seconds between attempts, unless the Hub says when to ask again.
 _PAUSES = (1.0, 2.0, 4.0, 8.0)
-# What the client raises of an answer that it cannot make sense of.
+# The errors that the client raises for an answer that makes no sense.
 _SENSELESS = (
     *(ValueError, TypeError, AttributeError, LookupError),
     *(ArithmeticError, AssertionError, RecursionError),
 )
-# Seconds in which a Hub that can be reached answers its first request.
+# Seconds after which a Hub that has not answered the first request counts as out of reach.
 _SOON_S = 5.0
+# HTTP status codes of failures that may pass.
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 def ask(where: str, call: Callable[[], T], *, reached: bool = True) -> T:
-    """What a call to the Hub returns, tried again while the reason for its failure may pass.
+    """Return what a call to the Hub returns; repeat it while it fails for a reason that may pass.
 
-    Raises HubError, told of `where`, and OSError where the fault is this machine's: a full disk.
+    With `reached`, that includes a Hub that cannot be reached. Raises HubError, which begins with `where`,
+    and OSError for faults of this machine such as a full disk.
     """
     for pause in (*_PAUSES, None):
         try:
@@ -47,7 +49,7 @@ def ask(where: str, call: Callable[[], T], *, reached: bool = True) -> T:
         except SynthkitError:
             raise
         except Exception as error:
-            # The client lets its HTTP library's and hf_xet's own errors through.
+            # The client passes on errors of its HTTP library and of hf_xet.
             local = _local(error)
             if local is not None:
                 raise _naming_home(local) from None
@@ -66,7 +68,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _response(error: Exception) -> Any:
-    """The Hub's answer that an error is about, if there was one."""
+    """Return the Hub's answer that an error is about, or None."""
     answers = (getattr(cause, "response", None) for cause in _causes(error))
     return next((answer for answer in answers if answer is not None), None)
 
@@ -81,18 +83,18 @@ def _may_pass(error: Exception, *, reached: bool) -> bool:
         return reached
     if names & {"UnsupportedProtocol", "InvalidURL"}:
         return False
-    # hf_xet raises Python's own.
+    # hf_xet raises Python's own errors.
     by_xet = kinds & {ConnectionError, TimeoutError, RuntimeError}
     return bool(by_xet) or "httpx2" in {kind.__module__.split(".")[0] for kind in kinds}
 
 
 def _expired(response: Any) -> bool:
-    """An upload's address is good for some hours; the next attempt asks for a new one."""
+    """Return whether an upload's address has expired, as it does in hours; another attempt gets a new one."""
     return response.status_code == 403 and "expired" in response.text.lower()
 
 
 def _local(error: Exception) -> OSError | None:
-    """The fault of this machine behind an error: a full disk, a folder that may not be written to."""
+    """Return the fault of this machine behind an error, as a full disk or a read-only folder; else None."""
     for cause in _causes(error):
         network = isinstance(cause, (ConnectionError, TimeoutError))
         if isinstance(cause, OSError) and cause.errno is not None and not network:
@@ -101,7 +103,7 @@ def _local(error: Exception) -> OSError | None:
 
 
 def _naming_home(error: OSError) -> Exception:
-    """A folder of the client's own that it cannot use is no --out of the user's."""
+    """Return a fault of this machine, with advice on HF_HOME if it is with a folder of the client's."""
     from huggingface_hub import constants
 
     of_client = str(error.filename or "").startswith((constants.HF_HOME, constants.HF_HUB_CACHE))
@@ -114,12 +116,12 @@ def _naming_home(error: OSError) -> Exception:
 
 
 def _by_socket(error: Exception) -> bool:
-    """Whether an HTTP library raised it: an address that cannot be found is an OSError, too."""
+    """Return whether an HTTP library raised an error: an unknown host is an OSError, too."""
     return any(type(cause).__module__.startswith(("httpx", "httpcore")) for cause in _causes(error))
 
 
 def _retry_after(error: Exception) -> float | None:
-    """Seconds until the Hub wants to be asked again, by either of its headers."""
+    """Return the seconds after which the Hub wants to be asked again, by either of two headers."""
     from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined]
 
     headers = getattr(_response(error), "headers", {})
@@ -131,7 +133,7 @@ def _retry_after(error: Exception) -> float | None:
 
 
 def _explained(error: Exception, where: str) -> HubError:
-    """An error in one line: what is wrong, and what to do."""
+    """Return an error in one line: what is wrong, and what to do."""
     from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
     response = _response(error)
@@ -150,7 +152,7 @@ def _explained(error: Exception, where: str) -> HubError:
 
 
 def _answered(error: Exception, status: int, where: str) -> HubError:
-    """What an error that the Hub answers with means."""
+    """Return what an answer with an error status means, and what to do."""
     from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, RevisionNotFoundError
 
     if status in (409, 412):
@@ -159,7 +161,7 @@ def _answered(error: Exception, status: int, where: str) -> HubError:
         return HubError(f"{where}: is gated: accept its terms on the Hub, and {LOG_IN}")
     if isinstance(error, RevisionNotFoundError):
         return HubError(f"{where}: the repository has no such version")
-    # A file that cannot be had just now is an error of this kind, too.
+    # The client raises this error also for a file that it cannot get at the moment.
     if isinstance(error, EntryNotFoundError) and status == 404:
         return HubError(f"{where}: lacks a file that every release has: it is no release, or not a whole one")
     hints = {
@@ -174,49 +176,49 @@ def _answered(error: Exception, status: int, where: str) -> HubError:
 
 
 def _said(error: Exception) -> str:
-    """What the Hub itself says of an error."""
+    """Return what the Hub says of an error, in brackets; an empty text if it says nothing."""
     said = next((m for cause in _causes(error) if (m := getattr(cause, "server_message", None))), None)
     return f" ({safe_line(said)})" if said and not _leaks(error) else ""
 
 
 def offline() -> bool:
-    """Whether the client is told to ask nobody."""
+    """Return whether HF_HUB_OFFLINE keeps the client from the network."""
     from huggingface_hub import constants
 
     return bool(constants.HF_HUB_OFFLINE)
 
 
 def endpoint() -> str:
-    """The Hub's address, without a password that HF_ENDPOINT may hold."""
+    """Return the Hub's address, without a password that HF_ENDPOINT may hold."""
     from huggingface_hub import constants
 
     return re.sub(r"//[^/@]*@", "//", constants.ENDPOINT)
 
 
 def other_hub() -> str:
-    """A reminder that the usual Hub was not asked."""
+    """Return a reminder, to end an error, that HF_ENDPOINT names another Hub; else an empty text."""
     from huggingface_hub import constants
 
     return "" if constants.ENDPOINT == _HUB else f"; HF_ENDPOINT is {endpoint()}"
 
 
 def reachable() -> bool:
-    """Whether anybody answers at the Hub's address, asked once and not patiently."""
+    """Return whether a Hub answers at its address, asked once."""
     from huggingface_hub import constants, get_session
 
     try:
         get_session().head(constants.ENDPOINT, timeout=_SOON_S)
     except Exception:
-        # The client lets its HTTP library's own errors through, those of an address that is none among them.
+        # The client passes on its HTTP library's errors, also those of a malformed address.
         return False
     return True
 
 
 @contextmanager
 def asked_once() -> Iterator[bool]:
-    """Whether the Hub can be reached, and a section in which `datasets` looks at its cache alone if not.
+    """Yield whether the Hub can be reached; if it cannot, `datasets` looks only at its cache in this section.
 
-    It would ask for half a minute. Raises ConnectionError, saying so, for what is not in the cache.
+    Otherwise `datasets` would try for half a minute. Raises ConnectionError for what is not in the cache.
     """
     import datasets
 
@@ -233,11 +235,12 @@ def asked_once() -> Iterator[bool]:
 
 
 def no_hub() -> str:
-    """What to say of answers that make no sense."""
+    """Return the error for answers that make no sense."""
     return f"{endpoint()}: does not answer as a Hub does; check HF_ENDPOINT"
 
 
 def _reason(error: Exception) -> str:
+    """Return why a call failed, without the token."""
     response = _response(error)
     if response is not None:
         return f"the Hub answers {response.status_code} {safe_line(response.reason_phrase)}".rstrip()
@@ -246,13 +249,13 @@ def _reason(error: Exception) -> str:
 
 
 def _leaks(error: Exception) -> bool:
-    """Whether the text of an error holds the token: some HTTP libraries quote headers they refuse."""
+    """Return whether the text of an error holds the token: some HTTP libraries quote headers they refuse."""
     from huggingface_hub import get_token
 
     token = get_token()
     if token is None:
         return False
-    # As it is, and as a message quotes bytes or text that cannot be printed.
+    # Messages quote text that cannot be printed, and bytes, with escapes.
     forms = {token, repr(token)[1:-1], ascii(token)[1:-1]}
     return any(form in str(cause) for form in forms for cause in _causes(error))
 

@@ -1,4 +1,4 @@
-"""A repository on the Hugging Face Hub: what it holds, and what is sent to it and fetched from it."""
+"""A repository on the Hugging Face Hub: its files and versions, uploads to it and downloads from it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 KIND = "dataset"
-# Files sent at a time, by as many threads.
+# Files that are sent at a time, each by a thread.
 _GROUP = 5
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """A file of a revision; `sha256` is known of large ones (LFS), the others are kept in git."""
+    """A file of a revision; large files (LFS) have a `sha256`, the others are in git under `git_oid`."""
 
     bytes: int
     git_oid: str
@@ -37,7 +37,7 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True)
 class RepositoryState:
-    """What a repository holds now: the newest commit, its files by path, the names of tags and branches."""
+    """The state of a repository: the newest commit, its files by path, the names of tags and branches."""
 
     head: str
     private: bool
@@ -48,17 +48,17 @@ class RepositoryState:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """Contents that were sent but are in no commit yet, with the SHA-256 of what was sent."""
+    """Contents that were sent and are in no commit yet, and the SHA-256 of each by path."""
 
     additions: list[CommitOperationAdd]
     sha256: dict[str, str]
 
 
 class Repository:
-    """A repository. What passes (429, 5xx, dropped connections) is tried again, with patience.
+    """A repository; calls that fail for a passing reason (429, 5xx, dropped connections) are repeated.
 
-    Every method raises HubError, in one line, when that does not help, or when an answer is none that a Hub
-    gives; the token is never in it.
+    Every method raises HubError if that does not help, or if an answer is one that no Hub gives; the message
+    is one line without the token.
     """
 
     def __init__(self, repo_id: str, kind: str = KIND) -> None:
@@ -75,7 +75,7 @@ class Repository:
         return f"{endpoint()}/datasets/{self.repo_id}"
 
     def check_account(self) -> None:
-        """Raise HubError if there is no token, or none that may write to this namespace."""
+        """Raise HubError if there is no token, or if it does not let this account write to the namespace."""
         from huggingface_hub import get_token
 
         if get_token() is None:
@@ -96,7 +96,7 @@ class Repository:
             )
 
     def state(self) -> RepositoryState | None:
-        """What the repository holds now, or None if there is none (or none that the token may see)."""
+        """Return what the repository holds now; None if there is none, or none that the token may see."""
         from huggingface_hub.errors import RepositoryNotFoundError
 
         try:
@@ -117,7 +117,7 @@ class Repository:
         )
 
     def files(self, revision: str) -> dict[str, RemoteFile]:
-        """The files of a revision, by path."""
+        """Return the files of a revision, by path."""
         from huggingface_hub.hf_api import RepoFile
 
         listed = self._ask(
@@ -130,7 +130,7 @@ class Repository:
         return {item.path: _remote(item) for item in listed if isinstance(item, RepoFile)}
 
     def described(self, revision: str | None) -> tuple[str, dict[str, int]]:
-        """What to tell of a model: its commit, and the sizes of its files as far as the Hub states them."""
+        """Return a model's commit, and the bytes of its files by path, where the Hub states them."""
         info = self._ask(
             lambda: self._api.model_info(self.repo_id, revision=revision, files_metadata=True), reached=False
         )
@@ -139,7 +139,7 @@ class Repository:
         return safe_line(info.sha), known
 
     def commit_of(self, revision: str) -> str:
-        """The commit that a branch, tag or commit names now."""
+        """Return the commit that a branch, a tag or a commit's own name stands for now."""
         from huggingface_hub.errors import RevisionNotFoundError
 
         try:
@@ -157,9 +157,9 @@ class Repository:
         return _commit(info.sha)
 
     def download(self, path: str, revision: str, folder: Path | None, size: int, **options: Any) -> Path:
-        """One file of a revision in a folder, or in the client's cache; fetched unless it is there.
+        """Return a file of a revision in a folder, or in the client's cache; fetch it unless it is there.
 
-        Raises HubError as soon as it turns out to be of another size. `options` are for the client.
+        Raises HubError as soon as the file turns out not to have `size` bytes. `options` are for the client.
         """
         with of_size(size):
             found = self._ask(
@@ -170,18 +170,18 @@ class Repository:
         return Path(found)
 
     def read(self, path: str, revision: str, size: int) -> bytes:
-        """The content of one file of a revision, which has so many bytes."""
+        """Return the content of a file of a revision. Raises HubError if it does not have `size` bytes."""
         with tempfile.TemporaryDirectory() as folder:
             return self.download(path, revision, Path(folder), size).read_bytes()
 
     def other_kinds(self) -> list[str]:
-        """Which other kinds of repository have this name, as far as the Hub tells: model, space."""
+        """Return the other kinds of repository that have this name, as far as the Hub says: model, space."""
 
         def exists(kind: str) -> bool:
             try:
                 return bool(self._api.repo_exists(self.repo_id, repo_type=kind))
             except Exception:
-                # Good to know, and no more: nothing depends on it.
+                # Only a hint in a message depends on it.
                 return False
 
         return [kind for kind in ("model", "space") if exists(kind)]
@@ -206,9 +206,9 @@ class Repository:
         self._ask(lambda: self._api.create_repo(self.repo_id, repo_type=KIND, private=private, exist_ok=True))
 
     def upload(self, files: Mapping[str, Path | bytes], advance: Callable[[int], None]) -> Upload:
-        """Send the contents of large files, those that the Hub has not got; `advance` is told of bytes.
+        """Send the contents of large files that the Hub does not have; call `advance` with numbers of bytes.
 
-        Nothing shows before `commit`. Raises ReleaseError if a file is not there.
+        Nobody sees them before `commit`. Raises ReleaseError if a file is missing.
         """
         from huggingface_hub import CommitOperationAdd
 
@@ -224,9 +224,9 @@ class Repository:
         return Upload(additions, {item.path_in_repo: item.upload_info.sha256.hex() for item in additions})
 
     def commit(self, upload: Upload, deleted: Sequence[str], message: str, parent: str) -> str:
-        """Add and delete files in one commit upon `parent`; returns the commit.
+        """Add and delete files in one commit on `parent`, and return that commit.
 
-        Raises HubConflict if the repository's newest commit is another one.
+        Raises HubConflict if `parent` is not the newest commit any more.
         """
         from huggingface_hub import CommitOperationDelete
 
@@ -235,7 +235,7 @@ class Repository:
         except ValueError as error:
             raise HubError(f"{self.repo_id}: holds a file of no possible name: {safe_line(error)}") from None
         operations: list[CommitOperationAdd | CommitOperationDelete] = [*upload.additions, *deletions]
-        # What the Hub warns of has been seen by `check_card`.
+        # `check_card` has reported the Hub's warnings.
         with warnings.catch_warnings(action="ignore"):
             made = self._ask(
                 lambda: self._api.create_commit(
@@ -245,7 +245,7 @@ class Repository:
         return _commit(made.oid)
 
     def tag(self, name: str, commit: str, message: str) -> None:
-        """Name a commit, for good, and see that it is named. Raises HubConflict if there is such a tag."""
+        """Tag a commit, and check that the tag is there. Raises HubConflict if there was such a tag."""
         self._ask(
             lambda: self._api.create_tag(
                 self.repo_id, tag=name, tag_message=message, revision=commit, repo_type=KIND
@@ -255,19 +255,19 @@ class Repository:
             raise HubError(f"{self.repo_id}: {name} was not set; run the same command again")
 
     def _ask(self, call: Callable[[], T], *, reached: bool = True) -> T:
-        """A call's answer; with `reached` a server that cannot be reached is tried again, too."""
+        """Return a call's answer, by `patience.ask`."""
         return ask(self.repo_id, call, reached=reached)
 
 
 def _commit(sha: object) -> str:
-    """A commit as the Hub names it; folders are called by it."""
+    """Return a commit that the Hub names. Raises HubError unless it is 40 digits: folders bear its name."""
     if isinstance(sha, str) and COMMIT.fullmatch(sha):
         return sha
     raise HubError(f"{no_hub()} (it names a commit that is no 40 hexadecimal digits)")
 
 
 def _remote(item: Any) -> RemoteFile:
-    """A file as a listing tells of it."""
+    """Return a file in a listing. Raises HubError if it lacks a name, a size or a digest."""
     sha256 = None if item.lfs is None else item.lfs.sha256
     whole = type(item.size) is int and 0 <= item.size < 1 << 60
     if not (whole and all(isinstance(text, str) for text in (item.path, item.blob_id, sha256 or ""))):

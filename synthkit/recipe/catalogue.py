@@ -1,4 +1,4 @@
-"""`synthkit recipes`: what each recipe that ships makes and needs, as its opening comment says it."""
+"""The catalogue of `synthkit recipes`: what each shipped recipe makes and needs, by its opening comment."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BUILT_IN = "builtin:"
 
 @dataclass(frozen=True, slots=True)
 class Shipped:
-    """A recipe that ships: what it makes by which method, what it takes, and what must be there for it."""
+    """A shipped recipe: what it makes by which method, what that costs, and what must be there first."""
 
     recipe: str
     summary: str
@@ -38,20 +38,20 @@ class Shipped:
     extends: str | None
 
     def to_json(self) -> dict[str, Any]:
-        """Every field as plain types."""
+        """Return every field as plain types."""
         return asdict(self)
 
     @property
     def wants(self) -> tuple[str, ...]:
-        """What must be there, in words, line by line."""
+        """What must be there first, in words, one line each."""
         if self.model.startswith(_BUILT_IN):
             return (f"needs {self.needs}",)
         place = f"from {self.available_from}"
         return f"needs {self.needs}", place, f"model {self.model}; a GPU is strongly advised"
 
     @property
-    def told(self) -> str:
-        """What it makes, in a line."""
+    def in_short(self) -> str:
+        """What it makes and by which method, in a line."""
         images = _IMAGES.match(self.makes)
         takes = re.split(r" at |,|;", self.takes)[0]
         how = f"{self.method}, guidance {self.guidance_scale:g}{', quality gates' if self.gates else ''}"
@@ -59,7 +59,11 @@ class Shipped:
 
 
 def describe_all() -> list[Shipped]:
-    """Those that need nothing first; of the same real images together, the one that others extend first."""
+    """Return the shipped recipes as they are listed.
+
+    Those with a built-in model come first. Those with the same needs stand together, and a recipe stands
+    before the ones that extend it.
+    """
     found = [describe(name) for name in shipped.names()]
     first: dict[tuple[str, ...], str] = {}
     for item in found:
@@ -76,11 +80,11 @@ def describe_all() -> list[Shipped]:
 
 
 def describe(name: str) -> Shipped:
-    """A recipe that ships."""
+    """Return what a shipped recipe says of itself. Raises RecipeError if there is none of this name."""
     path = shipped.find(name)
     files, recipe = files_of(path), load(path)
     facts: dict[str, str] = {}
-    # What a recipe does not say of itself, that says which it extends.
+    # A recipe inherits the lines of the comment, too, from the recipe that it extends.
     for file in reversed(files):
         facts |= dict(_FACT.findall(file.read_text(encoding="utf-8").split("\n\n")[0]))
     return Shipped(
@@ -99,7 +103,7 @@ def describe(name: str) -> Shipped:
 
 
 def as_table(found: Sequence[Shipped]) -> Group:
-    """For any width from 60 columns: under what is needed, the recipes that need it."""
+    """Return a table for terminals of 60 columns and more: recipes with the same needs, then those needs."""
     from rich.console import Group
     from rich.padding import Padding
     from rich.table import Table
@@ -112,7 +116,7 @@ def as_table(found: Sequence[Shipped]) -> Group:
         rows.add_column(no_wrap=True, min_width=width)
         rows.add_column()
         for item in items:
-            rows.add_row(Text(item.recipe, style="bold"), Text(item.told))
+            rows.add_row(Text(item.recipe, style="bold"), Text(item.in_short))
         notes = [Padding(Text(line, style="dim"), (0, 0, 0, 4)) for line in wants]
         parts += [*([Text("")] if parts else []), Padding(rows, 0), *notes]
     return Group(*parts)

@@ -1,6 +1,6 @@
-"""The families of sources: what a recipe says of each, beside what every source has.
+"""The fields of each family of real images, in addition to those that every source has.
 
-How a family's files are read is in its module in `synthkit/sources/`.
+`synthkit/sources/` has a module for each family, which reads its files.
 """
 
 from __future__ import annotations
@@ -44,8 +44,9 @@ class FolderSourceConfig(SourceBase):
     )
 
 
+# Names the 1000 classes of ImageNet where a path could stand.
 IMAGENET = "imagenet"
-# The class below has a field called `list`.
+# `list[str]` under another name: in the class below, `list` is a field.
 _Names = list[str]
 
 
@@ -63,7 +64,7 @@ class ListingSourceConfig(SourceBase):
     )
 
     def places(self) -> dict[str, str]:
-        """As of any source; `imagenet` is no file."""
+        """Return the list, the root, and the file of names unless `names` says `imagenet`."""
         found = super().places()
         return {name: value for name, value in found.items() if (name, value) != ("names", IMAGENET)}
 
@@ -123,12 +124,12 @@ class CocoSourceConfig(SourceBase):
     )
 
     def got_from(self) -> str:
-        """As of any source; a set of one's own is not to be had where COCO is."""
+        """Return where to get COCO; an empty text for a data set of one's own in its format."""
         own = self.annotations is not None and "available_from" not in self.model_fields_set
         return "" if own else self.available_from
 
     def fields_of_places(self) -> tuple[str, ...]:
-        """As of any source; a set of one's own is looked for by both of its own."""
+        """Return `root` for COCO, and both fields of a data set of one's own."""
         return ("root",) if self.images is None else ("images", "annotations")
 
     def held_out(self) -> dict[str, str] | None:
@@ -187,7 +188,7 @@ class HubSourceConfig(SourceBase):
 
     @property
     def is_path(self) -> bool:
-        """Whether `id` can be nothing but a path of this machine, as ./cifar is: the Hub has NAME/NAME."""
+        """Whether `id` can only be a path of this machine, as ./cifar: an id of the Hub is NAME/NAME."""
         parts = self.id.split("/")
         if self.id.startswith("~") or parts[0] in ("", ".") or ".." in parts:
             return True
@@ -195,8 +196,8 @@ class HubSourceConfig(SourceBase):
 
     @property
     def path(self) -> Path:
-        """The file or folder that `id` names, if it is there."""
-        return Path(os.path.expanduser(self.id))  # noqa: PTH111 (a folder may well be called ~x)
+        """`id` as a path, `~` as the home folder."""
+        return Path(os.path.expanduser(self.id))  # noqa: PTH111 (Path.expanduser fails for a folder called ~x)
 
     @property
     def is_here(self) -> bool:
@@ -204,11 +205,11 @@ class HubSourceConfig(SourceBase):
         return os.path.exists(self.path)  # noqa: PTH110 (a name may be too long for any file)
 
     def places(self) -> dict[str, str]:
-        """The local copy, if `id` is one."""
+        """Return the path in `id`, if it is one of this machine."""
         return super().places() if self.is_path or self.is_here else {}
 
     def fields_of_places(self) -> tuple[str, ...]:
-        """The one field, whether it names a repository of the Hub or a copy."""
+        """Return `id`, which names a repository of the Hub or a local copy."""
         return ("id",)
 
 

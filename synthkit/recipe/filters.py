@@ -12,7 +12,7 @@ from synthkit.config.section import Section
 from synthkit.errors import RecipeError
 from synthkit.system.files import sha256_of
 
-# Of an image: what a recipe may ask for, and so the most that a record may say.
+# Draws of one image: the most that a recipe may ask for, and so the most that a record may state.
 MAX_DRAWS = 100
 
 
@@ -46,11 +46,11 @@ class ClassifierConfig(Section):
 
     @property
     def path(self) -> Path:
-        """Where the weights are."""
+        """The file of weights, `~` as the home folder."""
         return Path(os.path.expanduser(self.checkpoint))  # noqa: PTH111
 
     def content(self) -> str:
-        """The SHA-256 of the weights. Raises RecipeError if there is no such file."""
+        """Return the SHA-256 of the weights. Raises RecipeError if the file cannot be read."""
         try:
             return sha256_of(self.path)
         except OSError as error:
@@ -77,7 +77,7 @@ class LabelAgreement(Section):
     )
 
     @model_validator(mode="after")
-    def _probabilities_are_a_classifiers(self) -> Self:
+    def _only_a_classifier_gives_probabilities(self) -> Self:
         if self.min_probability and self.classifier is None:
             raise ValueError("min_probability is a classifier's: name one, or remove it")
         return self
@@ -103,7 +103,7 @@ class Filters(Section):
 
     @property
     def compare(self) -> bool:
-        """Whether a filter looks at embeddings."""
+        """Whether a filter compares embeddings."""
         by_means = self.label_agreement is not None and self.label_agreement.classifier is None
         return self.near_copy is not None or by_means
 
@@ -113,7 +113,10 @@ class Filters(Section):
         return self.label_agreement.classifier if self.label_agreement else None
 
     def pinned(self) -> Self:
-        """The same with the classifier named by its content, and no folder of this machine."""
+        """Return these filters with the classifier's SHA-256 in them, and of its path the file name alone.
+
+        Raises RecipeError if the weights have to be hashed and are not here.
+        """
         if self.label_agreement is None or self.classifier is None:
             return self
         sha256 = self.classifier.sha256 or self.classifier.content()

@@ -1,4 +1,4 @@
-"""`synthkit init`: a recipe of one's own, from the template or from a recipe that ships, comments and all."""
+"""New recipes for `synthkit init`: the template or a shipped recipe, filled in, with its comments."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 SCHEMA = Path("recipe.schema.json")
 _KIND, _NAME = "folder", "my-release"
-# The digits come with a model that draws them; what fits it is as in the recipe of this name.
+# The digits come with a model that draws them. The shipped recipe of this name has the settings that fit it.
 _DIGITS = "digits_lt_ecd"
 _OF_DIGITS = (
     *("license", "source.groups", "prompt", "target_per_class", "model.id", "model.dtype", "sampler.steps"),
     *("sampler.batch_size", "output.format", "output.size", "output.shard_size"),
 )
 _BUILT_IN = "model.id=builtin:"
-# Written whole: there, null is a value.
+# A mapping that is written as a whole: `null` leaves a class out, where elsewhere it means "not set".
 _CLASSES = "source.classes"
 
 
@@ -47,14 +47,17 @@ class Question(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A recipe that was written, and whether an editor finds the schema that its first line names."""
+    """A recipe that was written; `checked` says whether the schema for editors stands beside it."""
 
     recipe: Recipe
     checked: bool
 
 
 def questions(kind: str) -> list[Question]:
-    """What to ask for a source of a kind: the fields that nobody but the user can know."""
+    """Return what to ask for a source of a kind: the fields that only the user can know.
+
+    Raises RecipeError for an unknown kind.
+    """
     source = SOURCES.get(kind)
     if source is None:
         raise RecipeError(f"source.kind: must be one of {', '.join(SOURCES)}; is {kind!r}")
@@ -89,7 +92,7 @@ def write_recipe(path: Path, answers: Sequence[str]) -> Begun:
     kind = next((answer.partition("=")[2] for answer in answers if answer.startswith("source.kind=")), _KIND)
     given = _fields(answers)
     for question in questions(kind):
-        # A set of one's own in COCO's format has no root.
+        # A data set of one's own in COCO's format is named by `annotations` and `images`.
         instead = question.field == "source.root" and "source.annotations" in given
         if kind != _KIND and question.default is None and question.field not in given and not instead:
             raise RecipeError(
@@ -105,7 +108,7 @@ def write_recipe(path: Path, answers: Sequence[str]) -> Begun:
 
 
 def copy_recipe(path: Path, name: str, answers: Sequence[str]) -> Begun:
-    """Write a recipe that ships, complete: with what it extends, and some fields filled in.
+    """Write a copy of a shipped recipe with some fields changed; what it extends is written into it.
 
     Raises RecipeError for a recipe that does not exist, and for a field that is unknown or wrong.
     """
@@ -123,7 +126,7 @@ def copy_recipe(path: Path, name: str, answers: Sequence[str]) -> Begun:
 
 
 def check_name(path: Path, name: str) -> None:
-    """Before anything is asked: raises RecipeError if the name does not fit or the file is there."""
+    """Raise RecipeError if no recipe can have this name, or if its file is there already."""
     _refuse_taken(path)
     load(shipped.template(), [f"name={name}"])
 
@@ -134,7 +137,11 @@ def _refuse_taken(path: Path) -> None:
 
 
 def _implied(kind: str, answers: Sequence[str]) -> list[str]:
-    """What follows from other answers: the built-in models run anywhere, there is one way to count."""
+    """Return what other answers imply, as answers.
+
+    The digits want the settings of their model, a built-in model runs in float32 and at its own size, and
+    `synthetic_per_class` takes the place of `target_per_class`.
+    """
     implied = []
     if kind == "digits":
         fitting = load(shipped.find(_DIGITS)).model_dump(mode="json")
@@ -151,25 +158,25 @@ def _fields(answers: Sequence[str]) -> list[str]:
 
 
 def _value(data: Any, path: str) -> Any:
-    """None if there is none."""
+    """Return the value at a dotted path; None if there is none."""
     for key in path.split("."):
         data = data.get(key) if isinstance(data, dict) else None
     return data
 
 
 def _fill_in(text: RecipeText, fields: Sequence[str], before: Recipe, recipe: Recipe) -> None:
-    """Into the text of a recipe, the values that some fields have now."""
+    """Write the values that some fields have in `recipe` into the text of `before`."""
     data = _in_order(recipe)
     if recipe.source.kind != before.source.kind:
         recipe_text.keep(text.entries, "source", ["kind"])
     paths = dict.fromkeys(_CLASSES if field.startswith(f"{_CLASSES}.") else field for field in fields)
-    # What goes first leaves its place, and its comment, to what comes instead.
+    # A field without a value is removed first, so that the next new one takes its place under its comment.
     for path in sorted(paths, key=lambda path: _value(data, path) is not None):
         recipe_text.put(text.entries, path.split("."), data)
 
 
 def _in_order(recipe: Recipe) -> dict[str, Any]:
-    """The recipe's values in the order of a file: of the source its own fields before those of all."""
+    """Return the recipe's values in the order of a file: a source's own fields before the shared ones."""
     data = recipe.model_dump(mode="json", exclude_none=True)
     source = data["source"]
     if recipe.source.classes is not None:
@@ -180,7 +187,7 @@ def _in_order(recipe: Recipe) -> dict[str, Any]:
 
 
 def _write(path: Path, text: RecipeText, recipe: Recipe) -> Begun:
-    """The recipe, and beside it the schema that its first line names; nothing that is there is lost."""
+    """Write the recipe, and beside it the schema that its first line names."""
     checked = _write_schema(path.parent / SCHEMA)
     if not checked:
         text.head = [line for line in text.head if "$schema=" not in line]
@@ -190,7 +197,7 @@ def _write(path: Path, text: RecipeText, recipe: Recipe) -> Begun:
 
 
 def _write_schema(path: Path) -> bool:
-    """Whether the file is the schema of this version now: one of another kind stays as it is."""
+    """Write the schema unless another file has its name; return whether it is there now."""
     schema = json_schema()
     content = f"{json.dumps(schema, indent=2)}\n".encode()
     if os.path.lexists(path):

@@ -1,4 +1,4 @@
-"""Reading a recipe from YAML: `extends`, `--set`, and every error at once with its line."""
+"""Recipes read from YAML files, with `extends` and `--set`; all errors are reported at once, with lines."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ _RECIPE = FileKind(
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe in a file, with what it extends and the overrides (`section.field=value`) applied.
+    """Return the recipe in a file, with what it extends and the overrides (`section.field=value`) applied.
 
-    Raises RecipeError with one line for each thing that is wrong, its place and the nearest name.
+    Raises RecipeError with a line for each error: its place, what is wrong, and the nearest name.
     """
     return load_model(path, _RECIPE, overrides)
 
 
 def load_complete(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """A release's own recipe: as `load`, but it stands alone, and no other file is read."""
+    """Return the recipe of a release, as `load` does. Raises RecipeError if it extends another file."""
     if "extends" in parse(path, _RECIPE).data:
         raise RecipeError(f"{path}: extends: a release's recipe stands alone")
     return load(path, overrides)
 
 
 def files_of(path: Path) -> list[Path]:
-    """The file of a recipe and those that it extends, of a recipe that can be loaded."""
+    """Return the file of a valid recipe, followed by the files that it extends."""
     return yaml_file.files_of(path, _RECIPE)

@@ -1,8 +1,8 @@
-"""The places that a release's recipe may name: how a build writes them, and what a reader refuses.
+"""The paths and names that a release's recipe may hold: how a build writes them, and what a reader refuses.
 
-A recipe that came with a release is a stranger's. What it names must lie below the folder that the command
-runs in (`release/places.py` sees to that), be on the Hub, or be built in; so its paths are relative and
-never climb.
+A recipe that came with a release was written by a stranger. Whatever it names must lie below the folder that
+the command runs in (`release/places.py` checks that), be on the Hub, or be built in. So its paths are
+relative and hold no `..`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from synthkit.recipe.schema import Model, Recipe
     from synthkit.recipe.source import SourceBase
 
-# The readers of `datasets`, which it takes for data sets (packaged_modules of datasets 5).
+# Names of readers: `load_dataset("csv")` opens no data set of that name (packaged_modules of datasets 5).
 _READERS = re.compile(
     r"buckets/.*|arrow|cache|conll|csv|eval|fasta|fastq|genbank|generator|harbor|hdf5|iceberg|json|lance|mmcif|"
     r"pandas|parquet|pdb|spark|sql|text|tsfile|vortex|webdataset|xml|(image|audio|video|mesh|pdf|nifti)folder"
@@ -34,7 +34,10 @@ _SHOWN = 60
 
 
 def portable_path(text: str) -> str:
-    """A relative path as it is; of any other its last part alone, in characters that a release may name."""
+    """Return a path as a release's recipe holds it: a relative one as it is, else its last part alone.
+
+    Characters that are unsafe in a terminal or in a path become `_`.
+    """
     if not _path_fault(text):
         return text
     name = "".join("_" if _is_unsafe(character) else character for character in PurePath(text).name)
@@ -42,7 +45,10 @@ def portable_path(text: str) -> str:
 
 
 def portable_places(source: SourceBase) -> dict[str, str]:
-    """The places of a source as a release names them, by field; a local data set never as one of the Hub."""
+    """Return the paths of a source as a release's recipe holds them, by field.
+
+    A local data set begins with `./`, so that it is not taken for one on the Hub.
+    """
     places = {field: portable_path(path) for field, path in source.places().items()}
     if isinstance(source, HubSourceConfig):
         return {field: path if path.startswith("./") else f"./{path}" for field, path in places.items()}
@@ -50,7 +56,7 @@ def portable_places(source: SourceBase) -> dict[str, str]:
 
 
 def unportable(recipe: Recipe) -> Iterator[str]:
-    """What a release's recipe may not name: its key and the reason, one line each; nothing is opened."""
+    """Yield what a release's recipe may not hold: the key and the reason, one line each. Opens no file."""
     yield from _source_faults(recipe.source)
     yield from _model_faults(recipe.model)
     if recipe.filters is not None and recipe.filters.classifier is not None:
@@ -61,43 +67,43 @@ def _source_faults(source: SourceBase) -> Iterator[str]:
     for field in source.PATHS:
         text = getattr(source, field)
         if isinstance(text, str):
-            yield from _told(f"source.{field}", text, _path_fault(text))
+            yield from _line(f"source.{field}", text, _path_fault(text))
     if not isinstance(source, HubSourceConfig):
         return
     if not _path_fault(source.id):
-        yield from _told("source.id", source.id, _id_fault(source.id))
+        yield from _line("source.id", source.id, _id_fault(source.id))
     if source.revision is not None:
-        yield from _told("source.revision", source.revision, _path_fault(source.revision))
+        yield from _line("source.revision", source.revision, _path_fault(source.revision))
     if source.config is not None:
         fault = _path_fault(source.config) or ("holds a slash" if "/" in source.config else "")
-        yield from _told("source.config", source.config, fault)
+        yield from _line("source.config", source.config, fault)
 
 
 def _model_faults(model: Model) -> Iterator[str]:
-    yield from _told("model.id", model.id, _path_fault(model.id))
+    yield from _line("model.id", model.id, _path_fault(model.id))
     if model.revision is None:
         yield "model.revision: is missing; a release names the commit or the content of its model"
     elif not _PINNED.fullmatch(model.revision):
-        yield from _told("model.revision", model.revision, "is no commit, nor the SHA-256 of a folder")
+        yield from _line("model.revision", model.revision, "is no commit, nor the SHA-256 of a folder")
 
 
 def _classifier_faults(classifier: ClassifierConfig) -> Iterator[str]:
     where = "filters.label_agreement.classifier"
-    yield from _told(f"{where}.checkpoint", classifier.checkpoint, _path_fault(classifier.checkpoint))
+    yield from _line(f"{where}.checkpoint", classifier.checkpoint, _path_fault(classifier.checkpoint))
     # timm also loads `local-dir:/a/folder`.
-    yield from _told(f"{where}.network", classifier.network, _path_fault(classifier.network.split(":")[-1]))
+    yield from _line(f"{where}.network", classifier.network, _path_fault(classifier.network.split(":")[-1]))
     if classifier.sha256 is None:
         yield f"{where}.sha256: is missing; a release names its classifier by the content"
 
 
-def _told(key: str, text: str, fault: str) -> Iterator[str]:
+def _line(key: str, text: str, fault: str) -> Iterator[str]:
     if fault:
         shown = repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}…"
         yield f"{key}: {shown} {fault}"
 
 
 def _path_fault(text: str) -> str:
-    """Why a release may not name a path; nothing if it may."""
+    """Return why a release's recipe may not hold a path; an empty text if it may."""
     if any(_is_unsafe(character) for character in text):
         return "holds a backslash or a control character"
     if text.startswith("/"):
@@ -110,7 +116,7 @@ def _path_fault(text: str) -> str:
 
 
 def _id_fault(text: str) -> str:
-    """Why a release may not name a data set of kind `hub`; nothing if it may."""
+    """Return why a release's recipe may not hold the id of a `hub` source; an empty text if it may."""
     if _ADDRESS.match(text):
         return "is an address; name a data set of the Hub (organisation/name) or a relative path (./folder)"
     if _READERS.fullmatch(text):

@@ -1,4 +1,4 @@
-"""The recipe: one YAML file that says everything about a release, as pydantic models.
+"""The recipe as pydantic models: one YAML file that says everything about a release.
 
 This module has its fields and its JSON Schema; `recipe/load.py` reads one from disk.
 """
@@ -29,11 +29,11 @@ from synthkit.recipe.filters import Filters
 from synthkit.recipe.portable import portable_path, portable_places
 from synthkit.version import FORMAT_VERSION
 
-# Of an image, in pixels: what a recipe may ask for, and the most that anyone who reads it makes room for.
+# The longest edge of an image in pixels: the most that a recipe may ask for and that readers make room for.
 MAX_EDGE = 4096
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,95}$"
-# The Hub's own word for a licence that nobody stated.
+# The Hub's word for a licence that nobody stated.
 NO_LICENSE = "unknown"
 SEMVER = r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$"
 
@@ -97,10 +97,10 @@ class Arithmetic(Section):
     )
 
 
-# The pipeline as diffusers makes it.
+# diffusers' pipeline with all options off.
 STOCK = Arithmetic()
 
-# In place of a batch size: to be measured. No batch is that small, so it cannot be mistaken for one.
+# Stands for `batch_size: auto` until the batch size is measured. No batch has this size.
 AUTO = 0
 
 
@@ -161,7 +161,7 @@ class Output(Section):
 
     @property
     def extension(self) -> str:
-        """The file extension of the images, lower-case and without a dot."""
+        """The file extension of the images: jpg, png or webp."""
         return "jpg" if self.format == "jpeg" else self.format
 
 
@@ -244,13 +244,13 @@ class Recipe(Section):
         raise ValueError("cannot be given together with synthetic_per_class: remove one (or set it to null)")
 
     def synthetic_for(self, real: int) -> int:
-        """How many synthetic images a class with so many real ones gets."""
+        """Return how many synthetic images a class with `real` real images gets."""
         if self.target_per_class is None:
             return self.synthetic_per_class or 0
         return max(0, self.target_per_class - real)
 
     def prompt_for(self, class_name: str) -> str:
-        """The text given to the model for a class; underscores, as in folder names, become spaces."""
+        """Return the text given to the model for a class; underscores, as in folder names, become spaces."""
         return self.prompt.replace("{name}", class_name.replace("_", " "))
 
     def digest(self, *, listing_digest: str, model: str, revision: str) -> str:
@@ -270,9 +270,10 @@ class Recipe(Section):
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def portable(self, *, revision: str) -> dict[str, Any]:
-        """The recipe as published: complete, its model pinned, and no path of this machine in it.
+        """Return the recipe as a release holds it: complete, its model pinned, without paths of this machine.
 
-        A later section at its defaults is left out: releases made before it stay the same.
+        `revision` is the model's. A top-level field of LATER_FIELDS is left out unless it is set, so that a
+        release is the same byte for byte as one made before the field came.
         """
         unused = {name for name in type(self).model_fields if name in LATER_FIELDS and not is_set(self, name)}
         data = self.model_dump(mode="json", exclude_none=True, exclude=unused)
@@ -285,16 +286,16 @@ class Recipe(Section):
 
     def _portable_source(self, data: dict[str, Any]) -> dict[str, Any]:
         if self.source.classes is not None:
-            # None has a meaning there: it leaves a class out.
+            # `exclude_none` dropped the classes that None leaves out.
             data["classes"] = self.source.classes
         data |= portable_places(self.source)
         return {"kind": data.pop("kind"), **data}
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of a recipe file, for editors (`synthkit schema`).
+    """Return the JSON Schema of a recipe file, for editors (`synthkit schema`).
 
-    A file may state only its differences (`extends`), so nothing is required of a single file.
+    It requires no field: with `extends`, a file states only its differences.
     """
     schema = Recipe.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"

@@ -6,28 +6,28 @@ from pathlib import Path
 
 from synthkit.errors import RecipeError, did_you_mean
 
-# Not one of the recipes: what `synthkit init` fills in.
+# `synthkit init` fills it in; it is not listed among the recipes.
 _TEMPLATE = "template"
 
 
 def folder() -> Path:
-    """Where they lie."""
+    """Return the folder that holds them."""
     inside = Path(__file__).parents[1] / "recipes"
     return inside if inside.is_dir() else Path(__file__).parents[2] / "recipes"
 
 
 def template() -> Path:
-    """The recipe that `synthkit init` begins with."""
+    """Return the recipe that `synthkit init` begins with."""
     return folder() / f"{_TEMPLATE}.yaml"
 
 
 def names() -> list[str]:
-    """The recipes, by the name of their file."""
+    """Return the names of the shipped recipes: those of their files, without the ending."""
     return sorted(path.stem for path in folder().glob("*.yaml") if path.stem != _TEMPLATE)
 
 
 def find(name: str) -> Path:
-    """The file of a recipe. Raises RecipeError with the nearest name if there is none."""
+    """Return the file of a shipped recipe. Raises RecipeError with the nearest name if there is none."""
     if name not in names():
         raise RecipeError(
             f"--from {name}: no recipe of this name comes with synthkit{did_you_mean(name, names())}; "
@@ -37,7 +37,7 @@ def find(name: str) -> Path:
 
 
 def how_to_get(path: Path) -> str:
-    """For a file that is not there and has the name of a recipe: the end of a sentence; else nothing."""
+    """Return how to get a missing file, as the end of a sentence, if a shipped recipe has its name."""
     name = path.stem
     if name not in names():
         return ""

@@ -61,7 +61,7 @@ class SourceBase(Section):
     Applied in this order: classes, subset, exclude, halve, long_tail, shots or limit_per_class.
     """
 
-    # The fields that may name files of this machine; a release keeps their last part alone.
+    # The fields that may hold paths of this machine; a release keeps the last part of each alone.
     PATHS: ClassVar[tuple[str, ...]] = ()
 
     classes: list[str] | dict[str, str | None] | None = Field(
@@ -89,32 +89,32 @@ class SourceBase(Section):
     available_from: str = available_from_field("")
 
     def got_from(self) -> str:
-        """Where to get images or lists that are missing, for an error; nothing if nobody knows."""
+        """Return where to get missing images, for an error; an empty text if that is not known."""
         return self.available_from
 
     def held_out(self) -> dict[str, str] | None:
-        """Return the fields of the data set's own part for testing; None where it has none to this part."""
+        """Return the fields that name the data set's own part for testing; None if it has no other part."""
         return None
 
     @property
     def place(self) -> str:
-        """The field that says where the images are, as it is written in a recipe."""
+        """The dotted name of the field that says where the images are, as `source.root`."""
         fields = [name for name in ("images", "root", "id") if name in self.PATHS]
         given = next((name for name in fields if getattr(self, name) is not None), "kind")
         return f"source.{given}"
 
     def places(self) -> dict[str, str]:
-        """The files and folders of this machine that the source names, by field."""
+        """Return the files and folders of this machine that the source names, by field."""
         values = ((name, getattr(self, name)) for name in self.PATHS)
         return {name: value for name, value in values if isinstance(value, str)}
 
     def fields_of_places(self) -> tuple[str, ...]:
-        """The fields to set for images that lie elsewhere, the folder of the images first."""
+        """Return the fields to set for images that lie elsewhere, the folder of the images first."""
         return tuple(sorted(self.places(), key=lambda field: field != "root"))
 
     @property
     def settings(self) -> str:
-        """Those fields as options of a command, `--set source.root=…`; empty for a kind that has none."""
+        """The same fields as options of a command, `--set source.root=…`; empty for a kind without paths."""
         return " ".join(f"--set source.{field}=…" for field in self.fields_of_places())
 
     @field_validator("classes", mode="wrap")

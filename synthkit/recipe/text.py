@@ -1,6 +1,6 @@
-"""A recipe's text, key by key: joined with that of the recipe it extends, and changed; comments stay.
+"""The text of a recipe, key by key, changed and joined with the recipe it extends; its comments stay.
 
-Where a key and its value stand is what PyYAML's marks say; the lines themselves are never written anew.
+PyYAML's marks say at which lines a key and its value stand. Lines that do not change are copied as they are.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _INDENT = "  "
 
 @dataclass(slots=True)
 class Entry:
-    """A key and its value: the blank lines and comments above them, and their own lines.
+    """A key with its value: its own lines, and the blank lines and comments `above` them.
 
-    `entries` are the keys of a section that is written as a block; None of any other value.
+    `entries` are the keys of a section that is written as a block, and None for any other value.
     """
 
     key: str
@@ -31,7 +31,7 @@ class Entry:
 
 @dataclass(slots=True)
 class RecipeText:
-    """A recipe's opening comment, and its keys."""
+    """A recipe's opening comment (`head`) and its keys."""
 
     head: list[str] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
@@ -41,7 +41,7 @@ class RecipeText:
 
 
 def read(text: str) -> RecipeText:
-    """The text of a recipe that can be loaded."""
+    """Return the text of a valid recipe, taken apart."""
     lines = text.splitlines()
     head = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
     node = yaml.compose(text, yaml.SafeLoader)
@@ -51,15 +51,15 @@ def read(text: str) -> RecipeText:
 
 
 def extended(base: RecipeText, text: RecipeText) -> RecipeText:
-    """The text without its `extends:`, with all that it takes from the recipe it extends written in."""
+    """Return the text with `base`, the recipe that it extends, written into it, and without `extends:`."""
     changes = [entry for entry in text.entries if entry.key != "extends"]
     return RecipeText(text.head, _joined(base.entries, changes))
 
 
 def put(entries: list[Entry], path: Sequence[str], data: Mapping[str, Any], depth: int = 0) -> None:
-    """Write the value that `data` has at a path of keys; a key without a value goes, its comment stays.
+    """Write the value that `data` holds at a path of keys into the entries.
 
-    Keys stand in the order of `data`, of which every section is a mapping.
+    A key that has no value there is removed, and its comment stays. New keys are put in the order of `data`.
     """
     key, *rest = path
     entry = _slot(entries, key, data)
@@ -72,14 +72,14 @@ def put(entries: list[Entry], path: Sequence[str], data: Mapping[str, Any], dept
 
 
 def keep(entries: list[Entry], section: str, keys: Sequence[str]) -> None:
-    """Of a section these keys alone."""
+    """Remove all keys of a section but these."""
     for entry in entries:
         if entry.key == section and entry.entries is not None:
             entry.entries = [inner for inner in entry.entries if inner.key in keys]
 
 
 def _slot(entries: list[Entry], key: str, data: Mapping[str, Any]) -> Entry:
-    """The entry of a key; a new one has its place in the order, or that of a neighbour that has gone."""
+    """Return the entry of a key; a new one is put in order, or where a removed one left its comment."""
     for entry in entries:
         if entry.key == key:
             return entry
@@ -114,7 +114,7 @@ def _entries(node: yaml.MappingNode, lines: list[str], start: int, stop: int) ->
 
 
 def _end(lines: list[str], begin: int, end: int) -> int:
-    """After the last line of a value: what is blank or a comment belongs to the next key."""
+    """Return the line after a value: blank lines and comments below it belong to the next key."""
     while end > begin + 1 and _is_remark(lines[end - 1]):
         end -= 1
     return end
@@ -131,7 +131,7 @@ def _joined(base: Sequence[Entry], changes: Sequence[Entry]) -> list[Entry]:
 
 
 def _over(old: Entry, new: Entry | None) -> Entry:
-    """As `extends` does it: key by key, unless the section becomes one of another kind."""
+    """Return one entry over another as `extends` joins them: key by key, unless the section changes kind."""
     if new is None:
         return old
     comments = [line for line in new.above if line.strip()] or [line for line in old.above if line.strip()]

@@ -1,4 +1,4 @@
-"""Real images behind one protocol; one module per family. `open_source` is the way in."""
+"""Real images of any family; `open_source` opens those that a recipe selects."""
 
 from __future__ import annotations
 
@@ -19,30 +19,31 @@ if TYPE_CHECKING:
 
 
 def open_source(config: SourceConfig) -> Source:
-    """The images that a recipe conditions on: those of its source that it selects.
+    """Open the images that a recipe conditions on: those of its source that it selects.
 
-    No image is opened. Raises SourceError if the source is missing, empty or not as the recipe says.
+    They are listed, and no image is read. Raises SourceError if the source is missing, empty or not as the
+    recipe says.
     """
     return select(open_whole(config), config)
 
 
 def held_out(config: SourceConfig, fields: Mapping[str, Any] | None = None) -> SourceConfig:
-    """The source of the images that score a classifier trained on this one, none of them in its pool.
+    """Return the source of the images that score a classifier trained on this source.
 
-    `fields` say where they are: the source's fields that differ (`split: test`). Without one that says
-    where, they are the other half where a recipe halves its data set, else the data set's own part for
-    validation or testing. Raises SourceError where there is none, or for fields no such source has.
+    None of them is in its pool. `fields` are the source's fields that differ, as `split: test`. Unless one of
+    them says where the images are, they are the other half if the recipe halves its data set, else the data
+    set's own part for testing. Raises SourceError if there is none, or if the family has no such field.
     """
     whole: dict[str, object] = {"shots": None, "trial": 0, "long_tail": None, "limit_per_class": None}
     if fields and not fields.keys() <= SourceBase.model_fields.keys():
-        # Which images of the training part are taken, or left out, says nothing of another part.
+        # How images of the training part are selected does not apply to another part.
         return _changed(config, {**whole, "halve": None, "exclude": None, **fields})
     if fields:
         return _changed(held_out(config), fields)
     if config.halve is not None:
         other = "validation" if config.halve.part == "training" else "training"
         return config.model_copy(update=whole | {"halve": config.halve.model_copy(update={"part": other})})
-    # The ids to leave out are those of this part.
+    # `exclude` names images of this part by their ids.
     whole["exclude"] = None
     part = config.held_out()
     if part is not None:
@@ -54,6 +55,7 @@ def held_out(config: SourceConfig, fields: Mapping[str, Any] | None = None) -> S
 
 
 def _changed(config: SourceConfig, fields: Mapping[str, object]) -> SourceConfig:
+    """Return a source with other fields. Raises SourceError naming the fields that its family has."""
     data = {name: getattr(config, name) for name in config.model_fields_set}
     try:
         return type(config).model_validate({**data, "kind": config.kind, **fields})

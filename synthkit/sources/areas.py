@@ -1,6 +1,6 @@
-"""How many pixels an annotation covers, where its file does not say: from its box or its outline.
+"""The area of an annotation in pixels, from its box or its outline, where its file does not state it.
 
-Source of the run lengths' coding: pycocotools, common/maskApi.c, rleFrString.
+Source of the run-length code: pycocotools, common/maskApi.c, rleFrString.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ NOTHING = "nothing"
 
 
 def area_of(bbox: bytes, segmentation: bytes) -> tuple[float, str]:
-    """The area in pixels and what it was taken from: the bbox, else the outline; infinite from NOTHING."""
+    """Return the area in pixels and what it was taken from: the bbox, else the outline.
+
+    Both are JSON. If neither gives an area, it is infinite and taken from NOTHING.
+    """
     ways = (("the bbox", bbox, _of_box), ("the segmentation", segmentation, _of_outline))
     for what, raw, way in ways:
         try:
@@ -32,11 +35,11 @@ def _of_box(box: list[Any]) -> float:
 
 
 def _of_outline(outline: Any) -> float:
-    """Of polygons, or of a mask in run lengths."""
+    """Return the area of polygons, or of a mask in run lengths."""
     if isinstance(outline, dict):
         counts = outline["counts"]
         runs = _runs(counts) if isinstance(counts, str) else [int(count) for count in counts]
-        # Background and object take turns.
+        # Runs of background and of the object alternate, the background first.
         return float(sum(runs[1::2]))
     if not outline:
         raise ValueError("is empty")
@@ -45,14 +48,17 @@ def _of_outline(outline: Any) -> float:
 
 
 def _of_polygon(flat: list[float]) -> float:
-    """By the shoelace formula, of x1, y1, x2, y2 …"""
+    """Return the area of a polygon x1, y1, x2, y2 … by the shoelace formula."""
     corners = list(zip(flat[::2], flat[1::2], strict=True))
     turned = [*corners[1:], corners[0]]
     return abs(sum(x * v - u * y for (x, y), (u, v) in zip(corners, turned, strict=True))) / 2
 
 
 def _runs(text: str) -> list[int]:
-    """The run lengths in COCO's compressed text: 5 bits a character, from the third on as differences."""
+    """Return the run lengths in COCO's compressed text.
+
+    Each character holds 5 bits. From the fourth run on, a number is the difference to the run before last.
+    """
     runs: list[int] = []
     place = 0
     while place < len(text):

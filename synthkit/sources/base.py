@@ -1,4 +1,4 @@
-"""What a source of real images is, whatever its family."""
+"""The protocol that every source of real images follows, and what names an image."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Every real image of a source, known without opening one.
+    """The list of a source's N images; making it opens no image.
 
-    `ids` are stable and relative to the source; `labels` is (N,) int32 into `classes`.
+    `ids` are stable and relative to the source; `labels` is (N,) int32, the number of each image's class in
+    `classes`.
     """
 
     classes: tuple[str, ...]
@@ -30,10 +31,10 @@ class Listing:
         return len(self.ids)
 
 
-# `$` alone would let a line feed follow, as Python reads it; JSON Schema has no `\Z`.
+# The end of a text: in Python a line feed may follow `$`, and JSON Schema does not know `\Z`.
 END = r"$(?!\n)"
 Sha256 = Annotated[str, Meta(pattern=f"^[0-9a-f]{{64}}{END}")]
-# Absolute paths, ways out, control characters and ends of lines have no place in a record.
+# A record holds no absolute path, no `..`, no control character and no end of a line.
 _RELATIVE = rf"^(?!/)(?!(.*/)?\.\.(/|$))[^\\\u0000-\u001f\u007f-\u009f\u2028\u2029]+{END}"
 RelativeId = Annotated[str, Meta(pattern=_RELATIVE, min_length=1)]
 
@@ -58,35 +59,35 @@ class Source(Protocol):
 
     @property
     def listing(self) -> Listing:
-        """Every image: class names, stable relative ids, labels."""
+        """The list of all images: class names, ids, labels."""
         ...
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know of how the images were found: what was left out, what was guessed."""
+        """What a user should know of the listing, a line each: files that were left out, guesses."""
         ...
 
     def stamp(self, index: int) -> str:
-        """A text that is another one when an image's content is: path, size and time of a file.
+        """Return a text that changes when an image's content does, as the path, size and time of its file.
 
         Raises UnreadableImage if the image is missing.
         """
         ...
 
     def read(self, index: int) -> bytes:
-        """The content of an image, which its SHA-256 is taken of. Raises UnreadableImage."""
+        """Return the content of an image, of which its SHA-256 is taken. Raises UnreadableImage."""
         ...
 
     def decode(self, index: int, content: bytes) -> Image.Image:
-        """The RGB image in a content that was read. Raises UnreadableImage naming the image."""
+        """Return the RGB image in a content that `read` returned. Raises UnreadableImage."""
         ...
 
 
 def load_image(source: Source, index: int) -> Image.Image:
-    """The RGB image at a position of the listing. Raises UnreadableImage naming it."""
+    """Return the RGB image at a position of the listing. Raises UnreadableImage."""
     return source.decode(index, source.read(index))
 
 
 def is_relative_id(text: str) -> bool:
-    """Whether a text can be the id of a real image in a record."""
+    """Return whether a text can be the id of a real image in a record."""
     return re.search(_RELATIVE, text) is not None

@@ -1,4 +1,4 @@
-"""COCO and what is in its format: one label per image, that of its largest annotation (Lin et al. 2014)."""
+"""COCO (Lin et al. 2014) and data sets in its format: an image's label is that of its largest annotation."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _ID, _CATEGORY, _IMAGE = attrgetter("id"), attrgetter("category_id"), attrgetter
 
 
 def open_coco(config: CocoSourceConfig) -> ImageFiles:
-    """Images with an annotation; label = category of the largest by area (ties: the lowest id).
+    """Open the images that have an annotation; the label is the category of the largest by area.
 
-    Labels number the categories in the order of their ids (COCO's own have gaps); image ids are
-    `train2017/000000000009.jpg`, in the order of the names; in a folder of one's own, the names alone.
-    Raises SourceError for any other kind of file, for ids and names that occur twice, and for
-    references to a category that is not listed.
+    Of annotations with the same area, the one with the lowest id counts. Labels number the categories in the
+    order of their ids, which have gaps in COCO itself. Image ids are `train2017/000000000009.jpg`, in a data
+    set of one's own the names alone, both in the order of the names. Raises SourceError for another kind of
+    file, for ids and names that occur twice, and for an annotation of a category that is not listed.
     """
     file, folder = _file_and_folder(config)
     place = "source.root" if config.annotations is None else "source.annotations"
@@ -67,7 +67,10 @@ def _file_and_folder(config: CocoSourceConfig) -> tuple[Path, Path]:
 
 
 def _categories(found: Sequence[Category], file: Path) -> dict[Id, str]:
-    """The categories' names by id, in the order of the ids. No id and no name may occur twice."""
+    """Return the categories' names by id, in the order of the ids.
+
+    Raises SourceError for an id or a name that occurs twice.
+    """
     names: dict[Id, str] = {}
     id_of: dict[str, Id] = {}
     for item in found:
@@ -87,7 +90,7 @@ def _categories(found: Sequence[Category], file: Path) -> dict[Id, str]:
 
 
 def _images(found: Sequence[Image], file: Path, below: str) -> dict[Id, str]:
-    """The images' paths by id. No id and no file may occur twice."""
+    """Return the images' paths by id. Raises SourceError for an id or a file that occurs twice."""
     names: dict[Id, str] = {}
     id_of: dict[str, Id] = {}
     for item in found:
@@ -106,8 +109,8 @@ def _images(found: Sequence[Image], file: Path, below: str) -> dict[Id, str]:
 
 
 def _check_annotations(annotations: Sequence[Annotation], categories: dict[Id, int], file: Path) -> None:
-    """Each is of a category that is listed, and no id occurs twice."""
-    # COCO has a million: what is right is found without a loop in Python.
+    """Raise SourceError for an annotation of a category that is not listed, or an id that occurs twice."""
+    # COCO has a million annotations: a loop in Python runs only to find the wrong one.
     if not set(map(_CATEGORY, annotations)) <= categories.keys():
         item = next(item for item in annotations if item.category_id not in categories)
         raise SourceError(
@@ -126,7 +129,7 @@ def _check_annotations(annotations: Sequence[Annotation], categories: dict[Id, i
 
 
 def _unlisted(annotations: Sequence[Annotation], images: dict[Id, str], file: Path) -> list[str]:
-    """A note of annotations whose image is not listed: those who make a smaller set leave them behind."""
+    """Return a note if annotations are of images that are not listed, as in a set that was made smaller."""
     if set(map(_IMAGE, annotations)) <= images.keys():
         return []
     lost = [item for item in annotations if item.image_id not in images]
@@ -137,14 +140,17 @@ def _unlisted(annotations: Sequence[Annotation], images: dict[Id, str], file: Pa
 
 
 def _largest(annotations: Sequence[Annotation], numbers: dict[Id, int], file: Path) -> dict[Id, int]:
-    """The label of each image that has an annotation."""
+    """Return the label of each image that has an annotation.
+
+    Raises SourceError where an annotation without an area might be the largest.
+    """
     largest: dict[Id, tuple[float, float, int]] = {}
     for item, place in zip(annotations, _places_of(annotations), strict=True):
         candidate = (item.area, -place, numbers[item.category_id])
         other = largest.get(item.image_id)
         if other is None or candidate > other:
             largest[item.image_id] = candidate
-        # An area that nobody knows is infinite here: it could be the largest.
+        # An unknown area is infinite here: the annotation might be the largest.
         if other is not None and other[2] != candidate[2] and (item.area == inf or other[0] == inf):
             raise SourceError(
                 f"{file}: which annotation of image {item.image_id!r} is the largest? {item.id!r} or another "
@@ -154,7 +160,7 @@ def _largest(annotations: Sequence[Annotation], numbers: dict[Id, int], file: Pa
 
 
 def _places_of(annotations: Sequence[Annotation]) -> Sequence[int]:
-    """What decides between equal areas: the ids, or their order where some are texts."""
+    """Return the numbers that decide between equal areas: the ids, or their ranks if some are text."""
     ids: list[Id] = [item.id for item in annotations]
     if str not in set(map(type, ids)):
         return ids  # type: ignore[return-value]
@@ -163,5 +169,5 @@ def _places_of(annotations: Sequence[Annotation]) -> Sequence[int]:
 
 
 def _in_order(number: Id) -> tuple[bool, Id]:
-    """Numbers in their order, then texts in theirs."""
+    """Return a key that sorts numbers before texts."""
     return isinstance(number, str), number

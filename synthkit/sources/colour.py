@@ -1,7 +1,7 @@
-"""Colours as a person sees them: pixels that an ICC profile, or a PNG's gamma, explains, in sRGB.
+"""Conversion to sRGB of images that carry an ICC profile or a PNG's gamma.
 
-Sources: ICC.1:2022 (the profile's header), by Little CMS; PNG 1.2, section 10.5 (gamma). As in browsers,
-the intent is perceptual, and a profile that is damaged, or of another kind of pixels, is passed over.
+Sources: ICC.1:2022 for the profile's header; PNG 1.2, section 10.5, for gamma. Little CMS converts. As in
+browsers, the intent is perceptual, and a damaged profile, or one for another kind of pixels, is ignored.
 """
 
 from __future__ import annotations
@@ -18,20 +18,21 @@ if TYPE_CHECKING:
 
     from PIL.ImageCms import ImageCmsTransform
 
-# Of photographs they are some kB, of printing presses up to some MB.
+# Bytes of a profile: those of photographs have some kB, those of printing presses up to some MB.
 _LARGEST = 8_000_000
 # The header's field of the colour space: bytes 16 to 20.
 _SPACES = {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK"}
-# The profiles that programs write for sRGB differ from each other in this much of 255.
+# Levels of 255: programs write profiles for sRGB that differ from each other by this much.
 _ALIKE = 2
-# As libpng: a PNG's gamma this near to that of sRGB (1/2.2) says nothing.
+# The gamma of sRGB. A PNG's gamma within this share of it counts as sRGB, as in libpng.
 _GAMMA, _NEAR = 1 / 2.2, 0.05
 
 
 def in_srgb(image: Image.Image, info: Mapping[Any, Any]) -> Image.Image:
-    """An image in sRGB, as RGB or RGBA, by what its file says of its colours; unchanged if that is sRGB.
+    """Return an image in sRGB, as RGB or RGBA, by what its file says of its colours.
 
-    `info` is the file's: its profile, and of a PNG its gamma. An image without is taken for sRGB.
+    `info` is Pillow's: the profile, and of a PNG the gamma. An image that has neither, or is in sRGB already,
+    is returned as it is.
     """
     profile, gamma = info.get("icc_profile"), info.get("gamma")
     if isinstance(profile, bytes) and profile:
@@ -57,7 +58,7 @@ def _by_gamma(image: Image.Image, gamma: float) -> Image.Image:
 
 
 def _colours(image: Image.Image) -> Image.Image:
-    """The image as RGB; what is transparent keeps its colour."""
+    """Return the image as RGB; transparent pixels keep the colour that the file gives them."""
     return (image.convert("RGBA") if image.has_transparency_data else image).convert("RGB")
 
 
@@ -68,10 +69,10 @@ def _with_alpha_of(image: Image.Image, seen: Image.Image) -> Image.Image:
 
 
 def _pixels(image: Image.Image, space: str | None) -> Image.Image | None:
-    """The image in a profile's kind of pixels; None where the profile is for another kind."""
+    """Return the image in the kind of pixels that a profile is for; None if the image is of another kind."""
     grey = image.mode in ("1", "L", "LA", "La")
     if space == "RGB" and image.mode != "CMYK":
-        # Grey is a colour of such a profile too.
+        # Grey levels are colours of an RGB profile, too.
         return _colours(image)
     if space == "L" and grey:
         return image.convert("L")
@@ -80,9 +81,9 @@ def _pixels(image: Image.Image, space: str | None) -> Image.Image | None:
 
 @lru_cache(maxsize=16)
 def _transform(profile: bytes, space: str) -> ImageCmsTransform | None:
-    """From a profile to sRGB; None for one that cannot be used and for one that moves no colour.
+    """Return the transform from a profile to sRGB; None if the profile cannot be used or is sRGB.
 
-    Data sets hold few profiles, each many times. A transform may be used from many threads.
+    It is cached: a data set holds few profiles, each many times. Threads may share a transform.
     """
     from PIL import ImageCms
 
@@ -93,7 +94,7 @@ def _transform(profile: bytes, space: str) -> ImageCmsTransform | None:
             space,
             "RGB",
             ImageCms.Intent.PERCEPTUAL,
-            # Its memory of the last pixel is what threads would share.
+            # Little CMS would keep the last pixel in the transform, which threads share.
             ImageCms.Flags.NOCACHE,
         )
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
@@ -102,7 +103,7 @@ def _transform(profile: bytes, space: str) -> ImageCmsTransform | None:
 
 
 def _moves_nothing(transform: ImageCmsTransform, space: str) -> bool:
-    """Whether colours all over the cube come out as they are, but for rounding: the profile is sRGB."""
+    """Return whether colours from all over the cube stay as they are, but for rounding."""
     steps = np.linspace(0, 255, 18).astype(np.uint8)
     cube = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 18, 3)
     probe = Image.fromarray(cube) if space == "RGB" else Image.fromarray(np.arange(256, dtype=np.uint8)[None])

@@ -1,4 +1,7 @@
-"""The files of a data set that `datasets` opens are its own: its card could name any file of this machine."""
+"""Data sets opened by `datasets`, with a check that the files they name are their own.
+
+A data set's card, or a file that `save_to_disk` wrote, could otherwise have any file of this machine read.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,15 @@ if TYPE_CHECKING:
 
     from synthkit.recipe.families import HubSourceConfig
 
-# Where `datasets` reads which files a data set has.
+# The files in which `datasets` looks for the names of a data set's files.
 _CARDS = ("README.md", ".huggingface.yaml")
 
 
 def from_the_hub(config: HubSourceConfig) -> Any:
-    """The split of a data set on the Hub, or in the cache of `datasets`."""
+    """Return the split of a data set on the Hub, or in the cache of `datasets`.
+
+    Raises SourceError if the data set names foreign files; `datasets` raises errors of its own.
+    """
     import datasets
 
     with asked_once() as reachable:
@@ -33,7 +39,7 @@ def from_the_hub(config: HubSourceConfig) -> Any:
 
 
 def from_folder(folder: Path, config: HubSourceConfig) -> Any:
-    """The split of a folder of data files."""
+    """Return the split of a folder of data files. Raises SourceError if its card names foreign files."""
     import datasets
 
     for name in _CARDS:
@@ -43,7 +49,7 @@ def from_folder(folder: Path, config: HubSourceConfig) -> Any:
 
 
 def check_saved(folder: Path, config: HubSourceConfig) -> None:
-    """Raise SourceError if what `save_to_disk` wrote names files that are not beside it."""
+    """Raise SourceError if a folder that `save_to_disk` wrote names files that are not in it."""
     parts = [_beside(part, config) for part in _stated(folder / "dataset_dict.json", "splits")]
     for place in [folder / part for part in parts] or [folder]:
         for file in _stated(place / "state.json", "_data_files"):
@@ -51,7 +57,7 @@ def check_saved(folder: Path, config: HubSourceConfig) -> None:
 
 
 def _prepared(builder: Any, config: HubSourceConfig, own: str) -> Any:
-    """What a card's patterns came to is looked at as well, before a file is opened."""
+    """Return the split after a check of the files that the card's patterns matched; opens none before."""
     for files in (builder.config.data_files or {}).values():
         for file in files:
             # A file in an archive is `zip://INSIDE::ARCHIVE`.
@@ -66,7 +72,7 @@ def _of_the_hub(config: HubSourceConfig, name: str, *, reachable: bool) -> Path 
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 
-    # Whatever else is wrong the loader meets, too, and says.
+    # Any other fault meets the loader, too, which reports it.
     with suppress(EntryNotFoundError, HfHubHTTPError):
         return Path(
             hf_hub_download(

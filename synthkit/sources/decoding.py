@@ -1,4 +1,4 @@
-"""The bytes of an image file to RGB pixels, as a person would see them."""
+"""Image files decoded to RGB pixels as a person sees them: upright, in sRGB, on white."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# Large photographs and odd metadata are no news. (Here, for filters cannot be changed thread by thread.)
+# Pillow warns of large photographs and odd metadata. Filters of warnings belong to the process, not to a
+# thread, so this one is set once, here.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 _HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
@@ -29,7 +30,7 @@ _OTHERS = (
     (b"%PDF", "a PDF: save it as PNG"),
     (b"<svg", "a drawing (SVG): save it as PNG"),
 )
-# Photographs and drawings. Pillow knows more, and runs Ghostscript for some of them.
+# Formats that are read, by Pillow's names. Pillow knows more, and runs Ghostscript for some of those.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000", "DIB", "QOI")
 _WIDE = {"F": "floating-point", "I": "32-bit"}
 _BY_FEATURE = {"avif": (".avif",), "jpg_2000": (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx")}
@@ -42,10 +43,10 @@ EXTENSIONS = frozenset(
 
 
 def decode(raw: bytes, name: str, formats: tuple[str, ...] = FORMATS) -> Image.Image:
-    """The image in a file, RGB (sRGB), upright (EXIF), at 8 bits a channel, what is transparent on white.
+    """Return the image in a file: RGB in sRGB, upright by EXIF, 8 bits a channel, transparency on white.
 
-    Raises UnreadableImage with the name for what is no image of these formats, as Pillow calls them, is cut
-    short, or is larger than Pillow's pixel limit.
+    `formats` are Pillow's names. Raises UnreadableImage, with the name, for a file of another format, one
+    that is cut short, and one above Pillow's limit of pixels.
     """
     with _opened(raw, name, formats) as image:
         upright = ImageOps.exif_transpose(image)
@@ -53,9 +54,9 @@ def decode(raw: bytes, name: str, formats: tuple[str, ...] = FORMATS) -> Image.I
 
 
 def decode_palette(raw: bytes, name: str) -> NDArray[np.uint8]:
-    """The (H, W) uint8 numbers of colours in a PNG with a palette, as masks are.
+    """Return the (H, W) uint8 palette indices of a PNG with a palette, as masks are.
 
-    Raises UnreadableImage with the name for any other file.
+    Raises UnreadableImage, with the name, for any other file.
     """
     with _opened(raw, name, ("PNG",)) as image:
         if image.mode != "P":
@@ -65,7 +66,7 @@ def decode_palette(raw: bytes, name: str) -> NDArray[np.uint8]:
 
 @contextmanager
 def _opened(raw: bytes, name: str, formats: tuple[str, ...]) -> Iterator[Image.Image]:
-    """An image file that others made, by one of these formats: Pillow guesses among no others."""
+    """Open an image file as one of these formats. Raises UnreadableImage for whatever a decoder raises."""
     try:
         with Image.open(io.BytesIO(raw), formats=formats) as image:  # noqa: TID251 (the wrapper)
             yield image
@@ -77,7 +78,10 @@ def _opened(raw: bytes, name: str, formats: tuple[str, ...]) -> Iterator[Image.I
 
 
 def _eight_bits(image: Image.Image, form: str | None) -> Image.Image:
-    """Sixteen-bit grey scaled down; Pillow would clip it to white."""
+    """Return an image with 8 bits a channel; Pillow would clip sixteen-bit grey to white.
+
+    Raises ValueError for floating-point and 32-bit pixels, whose range is not known.
+    """
     if image.mode == "F" or (image.mode == "I" and form == "TIFF"):
         raise ValueError(f"its pixels are {_WIDE[image.mode]} numbers, whose range nobody states")
     if not image.mode.startswith("I"):
@@ -86,7 +90,7 @@ def _eight_bits(image: Image.Image, form: str | None) -> Image.Image:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """RGB on white: under full transparency files hold whatever colour their writer left there."""
+    """Return an image as RGB on white: fully transparent pixels hold whatever colour their writer left."""
     if not image.has_transparency_data:
         return image if image.mode == "RGB" else image.convert("RGB")
     layer = image.convert("RGBA")
@@ -94,7 +98,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _reason(error: Exception, raw: bytes) -> str:
-    """Why, in words that hold no path: the manifest repeats them."""
+    """Return why a file cannot be decoded, without a path: the manifest repeats it."""
     if isinstance(error, UnidentifiedImageError):
         return f"it is not an image of a known format{_but(raw[:64])}"
     if isinstance(error, Image.DecompressionBombError):
@@ -105,7 +109,7 @@ def _reason(error: Exception, raw: bytes) -> str:
 
 
 def _but(head: bytes) -> str:
-    """What a file is that is called an image and is none that can be read; phones and git make them."""
+    """Return what a file is instead, by its first bytes, and what to do; phones and git make such files."""
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF and b"avif" not in head:
         return ", but HEIC: convert it to JPEG"
     if head.startswith(b"version https://git-lfs"):

@@ -42,7 +42,7 @@ Part = Literal["pretrain", "train", "validation", "test"]
 
 
 class DigitsSource:
-    """One part of the digits; images come as 32x32 RGB, ids as `digits/0123` (scikit-learn's order)."""
+    """One part of the digits: RGB images of 32x32 pixels, with ids `digits/0123` in scikit-learn's order."""
 
     notes: tuple[str, ...] = ()
 
@@ -52,15 +52,15 @@ class DigitsSource:
         self.listing = Listing(CLASSES, tuple(f"digits/{row:04d}" for row in self._rows), labels)
 
     def stamp(self, index: int) -> str:
-        """The id: a digit never changes."""
+        """Return the id: a digit never changes."""
         return self.listing.ids[index]
 
     def read(self, index: int) -> bytes:
-        """The 64 pixels, each a byte from 0 to 16."""
+        """Return the 64 pixels, each a byte from 0 to 16."""
         return bytes(_bundle()[0][self._rows[index]].tobytes())
 
     def decode(self, index: int, content: bytes) -> Image.Image:
-        """The image, RGB, 32x32."""
+        """Return the RGB image of 32x32 pixels."""
         eight = np.frombuffer(content, dtype=np.uint8).reshape(8, 8)
         grey = Image.fromarray(np.rint(eight * (255 / 16)).astype(np.uint8))
         return grey.resize((SIZE, SIZE), Image.Resampling.BICUBIC).convert("RGB")
@@ -79,7 +79,7 @@ def paths_read(config: DigitsSourceConfig) -> list[Path]:
 
 
 def long_tail_counts(max_per_class: int, imbalance_factor: float) -> list[int]:
-    """Images of each class in the training part: an exponential profile over the ten classes."""
+    """Return the number of images of each of the ten classes in the training part: an exponential profile."""
     last = len(CLASSES) - 1
     return [max(1, round(max_per_class * imbalance_factor ** (-c / last))) for c in range(len(CLASSES))]
 

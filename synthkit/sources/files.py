@@ -1,4 +1,4 @@
-"""Images that are files below a root: what all families but `digits` and `hub` come down to."""
+"""Images that are files below a root, as in most families of sources; and checks of their paths."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ImageFiles:
     notes: tuple[str, ...] = ()
 
     def path(self, index: int) -> str:
-        """Where an image is; a name that a Mac's disk or archive spells in its own way is found."""
+        """Return the path of an image, also if a Mac's disk or archive spells its name in another form."""
         name = self.paths[index]
         path = os.path.join(self.root, name)  # noqa: PTH118 (a million times)
         if name.isascii() or os.path.lexists(path):
@@ -44,7 +44,7 @@ class ImageFiles:
         return next((other for other in others if os.path.lexists(other)), path)
 
     def stamp(self, index: int) -> str:
-        """Path, size and times: another one when the file is. Raises UnreadableImage."""
+        """Return the path, inode, size and times of the file. Raises UnreadableImage if it is missing."""
         path = self.path(index)
         try:
             status = os.stat(path)  # noqa: PTH116
@@ -55,8 +55,8 @@ class ImageFiles:
         return f"{os.path.abspath(path)}|{state_of(status)}"  # noqa: PTH100
 
     def read(self, index: int) -> bytes:
-        """The file."""
-        self.stamp(index)  # A pipe that is called x.jpg would be waited for.
+        """Return the content of the file. Raises UnreadableImage."""
+        self.stamp(index)  # It refuses a pipe called x.jpg, whose content `read_bytes` would wait for.
         path = self.path(index)
         try:
             return Path(path).read_bytes()
@@ -64,17 +64,23 @@ class ImageFiles:
             raise UnreadableImage(path, error.strerror or "it cannot be opened") from None
 
     def decode(self, index: int, content: bytes) -> Image.Image:
-        """The image in the file, RGB."""
+        """Return the RGB image in the content of the file. Raises UnreadableImage."""
         return decode(content, self.path(index))
 
 
 def state_of(status: os.stat_result) -> str:
-    """Inode, size and times (ns). The time of status change is the one that no copying tool can set."""
+    """Return inode, size and times (ns) as a text.
+
+    It has the time of status change, too, which no copying tool can set.
+    """
     return f"{status.st_ino}|{status.st_size}|{status.st_mtime_ns}|{status.st_ctime_ns}"
 
 
 def folder_at(path: str, field: str, what: str, available_from: str = "") -> Path:
-    """The folder that a field names. Raises SourceError saying what it should hold and where to get it."""
+    """Return the folder that a field names.
+
+    Raises MissingSource if there is none; `what` says what the field should name.
+    """
     folder = expanded(path)
     if not folder.is_dir():
         raise MissingSource(f"{field}: there is no folder {path}; set it to {what}{get_it(available_from)}")
@@ -82,31 +88,31 @@ def folder_at(path: str, field: str, what: str, available_from: str = "") -> Pat
 
 
 def check_regular(path: Path) -> None:
-    """Raise MissingSource for a pipe, a device or a socket of this name: opened, it would be waited for."""
+    """Raise MissingSource if a path is a pipe, a device or a socket: reading it could wait for ever."""
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError):
-        # Whoever opens it says what is wrong.
+        # Whoever opens the file reports what is wrong with it.
         return
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise MissingSource(f"{path}: is no file but a pipe, a device or a socket; name a file")
 
 
 def expanded(path: str) -> Path:
-    """A path with `~` as the home folder."""
-    # Path.expanduser raises for an unknown user; a folder may well be called ~x.
+    """Return a path with `~` as the home folder."""
+    # Path.expanduser raises an error for an unknown user, but a folder may be called ~x.
     return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
 def get_it(available_from: str) -> str:
-    """Where to get what is missing, as the end of an error."""
+    """Return where to get what is missing, as the end of an error."""
     return f". Get it from: {available_from}" if available_from else ""
 
 
 def check_inside(path: str, where: str, below: str = "source.root") -> str:
-    """A path below the root, as it may stand in a record. Raises SourceError for any other.
+    """Return a path that is below the root, as a record holds it. Raises SourceError for any other.
 
-    `where` is the place it was read at, `below` the field that names the root.
+    `where` says where the path was read, `below` is the field that names the root.
     """
     inner = PurePosixPath(path)
     told = f"{where}: has a path that is not below {below}, or cannot be printed"
@@ -118,12 +124,12 @@ def check_inside(path: str, where: str, below: str = "source.root") -> str:
         raise SourceError(
             f"{where}: {path!r} has a name that cannot be printed; rename it ({fault})", told=told
         )
-    # One spelling for one file: `./a` and `a//b` would be images of their own.
+    # One spelling for each file: otherwise `a` and `./a` would be two images.
     return inner.as_posix()
 
 
 def _outside(path: str, inner: PurePosixPath) -> str | None:
-    """Why a path is not one below a root, as the end of an error."""
+    """Return why a path is not below a root, as the end of an error; None if it is."""
     if "\\" in path or ".." in inner.parts or not inner.parts:
         return ", with / and without .."
     if inner.is_absolute():
@@ -134,5 +140,5 @@ def _outside(path: str, inner: PurePosixPath) -> str | None:
 
 
 def check_listed(path: str, where: str, below: str) -> str:
-    """As `check_inside`, of a path that a file names; what was written on Windows is read with `/`."""
+    """Return what `check_inside` does for a path in a file; backslashes of Windows are read as `/`."""
     return check_inside(path.replace("\\", "/"), where, below)

@@ -23,7 +23,7 @@ _SPLIT_KEYS = {"train": "trnid", "valid": "valid", "test": "tstid"}
 
 
 def open_flowers102(config: Flowers102SourceConfig) -> ImageFiles:
-    """The 8,189 flowers, or a part of setid.mat; ids are `jpg/image_00001.jpg`, labels count from 0.
+    """Open the 8,189 flowers or a part of setid.mat; ids are `jpg/image_00001.jpg`, labels count from 0.
 
     Raises SourceError if a file is missing or is not the one that is distributed.
     """
@@ -54,7 +54,7 @@ def paths_read(config: Flowers102SourceConfig) -> list[Path]:
 
 
 def class_names() -> tuple[str, ...]:
-    """The 102 names, in the order of the labels."""
+    """Return the 102 names in the order of the labels."""
     text = (files("synthkit.sources") / "flowers102_names.txt").read_text(encoding="utf-8")
     return tuple(text.splitlines())
 
@@ -74,5 +74,5 @@ def _numbers(root: Path, name: str, key: str, available_from: str) -> NDArray[np
     except KeyError:
         raise SourceError(f"{path}: has no {key!r}: this is another version of the file") from None
     except Exception as error:
-        # A damaged file makes the reader raise anything at all.
+        # scipy's reader raises errors of many types for damaged files.
         raise SourceError(f"{path}: is not the file that is distributed: {one_line(error)}") from None

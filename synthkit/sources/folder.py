@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 
 def open_folder(config: FolderSourceConfig) -> ImageFiles:
-    """Classes are the sub-folders in alphabetical order; ids are paths below the root, with `/`.
+    """Open a folder: classes are its sub-folders in alphabetical order, ids are paths below it, with `/`.
 
-    Images may lie at any depth of a class folder. A deeper folder is a class of its own where
-    `classes` names it (`birds/owl`). Whatever is hidden or no image is passed over; pictures that are not
-    read, and a root that seems to be another folder, are in the notes.
+    Images may lie at any depth of a class folder. A deeper folder is a class of its own if `classes` names
+    it (`birds/owl`). Hidden files and files that are no images are left out. The notes tell of pictures in
+    formats that are not read, and of a root that seems to be one level too high or too low. Raises
+    SourceError if there are no classes or no images.
     """
     root = folder_at(config.root, "source.root", "the folder of class folders", config.available_from)
     top, beside = _top(root)
@@ -39,13 +40,13 @@ def open_folder(config: FolderSourceConfig) -> ImageFiles:
         for path in _images_in(root, name, left_out if _is_wanted(name, config.classes) else None)
     )
     owners = {owner for owner, _ in images}
-    # A folder that holds nothing but classes is none itself.
+    # A folder in which every image belongs to a deeper class is no class itself.
     emptied = {name for name in top if name not in owners and any(d.startswith(f"{name}/") for d in owners)}
     classes = sorted((set(top) | owners) - emptied)
     numbers = {name: number for number, name in enumerate(classes)}
     labels = np.array([numbers[owner] for owner, _ in images], dtype=np.int32)
     ids = tuple(path for _, path in images)
-    # Who names classes has looked at them.
+    # A user who names classes has looked at the folders.
     doubtful = [] if config.classes else doubts(config.root, classes, ids)
     notes = [*_told_beside(beside), *left_out.told(), *doubtful]
     return ImageFiles(Listing(tuple(classes), ids, labels), root, ids, tuple(notes))
@@ -57,7 +58,7 @@ def paths_read(config: FolderSourceConfig) -> list[Path]:
 
 
 def _top(root: Path) -> tuple[list[str], int]:
-    """The class folders, in order, and how many images lie beside them."""
+    """Return the names of the class folders, sorted, and the number of images beside them."""
     try:
         items = [item for item in root.iterdir() if not is_hidden(item.name)]
         folders = sorted(item.name for item in items if item.is_dir())
@@ -83,7 +84,7 @@ def _told_beside(images: int) -> list[str]:
 
 
 def _is_wanted(name: str, classes: Sequence[str] | dict[str, str | None] | None) -> bool:
-    """Whether a class folder, or one in it, is used by `classes`."""
+    """Return whether `classes` uses a class folder or a folder in it."""
     if classes is None:
         return True
     if isinstance(classes, dict):
@@ -98,7 +99,10 @@ def _class_of(path: str, deeper: set[str]) -> str:
 
 
 def _images_in(root: Path, class_folder: str, left_out: LeftOut | None) -> Iterator[str]:
-    """The images at any depth of a class folder, relative to the root; links are followed once."""
+    """Yield the images at any depth of a class folder, relative to the root; each folder is read once.
+
+    Links are followed. Other pictures are counted in `left_out`.
+    """
     seen: set[tuple[int, int]] = set()
     for folder, names, files in os.walk(root / class_folder, followlinks=True, onerror=_cannot_list):
         status = os.stat(folder)  # noqa: PTH116

@@ -1,7 +1,7 @@
-"""The SHA-256 of real images as known from earlier runs, so that each is hashed once.
+"""The SHA-256 of real images, remembered between runs so that each image is hashed once.
 
-A small SQLite file in the work root: an image's stamp (path, size, time of change) → SHA-256. Only
-images that could be decoded are in it. It can be deleted at any time; they are then read again.
+A small SQLite file in the work root maps an image's stamp (path, size, time of change) to its SHA-256. Only
+images that could be decoded are in it. It can be deleted at any time; the images are then read again.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 FILE = "contents.sqlite"
 _TABLE = "CREATE TABLE contents (stamp TEXT PRIMARY KEY, sha256 TEXT)"
 _AT_ONCE = 500
-# A file that changed this recently could change again within the resolution of its time (ns).
+# Nanoseconds: a file that changed this recently could change again without getting another time.
 _SETTLED_NS = 2_000_000_000
 
 
 class Contents:
-    """Known SHA-256 by stamp. Without a connection nothing is known and nothing kept.
+    """The known SHA-256 by stamp; without a connection, none is known and none is kept.
 
-    It is never a reason to fail: what cannot be looked up is read again.
+    No method raises an error of SQLite: what cannot be looked up is read again.
     """
 
     def __init__(self, connection: sqlite3.Connection | None = None) -> None:
         self._connection = connection
 
     def find(self, stamps: Sequence[str]) -> dict[str, str]:
-        """What is known of some stamps."""
+        """Return the SHA-256 of those stamps that are known."""
         found: dict[str, str] = {}
         with self._or_without() as connection:
             if connection is not None:
@@ -46,7 +46,7 @@ class Contents:
         return found
 
     def keep(self, known: Mapping[str, str]) -> None:
-        """Remember SHA-256 by stamp for later runs."""
+        """Remember the SHA-256 of stamps for later runs."""
         rows = [row for row in known.items() if _settled(row[0])]
         with self._or_without() as connection:
             if connection is not None:
@@ -54,13 +54,13 @@ class Contents:
                     connection.executemany("INSERT OR REPLACE INTO contents VALUES (?, ?)", rows)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._connection is not None:
             self._connection.close()
 
     @contextmanager
     def _or_without(self) -> Iterator[sqlite3.Connection | None]:
-        """The connection; after an error (damage, a full disk, a name that is no text) none any more."""
+        """Yield the connection, or None after an error: damage, a full disk, a file name in no encoding."""
         try:
             yield self._connection
         except (sqlite3.Error, UnicodeEncodeError):
@@ -70,7 +70,7 @@ class Contents:
 
 @contextmanager
 def open_contents(path: Path) -> Iterator[Contents]:
-    """The known contents in a file, which is made if need be; one that is damaged is begun again."""
+    """Open the file of known contents; a missing one is made, and a damaged one is begun anew."""
     contents = Contents(_connect(path))
     try:
         yield contents
@@ -79,7 +79,7 @@ def open_contents(path: Path) -> Iterator[Contents]:
 
 
 def _connect(path: Path) -> sqlite3.Connection | None:
-    """An open file with its table, or None where there can be none."""
+    """Return a connection to the file, with its table; None if no file can be there."""
     for _ in ("as it is", "begun again"):
         try:
             if path.exists() and not path.is_file():
@@ -87,7 +87,7 @@ def _connect(path: Path) -> sqlite3.Connection | None:
             make_folder(path.parent)
             connection = sqlite3.connect(path, timeout=60)
             with connection:
-                # A view or a trigger of this name could keep a look-up busy for ever.
+                # A view of this name, in a file that others wrote, could keep a look-up busy for ever.
                 if not {*connection.execute("SELECT sql FROM sqlite_master")} <= {(_TABLE,), (None,)}:
                     raise sqlite3.DatabaseError("not ours")
                 if connection.execute("PRAGMA quick_check").fetchone() != ("ok",):
@@ -96,7 +96,7 @@ def _connect(path: Path) -> sqlite3.Connection | None:
                     connection.execute(_TABLE.replace("TABLE", "TABLE IF NOT EXISTS"))
             return connection
         except (OSError, sqlite3.OperationalError):
-            # A disk that cannot lock or be written: go on without.
+            # The disk cannot be locked or written; work goes on without the file.
             return None
         except sqlite3.DatabaseError:
             path.unlink(missing_ok=True)
@@ -104,6 +104,6 @@ def _connect(path: Path) -> sqlite3.Connection | None:
 
 
 def _settled(stamp: str) -> bool:
-    """Whether the last time in a stamp, if it ends in one, is long enough ago."""
+    """Return whether a file last changed long enough ago, by its stamp; True for stamps without a time."""
     last = stamp.rsplit("|", 1)[-1]
     return not (last.isdecimal() and len(last) > 15 and time.time_ns() - int(last) < _SETTLED_NS)

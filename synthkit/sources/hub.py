@@ -1,4 +1,4 @@
-"""Whatever `datasets.load_dataset` opens, on the Hub or on this machine, with its columns by name."""
+"""Any data set that `datasets.load_dataset` opens, on the Hub or on this machine, as a source."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class HubSource:
-    """Rows of a data set; ids are `train/0000012`: the split and the row."""
+    """The rows of a split; ids are the split and the row's number, `train/0000012`. Raises SourceError."""
 
     def __init__(self, config: HubSourceConfig) -> None:
         dataset = load(config)
@@ -36,14 +36,14 @@ class HubSource:
         self._roots = _roots(config)
 
     def stamp(self, index: int) -> str:
-        """The state of the data set's files and the row; for an image kept as a file, that file's."""
+        """Return the state of the data set's files and the row, or that of the image's own file."""
         cell = self._cell(index)
         if cell.get("bytes") is None and cell.get("path"):
             return self._file(index, cell["path"]).stamp(0)
         return f"{self._state}|{index}"
 
     def read(self, index: int) -> bytes:
-        """The image's file, as the data set holds it."""
+        """Return the content of the image, which the data set holds or names. Raises UnreadableImage."""
         cell = self._cell(index)
         if cell.get("bytes") is not None:
             return bytes(cell["bytes"])
@@ -52,7 +52,7 @@ class HubSource:
         raise UnreadableImage(self.listing.ids[index], "the row holds no image")
 
     def decode(self, index: int, content: bytes) -> Image.Image:
-        """The image, RGB."""
+        """Return the RGB image. Raises UnreadableImage."""
         return decode(content, self.listing.ids[index])
 
     def _cell(self, index: int) -> dict[str, Any]:
@@ -60,10 +60,10 @@ class HubSource:
         return cell if isinstance(cell, dict) else {"bytes": cell, "path": None}
 
     def _file(self, index: int, path: str) -> ImageFiles:
-        """A file that a row names; rows name none but the data set's own, nor links that lead out of it.
+        """Return the file that a row names. Raises UnreadableImage for one outside the data set.
 
-        Links that `datasets` found itself, listing a folder (DVC's and the Hub's caches make such), are
-        followed, as those of a `folder` are.
+        Links out of the data set are refused, too, except those that `datasets` found by listing a folder:
+        the caches of DVC and of the Hub consist of links.
         """
         inside = any(Path(path).resolve().is_relative_to(root) for root in self._roots)
         if not inside and path not in self._listed:
@@ -88,7 +88,10 @@ def paths_read(config: HubSourceConfig) -> list[Path]:
 
 
 def _state(dataset: Any) -> str:
-    """What changes when the data set's files do; a fingerprint says only how they were made."""
+    """Return a text that changes when the data set's files do.
+
+    The fingerprint of `datasets` alone says how they were made, not what is in them.
+    """
     files = [Path(item["filename"]) for item in dataset.cache_files]
     states = [f"{path}|{state_of(path.stat())}" for path in files]
     return hashlib.sha256("\n".join([dataset._fingerprint, *states]).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The columns of a data set: which holds images, which labels, and what else they hold."""
+"""The columns of a data set of `datasets`: the one of images and the one of labels, checked and read."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
     from synthkit.recipe.families import HubSourceConfig
 
-# What columns of labels are called.
+# Usual names of columns of labels.
 _LABELS = ("label", "labels", "class", "category", "target", "fine_label", "label_name", "class_name", "y")
 
 
 def check_columns(dataset: Any, config: HubSourceConfig) -> None:
-    """Whether the columns that a recipe names are there. Raises SourceError with those it could mean."""
+    """Raise SourceError if a column that a recipe names is missing; it lists those that could be meant."""
     for field, likely in (("image", _images_in(dataset)), ("label", _labels_in(dataset))):
         column = getattr(config, field)
         if column not in dataset.column_names:
@@ -31,9 +31,10 @@ def check_columns(dataset: Any, config: HubSourceConfig) -> None:
 
 
 def undecoded(dataset: Any, config: HubSourceConfig) -> Any:
-    """The images' column alone, called `image`, as the bytes or the path that the data set holds.
+    """Return the data set with the column of images alone, called `image`, and its images not decoded.
 
-    A column of images, of bytes, or of what pandas makes of an image: {bytes, path}. Raises SourceError.
+    A cell is bytes or {bytes, path}. Raises SourceError if the column holds neither images nor bytes, nor
+    {bytes, path} as pandas writes them.
     """
     import datasets
 
@@ -53,9 +54,10 @@ def undecoded(dataset: Any, config: HubSourceConfig) -> Any:
 
 
 def labels_of(dataset: Any, config: HubSourceConfig) -> tuple[tuple[str, ...], NDArray[np.int32]]:
-    """Class names and (N,) int32 labels: those of a ClassLabel, else the column's values in order.
+    """Return the class names and the (N,) int32 labels.
 
-    Values are names, whole numbers (also written as 1.0, as pandas does), or true and false.
+    The classes are those of a ClassLabel, else the column's values in order: names, whole numbers (pandas
+    writes them as 1.0), or true and false. Raises SourceError for other values and for gaps.
     """
     import datasets
 
@@ -74,7 +76,7 @@ def labels_of(dataset: Any, config: HubSourceConfig) -> tuple[tuple[str, ...], N
 
 
 def _plain(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
-    """A column of names, whole numbers or truths without gaps. Raises SourceError for any other."""
+    """Return a column of names, whole numbers or booleans. Raises SourceError for others and for gaps."""
     import pyarrow as pa
     import pyarrow.compute as pc
     from pyarrow import types
@@ -97,7 +99,7 @@ def _plain(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
 
 
 def _holds_files(kind: Any) -> bool:
-    """Whether a feature is the content of files: bytes, or a struct that has them."""
+    """Return whether a feature holds the content of files: bytes, or a struct with `bytes`."""
     if isinstance(kind, dict):
         return "bytes" in kind and set(kind) <= {"bytes", "path"} and _holds_files(kind["bytes"])
     return getattr(kind, "dtype", None) in ("binary", "large_binary")
@@ -122,14 +124,14 @@ def _labels_in(dataset: Any) -> list[str]:
 
 
 def _no_labels(dataset: Any, field: str) -> str:
-    """Why an image folder has no labels."""
+    """Return what to do about an image folder without labels, as the end of an error."""
     if field == "label" and dataset.column_names == ["image"]:
         return "; of a folder of images use `kind: folder`, or put each into train/CLASS/"
     return ""
 
 
 def _told(kind: Any) -> str:
-    """A feature, and what to do about the usual ones."""
+    """Return a feature in words, and what to do about it where that is known."""
     import datasets
 
     if isinstance(kind, (list, datasets.List, datasets.LargeList)):

@@ -1,4 +1,4 @@
-"""A data set opened by `datasets`: on the Hub or on this machine, with the reason where it cannot be."""
+"""Data sets opened by `datasets`, on the Hub or on this machine; its errors in one line, with what to do."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _IMAGE_FOLDER = "imagefolder"
 
 
 def load(config: HubSourceConfig) -> Any:
-    """The data set's split. Raises SourceError."""
+    """Return the split of a data set that a recipe names, as an object of `datasets`. Raises SourceError."""
     if config.is_path and not config.is_here:
         raise MissingSource(
             f"source.id: there is no file or folder {config.id}{get_it(config.available_from)}"
@@ -37,7 +37,7 @@ def load(config: HubSourceConfig) -> Any:
     except SourceError:
         raise
     except Exception as error:
-        # The loader, its builders and the Hub's client fail in ways of their own; the cause is kept.
+        # `datasets`, its readers and the Hub's client raise errors of many types; the cause is kept.
         reason = _reason(error)
         package = _missing_package(error, reason)
         advice = f"; pip install {package}" if package else _advice(reason, config)
@@ -46,7 +46,7 @@ def load(config: HubSourceConfig) -> Any:
 
 
 def _ready_client(config: HubSourceConfig) -> None:
-    """The client that `datasets` asks the Hub with; its answers are checked, too."""
+    """Prepare the Hub's client, which `datasets` uses as well, so that answers to it are checked, too."""
     try:
         prepare_client()
     except HubError as error:
@@ -54,7 +54,7 @@ def _ready_client(config: HubSourceConfig) -> None:
 
 
 def _quieten() -> None:
-    """Libraries' warnings off, for what matters is in the error; bars only where someone looks."""
+    """Switch off the libraries' warnings (errors say what matters), and their bars unless on a terminal."""
     import datasets
     import huggingface_hub
 
@@ -94,7 +94,7 @@ def _load_local(path: Path, config: HubSourceConfig) -> Any:
 
 
 def _is_saved(path: Path) -> bool:
-    """Whether a folder is one that `save_to_disk` wrote."""
+    """Return whether `save_to_disk` wrote a folder."""
     return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
 
 
@@ -111,10 +111,10 @@ def _from_disk(path: Path, config: HubSourceConfig) -> Any:
 
 
 def listed_files(config: HubSourceConfig) -> frozenset[str]:
-    """The images that `datasets` found by listing a folder of this machine, and by nothing else.
+    """Return the images that `datasets` found by listing a folder of this machine.
 
-    There are none where a file of the data set names them (metadata.csv, Parquet): whoever wrote it may have
-    named anything.
+    The set is empty if a file of the data set names the images (metadata.csv, Parquet): that file may name
+    any file of this machine.
     """
     import datasets
 
@@ -130,7 +130,7 @@ def listed_files(config: HubSourceConfig) -> frozenset[str]:
 
 
 def left_out_of(dataset: Any, config: HubSourceConfig) -> tuple[str, ...]:
-    """What pictures `datasets` did not take from a folder of images of this machine."""
+    """Return notes of the pictures in a local folder of images that `datasets` does not take."""
     local = config.path
     if dataset.info.builder_name != _IMAGE_FOLDER or not local.is_dir():
         return ()
@@ -142,14 +142,14 @@ def left_out_of(dataset: Any, config: HubSourceConfig) -> tuple[str, ...]:
         for name in files:
             path = os.path.join(folder, name)  # noqa: PTH118
             ending = os.path.splitext(name)[1].lower()  # noqa: PTH122
-            # It opens archives itself.
+            # `datasets` opens archives itself.
             if not is_hidden(name) and ending not in {*ImageFolder.EXTENSIONS, ".zip"}:
                 left_out.look_at(path, known=has_image_ending(name))
     return tuple(left_out.told())
 
 
 def _reason(error: BaseException) -> str:
-    """What went wrong in the end, and in which file: the loader wraps it in words that say neither."""
+    """Return what went wrong, and in which file: `datasets` wraps the error in one that says neither."""
     while type(error).__name__.startswith("DatasetGeneration") and (error.__cause__ or error.__context__):
         error = error.__cause__ or error.__context__ or error
     reason = one_line(error, longest=300).rstrip(".")
@@ -160,7 +160,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _file_being_read(error: BaseException) -> str | None:
-    """The data file at which a reader of `datasets` failed; only its own variables know."""
+    """Return the data file at which a reader of `datasets` failed: its local variable holds it."""
     found = None
     for frame, _ in traceback.walk_tb(error.__traceback__):
         if "packaged_modules" in frame.f_code.co_filename:

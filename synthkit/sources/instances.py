@@ -1,7 +1,7 @@
-"""An instances file of COCO, or one that another tool wrote in its format: images, annotations, categories.
+"""Instances files in COCO's format: images, annotations, categories.
 
-Tools differ in what they write: ids as text, areas left out, a byte order mark. COCO's own file, of
-450 MB, is decoded in one pass that skips polygons; only a file that does not fit is decoded by looser types.
+Tools write them differently: ids as text, no areas, a byte order mark. COCO's own file, of 450 MB, is decoded
+in one pass that skips polygons; only a file that does not fit its types is decoded by looser ones.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Id = int | str
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-# Of the file, what is named here is decoded and the rest (polygons, most of it) is passed over.
+# Only the fields of these types are decoded; the rest, most of it polygons, is skipped.
 class Image(msgspec.Struct, gc=False):
     """An image: its id, and its file below the folder of images."""
 
@@ -52,7 +52,7 @@ class Annotation(msgspec.Struct, gc=False):
 
 
 class Instances(msgspec.Struct):
-    """A file. Ids are whole numbers, or texts where they are none."""
+    """The content of a file. Ids are whole numbers, or text if they are not numbers."""
 
     images: list[Image]
     annotations: list[Annotation]
@@ -88,10 +88,10 @@ class _LooseInstances(msgspec.Struct):
 
 
 def read(path: Path, available_from: str, place: str) -> tuple[Instances, list[str]]:
-    """The file, and notes of what was guessed in it.
+    """Return the content of an instances file, and notes of what had to be guessed.
 
-    An area that it does not state is that of the annotation's box or outline; infinite without them.
-    Raises SourceError for another kind of file.
+    An area that the file does not state is taken from the annotation's box or outline, and is infinite
+    without them. Raises SourceError for another kind of file; `place` is the field of the recipe to mend.
     """
     check_regular(path)
     try:
@@ -100,7 +100,7 @@ def read(path: Path, available_from: str, place: str) -> tuple[Instances, list[s
     except FileNotFoundError:
         raise MissingSource(f"{place}: there is no {path}{get_it(available_from)}") from None
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        # ValueError: an empty file cannot be mapped.
+        # mmap raises ValueError for an empty file.
         advice = "captions, keypoints and panoptic files will not do"
         if "UTF-8" in str(error):
             advice = "save it as UTF-8"
@@ -116,7 +116,7 @@ def _decode(content: mmap.mmap, path: Path) -> tuple[Instances, list[str]]:
     try:
         return _checked(msgspec.json.decode(content[begin:] if begin else content, type=Instances), path), []
     except msgspec.ValidationError:
-        # A copy: what is kept undecoded would keep the file open.
+        # From a copy: msgspec.Raw fields would keep the mapped file open.
         return _tightened(msgspec.json.decode(content[begin:], type=_LooseInstances), path)
     except msgspec.DecodeError as error:
         _tell_no_json(error, content, begin, path)
@@ -124,12 +124,12 @@ def _decode(content: mmap.mmap, path: Path) -> tuple[Instances, list[str]]:
 
 
 def _tell_no_json(error: msgspec.DecodeError, content: mmap.mmap, begin: int, path: Path) -> None:
-    """Python writes numbers that JSON has not; other tools cannot read them."""
+    """Raise SourceError if the fault is NaN or Infinity, which Python writes and JSON does not have."""
     found = re.search(r"\(byte ([0-9]+)\)", str(error))
     if found is None:
         return
     place = int(found[1]) + begin
-    # What is wrong with -Infinity is its second character.
+    # For -Infinity, the position is that of its second character.
     word = re.match(rb"NaN|-?Infinity", content[max(place - 1, 0) : place + 9].lstrip(b" :,[-"))
     if word:
         raise SourceError(
@@ -146,7 +146,7 @@ def _checked(data: Instances, path: Path) -> Instances:
 
 
 def _tightened(data: _LooseInstances, path: Path) -> tuple[Instances, list[str]]:
-    """Loosely written ids and areas as they are meant."""
+    """Return a loosely written file as it is meant, and notes of where its areas were taken from."""
     annotations: list[Annotation] = []
     taken: Counter[str] = Counter()
     ids = _annotation_ids(data.annotations)
@@ -161,7 +161,7 @@ def _tightened(data: _LooseInstances, path: Path) -> tuple[Instances, list[str]]
 
 
 def _id(value: _AnyId) -> Any:
-    """An id as a whole number if it is one however it is written (1, 1.0, "1"), else as text ("007")."""
+    """Return an id as a whole number if it is one (1, 1.0, "1"), else as text ("007")."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, str) and value.isdecimal() and value == str(int(value)):
@@ -170,14 +170,14 @@ def _id(value: _AnyId) -> Any:
 
 
 def _annotation_ids(annotations: Sequence[_LooseAnnotation]) -> list[Any]:
-    """Their ids; their places in the file where one has none."""
+    """Return the annotations' ids; if one has none, their places in the file, from 1."""
     if any(item.id is None for item in annotations):
         return list(range(1, len(annotations) + 1))
     return [_id(item.id) for item in annotations if item.id is not None]
 
 
 def _area(item: _LooseAnnotation, number: Id, path: Path) -> tuple[float, str]:
-    """An annotation's area in pixels, and what it was taken from if the file does not state it."""
+    """Return an annotation's area in pixels, and what it was taken from unless the file states it."""
     if item.area is None or item.area == "":
         return area_of(bytes(item.bbox), bytes(item.segmentation))
     try:

@@ -1,4 +1,4 @@
-"""What the folders below a root look like: the root itself, or a folder above or below it."""
+"""Doubts about a folder of images: its class folders may be the parts of a data set, or a level too high."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-# The first is the one to train on.
+# Names of the parts of a data set, the one to train on first.
 _PARTS = ("train", "training", "trainval", "val", "valid", "validation", "test", "testing", "dev", "eval")
 _SHOWN = 5
 
 
 def doubts(root: str, classes: Sequence[str], ids: Sequence[str]) -> list[str]:
-    """What is odd about the classes of a folder, a line each; `ids` are `CLASS/…/IMAGE`."""
+    """Return what is odd about the classes of a folder, a line each; `ids` are `CLASS/…/IMAGE`."""
     inner = _folders_in(ids)
     names = sorted(inner)
     parts = [part for part in _PARTS for name in names if name.lower() == part]
@@ -34,7 +34,7 @@ def doubts(root: str, classes: Sequence[str], ids: Sequence[str]) -> list[str]:
 
 
 def _folders_in(ids: Iterable[str]) -> dict[str, set[str]]:
-    """For each class folder, the folders in it that hold images; "" is for images in the class folder."""
+    """Return, for each class folder, the folders in it that hold images; "" if itself holds images."""
     inner: dict[str, set[str]] = defaultdict(set)
     for path in ids:
         parts = path.split("/", 2)
@@ -43,7 +43,7 @@ def _folders_in(ids: Iterable[str]) -> dict[str, set[str]]:
 
 
 def _too_high(root: str, names: list[str], inner: dict[str, set[str]]) -> list[str]:
-    """Class folders that hold nothing but folders: the only one, or several with the same ones."""
+    """Return a doubt about class folders that hold only folders: a single one, or several that are alike."""
     shared = set.intersection(*inner.values())
     if len(names) == 1:
         (only,) = names

@@ -1,4 +1,4 @@
-"""Whether images that score a classifier are among those it may have learned from."""
+"""Leaks: images that score a classifier and are also among those that it learns from."""
 
 from __future__ import annotations
 
@@ -28,16 +28,17 @@ class Leak:
     by: Literal["id", "content"]
 
     def told(self) -> str:
-        """In words, with what to do."""
+        """Return the leak in words, with what to do."""
         if self.by == "id":
             return f"{self.held_out}; choose another part to score with"
         return f"{self.held_out} has the content of {self.pool}; leave one out with source.exclude"
 
 
 def leaks(pool: RealImages, held_out: Source, advance: Callable[[int], None]) -> list[Leak]:
-    """Every held-out image that is also in the pool, by id and by content, in the held-out order.
+    """Return every held-out image that is also in the pool, by id or by content, in the held-out order.
 
-    Held-out images are hashed, not decoded; one that cannot be read scores nothing.
+    Held-out images are hashed and not decoded; one that cannot be read is no leak, as it scores nothing.
+    `advance` is called with numbers of images.
     """
     ids = set(pool.listing.ids)
     by_content = dict(zip(pool.sha256, pool.listing.ids, strict=True))
@@ -56,6 +57,7 @@ def leaks(pool: RealImages, held_out: Source, advance: Callable[[int], None]) ->
 
 
 def _hash(source: Source, index: int) -> str:
+    """Return the SHA-256 of an image; an empty text if it cannot be read."""
     try:
         return hashlib.sha256(source.read(index)).hexdigest()
     except UnreadableImage:

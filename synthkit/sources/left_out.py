@@ -1,4 +1,4 @@
-"""Files among real images that hold pictures and are not read: found, counted and named, not passed over."""
+"""Pictures among the real images that are in formats that are not read: found, counted and reported."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import PurePath
 
 from synthkit.sources.decoding import EXTENSIONS
 
-# Pictures that nothing here decodes: those of phones, cameras, drawings, printing, science and games.
+# Endings of pictures that are not decoded: those of phones, cameras, drawings, printing, science and games.
 _PICTURES = frozenset(
     """
     .heic .heif .heics .heifs .hif .avci .avif .avifs .jxl .jxr .wdp .hdp .jp2 .j2k .j2c .jpc .jpf .jpx .jpm
@@ -21,7 +21,7 @@ _PICTURES = frozenset(
     """.split()  # noqa: SIM905 (one on each line would be a page)
 )
 _ARCHIVES = frozenset({".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"})
-# What lies beside images everywhere and is none: not even looked into.
+# Endings of files that often lie beside images and hold no picture; their content is not looked at.
 _NO_PICTURES = frozenset(
     """
     .txt .json .jsonl .xml .csv .tsv .yaml .yml .md .html .htm .js .css .ini .cfg .toml .log .db .lnk .url
@@ -34,7 +34,7 @@ _BEGINNINGS = (
     *(b"8BPS", b"%!PS", b"%PDF"),
 )
 _BRANDS = (b"avif", b"avis", b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1", b"jxl ")
-# So many files of an ending that hold no picture are enough to look into no more of them.
+# After this many files of one ending without a picture, no more files of that ending are looked into.
 _ENOUGH = 16
 
 # What operating systems and tools put among images.
@@ -43,14 +43,14 @@ JUNK = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Informati
 
 @dataclass(slots=True)
 class LeftOut:
-    """The pictures of a folder that are not taken, by ending."""
+    """Counts, by ending, of a folder's pictures and archives that are left out."""
 
     pictures: Counter[str] = field(default_factory=Counter)
     archives: Counter[str] = field(default_factory=Counter)
     _others: Counter[str] = field(default_factory=Counter)
 
     def look_at(self, path: str, *, known: bool = False) -> None:
-        """Count a file that is not taken; `known` says that it is a picture."""
+        """Count a file that is left out, if it is a picture (which `known` states) or an archive."""
         ending = PurePath(path).suffix.lower()
         if known or ending in _PICTURES:
             self.pictures[ending] += 1
@@ -63,7 +63,7 @@ class LeftOut:
                 self._others[ending] += 1
 
     def told(self) -> list[str]:
-        """What was left out and what to do, in a line each."""
+        """Return what was left out and what to do, a line each."""
         lines = []
         if self.pictures:
             lines.append(f"{_counted(self.pictures)}: convert to JPEG or PNG what should be used")
@@ -73,7 +73,7 @@ class LeftOut:
 
 
 def begins_like_a_picture(path: str) -> bool:
-    """Whether the first bytes of a file are those of a picture. What cannot be read is none."""
+    """Return whether the first bytes of a file are those of a picture; False if it cannot be read."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
             return False
@@ -84,18 +84,18 @@ def begins_like_a_picture(path: str) -> bool:
 
 
 def is_picture(head: bytes) -> bool:
-    """Whether a file that begins so is a picture of a usual format."""
+    """Return whether the first 16 bytes of a file are those of a picture in a usual format."""
     riff = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
     return head.startswith(_BEGINNINGS) or riff or (head[4:8] == b"ftyp" and head[8:12] in _BRANDS)
 
 
 def has_image_ending(name: str) -> bool:
-    """Whether a name ends as those of the images that are read."""
+    """Return whether a name has the ending of an image that is read."""
     return name[name.rfind(".") :].lower() in EXTENSIONS
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is not meant to be seen: `.x`, macOS's `._x.jpg`, a system's own folders."""
+    """Return whether a file or folder is hidden: `.x`, macOS's `._x.jpg`, folders of operating systems."""
     return name.startswith(".") or name in JUNK
 
 

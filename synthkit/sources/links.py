@@ -1,4 +1,4 @@
-"""Whether links among what a source reads lead somewhere else. No file is opened to see it."""
+"""A check, without opening a file, that no link among the files of a source leads out of a folder."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 
 
 def link_out_of(config: SourceConfig, below: Path) -> str | None:
-    """A file or folder that a source would read and that links lead out of a folder; None without one."""
+    """Return a file or folder that opening a source would read and that lies outside `below`; else None.
+
+    Links are resolved.
+    """
     return _first_outside((str(path) for top in paths_read(config) for path in _all_in(top, below)), below)
 
 
 def image_out_of(source: Source, below: Path) -> str | None:
-    """An image that a list names and that links lead out of a folder; None without one."""
+    """Return an image of an open source that lies outside `below`, links resolved; None without one."""
     while isinstance(source, Selected):
         source = source.source
     if not isinstance(source, ImageFiles):
@@ -32,19 +35,19 @@ def image_out_of(source: Source, below: Path) -> str | None:
 
 
 def is_below(path: str | Path, folder: str | Path) -> bool:
-    """Whether a path, links resolved, is a folder or below it. What is there is not looked at."""
+    """Return whether a path, links resolved, is `folder` or below it."""
     place, top = os.path.realpath(path), os.path.realpath(folder)
     return os.path.commonpath([place, top]) == top
 
 
 def _all_in(top: Path, below: Path) -> Iterator[str]:
-    """A path and all that is in it, folders that links lead to as well, each once."""
+    """Yield a path and all that is in it, also in folders that links lead to, each folder once."""
     yield str(top)
     seen: set[tuple[int, int]] = set()
     folders = [str(top)]
     while folders:
         folder = folders.pop()
-        # What leads out was told before; it is not looked into.
+        # A folder outside `below` was yielded, so that the caller refuses it; it is not listed.
         if not os.path.isdir(folder) or not is_below(folder, below):  # noqa: PTH112
             continue
         status = os.stat(folder)  # noqa: PTH116
@@ -59,13 +62,14 @@ def _all_in(top: Path, below: Path) -> Iterator[str]:
 
 
 def _first_outside(paths: Iterable[str], below: Path) -> str | None:
+    """Return the first path that lies outside `below`, links resolved; None without one."""
     here = os.path.realpath(below)
     inside: dict[str, bool] = {}
     for path in paths:
         folder = os.path.dirname(path)  # noqa: PTH120 (a million times)
         if folder not in inside:
             inside[folder] = is_below(folder or ".", here)
-        # No file but a link can be elsewhere than its folder.
+        # A file lies where its folder does, unless it is a link.
         if not inside[folder] or (os.path.islink(path) and not is_below(path, here)):  # noqa: PTH114
             return path
     return None

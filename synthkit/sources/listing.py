@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def open_listing(config: ListingSourceConfig) -> ImageFiles:
-    """The images of a list, in its order; ids are its paths. No image needs to be there yet.
+    """Open the images of a list, in its order; ids are its paths. The images need not be there yet.
 
-    A root that lacks the folder in which all paths of the list begin (`train/`) is that folder.
-    Raises SourceError naming the lines that are wrong.
+    If all paths begin with one folder (`train/`) that the root does not have, the root is taken for that
+    folder. Raises SourceError with the line that is wrong.
     """
     names = _names(config)
     text = _text(config.list, "source.list", config.available_from)
@@ -42,9 +42,9 @@ def paths_read(config: ListingSourceConfig) -> list[Path]:
 
 
 def imagenet_names() -> tuple[str, ...]:
-    """The 1000 ImageNet classes, all synonyms of each ("tench, Tinca tinca"), from timm's metadata.
+    """Return the 1000 ImageNet classes with all synonyms ("tench, Tinca tinca"), from timm's metadata.
 
-    timm itself is not imported: that takes seconds, and a plan should not.
+    timm itself is not imported, because that takes seconds. Raises SourceError if it is not installed.
     """
     spec = importlib.util.find_spec("timm")
     if spec is None or not spec.submodule_search_locations:
@@ -89,7 +89,7 @@ def _text(path: str, field: str, available_from: str = "") -> str:
 
 
 def _lines(text: str) -> list[str]:
-    """Lines as every editor shows them; splitlines() knows seven ends of a line more."""
+    """Return the lines as editors show them; `splitlines` would split at seven more characters."""
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
@@ -101,7 +101,7 @@ def _parse(text: str, file: str, classes: int) -> list[_Entry]:
         if not line.strip():
             continue
         entry = _entry(line, f"{file}: line {number}")
-        # Two names that look the same are two spellings of one file.
+        # Two paths that look the same (NFC and NFD) name one file.
         first = line_of.setdefault(same_name(entry.path), number)
         if first != number:
             told = f"{file}: line {number}: repeats line {first}"
@@ -130,7 +130,7 @@ def _entry(line: str, where: str) -> _Entry:
 
 
 def _hint(line: str) -> str:
-    """What a line that is not `path label` seems to be, and how it is written."""
+    """Return how to write a line that is not `path label`, by what it seems to be."""
     last = line.rsplit(maxsplit=1)[-1]
     _, separator, label = line.strip().rpartition("," if "," in line else ";")
     if separator and re.fullmatch(r"\s*-?[0-9]+(\.0+)?\s*", label):
@@ -154,7 +154,7 @@ def _no_such_label(where: str, label: int, labels: set[int], classes: int) -> st
 
 
 def _below(root: Path, ids: Sequence[str]) -> Sequence[str]:
-    """The paths below a root that may be the very folder that all ids begin with."""
+    """Return the images' paths below the root, which may itself be the folder that all ids begin with."""
     level = ids[0].partition("/")[0]
     common = all(path.startswith(f"{level}/") for path in ids)
     if not common or (root / level).is_dir() or not root.is_dir():

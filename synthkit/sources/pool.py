@@ -1,4 +1,4 @@
-"""The pool of real images a release is conditioned on: each hashed once, and named by its hash."""
+"""The pool of real images that a release is conditioned on, each with its SHA-256."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ if TYPE_CHECKING:
 
 _SHOWN = 20
 _MISSING_SHOWN = 5
-# Images that are looked up, hashed and remembered together: a kill costs no more.
+# Images that are looked up, hashed and remembered together; a kill loses the work of so many.
 _CHUNK = 256
 
 
 @dataclass(frozen=True, slots=True)
 class _NoSource:
+    """A source without images."""
+
     listing: Listing
     notes: tuple[str, ...] = ()
 
@@ -45,7 +47,10 @@ class _NoSource:
 
 @dataclass(frozen=True, slots=True)
 class RealImages:
-    """The readable images of a source. Positions are those of `listing`."""
+    """The readable images of a source; positions count in `listing`.
+
+    `sha256` is parallel to it. `skipped` are the images of the source that could not be read.
+    """
 
     source: Source
     listing: Listing
@@ -56,12 +61,12 @@ class RealImages:
 
     @classmethod
     def none(cls, classes: tuple[str, ...]) -> Self:
-        """No real image of some classes, for what is made from prompts alone."""
+        """Return a pool of some classes without images, for a method that uses prompts alone."""
         listing = Listing(classes, (), np.zeros(0, dtype=np.int32))
         return cls(_NoSource(listing), listing, (), (), (), ())
 
     def load(self, position: int) -> Image.Image:
-        """The image (RGB) at a position. Raises SourceError if it changed since it was hashed."""
+        """Return the RGB image at a position. Raises SourceError if it changed since it was hashed."""
         index = self._positions[position]
         content = self.source.read(index)
         if self.source.stamp(index) != self._stamps[position]:
@@ -70,18 +75,18 @@ class RealImages:
         return self.source.decode(index, content)
 
     def named(self, positions: Sequence[int]) -> tuple[SourceImage, ...]:
-        """Real images as provenance names them."""
+        """Return images as provenance names them: by id and SHA-256."""
         return tuple(SourceImage(self.listing.ids[p], self.sha256[p]) for p in positions)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of everything about the pool that can change data: classes, ids, labels, contents."""
+        """The SHA-256 of all of the pool that can change data: classes, ids, labels, contents."""
         rows = zip(self.listing.ids, self.listing.labels.tolist(), self.sha256, strict=True)
         return digest_of(self.listing.classes, rows)
 
 
 def digest_of(classes: Sequence[str], rows: Iterable[tuple[str, int, str]]) -> str:
-    """SHA-256 of the classes' names and of each image's id, label and SHA-256, in the listing's order."""
+    """Return the SHA-256 of the classes' names and of each image's (id, label, SHA-256), in listing order."""
     digest = hashlib.sha256(json.dumps(list(classes)).encode())
     for row in rows:
         digest.update(json.dumps(row).encode())
@@ -97,10 +102,11 @@ def read_all(
     known: Callable[[int], None] | None = None,
     place: str = "source.root",
 ) -> RealImages:
-    """Hash every image of a source that is not known yet, in threads; all must be readable.
+    """Return the readable images of a source; in threads, hash those that `contents` does not know.
 
-    What is missing or unreadable stops the build or is skipped. `advance` is told of images, or `known` of
-    those that need not be read again. Raises SourceError; `place` is the field of the recipe to check.
+    By `on_error`, an image that is missing or cannot be decoded stops all or is skipped. `advance` is called
+    with numbers of images, and `known`, if given, with those of images that need not be read again. Raises
+    SourceError if images cannot be read or a class loses all; `place` is the field of the recipe to check.
     """
     outcomes: list[str | UnreadableImage] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -124,7 +130,7 @@ def read_all(
 
 
 def missing_images(source: Source) -> list[UnreadableImage]:
-    """The images of a source that are not there, found without opening one."""
+    """Return an error for each image of a source that is missing; no image is opened."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return _missing(_stamps(source, pool))
 
@@ -148,9 +154,9 @@ def _hash_chunk(
     contents: Contents,
     pool: ThreadPoolExecutor,
 ) -> tuple[list[str | UnreadableImage], int]:
-    """The SHA-256 of each image: from an earlier run, or of its content now, if it can be decoded.
+    """Return the SHA-256 of each image, or why it cannot be read, and the number of images read now.
 
-    And how many were read now.
+    Images that an earlier run hashed are not read.
     """
     known = contents.find([stamp for stamp in stamps if isinstance(stamp, str)])
     unknown = {
@@ -160,7 +166,7 @@ def _hash_chunk(
     }
     outcomes = pool.map(lambda index: _hash(source, index), unknown.values())
     new = dict(zip(unknown, outcomes, strict=True))
-    # Not of an image that changed while it was read.
+    # The SHA-256 of an image that changed while it was read is not remembered.
     same = {stamp for stamp, index in unknown.items() if _stamp(source, index) == stamp}
     contents.keep(
         {stamp: sha256 for stamp, sha256 in new.items() if isinstance(sha256, str) and stamp in same}

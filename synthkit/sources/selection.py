@@ -1,9 +1,9 @@
-"""Which of a source's images make the pool: classes, halves, long tails, shots.
+"""The selection of a source's images for the pool: classes, halves, long tails, shots.
 
 Every random choice is an order: within a class, images stand in the order of the SHA-256 of
-`PURPOSE/SEED/ID`, and the first ones are taken. So an image's place depends on its id alone: one image
-more or less moves at most one other of its class, more shots contain fewer, and anyone can check a
-choice with sha256sum.
+`PURPOSE/SEED/ID`, and the first ones are taken. So an image's place depends on its id alone. One image
+more or less moves at most one other of its class, a choice of more shots contains that of fewer, and anyone
+can check a choice with sha256sum.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """Some images of a source, with labels of their own; `positions` are those in the source."""
+    """Some images of a source, with classes and labels of their own; `positions` count in the source."""
 
     source: Source
     listing: Listing
@@ -38,24 +38,27 @@ class Selected:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """As the source's."""
+        """The notes of the source."""
         return self.source.notes
 
     def stamp(self, index: int) -> str:
-        """As the source's."""
+        """Return the stamp of an image."""
         return self.source.stamp(int(self.positions[index]))
 
     def read(self, index: int) -> bytes:
-        """As the source's."""
+        """Return the content of an image."""
         return self.source.read(int(self.positions[index]))
 
     def decode(self, index: int, content: bytes) -> Image.Image:
-        """As the source's."""
+        """Return the RGB image in a content."""
         return self.source.decode(int(self.positions[index]), content)
 
 
 def select(source: Source, config: SourceBase) -> Source:
-    """The images that a recipe asks for. Raises SourceError for what the source does not have."""
+    """Return the images that a recipe asks for.
+
+    Raises SourceError for classes and images that the source does not have, and for a selection of none.
+    """
     pool = Selected(source, source.listing, np.arange(len(source.listing)))
     if config.classes is not None:
         pool = _not_empty(_with_classes(pool, config.classes, config.place), "classes")
@@ -77,11 +80,11 @@ def select(source: Source, config: SourceBase) -> Source:
 
 
 def in_training_half(listing: Listing, seed: int) -> NDArray[np.bool_]:
-    """The division of a data set into training and validation halves: (N,) bool, True for training.
+    """Return which images are in the training half of a data set, as (N,) bool; the rest are for validation.
 
-    The first half of each class, in the order of SHA-256(`halve/SEED/ID`), is for training; of an odd
-    number the training half has one more. Building and scoring both call this and nothing else.
-    Raises SourceError for a class with a single image, which cannot be in both halves.
+    The training half is the first of each class in the order of SHA-256(`halve/SEED/ID`); of an odd number
+    it has one image more. Building and scoring both divide a data set by this function alone. Raises
+    SourceError for a class with a single image, which cannot be in both halves.
     """
     counts = _counts(listing)
     alone = [name for name, count in zip(listing.classes, counts.tolist(), strict=True) if count == 1]
@@ -93,9 +96,10 @@ def in_training_half(listing: Listing, seed: int) -> NDArray[np.bool_]:
 
 
 def in_shots(listing: Listing, shots: int, trial: int) -> NDArray[np.bool_]:
-    """The images of a few-shot trial: (N,) bool, the first `shots` of each class by `shots/TRIAL/ID`.
+    """Return which images are in a few-shot trial, as (N,) bool.
 
-    Raises SourceError for classes with fewer.
+    They are the first `shots` of each class in the order of SHA-256(`shots/TRIAL/ID`). Raises SourceError if
+    a class has fewer images.
     """
     counts = _counts(listing)
     short = [
@@ -112,17 +116,17 @@ def in_shots(listing: Listing, shots: int, trial: int) -> NDArray[np.bool_]:
 
 
 def long_tail_counts(classes: int, max_per_class: int, imbalance_factor: float) -> list[int]:
-    """Images of each class in an exponential long tail, as in CIFAR-LT (Cui et al. 2019, section 5.1).
+    """Return the number of images of each class in an exponential long tail (Cui et al. 2019, section 5.1).
 
-    Class c of C has int(max_per_class * imbalance_factor ** (-c / (C - 1))).
+    Class c of C has int(max_per_class * imbalance_factor ** (-c / (C - 1))) images, as in CIFAR-LT.
     """
     last = max(classes - 1, 1)
-    # What is whole but for the last bit of arithmetic is whole.
+    # The small addition keeps `int` from rounding down a number that rounding put just below a whole one.
     return [max(1, int(max_per_class * imbalance_factor ** (-c / last) + 1e-9)) for c in range(classes)]
 
 
 def ranks(listing: Listing, salt: str) -> NDArray[np.intp]:
-    """(N,) each image's place in its class, in the order of SHA-256(`salt/ID`)."""
+    """Return each image's place in its class, in the order of SHA-256(`SALT/ID`), as (N,) integers from 0."""
     keys = np.array(
         [int.from_bytes(hashlib.sha256(f"{salt}/{name}".encode()).digest()[:8]) for name in listing.ids],
         dtype=np.uint64,
@@ -172,7 +176,7 @@ def _not_empty(pool: Selected, field: str) -> Selected:
 
 
 def _with_classes(pool: Selected, classes: Sequence[str] | dict[str, str | None], place: str) -> Selected:
-    """Classes picked (a list) or renamed, merged and left out (a mapping)."""
+    """Return the pool with some classes alone (a list), or with classes renamed, merged and left out."""
     names = pool.listing.classes
     if isinstance(classes, dict):
         classes = dict(zip(_as_spelt(classes, names), classes.values(), strict=True))
@@ -207,7 +211,7 @@ def _with_subset(pool: Selected, subset: Sequence[str | int]) -> Selected:
 
 
 def _check_not_a_name(number: int, names: Sequence[str]) -> None:
-    """A number means a label; where a class is called so, nobody can know what was meant."""
+    """Raise SourceError if a number could be meant as a label and as the name of another class."""
     called = [name for name in names if name.isdecimal() and int(name) == number]
     by_label = names[number] if 0 <= number < len(names) else None
     if called and called != [by_label]:
@@ -219,13 +223,13 @@ def _check_not_a_name(number: int, names: Sequence[str]) -> None:
 
 
 def _as_spelt(wanted: Iterable[str], names: Collection[str]) -> list[str]:
-    """Names as the source spells them: a keyboard and a Mac's disk write é in two ways."""
+    """Return names as the source spells them: a keyboard and a Mac's disk write é in two ways."""
     known = {same_name(name): name for name in names}
     return [name if name in names else known.get(same_name(name), name) for name in wanted]
 
 
 def _relabelled(pool: Selected, renamed: Sequence[str | None]) -> Selected:
-    """Classes by their new names, in the order of first use; None leaves a class out."""
+    """Return the pool with new names of classes, numbered in the order of first use; None leaves one out."""
     given = {new for new, old in zip(renamed, pool.listing.classes, strict=True) if new != old}
     names: list[str] = []
     number_of: dict[str, int] = {}
@@ -234,7 +238,7 @@ def _relabelled(pool: Selected, renamed: Sequence[str | None]) -> Selected:
         if name is None:
             mapping.append(-1)
             continue
-        # Two classes that share a name from the start (ImageNet's cranes) stay two.
+        # Two classes that share a name in the source, as ImageNet's two cranes, stay two.
         if name not in number_of or name not in given:
             number_of[name] = len(names)
             names.append(name)
@@ -243,7 +247,7 @@ def _relabelled(pool: Selected, renamed: Sequence[str | None]) -> Selected:
 
 
 def _mapped(pool: Selected, names: tuple[str, ...], mapping: NDArray[np.int32]) -> Selected:
-    """The pool with new classes; `mapping` gives each old label its new one, or -1."""
+    """Return the pool with new classes; `mapping` has the new label of each old one, or -1 for none."""
     labels = mapping[pool.listing.labels]
     kept = _only(pool, labels >= 0)
     listing = Listing(names, kept.listing.ids, labels[labels >= 0])
@@ -275,7 +279,10 @@ def _counts(listing: Listing) -> NDArray[np.intp]:
 
 
 def _check_spelling(renames: dict[str, str | None], names: Collection[str], place: str) -> None:
-    """A class that is not there need not be renamed, but one that is spelt otherwise is told."""
+    """Raise SourceError for a renamed class that is probably a misspelt one, and if none of them is here.
+
+    Other names may be missing: a recipe renames classes that only some copies of a data set have.
+    """
     others = [name for name in names if name not in renames]
     for name in renames:
         near = [] if name in names else nearest(name, others, cutoff=0.8)

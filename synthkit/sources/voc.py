@@ -1,4 +1,4 @@
-"""Pascal VOC as distributed (Everingham et al. 2010): an image's class is its largest object's."""
+"""Pascal VOC as distributed (Everingham et al. 2010): an image's class is that of its largest object."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _MASKS = ("SegmentationClass", "SegmentationObject")
 
 
 def open_voc(config: VocSourceConfig) -> ImageFiles:
-    """The images of a segmentation list; label = class of the object with the most pixels.
+    """Open the images of a segmentation list; the label is the class of the object with the most pixels.
 
     Background and border pixels belong to no object; images without an object are left out. Ids are
     `JPEGImages/2007_000032.jpg`, in the order of the list. Raises SourceError if a file is missing
@@ -66,10 +66,10 @@ def open_voc(config: VocSourceConfig) -> ImageFiles:
 
 
 def largest_object(classes: NDArray[np.uint8], objects: NDArray[np.uint8]) -> int | None:
-    """The class index (1 to 20) of the object with the most pixels, or None without an object.
+    """Return the class index (1 to 20) of the object with the most pixels, or None without an object.
 
-    `classes` and `objects` are the (H, W) palette indices of SegmentationClass and
-    SegmentationObject; of objects of the same size, the one with the lowest number counts.
+    `classes` and `objects` are the (H, W) uint8 palette indices of SegmentationClass and
+    SegmentationObject. Of objects of the same size, the one with the lowest number counts.
     """
     inside = (objects != BACKGROUND) & (objects != BORDER) & (classes != BACKGROUND) & (classes != BORDER)
     if not inside.any():
@@ -119,7 +119,10 @@ def _names(path: Path, available_from: str) -> list[str]:
 
 
 def _name(line: str, where: str) -> str:
-    """An image's name; the lists of ImageSets/Main have a number after it, which says nothing of masks."""
+    """Return the image's name on a line of a list; an empty text for an empty line.
+
+    Raises SourceError for more than a name: lists of ImageSets/Main have a number after it, and no masks.
+    """
     if len(line.split()) > 1:
         raise SourceError(f"{where}: {line[:80]!r} is more than a name: get the lists of {_LISTS} again")
     if line.lower().endswith(".jpg"):

@@ -1,1 +1,1 @@
-"""Files, locks, stopping, progress: what the operating system gives."""
+"""Files, locks, stopping, progress and the environment: what deals with the operating system."""

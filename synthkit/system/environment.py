@@ -1,4 +1,4 @@
-"""What a build runs on: library versions and the device, as far as they can change a byte."""
+"""The environment of a build: the versions of libraries and the device, as far as they can change a byte."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from synthkit.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-# Everything that takes part in making or writing an image.
+# The libraries that take part in making or writing an image.
 LIBRARIES = (
     "torch",
     "torchvision",
@@ -24,24 +24,24 @@ LIBRARIES = (
     "pyarrow",
     "scikit-learn",
 )
-# What the environment of a release states, in this order.
+# The keys of the environment that a release states, in this order.
 KEYS = ("device", "machine", "python", "synthkit", *LIBRARIES)
 
-# Bytes of weights, of which every worker on a CPU may have its own; and how many workers at most.
+# Bytes of weights up to which each worker on a CPU loads a model of its own, and the most such workers.
 _SMALL_MODEL = 200_000_000
 _MOST_ON_CPU = 8
 _DEVICES = ("cpu", "cuda", "mps")
-# Where there is no model to run.
+# The device where no model is run.
 NO_DEVICE = "none"
 
 
 def library_versions() -> dict[str, str]:
-    """The installed version of every library that takes part."""
+    """Return the installed version of every library in LIBRARIES."""
     return {name: importlib.metadata.version(name) for name in LIBRARIES}
 
 
 def describe(device: str) -> dict[str, str]:
-    """The environment that a release states: nothing in it tells whose machine it was."""
+    """Return the environment that a release states; nothing in it says whose machine it is."""
     return {
         "device": device_name(device),
         "machine": platform.machine(),
@@ -52,7 +52,7 @@ def describe(device: str) -> dict[str, str]:
 
 
 def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """What differs between two environments, in words."""
+    """Return what differs between two environments, in words."""
     return [
         f"{key} {before.get(key, 'none')} -> {now.get(key, 'none')}"
         for key in sorted(before.keys() | now.keys())
@@ -61,7 +61,10 @@ def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 
 
 def choose_device(wanted: str) -> str:
-    """`auto` is the first GPU, or else the CPU. Raises BuildError for a device that is not here."""
+    """Return the device to use: for `auto` the first GPU if there is one, else the CPU.
+
+    Raises BuildError for a device that is not here.
+    """
     import torch
 
     if wanted == "auto":
@@ -79,17 +82,17 @@ def choose_device(wanted: str) -> str:
 
 
 def check_device(wanted: str) -> None:
-    """Raise BuildError for a device that is not here: before anything that takes time is done for it."""
+    """Raise BuildError for a device that is not here; called before any long work is done for it."""
     if wanted != "auto":
         choose_device(wanted)
 
 
 def choose_devices(wanted: str, workers: int | None, *, model_bytes: int) -> list[str]:
-    """A device for each worker: all GPUs in turn, if any GPU will do; else the one that is wanted.
+    """Return a device for each worker: all GPUs in turn for `auto` and `cuda`, else the one that is wanted.
 
-    Without a number of workers there is one for each GPU. On a CPU a small model gets one for each core,
-    since threads that share small arrays mostly wait for each other; a large one gets one. Raises
-    BuildError for a device that is not here.
+    Unless `workers` says how many there are, each GPU gets one. On a CPU a small model gets one for each
+    core, since threads that share small arrays mostly wait for each other; a large model gets one in all.
+    Raises BuildError for a device that is not here.
     """
     import torch
 
@@ -103,7 +106,7 @@ def choose_devices(wanted: str, workers: int | None, *, model_bytes: int) -> lis
 
 
 def describe_all(devices: Sequence[str]) -> dict[str, str]:
-    """The environment of several devices. Raises BuildError if they are of different kinds."""
+    """Return the environment of several devices. Raises BuildError if they are of different kinds."""
     names = {device: device_name(device) for device in devices}
     if len(set(names.values())) > 1:
         told = ", ".join(f"{device} {name}" for device, name in names.items())
@@ -114,7 +117,7 @@ def describe_all(devices: Sequence[str]) -> dict[str, str]:
 
 
 def device_name(device: str) -> str:
-    """The kind of device: 'cpu (AVX512)', 'cuda (NVIDIA H200)', 'none'."""
+    """Return the kind of a device: 'cpu (AVX512)', 'cuda (NVIDIA H200)', 'none'."""
     if device == NO_DEVICE:
         return device
     import torch

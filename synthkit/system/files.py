@@ -1,6 +1,6 @@
-"""Files and folders that are whole under their name, or not there: also after a kill or a power cut.
+"""Files and folders that are either whole or not there, even after a kill or a power cut.
 
-A file gets its name when its content is on the disk, and the name is on the disk before anything relies
+A file gets its final name when its content is on the disk, and the name is on the disk before anything relies
 on it. Source: POSIX.1, rename() and fsync(); a new name needs the fsync of its folder, too.
 """
 
@@ -21,21 +21,22 @@ from synthkit.system.locks import is_left, try_lock
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# What some network file systems answer where a folder cannot be synced.
+# The errors of network file systems on which no folder can be synced.
 _UNSYNCABLE = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
-# How the names of files end that are being written, as a regular expression.
+# The ending of the names of files that are being written, as a regular expression.
 HALF_WRITTEN = r"\.[0-9a-f]{8}\.tmp"
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file that a user keeps: all of it, or it stays as it was.
+    """Write a file that a user keeps: all of it is written, or it stays as it was.
 
-    What killed writers of the same file left beside it is removed. A link stays one, and is followed.
+    Half-written files that killed writers of the same file left are removed. A symbolic link is followed and
+    stays a link.
     """
     if path.is_symlink():
         path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
-        # A terminal or a pipe (or a folder, which says so).
+        # A terminal or a pipe; for a folder, this raises the error that says so.
         path.write_bytes(content)
         return
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
@@ -45,7 +46,7 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """A file that is either whole or not there, also after a power cut. An OSError names it."""
+    """Write a file that is either whole or not there, even after a power cut. An OSError names it."""
     try:
         with _own_temporary(path) as (temporary, stream):
             stream.write(content)
@@ -57,13 +58,13 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def rename(old: Path, new: Path) -> None:
-    """Give a file its final name, and the name to the disk, before anything that relies on it."""
+    """Give a file its final name, and sync the folder, so that the name is on the disk."""
     old.rename(new)
     sync_folder(new.parent)
 
 
 def link(source: Path, target: Path) -> None:
-    """The same file under another name, or a copy where there can be none."""
+    """Give a file a second name (a hard link), or copy it where the file system allows no link."""
     try:
         os.link(source, target)
     except OSError as error:
@@ -74,7 +75,7 @@ def link(source: Path, target: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """A folder with those above it, unless it is there; new names reach the disk."""
+    """Make a folder, and those above it that are missing, and sync the new names to the disk."""
     if path.is_dir():
         return
     make_folder(path.parent)
@@ -91,13 +92,13 @@ def remove(path: Path) -> None:
 
 
 def sync(stream: IO[bytes]) -> None:
-    """Flush a file down to the disk."""
+    """Flush an open file to the disk."""
     stream.flush()
     os.fsync(stream.fileno())
 
 
 def sync_file(path: Path) -> None:
-    """Flush a file that was written by others down to the disk."""
+    """Flush a file that is closed, or was written by others, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         with naming_the_place(path):
@@ -107,7 +108,7 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush the names in a folder down to the disk."""
+    """Flush the names in a folder to the disk, where its file system can."""
     try:
         sync_file(folder)
     except OSError as error:
@@ -116,7 +117,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Flush a folder and everything in it down to the disk, the folder itself last."""
+    """Flush a folder and everything in it to the disk, the folder itself last."""
     for below, _, names in os.walk(folder, topdown=False):
         for name in names:
             sync_file(Path(below) / name)
@@ -124,13 +125,16 @@ def sync_tree(folder: Path) -> None:
 
 
 def temporary_name(path: Path) -> Path:
-    """A name of its own for every writer: one that was given up may still be alive somewhere."""
+    """Return a name for the file while it is written.
+
+    It is another one each time: a writer that counts as lost may be alive somewhere and still write.
+    """
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
 
 
 @contextmanager
 def naming_the_place(place: Path) -> Iterator[None]:
-    """A write that fails says what is wrong, but not where."""
+    """Add a path to an OSError that has none: a failed write says what is wrong, but not where."""
     try:
         yield
     except OSError as error:
@@ -140,11 +144,11 @@ def naming_the_place(place: Path) -> Iterator[None]:
 
 @contextmanager
 def _own_temporary(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
-    """A new file that is locked while it is written, so that others see that its writer lives."""
+    """Open a new temporary file and lock it, so that others see that its writer is alive."""
     while True:
         temporary = temporary_name(path)
         with temporary.open("xb") as stream:
-            # Whoever looked for leftovers between the two calls has removed it.
+            # Another process that looked for leftovers may have removed it before it was locked.
             if not try_lock(stream.fileno()) or not temporary.exists():
                 continue
             try:
@@ -155,7 +159,7 @@ def _own_temporary(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
 
 
 def check_place(folder: Path) -> None:
-    """Raise OSError if a folder cannot be written to, or be made where it is not yet. Nothing is made."""
+    """Raise OSError if a folder cannot be written to, or, if it is missing, cannot be made. Make nothing."""
     there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
     if not there.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))
@@ -165,7 +169,7 @@ def check_place(folder: Path) -> None:
 
 
 def check_file_places(*files: Path | None) -> None:
-    """Raise OSError if one of the files that are to be written at the end cannot be."""
+    """Raise OSError if one of some files could not be written; called before the work that fills them."""
     for file in files:
         if file is not None and file.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(file))
@@ -174,6 +178,6 @@ def check_file_places(*files: Path | None) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal."""
+    """Return the SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

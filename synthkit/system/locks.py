@@ -1,7 +1,7 @@
-"""Locks on files, which the kernel lets go of when a process dies.
+"""Locks on files, which the kernel releases when a process dies.
 
-A disk that cannot lock (Lustre without `flock`, some network file systems) locks nothing: what is made
-twice there is the same twice, so nothing is lost but time.
+On a disk that cannot lock (Lustre without `flock`, some network file systems) every lock is granted. Two
+processes may then make the same images twice: they are the same bytes, and only time is lost.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def held(path: Path, what: str, *, shared: bool = False) -> Iterator[None]:
-    """Hold a lock, alone or with others who share it. Raises BuildError, naming who has it, if it is taken.
+    """Hold a lock, alone or shared. Raises BuildError, naming the process that has it, if it is taken.
 
-    The file is there while it is held, with the number of the process in it; who holds it alone removes it.
+    While it is held, its file is there with the number of the process in it. A lock that is not shared
+    removes the file at the end.
     """
     with _taken(path, what, shared=shared) as stream:
         try:
@@ -38,7 +39,10 @@ def held(path: Path, what: str, *, shared: bool = False) -> Iterator[None]:
 
 
 def try_lock(descriptor: int, *, shared: bool = False) -> bool:
-    """Whether an open file is locked now, with others who share it or alone; does not wait."""
+    """Lock an open file, alone or shared, without waiting; return whether it worked.
+
+    True on a disk that cannot lock.
+    """
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -49,7 +53,7 @@ def try_lock(descriptor: int, *, shared: bool = False) -> bool:
 
 
 def is_left(path: Path) -> bool:
-    """Whether a lock's file is there that nobody holds; never so where the disk cannot tell."""
+    """Return whether a locked file was left by a process that is gone; False on a disk that cannot lock."""
     try:
         with path.open("r+b") as stream:
             return is_abandoned(stream.fileno())
@@ -58,7 +62,7 @@ def is_left(path: Path) -> bool:
 
 
 def is_abandoned(descriptor: int) -> bool:
-    """Whether nobody holds the lock of an open file; never so where the disk cannot tell."""
+    """Return whether no process holds the lock of an open file; False on a disk that cannot lock."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -67,7 +71,7 @@ def is_abandoned(descriptor: int) -> bool:
 
 
 def _taken(path: Path, what: str, *, shared: bool) -> IO[str]:
-    """The open, locked file; one that its last holder removed meanwhile is not it."""
+    """Return the lock's file, open and locked; open it again if its last holder removed it meanwhile."""
     while True:
         stream = path.open("a+")
         try:
@@ -86,6 +90,7 @@ def _taken(path: Path, what: str, *, shared: bool) -> IO[str]:
 
 
 def _is_at(stream: IO[str], path: Path) -> bool:
+    """Return whether an open file is still the one under its name."""
     try:
         return os.path.samestat(path.stat(), os.fstat(stream.fileno()))
     except FileNotFoundError:

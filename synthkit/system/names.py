@@ -1,4 +1,4 @@
-"""Names that others chose (of classes, of files): which can be used, and how any text is printed."""
+"""Names of classes and files that others chose: which can be used, which look alike, how to print them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SHOWN = frozenset("\n\u00ad\u061c\u200b\u200c\u200d\u200e\u200f\u2060")
 
 
 def fault_in(name: str) -> str | None:
-    """Why a name cannot be used: the first character that no record, list or terminal bears; else None."""
+    """Return why a name cannot be used: its first character that no record or terminal bears; else None."""
     if name.isprintable():
         return None
     for character in name:
@@ -32,17 +32,17 @@ def fault_in(name: str) -> str | None:
 
 
 def printable(text: str) -> str:
-    """Text from files that may be hostile, without anything that a terminal obeys."""
+    """Return a text, which may be hostile, with escapes for all that a terminal would obey."""
     return text if text.isprintable() else "".join(c if _is_shown(c) else ascii(c)[1:-1] for c in text)
 
 
 def same_name(name: str) -> str:
-    """The one spelling (NFC) of names that look the same: macOS writes é as two characters."""
+    """Return the spelling (NFC) that names share if they look the same: macOS writes é as two characters."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def spelt_twice(names: Iterable[str]) -> tuple[str, str] | None:
-    """Two different names that look the same, if there are any."""
+    """Return two different names that look the same, or None."""
     seen: dict[str, str] = {}
     for name in names:
         other = seen.setdefault(same_name(name), name)

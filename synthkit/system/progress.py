@@ -17,20 +17,20 @@ _PLAIN_EVERY_S = 5.0
 
 
 class Advance(Protocol):
-    """Tells of units that are done."""
+    """Takes the number of units that are done."""
 
     def __call__(self, count: float) -> None:
-        """So many units more are done, by work just now."""
+        """Count units that were just done."""
         ...
 
     def known(self, count: float) -> None:
-        """So many units more were done before; they count in no rate."""
+        """Count units that were done in an earlier run; they do not count in the rate."""
         ...
 
 
 @contextmanager
 def progress(what: str, total: float, *, done: float = 0, unit: str = "images") -> Iterator[Advance]:
-    """Show work on `total` units, `done` of them finished before; yields what advances it."""
+    """Show progress on `total` units, `done` of which were finished before; yield what takes the others."""
     if total <= done:
         yield _Unseen()
     elif sys.stderr.isatty():
@@ -41,6 +41,8 @@ def progress(what: str, total: float, *, done: float = 0, unit: str = "images") 
 
 
 class _Unseen:
+    """Shows nothing, as there is nothing to do."""
+
     def __call__(self, count: float) -> None:
         pass
 
@@ -48,6 +50,8 @@ class _Unseen:
 
 
 class _OnBar:
+    """Advances a bar on a terminal."""
+
     def __init__(self, bar: Progress, what: str, total: float, done: float) -> None:
         self._bar, self._known = bar, done
         self._task = bar.add_task(what, total=total, completed=done, known=done)  # type: ignore[arg-type]
@@ -61,6 +65,8 @@ class _OnBar:
 
 
 class _PlainLines:
+    """Prints a line every few seconds, and one at the end; threads may share it."""
+
     def __init__(self, what: str, total: float, done: float, unit: str) -> None:
         self._what, self._total, self._unit = what, total, unit
         self._known = self._done = float(done)
@@ -97,7 +103,7 @@ class _PlainLines:
 
 
 def duration(seconds: float) -> str:
-    """8 s, 3 min 20 s, 5 h 12 min, 2 d 9 h."""
+    """Return a duration in words: 8 s, 3 min 20 s, 5 h 12 min, 2 d 9 h."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -132,7 +138,7 @@ def _bar(unit: str) -> Progress:
 
 
 def data_size(count: float) -> str:
-    """4.45 MB, 93.1 GB, 1.20 TB."""
+    """Return a number of bytes in words: 4.45 MB, 93.1 GB, 1.20 TB."""
     value = float(count)
     for unit in ("B", "kB", "MB", "GB"):
         if value < 1000:

@@ -1,6 +1,6 @@
-"""Being asked to stop: at once, or where it costs least, in the sections that say they can.
+"""Requests to stop, by Ctrl-C or SIGTERM: obeyed at once, or by a build at the end of its batch.
 
-A scheduler's SIGTERM comes with some seconds of grace: enough to finish a batch and keep it.
+A scheduler's SIGTERM leaves some seconds: enough to finish a batch and keep it.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _requested = threading.Event()
 
 
 class Stopped(Exception):
-    """A build that stopped where it was asked to; what is made is kept."""
+    """Raised by a build that stopped because it was asked to; what it has made is kept."""
 
 
 @contextmanager
 def gracefully() -> Iterator[None]:
-    """A section that looks at `requested` and stops by itself."""
-    global _graceful  # noqa: PLW0603 (signals have no other place)
+    """Mark a section that looks at `requested` and stops by itself, so that `ask` waits for it."""
+    global _graceful  # noqa: PLW0603 (a signal's handler has only globals)
     with _lock:
         _graceful += 1
     try:
@@ -38,14 +38,14 @@ def gracefully() -> Iterator[None]:
 
 
 def requested() -> bool:
-    """Whether the process was asked to stop."""
+    """Return whether the process was asked to stop."""
     return _requested.is_set()
 
 
 def ask(*, quietly: bool = False) -> bool:
-    """Take a request to stop; False where it must be obeyed at once.
+    """Take a request to stop, and return whether a section will obey it; False: stop at once.
 
-    A second request must, and one that nothing would look at.
+    False for a second request, and where no section is marked with `gracefully`.
     """
     if not _graceful or _requested.is_set():
         return False
@@ -56,18 +56,18 @@ def ask(*, quietly: bool = False) -> bool:
 
 
 def at_once(number: int) -> None:
-    """End the process on the spot, with the exit code of a signal.
+    """End the process without cleaning up, with the exit code of a signal.
 
-    An exception could not pass through native code that is being imported, and whatever a build has
-    not finished is removed by the next one anyway.
+    An exception could not pass through native code that is being imported, and the next build removes what
+    this one has not finished.
     """
     say("stopped; what is finished is kept, and the same command goes on")
     os._exit(128 + number)
 
 
 def say(what: str) -> None:
-    """One line to the terminal, whose cursor a progress bar may have hidden."""
+    """Print a line to standard error, and show the cursor, which a progress bar may have hidden."""
     cursor = _SHOW_CURSOR if sys.stderr.isatty() else ""
-    # Nobody may be there to read it.
+    # Standard error may be closed.
     with suppress(OSError):
         os.write(2, f"{cursor}\n{what}\n".encode())

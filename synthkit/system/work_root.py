@@ -1,4 +1,4 @@
-"""Where unfinished work and what is remembered of earlier runs are kept."""
+"""The folder that keeps unfinished work, and what is remembered of earlier runs."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ WORK_FOLDER = ".synthkit"
 
 
 def work_root(out: Path | None) -> Path:
-    """The folder of work folders: `.synthkit`, or inside `--out` where one is given."""
+    """Return the folder of work folders: `.synthkit` in the current folder, or in `--out` if it is given."""
     return Path(WORK_FOLDER) if out is None else out / WORK_FOLDER

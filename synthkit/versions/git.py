@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from synthkit.versions.params import Listed
 
-# The files that `synthkit release` and DVC's stages write. They may differ from the last commit, those of other
-# releases as well: they may have been made and not recorded yet, or be left half-written after a kill.
+# The files that `synthkit release` and DVC's stages write. They may differ from the last commit, also those
+# of other releases: they may have been made and not recorded, or be left half-written after a kill.
 _RECORDED = re.compile(
     rf"{re.escape(LOCK)}|({REPORTS}/[^/]+/[^/]+\.json|{CHANGELOG}/[^/]+\.yaml"
     rf"|comparison/(\.?table\.md|plots/\.?[\w-]+\.(png|svg)))({HALF_WRITTEN})?"
