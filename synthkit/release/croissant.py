@@ -12,11 +12,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from synthkit.conditioning import METHODS
 from synthkit.release.files import RECORDS, is_data
 from synthkit.release.image_writer import SOURCE_TYPE
+from synthkit.release.records import Provenance
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from synthkit.release.manifest import FileFacts, Manifest
 
 _MEDIA = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
@@ -62,31 +67,13 @@ _CONTEXT: dict[str, Any] = {
     "examples": {"@id": "cr:examples", "@type": "@json"},
     **{term: f"{_CR}{term}" for term in _TERMS},
 }
-# The columns of the provenance by type. mlcroissant cannot read `crops`, a list of lists: it is left out.
-_COLUMNS = {
-    "sc:Integer": (
-        "label",
-        "steps",
-        "noise_level",
-        "seed",
-        "batch_size",
-        "width",
-        "height",
-        "attempt",
-    ),
-    "sc:Float": ("lam", "dropout", "guidance_scale"),
-    "sc:Text": (
-        "class_name",
-        "prompt",
-        "method",
-        "scheduler",
-        "model",
-        "revision",
-        "image_sha256",
-        "recipe_digest",
-        "synthkit_version",
-    ),
+# Types of the plain columns of the provenance, in the order in which the file has them.
+_TYPES = {
+    msgspec.inspect.IntType: "sc:Integer",
+    msgspec.inspect.FloatType: "sc:Float",
+    msgspec.inspect.StrType: "sc:Text",
 }
+# Nested columns. `crops`, a list of lists, is left out: mlcroissant cannot read it.
 _LISTS = (
     ("source_ids", "sc:Text", "sources", "$[*].id"),
     ("source_sha256", "sc:Text", "sources", "$[*].sha256"),
@@ -150,7 +137,7 @@ def _record_set(manifest: Manifest) -> dict[str, Any]:
     key["source"]["transform"] = {"regex": "^([0-9]+)"}
     key["references"] = _column("key")
     content = _field("image", "sc:ImageObject", {**image, "extract": {"fileProperty": "content"}})
-    columns = [_field(name, kind, _column(name)) for kind, names in _COLUMNS.items() for name in names]
+    columns = [_field(name, kind, _column(name)) for name, kind in _plain_columns()]
     lists = [
         {**_field(name, kind, _column(column) | _transform(path)), "repeated": True}
         for name, kind, column, path in _LISTS
@@ -163,6 +150,15 @@ def _record_set(manifest: Manifest) -> dict[str, Any]:
         "key": {"@id": "images/key"},
         "field": [key, content, *columns, *lists],
     }
+
+
+def _plain_columns() -> Iterator[tuple[str, str]]:
+    """Yield the name and type of every column of the provenance that is a number or a text, but the key."""
+    info = msgspec.inspect.type_info(Provenance)
+    assert isinstance(info, msgspec.inspect.StructType)  # noqa: S101 (for the type checker)
+    for kind, name in _TYPES.items():
+        fields = (field.name for field in info.fields if isinstance(field.type, kind))
+        yield from ((field, name) for field in fields if field != "key")
 
 
 def _field(name: str, kind: str, source: dict[str, Any]) -> dict[str, Any]:
