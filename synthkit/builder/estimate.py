@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from synthkit.builder.inputs import Inputs
+    from synthkit.builder.outcome import Made
+    from synthkit.builder.workspace import Workspace
     from synthkit.recipe.schema import Output, Recipe
 
 # Bytes per pixel of typical photographs, for the time before a first build.
@@ -59,6 +62,25 @@ def rate_key(recipe: Recipe, checkpoint: Checkpoint) -> dict[str, Any]:
         "arithmetic": recipe.arithmetic.model_dump(mode="json", exclude_defaults=True),
         "output": recipe.output.model_dump(exclude={"shard_size"}),
     }
+
+
+def log_rate(work: Workspace, inputs: Inputs, made: Made) -> None:
+    """Log how fast images were made, and how large they are; `last_rate` reads it."""
+    shards = work.finished().values()
+    images = sum(shard.images for shard in shards)
+    work.log(
+        {
+            "event": "generated",
+            "key": rate_key(inputs.recipe, inputs.checkpoint),
+            "device": next(iter(shards)).origin.environment["device"],
+            "workers": made.workers,
+            "images": made.images,
+            "lost": made.lost,
+            "seconds": round(made.seconds, 3),
+            "images_per_second": made.rate,
+            "bytes_per_image": sum(shard.bytes for shard in shards) / images,
+        }
+    )
 
 
 def last_rate(root: Path, key: Mapping[str, Any]) -> dict[str, float] | None:

@@ -1,4 +1,4 @@
-"""Writing a release folder from finished shards, whole or not at all."""
+"""The files of a release, written from finished shards."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synthkit.errors import BuildError, ReleaseError
+from synthkit.errors import ReleaseError
 from synthkit.release.card import render_card
 from synthkit.release.croissant import render_croissant
 from synthkit.release.files import CARD, CROISSANT, FILES, MANIFEST, RECIPE, RECORDS, SAMPLES, shard_name
@@ -22,8 +22,6 @@ from synthkit.release.manifest import (
     SkippedFacts,
     SourceFacts,
     file_facts,
-    read_manifest,
-    unlisted,
 )
 from synthkit.release.plan import balance
 from synthkit.release.record_table import RecordTable
@@ -31,114 +29,29 @@ from synthkit.release.records import arrow_schema, key_of
 from synthkit.release.samples import EXAMPLES, Example, SampleRow, contact_sheet, pick_labels
 from synthkit.release.shard_reader import decode_image, read_sample
 from synthkit.release.shards import records_path
-from synthkit.system.files import link, sha256_of
+from synthkit.system.files import link
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from synthkit.builder.inputs import Inputs
-    from synthkit.builder.workspace import Workspace
-    from synthkit.release.folder import ReleaseFolder
     from synthkit.release.records import Provenance
     from synthkit.release.shards import ShardFacts
 
-_NAMES = frozenset(file.name for file in FILES)
+
 # What is written once the data is there; the manifest comes last.
 _ABOUT_THE_DATA = [
     file.name for file in FILES if file.writer == "build" and not file.is_data and file.name != MANIFEST
 ]
 
 
-def is_current(release: ReleaseFolder, inputs: Inputs) -> bool:
-    """Whether a folder already holds this very release: same digest, same card facts, sizes as stated.
-
-    Not so while anything of a replacement lies beside it.
-    """
-    target = release.path
-    try:
-        manifest = read_manifest(target)
-        recipe_yaml = (target / RECIPE).read_bytes()
-        sizes = all((target / file.path).stat().st_size == file.bytes for file in manifest.files)
-    except (ReleaseError, OSError):
-        return False
-    if not release.is_settled():
-        return False
-    same = (manifest.recipe_digest, manifest.images) == (inputs.digest, len(inputs.plan))
-    kind = (manifest.partial is not None) is inputs.preview
-    return same and kind and sizes and recipe_yaml == inputs.recipe_yaml
-
-
-def check_replaceable(release: ReleaseFolder, inputs: Inputs, workspace: Workspace) -> None:
-    """Raise BuildError if a folder holds anything that this recipe did not make.
-
-    Previews may always be replaced by previews, and so may what a power cut left of this very build.
-    """
-    target = release.path
-    if target.is_symlink() or (target.exists() and not target.is_dir()):
-        raise BuildError(f"{target}: is not a folder; move it away, or choose another --out")
-    if not target.exists() or not any(target.iterdir()):
-        return
-    try:
-        manifest = read_manifest(target)
-    except ReleaseError as error:
-        if _lost_power(target, workspace):
-            return
-        raise BuildError(
-            f"{error}; move it away, choose another --out, or replace it with --overwrite"
-        ) from None
-    if manifest.recipe_digest != inputs.digest and (manifest.partial is None or not inputs.preview):
-        raise BuildError(
-            f"{target}: was built from another recipe (digest {manifest.recipe_digest[:12]}, version "
-            f"{manifest.version}; this one is {inputs.digest[:12]}); change the recipe's name, choose "
-            "another --out, or replace it with --overwrite"
-        )
-    foreign = list(unlisted(target, manifest))
-    if foreign:
-        raise BuildError(
-            f"{target}: holds files that are not the release's ({', '.join(foreign[:3])}); "
-            "move them away, or lose them with --overwrite"
-        )
-
-
-def _lost_power(target: Path, workspace: Workspace) -> bool:
-    """Whether a folder has a release's files alone, its manifest empty, its shards empty or this build's.
-
-    So a power cut left it under a synthkit that did not yet wait for the disk.
-    """
-    if not _is_blank(target / MANIFEST):
-        return False
-    shards = {f"data/{shard.name}": shard.sha256 for shard in workspace.finished().values()}
-    for path in target.rglob("*"):
-        name = path.relative_to(target).as_posix()
-        if path.is_dir() or name in _NAMES:
-            continue
-        if name not in shards or not (_is_blank(path) or sha256_of(path) == shards[name]):
-            return False
-    return True
-
-
-def _is_blank(path: Path) -> bool:
-    """Whether a file is empty, or holds zeros: what a disk shows of a content that never reached it."""
-    try:
-        with path.open("rb") as stream:
-            return not stream.read(1 << 16).strip(b"\0")
-    except OSError:
-        return False
-
-
-def write_release(release: ReleaseFolder, inputs: Inputs, workspace: Workspace) -> None:
-    """Write a release beside its place, then put it there in one step."""
-    with release.replace() as new:
-        _write_into(new, inputs, workspace)
-
-
-def _write_into(folder: Path, inputs: Inputs, workspace: Workspace) -> None:
+def write_into(folder: Path, inputs: Inputs, shards_folder: Path, shards: Sequence[ShardFacts]) -> None:
+    """Write all files of a release into an empty folder; its shards lie in another one."""
     (folder / "data").mkdir()
     (folder / "provenance").mkdir()
-    shards = list(workspace.finished().values())
-    files = [_place_shard(folder, workspace.shards, shard) for shard in shards]
-    tars = [workspace.shards / shard.name for shard in shards]
+    files = [_place_shard(folder, shards_folder, shard) for shard in shards]
+    tars = [shards_folder / shard.name for shard in shards]
     parquet = folder / RECORDS
     _collect_records(parquet, tars)
     (folder / RECIPE).write_bytes(inputs.recipe_yaml)

@@ -6,20 +6,21 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from synthkit.errors import SourceError
 from synthkit.generators import check_recipe
 from synthkit.generators.batch_size import settled
 from synthkit.generators.checkpoint import locate
 from synthkit.release.plan import make_plan
 from synthkit.release.recipe_file import recipe_yaml
 from synthkit.release.remembered_places import remember_model, remember_source
-from synthkit.sources import open_source
+from synthkit.sources import held_out, open_source
 from synthkit.sources.hashes import FILE, open_contents
+from synthkit.sources.leaks import leaks
 from synthkit.sources.pool import read_all
 from synthkit.system.names import printable
 from synthkit.system.progress import progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from synthkit.generators.checkpoint import Checkpoint
@@ -69,21 +70,18 @@ def read_inputs(
     *,
     limit: int | None = None,
     device: str = "auto",
-    check: Callable[[Checkpoint], None] | None = None,
 ) -> Inputs:
     """Read the real images and plan; `limit` is the number of images of a preview.
 
-    Hashes of real images are remembered in `work_root`, and the batch size that `device` holds, if the
-    recipe leaves it to be measured. `check` may refuse the model before the images are read. Raises
-    SourceError or GeneratorError if the real images or the model are not here.
+    `work_root` remembers the hashes of real images, and the batch size that `device` holds if the recipe
+    leaves it to be measured. Raises SourceError or GeneratorError if the real images or the model are not
+    here.
     """
     source = open_source(recipe.source)
     for note in source.notes:
         print(printable(f"real images: {note}"), file=sys.stderr)
     checkpoint = locate(recipe.model)
     check_recipe(checkpoint, recipe)
-    if check is not None:
-        check(checkpoint)
     recipe = settled(recipe, checkpoint, work_root, device)
     with (
         open_contents(work_root / FILE) as contents,
@@ -103,3 +101,20 @@ def read_inputs(
     whole = make_plan(recipe, real.listing)
     plan = whole if limit is None else whole.first(limit)
     return Inputs(recipe, digest, plan, len(whole), real, checkpoint, preview=limit is not None)
+
+
+def check_leaks(inputs: Inputs) -> None:
+    """Raise SourceError if a few-shot pool has held-out images, which score classifiers.
+
+    Nothing is checked where the held-out images are not on this machine.
+    """
+    if inputs.recipe.source.shots is None:
+        return
+    try:
+        scoring = open_source(held_out(inputs.recipe.source))
+    except SourceError:
+        return
+    with progress("reading held-out images", len(scoring.listing)) as advance:
+        found = leaks(inputs.real, scoring, advance)
+    if found:
+        raise SourceError(f"source.shots: {len(found)} held-out images are in the pool: {found[0].told()}")

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from synthkit.builder.finish import check_replaceable, is_current, write_release
-from synthkit.builder.inputs import read_inputs
-from synthkit.builder.make import check_leaks, release_of, workspace_of
-from synthkit.builder.outcome import Made, Outcome
+from synthkit.builder.make import complete
+from synthkit.builder.outcome import Made
 from synthkit.builder.remote_shards import RemoteShards, is_url, is_whole
-from synthkit.builder.workspace import check_alike, when_alone
+from synthkit.builder.store import check_alike
 from synthkit.errors import BuildError
 from synthkit.generators.batch_size import refuse_auto
 from synthkit.release.shards import ShardFacts, adopt, finished, read_sidecar
-from synthkit.system.files import naming_the_place
 from synthkit.system.progress import progress
 from synthkit.system.work_root import WORK_FOLDER
 
@@ -24,6 +21,7 @@ if TYPE_CHECKING:
 
     from synthkit.builder.inputs import Inputs
     from synthkit.builder.options import Options
+    from synthkit.builder.outcome import Outcome
     from synthkit.builder.workspace import Workspace
     from synthkit.recipe.schema import Recipe
 
@@ -42,33 +40,21 @@ def merge(recipe: Recipe, folders: Sequence[str], options: Options) -> Outcome:
     Raises BuildError if a shard is missing, damaged, of another recipe or environment, or there twice
     with different content; the release is then not touched.
     """
-    started = time.monotonic()
     refuse_auto(recipe)
-    release = release_of(recipe, options)
-    with naming_the_place(options.work_root):
-        inputs = read_inputs(recipe, options.work_root)
-        check_leaks(inputs)
-        with release.locked():
-            if is_current(release, inputs):
-                return Outcome(release.path, inputs, None, time.monotonic() - started)
-            workspace = workspace_of(inputs, options)
-            if not options.overwrite:
-                check_replaceable(release, inputs, workspace)
-            with when_alone(workspace):
-                workspace.open(fresh=False)
-            found = [shard for folder in folders for shard in _shards_of(folder, inputs, workspace)]
-            _check(found, workspace, inputs)
-            _collect(found, workspace)
-            if not options.overwrite:
-                # Shards take a while, and somebody may have put files there.
-                check_replaceable(release, inputs, workspace)
-            write_release(release, inputs, workspace)
-    return Outcome(release.path, inputs, Made(), time.monotonic() - started)
+    return complete(recipe, options, partial(_collect, folders))
 
 
-def _check(found: Sequence[Found], workspace: Workspace, inputs: Inputs) -> None:
+def _collect(folders: Sequence[str], work: Workspace, inputs: Inputs, options: Options) -> Made:
+    """Fill the work folder with shards that were made elsewhere."""
+    found = [shard for folder in folders for shard in _shards_of(folder, inputs, work)]
+    _check(found, work, inputs)
+    _bring(found, work)
+    return Made()
+
+
+def _check(found: Sequence[Found], work: Workspace, inputs: Inputs) -> None:
     """All that can be told from sidecars, before anything is brought here."""
-    every = {shard.name: shard for shard in workspace.finished().values()}
+    every = {shard.name: shard for shard in work.finished().values()}
     for place, shard in found:
         other = every.setdefault(shard.name, shard)
         if other.sha256 != shard.sha256:
@@ -77,31 +63,31 @@ def _check(found: Sequence[Found], workspace: Workspace, inputs: Inputs) -> None
                 "different bits: remove the one that you do not trust"
             )
         every[shard.name] = shard
-    missing = [number for number in workspace.numbers if workspace.name(number) not in every]
+    missing = [number for number in work.numbers if work.name(number) not in every]
     if missing:
         shown = ", ".join(map(str, missing[:_SHOWN])) + (" …" if len(missing) > _SHOWN else "")
         raise BuildError(
             f"{len(missing):,} of {inputs.plan.shards:,} shards are missing ({shown}, counted from 0); name "
             "the folders that have them, or make them here with synthkit build"
         )
-    check_alike(every[workspace.name(number)] for number in workspace.numbers)
+    check_alike(every[work.name(number)] for number in work.numbers)
 
 
-def _collect(found: Sequence[Found], workspace: Workspace) -> None:
+def _bring(found: Sequence[Found], work: Workspace) -> None:
     """Bring shards into the work folder; each is read there, once, against its SHA-256."""
     taken: dict[str, str] = {}
     with progress("merging", len(found), unit="shards") as advance:
         for place, shard in found:
-            here = finished(workspace.shards, shard.name) == shard
+            here = finished(work.shards, shard.name) == shard
             if not here:
-                _take(place, shard, workspace.shards)
+                _take(place, shard, work.shards)
                 taken[shard.name] = f"{place}/{shard.name}"
             (advance.known if here else advance)(1)
-    whole = workspace.intact()
-    for number in workspace.numbers:
+    whole = work.intact()
+    for number in work.numbers:
         if number not in whole:
-            name = workspace.name(number)
-            raise _damaged(taken.get(name, str(workspace.shards / name)))
+            name = work.name(number)
+            raise _damaged(taken.get(name, str(work.shards / name)))
 
 
 def _take(place: Place, shard: ShardFacts, folder: Path) -> None:
@@ -111,17 +97,17 @@ def _take(place: Place, shard: ShardFacts, folder: Path) -> None:
         adopt(place, shard, folder)
 
 
-def _shards_of(folder: str, inputs: Inputs, workspace: Workspace) -> list[Found]:
+def _shards_of(folder: str, inputs: Inputs, work: Workspace) -> list[Found]:
     if is_url(folder):
-        return _shards_at(RemoteShards(folder), inputs, workspace)
-    return _shards_in(Path(folder), inputs, workspace)
+        return _shards_at(RemoteShards(folder), inputs, work)
+    return _shards_in(Path(folder), inputs, work)
 
 
-def _shards_in(folder: Path, inputs: Inputs, workspace: Workspace) -> list[Found]:
+def _shards_in(folder: Path, inputs: Inputs, work: Workspace) -> list[Found]:
     """The finished shards in a folder, with the place of each. Raises BuildError if there are none."""
     if not folder.is_dir():
         raise BuildError(f"{folder}: there is no such folder")
-    name = workspace.folder.name
+    name = work.folder.name
     places = [folder / below for below in _below(name)]
     sidecars = [path for place in places for path in sorted(place.glob("train-*.json"))]
     if not sidecars:
@@ -130,22 +116,22 @@ def _shards_in(folder: Path, inputs: Inputs, workspace: Workspace) -> list[Found
         raise BuildError(
             f"{folder}: has no finished shards of {name}{there}; give the same --set as its build"
         )
-    return [(path.parent, _whole(path, inputs, workspace)) for path in sidecars]
+    return [(path.parent, _whole(path, inputs, work)) for path in sidecars]
 
 
-def _shards_at(root: RemoteShards, inputs: Inputs, workspace: Workspace) -> list[Found]:
+def _shards_at(root: RemoteShards, inputs: Inputs, work: Workspace) -> list[Found]:
     """The finished shards at an address, as far as sizes tell. Raises BuildError if there are none."""
     found: list[Found] = []
-    for below in _below(workspace.folder.name):
+    for below in _below(work.folder.name):
         place = RemoteShards(f"{root}/{below}".removesuffix("/."))
         sizes = place.listed()
         for name, stated in sorted(place.sidecars().items()):
-            shard = _checked(f"{place}/{name}", stated, inputs, workspace)
+            shard = _checked(f"{place}/{name}", stated, inputs, work)
             if not is_whole(shard, sizes):
                 raise BuildError(f"{place}/{shard.name}: is not what its sidecar says; make it again there")
             found.append((place, shard))
     if not found:
-        raise BuildError(f"{root}: has no finished shards of {workspace.folder.name}")
+        raise BuildError(f"{root}: has no finished shards of {work.folder.name}")
     return found
 
 
@@ -154,14 +140,14 @@ def _below(name: str) -> tuple[str, ...]:
     return (".", "shards", f"{name}/shards", f"{WORK_FOLDER}/{name}/shards")
 
 
-def _whole(sidecar: Path, inputs: Inputs, workspace: Workspace) -> ShardFacts:
-    shard = _checked(str(sidecar), read_sidecar(sidecar), inputs, workspace)
+def _whole(sidecar: Path, inputs: Inputs, work: Workspace) -> ShardFacts:
+    shard = _checked(str(sidecar), read_sidecar(sidecar), inputs, work)
     if finished(sidecar.parent, shard.name) is None:
         raise _damaged(str(sidecar.with_suffix(".tar")))
     return shard
 
 
-def _checked(sidecar: str, shard: ShardFacts | None, inputs: Inputs, workspace: Workspace) -> ShardFacts:
+def _checked(sidecar: str, shard: ShardFacts | None, inputs: Inputs, work: Workspace) -> ShardFacts:
     if shard is None:
         raise BuildError(f"{sidecar}: is damaged; remove it, and make the shard again there")
     if shard.origin.digest != inputs.digest:
@@ -169,7 +155,7 @@ def _checked(sidecar: str, shard: ShardFacts | None, inputs: Inputs, workspace: 
             f"{sidecar}: was made from another recipe or other real images (digest "
             f"{shard.origin.digest[:12]}, this one is {inputs.digest[:12]}); merge what one recipe made"
         )
-    if shard.name not in {workspace.name(number) for number in workspace.numbers}:
+    if shard.name not in {work.name(number) for number in work.numbers}:
         raise BuildError(f"{sidecar}: {shard.name} is no shard of this build, which has {inputs.plan.shards}")
     return shard
 

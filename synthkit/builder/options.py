@@ -1,11 +1,11 @@
-"""How to build: all that changes no byte of an image. And what comes of a run."""
+"""How to build: all that changes no byte of an image."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from synthkit.errors import BuildError
 from synthkit.system.work_root import work_root
@@ -14,13 +14,13 @@ LOG = "build.jsonl"
 
 
 class Part(NamedTuple):
-    """The n-th of so many parts of equal size, counted from 1."""
+    """One of several parts of equal size that a build is divided into; `number` counts from 1."""
 
     number: int
     of: int
 
     def shards(self, count: int) -> range:
-        """Its shards, of so many: consecutive ones."""
+        """Return the numbers of its shards, which follow each other, of `count` shards in all."""
         return range((self.number - 1) * count // self.of, self.number * count // self.of)
 
     def __str__(self) -> str:
@@ -37,11 +37,11 @@ RELEASES = Path("releases")
 class Options:
     """How to build.
 
-    `out` is where release folders go (default `releases`); `limit` makes a preview of that many
-    images; `part` makes only its shards, and no release; `fresh` drops finished shards; `overwrite`
-    allows replacing what this recipe did not make. `workers` is how many processes share the work,
-    None for one a GPU; one that shows no sign of life for `timeout` seconds is replaced. The engine
-    `ray` shares it among the nodes of the cluster at `address`, None for the one of this machine.
+    `out` is where release folders go (default `releases`); `limit` makes a preview of that many images;
+    `part` makes only its shards, and no release; `fresh` drops finished shards; `overwrite` allows replacing
+    what this recipe did not make. `engine` names who makes the shards (`engines.ENGINES`); `workers` is how
+    many share the work, None for one a GPU; one that shows no sign of life for `timeout` seconds is replaced.
+    `address` is that of a Ray cluster, None for the one of this machine.
     """
 
     out: Path | None = None
@@ -50,7 +50,7 @@ class Options:
     part: Part = WHOLE
     workers: int | None = None
     timeout: float = 900.0
-    engine: Literal["local", "ray"] = "local"
+    engine: str = "local"
     address: str | None = None
     fresh: bool = False
     overwrite: bool = False
@@ -60,6 +60,10 @@ class Options:
         """The folder of release folders."""
         return self.out or RELEASES
 
+    def release(self, name: str) -> Path:
+        """Return the folder of the release of a recipe's name."""
+        return self.releases / (name if self.limit is None else f"{name}-preview")
+
     @property
     def work_root(self) -> Path:
         """Where unfinished work is kept: on the disk that the user chose for the release."""
@@ -67,7 +71,7 @@ class Options:
 
 
 def parse_part(text: str) -> Part:
-    """A part from `3/16`. Raises BuildError for anything else."""
+    """Read a part from `3/16`. Raises BuildError for anything else."""
     found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
     part = Part(int(found[1]), int(found[2])) if found else WHOLE
     if found is None or not 1 <= part.number <= part.of:

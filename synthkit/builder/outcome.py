@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """Images made in this run, and the seconds from the first batch to the last shard.
+    """Images made in this run, by how many workers, and the seconds from the first batch to the last shard.
 
     `lost` were made as well, by workers that died before they had finished a shard.
     """
@@ -23,6 +23,7 @@ class Made:
     images: int = 0
     seconds: float = 0.0
     lost: int = 0
+    workers: int = 0
 
     @property
     def rate(self) -> float:
@@ -40,7 +41,6 @@ class Outcome:
     release: Path
     inputs: Inputs
     made: Made | None
-    seconds: float
     part: Part = WHOLE
 
 
@@ -52,4 +52,3 @@ class Delivered:
     inputs: Inputs
     shards: int
     made: Made
-    seconds: float

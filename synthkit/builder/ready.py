@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,24 +31,37 @@ if TYPE_CHECKING:
 _ASK_AGAIN_S = 0.2
 
 
-def ready(
-    inputs: Inputs, origin: Origin, *, shards: Path, embeddings: Path, device: str, observer: Observer
-) -> ShardBuilder:
-    """Load all that building shards takes. `shards` is the folder to write them to.
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What all devices are given that build shards of one release.
 
-    Embeddings are kept in a file: whoever comes first computes them, others on this machine wait.
+    `origin` is what shards state of their making, `shards` the folder that receives them, `embeddings` the
+    file that keeps the embeddings of real images, which are computed once.
+    """
+
+    inputs: Inputs
+    origin: Origin
+    shards: Path
+    embeddings: Path
+
+
+def ready(setup: Setup, device: str, observer: Observer) -> ShardBuilder:
+    """Load all that building shards on a device takes.
+
+    The first process of a machine to come computes the embeddings; others wait, and read them from the file.
     Raises GeneratorError if the model cannot be had, or a prompt is too long for it.
     """
+    inputs = setup.inputs
     recipe = inputs.recipe
     generator = load(inputs.checkpoint, recipe, device)
     generator.on_step = observer.alive
     # All of them now: a prompt that is too long must not stop a build that has run for hours.
     names = [inputs.real.listing.classes[label] for label in np.unique(inputs.plan.labels)]
     generator.embed_prompts([recipe.prompt_for(name) for name in names])
-    embedded = _embedded(inputs, generator, embeddings, observer) if needed(recipe) else None
+    embedded = _embedded(inputs, generator, setup.embeddings, observer) if needed(recipe) else None
     maker = ImageMaker(recipe, inputs.digest, inputs.real, inputs.checkpoint, generator, embedded)
     judge = _judge(inputs, generator, embedded, device)
-    return ShardBuilder(inputs.plan, maker, judge, shards, origin)
+    return ShardBuilder(inputs.plan, maker, judge, setup.shards, setup.origin)
 
 
 def _embedded(inputs: Inputs, generator: Generator, path: Path, observer: Observer) -> NDArray[np.float32]:
@@ -69,7 +83,7 @@ def _embedded(inputs: Inputs, generator: Generator, path: Path, observer: Observ
 
 @contextmanager
 def _alone(path: Path, observer: Observer) -> Iterator[None]:
-    """One process of a machine at a time; on a disk that cannot lock, all do the same work."""
+    """Let one process of a machine in at a time; on a disk that cannot lock, all do the same work."""
     with path.with_suffix(".lock").open("a") as stream:
         while not try_lock(stream.fileno()):
             observer.alive()

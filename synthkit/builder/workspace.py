@@ -1,6 +1,7 @@
-"""The work folder of a build: finished shards, drafts of others, one embeddings file, a log, and locks.
+"""The work folder of a build: finished shards, drafts of others, embeddings, a log, and locks.
 
-Nothing in it but finished shards is a state: whatever else a kill leaves is removed by the next run.
+Only finished shards and drafts carry work from one run to the next. The next run removes everything else that
+a kill leaves.
 """
 
 from __future__ import annotations
@@ -11,50 +12,130 @@ import os
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from synthkit.builder.drafts import draft_path
 from synthkit.builder.options import LOG, WHOLE
+from synthkit.builder.store import mark_of, work_name
 from synthkit.errors import BuildError
 from synthkit.release.files import shard_name
-from synthkit.release.shards import Origin, finished, is_intact, records_path, sidecar_path
-from synthkit.system.environment import changed
+from synthkit.release.shards import finished, is_intact, records_path, sidecar_path
 from synthkit.system.files import make_folder
 from synthkit.system.locks import held, is_left, try_lock
 from synthkit.system.stopping import say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from synthkit.builder.inputs import Inputs
     from synthkit.builder.options import Part
-    from synthkit.release.shards import ShardFacts
+    from synthkit.release.shards import Origin, ShardFacts
 
 _EMBEDDINGS = "embeddings-"
-# How long a batch of workers that lost their build may take.
-_PATIENCE_S = 900
+# How long a batch may take of workers whose build was killed.
+_OLD_WORKERS_S = 900
+# A network file system may show a file that another node wrote as late as this.
+_UNSEEN_S = 90
 
 
 class Workspace:
-    """The work folder of one build, named for the release and the recipe's digest.
+    """The work folder of one build; a ShardStore.
 
-    `shards` is how many the whole build has; `part` says which of them are this process's to make.
+    `part` says which of the build's shards this process is to make.
     """
 
-    def __init__(
-        self, root: Path, name: str, digest: str, shards: int, *, limit: int | None = None, part: Part = WHOLE
-    ) -> None:
-        preview = "" if limit is None else f"-first-{limit}"
-        self.digest = digest
-        self.part = part
-        self.folder = root / f"{name}-{digest[:12]}{preview}"
+    def __init__(self, root: Path, inputs: Inputs, part: Part = WHOLE) -> None:
+        self.folder = root / work_name(inputs)
         self.shards = self.folder / "shards"
-        self.numbers = part.shards(shards)
-        self._count = shards
+        self.part = part
+        self.numbers = part.shards(inputs.plan.shards)
+        self._count = inputs.plan.shards
 
-    def open(self, *, fresh: bool) -> None:
-        """Make the folder ready, clean after a kill; other parts' work is not touched."""
+    def __str__(self) -> str:
+        return str(self.folder)
+
+    @property
+    def place(self) -> str:
+        """The folder of shards, as an absolute path."""
+        return str(self.shards.absolute())
+
+    @contextmanager
+    def opened(self, *, fresh: bool) -> Iterator[None]:
+        """Be the only build of these shards for the length of a block; what a kill left is removed.
+
+        With `fresh`, finished shards are removed first; other parts' work is not touched. Raises BuildError
+        if another process builds the same part, or if workers of a killed build do not end.
+        """
+        make_folder(self.folder)
+        with self._locked():
+            with self._without_old_workers():
+                self._prepare(fresh=fresh)
+            yield
+
+    def name(self, number: int) -> str:
+        """Return the file name of a shard."""
+        return shard_name(number, self._count)
+
+    def finished(self) -> dict[int, ShardFacts]:
+        """Return the finished shards of this part, by number."""
+        found = ((number, finished(self.shards, self.name(number))) for number in self.numbers)
+        return {number: facts for number, facts in found if facts is not None}
+
+    def intact(self) -> dict[int, ShardFacts]:
+        """Return the finished shards, without those whose content changed, which are removed.
+
+        Bits rot, and files get edited.
+        """
+        found = self.finished()
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            checked = pool.map(lambda facts: is_intact(self.shards, facts), found.values())
+            for number, intact in list(zip(found, checked, strict=True)):
+                if not intact:
+                    self._unmake(number)
+                    del found[number]
+        return found
+
+    @contextmanager
+    def marked(self) -> Iterator[str]:
+        """Keep a small file among the shards for the length of a block; yields its name."""
+        mark = self.shards / mark_of(self.part)
+        mark.touch()
+        try:
+            yield mark.name
+        finally:
+            mark.unlink(missing_ok=True)
+
+    def settle(self) -> None:
+        """Wait until every shard is seen here, then remove what lost workers left half-written.
+
+        Raises BuildError if shards that other nodes made do not appear.
+        """
+        deadline = time.monotonic() + _UNSEEN_S
+        while len(self.finished()) < len(self.numbers):
+            if time.monotonic() > deadline:
+                raise BuildError(f"{self.shards}: shards that other nodes made are not to be seen here")
+            time.sleep(0.5)
+        self._tidy()
+
+    def log(self, event: Mapping[str, Any]) -> None:
+        """Append to the build log: times, device and rates, which no release holds."""
+        with (self.folder / LOG).open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
+
+    def embeddings(self, origin: Origin) -> Path:
+        """Return the file for embeddings that are computed in an environment."""
+        text = json.dumps(origin.environment, sort_keys=True)
+        return self.folder / f"{_EMBEDDINGS}{hashlib.sha256(text.encode()).hexdigest()[:12]}.npy"
+
+    @property
+    def workers_lock(self) -> Path:
+        """The file that a worker process of this part locks as long as it lives: it can outlive its build."""
+        return self.folder / f"workers-{self.part.number}-of-{self.part.of}.lock"
+
+    def _prepare(self, *, fresh: bool) -> None:
         if fresh and self.part == WHOLE:
             shutil.rmtree(self.folder, ignore_errors=True)
         make_folder(self.shards)
@@ -63,9 +144,9 @@ class Workspace:
         self._tidy()
 
     def _tidy(self) -> None:
-        """Remove half-written files and the drafts of finished shards: of the own ones alone.
+        """Remove half-written files, and drafts of finished shards; those of this part's shards alone.
 
-        Embeddings are everybody's: those go that nobody is writing.
+        All parts share the embeddings: of those, half-written files go that no process is writing.
         """
         mine = {self.name(number).removesuffix(".tar") for number in self.numbers}
         for leftover in self.folder.rglob(".*.tmp"):
@@ -76,114 +157,39 @@ class Workspace:
             if draft.stem in mine and finished(self.shards, f"{draft.stem}.tar") is not None:
                 draft.unlink(missing_ok=True)
 
-    def name(self, number: int) -> str:
-        """The file name of a shard."""
-        return shard_name(number, self._count)
-
-    def finished(self) -> dict[int, ShardFacts]:
-        """The shards of this part that are whole, by number."""
-        found = ((number, finished(self.shards, self.name(number))) for number in self.numbers)
-        return {number: facts for number, facts in found if facts is not None}
-
-    def intact(self) -> dict[int, ShardFacts]:
-        """The finished shards, after unmaking those whose content changed: bits rot, files get edited."""
-        found = self.finished()
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            checked = pool.map(lambda facts: is_intact(self.shards, facts), found.values())
-            for number, intact in list(zip(found, checked, strict=True)):
-                if not intact:
-                    self._unmake(number)
-                    del found[number]
-        return found
-
     def _unmake(self, number: int) -> None:
-        """What makes a shard finished goes first."""
+        """Remove a shard; the sidecar, which makes it finished, goes first."""
         tar = self.shards / self.name(number)
         for path in (sidecar_path(tar), tar, records_path(tar), draft_path(self.shards, tar.name)):
             path.unlink(missing_ok=True)
 
-    def log(self, event: Mapping[str, Any]) -> None:
-        """Append to the build log: times, device and rates, which no release holds."""
-        with (self.folder / LOG).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
+    def _locked(self) -> AbstractContextManager[None]:
+        """Hold the lock of this part. A build of the whole holds the lock of its release already."""
+        if self.part == WHOLE:
+            return nullcontext()
+        lock = self.folder / f"part-{self.part.number}-of-{self.part.of}.lock"
+        return held(lock, f"{self.folder}: part {self.part}")
 
-    def origin(self, environment: Mapping[str, str], done: Iterable[ShardFacts]) -> Origin:
-        """Where shards that are made now will come from.
-
-        Raises BuildError when finished ones were made in another environment: they are not mixed.
-        """
-        return one_origin(str(self.folder), Origin(self.digest, dict(environment)), done)
-
-    def embeddings(self, origin: Origin) -> Path:
-        """The file of embeddings as they are in an environment."""
-        text = json.dumps(origin.environment, sort_keys=True)
-        return self.folder / f"{_EMBEDDINGS}{hashlib.sha256(text.encode()).hexdigest()[:12]}.npy"
-
-    @property
-    def workers_lock(self) -> Path:
-        """Held by every worker process of this part, also by those that outlive the process they work for."""
-        return self.folder / f"workers-{self.part.number}-of-{self.part.of}.lock"
-
-    def workers_locks(self) -> list[Path]:
-        """Those of all who may be at work on the same shards: for the whole, the workers of every part."""
+    @contextmanager
+    def _without_old_workers(self) -> Iterator[None]:
+        """Wait for workers of a killed build, which outlive it by a batch. Raises BuildError if they stay."""
+        # For the whole, the workers of every part.
         others = self.folder.glob("workers-*.lock") if self.part == WHOLE else ()
-        return sorted({self.workers_lock, *others})
+        with ExitStack() as locks:
+            for path in sorted({self.workers_lock, *others}):
+                self._wait_for(locks.enter_context(path.open("a")).fileno())
+            yield
 
-
-def one_origin(place: str, origin: Origin, done: Iterable[ShardFacts]) -> Origin:
-    """The origin. Raises BuildError when a place's finished shards were made in another environment."""
-    for facts in done:
-        differences = changed(facts.origin.environment, origin.environment)
-        if differences:
-            raise BuildError(
-                f"{place}: was begun in another environment ({', '.join(differences)}), which can "
-                "change bits; go on there, or start again here with --fresh"
-            )
-    return origin
-
-
-def check_alike(shards: Iterable[ShardFacts]) -> None:
-    """Raise BuildError if shards were made in different environments: no release mixes them."""
-    first: ShardFacts | None = None
-    for shard in shards:
-        first = first or shard
-        differences = changed(first.origin.environment, shard.origin.environment)
-        if differences:
-            raise BuildError(
-                f"{first.name} and {shard.name} were made in different environments "
-                f"({', '.join(differences)}), which can change bits: make all of them in one"
-            )
-
-
-@contextmanager
-def when_alone(workspace: Workspace) -> Iterator[None]:
-    """Wait for workers of an earlier build, which outlive it by a batch. Raises BuildError if they stay."""
-    make_folder(workspace.folder)
-    with ExitStack() as held:
-        for path in workspace.workers_locks():
-            _wait_for(held.enter_context(path.open("a")).fileno(), workspace)
-        yield
-
-
-def _wait_for(descriptor: int, workspace: Workspace) -> None:
-    began, told = time.monotonic(), False
-    while not try_lock(descriptor):
-        waited = time.monotonic() - began
-        if waited > _PATIENCE_S:
-            raise BuildError(
-                f"{workspace.folder}: workers of an earlier build are still at work after {_PATIENCE_S} s; "
-                "end those processes, then run this again"
-            )
-        if waited > 1 and not told:
-            told = True
-            say("waiting for workers of an earlier build, which finish their batch")
-        time.sleep(0.05)
-
-
-@contextmanager
-def locked_part(workspace: Workspace) -> Iterator[None]:
-    """Hold the only build of a part of one."""
-    make_folder(workspace.folder)
-    name = f"part-{workspace.part.number}-of-{workspace.part.of}.lock"
-    with held(workspace.folder / name, f"{workspace.folder}: part {workspace.part}"):
-        yield
+    def _wait_for(self, descriptor: int) -> None:
+        began, told = time.monotonic(), False
+        while not try_lock(descriptor):
+            waited = time.monotonic() - began
+            if waited > _OLD_WORKERS_S:
+                raise BuildError(
+                    f"{self.folder}: workers of an earlier build are still at work after {_OLD_WORKERS_S} s; "
+                    "end those processes, then run this again"
+                )
+            if waited > 1 and not told:
+                told = True
+                say("waiting for workers of an earlier build, which finish their batch")
+            time.sleep(0.05)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from synthkit.builder.engines import ENGINES
 from synthkit.cli import completion
 from synthkit.cli.help import MAKE
 from synthkit.cli.shared import (
@@ -85,8 +87,8 @@ def build(
         str,
         typer.Option(
             metavar="ENGINE",
-            help="local: this machine. ray: the nodes of a Ray cluster.",
-            autocompletion=completion.one_of(*completion.ENGINES),
+            help=" ".join(f"{name}: {entry.where}." for name, entry in ENGINES.items()),
+            autocompletion=completion.one_of(*ENGINES),
         ),
     ] = "local",
     address: Annotated[
@@ -110,7 +112,7 @@ def build(
     release is complete and nothing changed, the command does nothing.
     """
     with user_errors():
-        from synthkit.builder.make import make_release
+        from synthkit.builder.make import deliver, make_release
         from synthkit.builder.options import WHOLE, Options, parse_part
         from synthkit.builder.remote_shards import is_url
 
@@ -123,18 +125,18 @@ def build(
             part=parse_part(shards) if shards else WHOLE,
             workers=_workers(workers),
             timeout=worker_timeout,
-            engine=_engine(engine, address),
+            engine=engine,
             address=address,
             fresh=fresh,
             overwrite=overwrite,
         )
-        loaded = load_recipe(recipe, override)
+        started, loaded = time.monotonic(), load_recipe(recipe, override)
         if out and is_url(out):
-            from synthkit.builder.deliver import deliver
-
-            _print_delivered(deliver(loaded, out, options), _merge_command(recipe, override, out))
+            delivered = deliver(loaded, out, options)
+            _print_delivered(delivered, time.monotonic() - started, _merge_command(recipe, override, out))
         else:
-            print_outcome(make_release(loaded, options), _merge_command(recipe, override, out))
+            outcome = make_release(loaded, options)
+            print_outcome(outcome, time.monotonic() - started, _merge_command(recipe, override, out))
 
 
 def _workers(text: str) -> int | None:
@@ -143,19 +145,6 @@ def _workers(text: str) -> int | None:
     if not text.isdecimal() or not 1 <= int(text) <= _MOST_WORKERS:
         raise BuildError(f"--workers {text}: must be auto, or a number from 1 to {_MOST_WORKERS}")
     return int(text)
-
-
-def _engine(text: str, address: str | None) -> Literal["local", "ray"]:
-    if text not in ("local", "ray"):
-        raise BuildError(f"--engine {text}: there is no such engine; there are local and ray")
-    if address is not None and text != "ray":
-        raise BuildError(f"--address {address}: only --engine ray connects to a cluster; give that too")
-    if text == "local":
-        return "local"
-    from synthkit.builder.engines.ray_cluster import check
-
-    check(address)
-    return "ray"
 
 
 def _merge_command(recipe: Path, override: list[str] | None, place: str | None) -> str:
@@ -167,11 +156,11 @@ def _merge_command(recipe: Path, override: list[str] | None, place: str | None) 
     return shlex.join(words)
 
 
-def _print_delivered(outcome: Delivered, merge_command: str) -> None:
+def _print_delivered(outcome: Delivered, seconds: float, merge_command: str) -> None:
     from synthkit.system.progress import duration
 
     print(
         f"{outcome.url}: {outcome.shards} of {outcome.inputs.plan.shards} shards are there, "
-        f"{outcome.made.images:,} images made now in {duration(outcome.seconds)}"
+        f"{outcome.made.images:,} images made now in {duration(seconds)}"
     )
     print(f"Complete the release with: {merge_command}")

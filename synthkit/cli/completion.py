@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 # How many entries of a folder are looked at, and how many names are offered at most.
 _MOST_ENTRIES, _MOST_NAMES = 1000, 200
 _MANIFEST = "manifest.json"
-ENGINES = ("local", "ray")
 SCHEMAS = ("recipe", "provenance", "score")
 DEVICES = ("auto", "cpu", "cuda", "cuda:0", "cuda:1", "mps")
 FEATURES = ("none", "inception", "builtin:tiny-unclip-digits", "timm:", "clip:")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 import typer
@@ -51,4 +52,5 @@ def merge(
         from synthkit.builder.options import Options
 
         options = Options(out=out, overwrite=overwrite)
-        print_outcome(collect(load_recipe(recipe, override), folders or [], options))
+        started, loaded = time.monotonic(), load_recipe(recipe, override)
+        print_outcome(collect(loaded, folders or [], options), time.monotonic() - started)

@@ -128,8 +128,11 @@ def load_recipe(path: Path, overrides: list[str] | None) -> Recipe:
     return load(path, overrides or ())
 
 
-def print_outcome(outcome: Outcome, merge_command: str = "") -> None:
-    """Say what a build or a merge made, and what to do next; `merge_command` completes a part."""
+def print_outcome(outcome: Outcome, seconds: float, merge_command: str = "") -> None:
+    """Say what a build or a merge made in how many seconds, and what to do next.
+
+    `merge_command` completes a part.
+    """
     from synthkit.builder.options import WHOLE
     from synthkit.system.progress import duration
 
@@ -139,7 +142,7 @@ def print_outcome(outcome: Outcome, merge_command: str = "") -> None:
         numbers = outcome.part.shards(inputs.plan.shards)
         print(
             f"{outcome.release}: part {outcome.part} is finished, {len(numbers)} of {inputs.plan.shards} "
-            f"shards, {made:,} images made now in {duration(outcome.seconds)}"
+            f"shards, {made:,} images made now in {duration(seconds)}"
         )
         print(f"When all parts are: {merge_command} (and the folders of other parts)")
         return
@@ -150,7 +153,7 @@ def print_outcome(outcome: Outcome, merge_command: str = "") -> None:
     rate = f", generating at {outcome.made.rate:.1f} images/s" if made else ""
     print(
         f"{outcome.release}: {images:,} images in {inputs.plan.shards} shard(s), "
-        f"{made:,} of them made now; {duration(outcome.seconds)} in all{rate}"
+        f"{made:,} of them made now; {duration(seconds)} in all{rate}"
     )
     if inputs.preview:
         print(

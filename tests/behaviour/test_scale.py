@@ -12,12 +12,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from synthkit.builder.finish import write_release
 from synthkit.builder.inputs import read_inputs
-from synthkit.builder.make import workspace_of
 from synthkit.builder.options import Options
+from synthkit.builder.target import Target
+from synthkit.builder.workspace import Workspace
 from synthkit.recipe.load import load
-from synthkit.release.folder import ReleaseFolder
 from synthkit.release.manifest import read_manifest
 from synthkit.verification.verify import verify_release
 from tests.conftest import Cli
@@ -63,8 +62,10 @@ def cli(tmp_path_factory: pytest.TempPathFactory) -> Cli:
 def writing(cli: Cli, target: int) -> Callable[[], object]:
     options = Options(out=cli.folder / str(target))
     inputs = read_inputs(load(cli.folder / "recipe.yaml", overrides(target)), options.work_root)
-    workspace = workspace_of(inputs, options)
-    return lambda: write_release(ReleaseFolder(cli.folder / "again"), inputs, workspace)
+    work = Workspace(options.work_root, inputs)
+    again = cli.folder / "again"
+    again.mkdir(exist_ok=True)
+    return lambda: Target(inputs, Options(out=again, overwrite=True)).write(work)
 
 
 def verifying(cli: Cli, target: int) -> Callable[[], object]:

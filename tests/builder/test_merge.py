@@ -167,17 +167,16 @@ def test_a_merge_that_was_cut_off_is_undone_and_one_of_a_release_that_is_there_d
 
 def test_the_same_part_twice_stops_and_names_the_first(cli: Cli) -> None:
     from synthkit.builder.inputs import read_inputs
-    from synthkit.builder.make import workspace_of
     from synthkit.builder.options import Options, Part
-    from synthkit.builder.workspace import locked_part
+    from synthkit.builder.workspace import Workspace
     from synthkit.recipe.load import load
 
     before = Path.cwd()
     os.chdir(cli.folder)
     try:
-        options = Options(part=Part(1, 2))
-        workspace = workspace_of(read_inputs(load(Path("flat.yaml"), ()), options.work_root), options)
-        with locked_part(workspace):
+        root = Options().work_root
+        work = Workspace(root, read_inputs(load(Path("flat.yaml"), ()), root), Part(1, 2))
+        with work.opened(fresh=False):
             result = cli("build", "flat.yaml", "--shards", "1/2")
             assert result.exit_code == 1
             assert f"part 1/2: process {os.getpid()} is at work on it; wait for it to end" in result.output
@@ -186,12 +185,20 @@ def test_the_same_part_twice_stops_and_names_the_first(cli: Cli) -> None:
         os.chdir(before)
 
 
-@pytest.mark.parametrize("command", [("build", "--shards", "1/2"), ("merge",), ("build", "--engine", "ray")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("build", "--shards", "1/2"),
+        ("merge",),
+        ("build", "--engine", "ray"),
+        ("build", "--engine", "ray", "--out", "file:///nowhere"),
+    ],
+)
 def test_a_batch_size_to_be_measured_is_refused_where_machines_must_agree(
     cli: Cli, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Before anybody looks for a cluster.
-    monkeypatch.setattr("synthkit.builder.engines.ray_cluster.check", lambda address: None)
+    # There is no cluster here.
+    monkeypatch.setattr("synthkit.builder.engines.ray_driver.check", lambda address: None)
     first, *rest = command
     result = cli(first, "flat.yaml", *rest, "--set", "sampler.batch_size=auto")
     assert result.exit_code == 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -72,10 +71,14 @@ def test_marks_of_stopped_builds_are_removed_by_the_next(
 ) -> None:
     """And neither anything else, nor those of other parts, which may be running."""
 
-    def stop(*arguments: Any) -> None:
+    seen: list[str] = []
+
+    def stop(address: str | None) -> None:
+        seen[:] = [path.name for path in there.iterdir()] if there is not None else []
         raise BuildError("stopped")
 
-    monkeypatch.setattr(ray_driver, "run", stop)
+    there: Path | None = None
+    monkeypatch.setattr(ray_driver, "connected", stop)
     recipe = cli.recipe()
     command = ("build", recipe, *FLAT, "--engine", "ray", "--out", f"file://{tmp_path}/store")
     command += ("--shards", part) if part else ()
@@ -85,9 +88,7 @@ def test_marks_of_stopped_builds_are_removed_by_the_next(
     others = {".ray-2-of-2-00ff.tmp", "notes.tmp", "train-00000-of-00004.tar"}
     for name in {".ray-1-of-1-00ff.tmp", ".ray-1-of-2-00ff.tmp", *others}:
         (there / name).touch()
-    seen: list[str] = []
-    monkeypatch.setattr(ray_driver, "run", lambda *job: seen.extend(path.name for path in there.iterdir()))
-    cli(*command)
+    assert "stopped" in cli(*command).output
     mark = next(name for name in seen if re.fullmatch(r"\.ray-\d-of-\d-[0-9a-f]{16}\.tmp", name))
     kept = others | {".ray-1-of-1-00ff.tmp"} if part else others - {".ray-2-of-2-00ff.tmp"}
     assert set(seen) == kept | {mark}

@@ -1,52 +1,49 @@
-"""What an engine is given: the inputs of a build, the shards to make, and where they go."""
+"""What an engine is given: the shards to make, of which inputs, and where they go."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from synthkit.builder.ready import ready
+from synthkit.builder.store import one_origin
+from synthkit.release.files import shard_name
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
 
     from synthkit.builder.inputs import Inputs
-    from synthkit.builder.shard import Observer, ShardBuilder
-    from synthkit.release.shards import Origin
-
-
-def to_need_less_memory(inputs: Inputs) -> str:
-    """What to do where workers get too little, of what is not done already."""
-    smaller = ", or lower sampler.batch_size" if inputs.recipe.sampler.batch_size > 1 else ""
-    return f"use fewer --workers{smaller}"
+    from synthkit.builder.store import ShardStore
+    from synthkit.release.shards import Origin, ShardFacts
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Shards to make, by number; `folder` receives them, `embeddings` keeps what is computed once.
-
-    A worker that shows no sign of life for `timeout` seconds is given up.
-    """
+    """Shards to make, by number (`missing`), and the place that receives them and has others (`done`)."""
 
     inputs: Inputs
-    origin: Origin
+    store: ShardStore
     missing: tuple[int, ...]
-    folder: Path
-    embeddings: Path
-    timeout: float
+    done: tuple[ShardFacts, ...]
 
     @property
-    def to_make(self) -> int:
-        """Images of the missing shards."""
-        return sum(self.inputs.plan.images_in(shard) for shard in self.missing)
+    def images(self) -> int:
+        """How many images the missing shards have."""
+        return sum(map(self.images_in, self.missing))
 
-    def ready(self, device: str, observer: Observer) -> ShardBuilder:
-        """A device of this machine made ready for the job."""
-        return ready(
-            self.inputs,
-            self.origin,
-            shards=self.folder,
-            embeddings=self.embeddings,
-            device=device,
-            observer=observer,
-        )
+    def images_in(self, shard: int) -> int:
+        """Return how many images a shard has."""
+        return self.inputs.plan.images_in(shard)
+
+    def name(self, shard: int) -> str:
+        """Return the file name of a shard."""
+        return shard_name(shard, self.inputs.plan.shards)
+
+    def origin(self, environment: Mapping[str, str]) -> Origin:
+        """Return the origin of shards made in an environment. Raises BuildError if others have another."""
+        return one_origin(str(self.store), self.inputs.digest, environment, self.done)
+
+    @property
+    def less_memory(self) -> str:
+        """What a user can do where workers get too little memory, as far as it is not done already."""
+        smaller = ", or lower sampler.batch_size" if self.inputs.recipe.sampler.batch_size > 1 else ""
+        return f"use fewer --workers{smaller}"

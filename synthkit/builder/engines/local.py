@@ -1,4 +1,4 @@
-"""Runs shards in this process, one after another."""
+"""The engine of this machine: this process makes the shards, or one worker process for each device."""
 
 from __future__ import annotations
 
@@ -7,12 +7,19 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from synthkit.builder.engines import processes
+from synthkit.builder.ready import Setup, ready
+from synthkit.builder.workspace import Workspace
+from synthkit.errors import BuildError
+from synthkit.generators import needs_device
 from synthkit.system import stopping
+from synthkit.system.environment import NO_DEVICE, check_device, choose_devices, describe_all
 from synthkit.system.stopping import Stopped
 
 if TYPE_CHECKING:
     from synthkit.builder.engines.display import Display
     from synthkit.builder.engines.job import Job
+    from synthkit.builder.options import Options
 
 
 class Observer:
@@ -64,11 +71,43 @@ class Observer:
                 os._exit(1)
 
 
-def run(job: Job, device: str, display: Display) -> None:
-    """Make a job's shards; each is whole on disk before the next begins. Raises Stopped if asked to stop."""
-    observer = Observer(display, job.timeout)
+class Local:
+    """Makes shards on this machine; an Engine."""
+
+    def check(self, options: Options) -> None:
+        """Raise BuildError for a device that is not here, or an option of another engine."""
+        if options.address is not None:
+            raise BuildError(
+                f"--address {options.address}: only Ray connects to a cluster; give --engine ray with it"
+            )
+        check_device(options.device)
+
+    def run(self, job: Job, options: Options, display: Display) -> int:
+        """Make all shards of a job, on as many devices as it has shards at most."""
+        work = job.store
+        if not isinstance(work, Workspace):
+            raise TypeError(f"{work}: this machine writes shards to a folder")
+        devices = _devices(job, options)
+        origin = job.origin(describe_all(devices))
+        setup = Setup(job.inputs, origin, work.shards, work.embeddings(origin))
+        devices = devices[: len(job.missing)]
+        if len(devices) > 1:
+            return processes.run(job, setup, devices, work.workers_lock, options.timeout, display)
+        _run_here(job, setup, devices[0], Observer(display, options.timeout))
+        return 1
+
+
+def _devices(job: Job, options: Options) -> list[str]:
+    checkpoint = job.inputs.checkpoint
+    if needs_device(checkpoint):
+        return choose_devices(options.device, options.workers, model_bytes=checkpoint.size)
+    return [NO_DEVICE] * (options.workers or 1)
+
+
+def _run_here(job: Job, setup: Setup, device: str, observer: Observer) -> None:
+    """Make shards in this process; each is whole on disk before the next begins."""
     try:
-        builder = job.ready(device, observer)
+        builder = ready(setup, device, observer)
         with stopping.gracefully():
             for shard in job.missing:
                 if stopping.requested():

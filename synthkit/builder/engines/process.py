@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
+from synthkit.builder.ready import Setup, ready
 from synthkit.errors import SynthkitError
 from synthkit.system import stopping
 from synthkit.system.locks import try_lock
@@ -26,7 +27,6 @@ from synthkit.system.stopping import Stopped
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from synthkit.builder.engines.job import Job
     from synthkit.builder.shard import ShardBuilder
 
 STOP = "stop"
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
 class Orders:
     """What workers are told first.
 
-    `lock` is a file that each holds as long as it lives; `sharing` is how many workers share the cores.
+    `lock` is a file that each locks as long as it lives; `sharing` is how many workers share the cores.
     """
 
-    job: Job
+    setup: Setup
     sharing: int
     lock: Path
 
@@ -125,7 +125,7 @@ def _work(orders: Orders, device: str, shards: Shards, talk: _Talk) -> None:
         import torch
 
         torch.set_num_threads(max(1, torch.get_num_threads() // orders.sharing))
-    builder: ShardBuilder = orders.job.ready(device, talk)
+    builder: ShardBuilder = ready(orders.setup, device, talk)
     talk.tell("free")
     while True:
         shard = shards.get()

@@ -126,22 +126,15 @@ class Actor:
             self._builder = self._ready(inputs, orders, root)
 
     def _ready(self, inputs: Inputs, orders: Orders, root: Path) -> ShardBuilder:
-        from synthkit.builder.ready import ready
+        from synthkit.builder.ready import Setup, ready
 
-        workspace = Workspace(root, inputs.recipe.name, inputs.digest, inputs.plan.shards, limit=orders.limit)
-        folder = Path(orders.place) if self._remote is None else _own_folder(workspace.folder)
+        work = Workspace(root, inputs)
+        folder = Path(orders.place) if self._remote is None else _own_folder(work.folder)
         origin = Origin(orders.digest, orders.environment)
-        workspace.folder.mkdir(parents=True, exist_ok=True)
+        work.folder.mkdir(parents=True, exist_ok=True)
         self._observer.begin(None)
         try:
-            return ready(
-                inputs,
-                origin,
-                shards=folder,
-                embeddings=workspace.embeddings(origin),
-                device=self._device,
-                observer=self._observer,
-            )
+            return ready(Setup(inputs, origin, folder, work.embeddings(origin)), self._device, self._observer)
         finally:
             self._observer.rest()
 

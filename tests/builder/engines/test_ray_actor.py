@@ -24,7 +24,7 @@ def test_a_preview_keeps_embeddings_of_its_own(
 ) -> None:
     monkeypatch.setattr(ray_actor, "scratch", lambda: tmp_path)
     files: list[Path] = []
-    monkeypatch.setattr(ready, "ready", lambda *facts, embeddings, **how: files.append(embeddings))
+    monkeypatch.setattr(ready, "ready", lambda setup, *how: files.append(setup.embeddings))
     recipe = load(cli.recipe(), [FLAT])
     (tmp_path / "mark").touch()
     for limit in (5, None):
