@@ -1,1 +1,1 @@
-"""Releases on the Hub: sent there, and brought from there."""
+"""Sends releases to the Hub (`publish`, with `outgoing`) and brings them from there (`pull`)."""

@@ -1,4 +1,4 @@
-"""Publishing: check, send, compare what arrived with the manifest, and only then name the version."""
+"""Publishes a release on the Hub: checks it, sends it, compares what arrived with the manifest, tags it."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What publishing a release takes: paths to send and to delete, upon which commit.
+    """What publishing a release will do: the paths to send and to delete, on top of the commit `head`.
 
-    `head` is None where there is no repository yet; `done` if this version is there already, whole.
-    `notes` say what a user should know before it happens.
+    `head` is None if there is no repository yet. `done` says that the whole version is published already.
+    `notes` are what a user should know beforehand.
     """
 
     repository: Repository
@@ -49,12 +49,12 @@ class Publication:
 
     @property
     def bytes_to_send(self) -> int:
-        """The sizes of the files to send; the Hub may have got some of them without showing them."""
+        """The bytes of the files to send; parts of an upload that was stopped may be on the Hub already."""
         return sum(self.outgoing.facts[path].bytes for path in self.send)
 
 
 def check_release(release: Path, manifest: Manifest) -> None:
-    """Raise ReleaseError if a release is a preview, names no licence, or is not what its manifest says."""
+    """Raise ReleaseError if a release is a preview, has no licence, or is not what its manifest says."""
     if manifest.partial is not None:
         raise ReleaseError(f"{release}: is a preview, not a release: build it without --limit")
     if manifest.license == NO_LICENSE:
@@ -66,9 +66,9 @@ def check_release(release: Path, manifest: Manifest) -> None:
 
 
 def prepare(repository: Repository, outgoing: Outgoing, *, private: bool) -> Publication:
-    """Look at the repository, changing nothing.
+    """Compare the release with the repository, and change nothing.
 
-    Raises HubError for whatever keeps the release from being published there.
+    Raises HubError for anything that would keep the release from being published there.
     """
     repository.check_account()
     publication = _compare(repository, outgoing, private=private)
@@ -78,10 +78,10 @@ def prepare(repository: Repository, outgoing: Outgoing, *, private: bool) -> Pub
 
 
 def publish(publication: Publication) -> Publication:
-    """Send what is missing, compare what arrived with the manifest, and tag it; returns what was done.
+    """Send what is missing, compare what arrived with the manifest, and tag it; return what was done.
 
-    Stopped at any moment, another call goes on; the tag exists only when all of the release does.
-    Raises HubError if the repository holds something else, ReleaseError if a file changed meanwhile.
+    After a stop at any moment, the next call goes on. The tag is set only once all of the release is there.
+    Raises HubError if something else arrived than was sent, ReleaseError if a file changed meanwhile.
     """
     if publication.head is None:
         publication.repository.create(private=publication.private)
@@ -98,7 +98,7 @@ def publish(publication: Publication) -> Publication:
 
 
 def target(release: Path, manifest: Manifest, repo_id: str | None) -> str:
-    """The repository to publish to: the one named, or the recipe's. Raises HubError if there is none."""
+    """Return the repository to publish to: `repo_id`, or else the recipe's. Raises HubError without one."""
     named = repo_id or manifest.repo_id
     if named is None:
         raise HubError(
@@ -109,7 +109,7 @@ def target(release: Path, manifest: Manifest, repo_id: str | None) -> str:
 
 
 def _compare(repository: Repository, outgoing: Outgoing, *, private: bool) -> Publication:
-    """What the repository lacks. Raises HubError if this version cannot go there."""
+    """Find what the repository lacks. Raises HubError if this version cannot go there."""
     state = repository.state()
     if state is None:
         others = tuple(
@@ -119,7 +119,7 @@ def _compare(repository: Repository, outgoing: Outgoing, *, private: bool) -> Pu
         return Publication(repository, outgoing, None, private, tuple(outgoing.facts), notes=others)
     if outgoing.tag in state.branches:
         raise HubError(
-            f"{repository.repo_id}: has a branch called {outgoing.tag}, so that a tag could be taken for it; "
+            f"{repository.repo_id}: has a branch called {outgoing.tag}, and the tag could be taken for it; "
             "rename the branch"
         )
     if outgoing.tag in state.tags:
@@ -154,7 +154,7 @@ def _check_same(repository: Repository, outgoing: Outgoing) -> None:
 
 
 def _check_newer(where: str, outgoing: Outgoing, state: RepositoryState) -> None:
-    """Versions only rise: whoever asks for the latest gets the latest."""
+    """Raise HubError unless the version is higher than every published one, so that the latest is it."""
     published = [tag for tag in state.tags if tag.startswith("v") and semver.Version.is_valid(tag[1:])]
     latest = max(published, key=lambda tag: semver.Version.parse(tag[1:]), default=None)
     if latest is not None and semver.Version.parse(outgoing.manifest.version) <= latest[1:]:
@@ -165,7 +165,7 @@ def _check_newer(where: str, outgoing: Outgoing, state: RepositoryState) -> None
 
 
 def _last_release(repository: Repository, state: RepositoryState) -> Manifest | None:
-    """The release that the newest commit holds, tagged or not."""
+    """Return the manifest in the newest commit, tagged or not; None if there is none that can be read."""
     manifest = state.files.get(MANIFEST)
     if manifest is None or manifest.bytes > MAX_BYTES:
         return None
@@ -177,9 +177,9 @@ def _last_release(repository: Repository, state: RepositoryState) -> Manifest | 
 def _notes(
     last: Manifest | None, repository: Repository, state: RepositoryState, send: list[str], delete: list[str]
 ) -> Iterator[str]:
-    """What goes or is replaced and is kept by no version.
+    """Yield what will be deleted or replaced although no published version keeps it.
 
-    Raises HubError for files to be deleted that came with no release.
+    Raises HubError if files would be deleted that did not come with a release.
     """
     released = {file.path: file for file in last.files} if last else {}
     foreign = [path for path in delete if path not in released]
@@ -203,7 +203,7 @@ def _is_released(repository: Repository, state: RepositoryState, path: str, fact
 
 
 def _holds(remote: RemoteFile | None, outgoing: Outgoing, facts: FileFacts) -> bool:
-    """Whether a file of the repository is this one, by SHA-256, or by git's own hash where it is small."""
+    """Return whether the repository has this very file, by SHA-256, or by git's hash if it is small."""
     if remote is None or remote.bytes != facts.bytes:
         return False
     if remote.sha256 is not None:
@@ -229,7 +229,7 @@ def _carry_out(publication: Publication) -> None:
 
 
 def _commit(publication: Publication, head: str) -> str:
-    """Send files and put them in one commit, which is returned; nothing to change gives the newest."""
+    """Send files in one commit; return it, or the newest commit if there is nothing to change."""
     repository, outgoing = publication.repository, publication.outgoing
     if not publication.send and not publication.delete:
         return head
@@ -249,7 +249,7 @@ def _commit(publication: Publication, head: str) -> str:
 def _differences(
     repository: Repository, outgoing: Outgoing, revision: str, remote: Mapping[str, RemoteFile]
 ) -> Iterator[str]:
-    """How the files of a revision differ from the release: paths, sizes, the SHA-256 of every one."""
+    """Yield how the files of a revision differ from the release: in path, size or SHA-256."""
     for path in sorted(remote.keys() - outgoing.facts.keys() - _WRITTEN_BY_THE_HUB):
         yield f"{safe_line(path)} is there too"
     for path, facts in outgoing.facts.items():

@@ -1,4 +1,4 @@
-"""Releases on the Hub brought to this machine: looked at where the Hub's client keeps them, or pulled."""
+"""Brings releases from the Hub: into the cache of its client to read them, or into a folder (`pull`)."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _PULL_AGAIN = "it is not what its manifest says: remove the folder and pull agai
 
 
 def find_release(reference: str, only: Sequence[str] = ()) -> Path:
-    """The folder of a release: a path, or `organisation/name@v1.0.0`, which is downloaded.
+    """Return the folder of a release: a path, or `organisation/name@v1.0.0`, which is downloaded.
 
-    Of one on the Hub, `only` these files are fetched, beside the manifest; by default all that it names.
-    The copy lies in the Hub client's cache. Raises ReleaseError or HubError if there is no such release.
+    Of a release on the Hub, the manifest and the files in `only` are fetched, by default all files. The copy
+    lies in the cache of the Hub's client. Raises ReleaseError or HubError if there is no such release.
     """
     path = Path(reference)
     if ReleaseFolder.at(path).is_here():
@@ -59,13 +59,13 @@ def find_release(reference: str, only: Sequence[str] = ()) -> Path:
 def pull(reference: str, releases: Path) -> tuple[Path, Manifest]:
     """Download a release into a folder named as its repository, verify it, and put it there in one step.
 
-    Stopped at any moment, another call goes on; one that is there already is verified again.
-    Raises HubError if it cannot be had, ReleaseError if it is not what its manifest says, or if
-    something else is there.
+    After a stop at any moment, the next call goes on. A release that is there already is verified again.
+    Return its folder and manifest. Raises HubError if it cannot be downloaded, ReleaseError if it is not what
+    its manifest says, or if the folder holds something else.
     """
     found = _REFERENCE.fullmatch(reference)
     if found is None:
-        raise HubError(f"{reference}: is no release on the Hub: write organisation/name@v1.0.0")
+        raise HubError(f"{reference}: is not a release on the Hub: write organisation/name@v1.0.0")
     repository = Repository(found[1])
     commit = repository.commit_of(found[3])
     manifest, content = _read_manifest(reference, repository, commit)
@@ -85,7 +85,7 @@ def pull(reference: str, releases: Path) -> tuple[Path, Manifest]:
 
 
 def _bring(repository: Repository, commit: str, arriving: Path, manifest: Manifest, content: bytes) -> None:
-    """Every file, verified; what a power cut damaged of an earlier call is fetched again."""
+    """Download every file and verify it; files that a power cut damaged earlier are fetched again."""
     _download(repository, commit, arriving, manifest)
     (arriving / MANIFEST).write_bytes(content)
     if verify_with_progress(arriving, manifest):
@@ -101,7 +101,7 @@ def _remove_damaged(path: Path, file: FileFacts) -> None:
 
 
 def _remove_arriving(releases: Path, name: str) -> None:
-    """What was begun of this release, or of other versions of it, and can be no release here any more."""
+    """Remove unfinished downloads of this release and of its other versions."""
     begun = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{12}}\.arriving")
     for path in releases.iterdir():
         if begun.fullmatch(path.name):
@@ -109,10 +109,14 @@ def _remove_arriving(releases: Path, name: str) -> None:
 
 
 def _read_manifest(reference: str, repository: Repository, commit: str) -> tuple[Manifest, bytes]:
-    """The manifest and its bytes, if it names a release's own files alone, and they are as it states."""
+    """Download the manifest; return it and its bytes.
+
+    Raises ReleaseError if it names a file that no release has, HubError if it is missing or if the
+    repository's files are not what it says.
+    """
     files = repository.files(commit)
     if MANIFEST not in files:
-        raise HubError(f"{reference}: is no release: it has no {MANIFEST}")
+        raise HubError(f"{reference}: is not a release: it has no {MANIFEST}")
     if files[MANIFEST].bytes > MAX_BYTES:
         raise HubError(f"{reference}: {MANIFEST} is too large to be one")
     content = repository.read(MANIFEST, commit, files[MANIFEST].bytes)
@@ -128,7 +132,7 @@ def _read_manifest(reference: str, repository: Repository, commit: str) -> tuple
 
 
 def _here(repo_id: str, revision: str) -> Path:
-    """A release that was looked at before, where the client is told to ask nobody."""
+    """Return the cached copy of a release, for use offline. Raises HubError if there is none."""
     check_name(repo_id)
     folder = cached(repo_id, revision, KIND)
     if folder is None:
@@ -137,7 +141,7 @@ def _here(repo_id: str, revision: str) -> Path:
 
 
 def _download(repository: Repository, commit: str, folder: Path, manifest: Manifest) -> None:
-    """Every file that the manifest names, several at a time; those that are here are not fetched again."""
+    """Download every file that the manifest names, several at a time; files that are here are skipped."""
     with (
         progress("downloading", manifest.size / 1e3, unit="kB") as advance,
         ThreadPoolExecutor(_AT_A_TIME) as pool,
@@ -157,6 +161,7 @@ def _download(repository: Repository, commit: str, folder: Path, manifest: Manif
 
 
 def _check_same(target: Path, manifest: Manifest) -> None:
+    """Raise ReleaseError if a folder holds something else than the release with this manifest."""
     try:
         theirs = read_manifest(target)
     except ReleaseError as error:

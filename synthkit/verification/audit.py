@@ -1,6 +1,6 @@
-"""audit.json against the release: its totals, its limits, and each pair that it shows.
+"""Compares audit.json with the release: its totals, its limits, and each pair that it lists.
 
-Which images are near to which only another audit proves, with the real images and the model.
+Only another audit, with the real images and the model, can check which images are near to which.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from synthkit.release.manifest import Manifest
     from synthkit.release.records import Provenance
 
-# Similarities are rounded to four digits, and a cosine may pass 1 by a last bit.
+# Similarities are rounded to four digits, and rounding may lift a cosine above 1.
 _ROUNDED = 1e-4
 
 
 def audit_faults(manifest: Manifest, found: Audit, records: Mapping[str, Provenance]) -> Iterator[str]:
-    """What an audit says that its release does not; `records` are those of the images that it shows."""
+    """Yield what an audit says differently from its release; `records` are those of the listed images."""
     yield from _totals(manifest, found)
     yield from _order(found)
     for pair in found.pairs:
@@ -50,7 +50,7 @@ def _totals(manifest: Manifest, found: Audit) -> Iterator[str]:
     if not counts_fit:
         yield "has counts that do not fit each other"
     if not (0 <= found.limits.similarity <= 1 and 0 <= found.limits.distance <= 64):
-        yield "has limits that no audit takes"
+        yield "has limits that no audit accepts"
 
 
 def _order(found: Audit) -> Iterator[str]:
@@ -77,7 +77,7 @@ def _order(found: Audit) -> Iterator[str]:
     for quantiles in (found.synthetic_to_real, found.real_to_real):
         values = list(quantiles.values())
         if list(quantiles) != names or values != sorted(values) or not all(map(_is_cosine, values)):
-            yield "has quantiles that are none"
+            yield "has quantiles that no audit writes"
     largest = max((pair.similarity for pair in pairs), default=0)
     stated = found.synthetic_to_real.get(names[-1], 0)
     if stated < largest - _ROUNDED or (len(pairs) == found.images and stated > largest + _ROUNDED):
@@ -89,11 +89,11 @@ def _is_cosine(value: float) -> bool:
 
 
 def _pair(pair: Pair, found: Audit, manifest: Manifest, record: Provenance | None) -> str:
-    """What is wrong with a pair; empty if nothing is."""
+    """Return what is wrong with a pair, or an empty string."""
     if not (pair.key.isascii() and pair.key.isdecimal() and len(pair.key) < 20):
         return "its pair has no key"
     if pair.key != key_of(int(pair.key)) or int(pair.key) >= manifest.images:
-        return "its pair is of no image of the release"
+        return "its pair names an image that the release does not have"
     if not is_relative_id(pair.real) or not 0 <= pair.distance <= 64 or not _is_cosine(pair.similarity):
         return "its pair has no real image, distance or similarity"
     if pair.part == "held out" and not found.held_out:
@@ -115,6 +115,6 @@ def _pair(pair: Pair, found: Audit, manifest: Manifest, record: Provenance | Non
 def _suspected(pair: Pair, limits: Limits) -> bool:
     by_others = pair.exact or pair.distance <= limits.distance
     if not by_others and abs(pair.similarity - limits.similarity) <= _ROUNDED:
-        # What was rounded away decides.
+        # The digits that were rounded away decide: accept what the audit says.
         return pair.suspected
     return by_others or pair.similarity >= limits.similarity

@@ -1,7 +1,7 @@
-"""The files that a build derives: card, Croissant metadata, recipe.yaml and pictures, derived again.
+"""Derives the card, the Croissant metadata and recipe.yaml of a release again, and compares them.
 
-What this very version wrote is the same to the byte. Of another version's files, the parts are compared
-that readers act upon; its sentences cannot be derived.
+Files that this version of synthkit wrote must be the same to the byte. In files of another version, whose
+sentences may differ, the parts that readers and programs act on are compared.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     from synthkit.release.manifest import Manifest
     from synthkit.release.records import Provenance
 
-# Another version may say more, but not that much more.
+# How many bytes longer than twice the expected file another version's file may be.
 _ROOM = 1 << 16
-# Lines that earlier templates of this version had in the section of the card that shows how to load it.
+# Lines that earlier templates of this version wrote into the card's section on how to load the data.
 _EARLIER = (r"With `webdataset`, from the folder:", r'url = "releases/[a-z0-9_-]+/data/[a-z0-9{}.-]+\.tar"')
 _USE = "Use"
-# What a reader of the metadata acts upon: where the files are, what is in them, what may be done with them.
+# The metadata that programs act on: where the files are, what is in them, what may be done with them.
 _STRUCTURE = ("@type", "name", "version", "license", "url", "distribution", "recordSet")
 
 
 def card_faults(path: Path, manifest: Manifest, example: Provenance) -> Iterator[str]:
-    """Whether README.md is the card of this manifest and its first record."""
+    """Yield what differs between README.md and the card of this manifest and its first record."""
     wanted = render_card(manifest, example.to_row())
     text = _text(path, len(wanted.encode()))
     if text is None:
-        yield "is not a card: it is no text, or far longer than the manifest's card"
+        yield "is not a card: it is not text, or far longer than the manifest's card"
         return
     if text == wanted:
         return
@@ -58,7 +58,7 @@ def card_faults(path: Path, manifest: Manifest, example: Provenance) -> Iterator
 
 
 def _divide(card: str) -> tuple[str, str]:
-    """The front matter, without its lines of dashes, and the rest."""
+    """Split a card into its front matter, without the lines of dashes, and the rest."""
     found = re.match(r"---\n(.*?\n)---\n", card, re.DOTALL)
     return (found[1], card[found.end() :]) if found else ("", card)
 
@@ -71,7 +71,7 @@ def _parsed(text: str) -> Any:
 
 
 def _sections(body: str) -> dict[str, list[str]]:
-    """The lines under each heading; those before the first one under no name."""
+    """Return the lines under each heading; lines before the first heading have the key ""."""
     sections: dict[str, list[str]] = {"": []}
     title = ""
     for line in body.split("\n"):
@@ -85,14 +85,14 @@ def _sections(body: str) -> dict[str, list[str]]:
 
 
 def _earlier(lines: list[str], wanted: list[str]) -> bool:
-    """Whether a section says nothing that this version does not, or an earlier template did."""
+    """Return whether every line of a section is one that this version or an earlier template writes."""
     return bool(lines) and all(
         line in wanted or any(re.fullmatch(pattern, line) for pattern in _EARLIER) for line in lines
     )
 
 
 def croissant_faults(path: Path, manifest: Manifest) -> Iterator[str]:
-    """Whether croissant.json describes this manifest; it never points out of the release."""
+    """Yield what differs between croissant.json and the metadata of this manifest."""
     wanted = render_croissant(manifest)
     raw = _read(path, len(wanted))
     if raw is None:
@@ -108,7 +108,7 @@ def croissant_faults(path: Path, manifest: Manifest) -> Iterator[str]:
 
 def _first_difference(said: Any, wanted: dict[str, Any]) -> str:
     if not isinstance(said, dict):
-        return ": it is no JSON object"
+        return ": it is not a JSON object"
     odd = [name for name in {**wanted, **said} if said.get(name) != wanted.get(name)]
     return f": its {odd[0]!s:.64} is another one" if odd else ": it is written otherwise"
 
@@ -121,12 +121,12 @@ def _json(raw: bytes) -> Any:
 
 
 def recipe_faults(path: Path, manifest: Manifest, recipe: Recipe) -> Iterator[str]:
-    """Whether recipe.yaml is written as a build writes this recipe."""
+    """Yield a fault if recipe.yaml is not written as a build writes this recipe."""
     if manifest.environment.get("synthkit") != __version__:
         return
     fields, source = recipe.source.PATHS, recipe.source
     data = recipe.portable(revision=manifest.generator.revision)
-    # As the release has them: which are places of a machine, and whether they are there, only its build knew.
+    # Which fields were paths on the machine that built it, only that build knew: every choice is accepted.
     data["source"] |= {name: getattr(source, name) for name in fields if getattr(source, name) is not None}
     body = recipe_yaml(data, ()).removeprefix(recipe_header(()).encode())
     tellable = chain.from_iterable(combinations(fields, count) for count in range(len(fields) + 1))
@@ -144,7 +144,7 @@ def _text(path: Path, like: int) -> str | None:
 
 
 def _read(path: Path, like: int) -> bytes | None:
-    """A file's bytes; None if it is far longer than one that is `like` bytes long."""
+    """Read a file; return None if it is far longer than `like` bytes."""
     most = 2 * like + _ROOM
     with path.open("rb") as stream:
         raw = stream.read(most + 1)

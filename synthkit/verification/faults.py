@@ -1,4 +1,4 @@
-"""Faults of a release: each once, the first of a kind one by one, and of the others how many there are."""
+"""Faults of a release: of each kind the first ten, and how many more there are."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+# How many faults of a kind are listed.
 SHOWN = 10
 _KEY = re.compile(r"^\d+(\.\w+)?: ")
-# What a message says of one image or file alone begins with a number, a quotation, or a value.
+# Faults are of one kind if their messages agree up to the part about one image or file, which begins with a
+# number, a quotation or a value.
 _OWN = re.compile(r"\d| ['\"]")
 _OWN_OF_IMAGE = re.compile(r"\d| ['\"]| (?:is|are|has|says|holds|names) ")
 _NAMING = re.compile(r"names |says its |calls ")
@@ -20,7 +22,7 @@ _NAMING = re.compile(r"names |says its |calls ")
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong, and in which file; `times` more than once where several are told as one."""
+    """One thing that is wrong with a file; `times` is above 1 if the entry stands for several faults."""
 
     path: str
     reason: str
@@ -28,7 +30,7 @@ class Fault:
 
 
 class FaultLog:
-    """Faults as they are found; memory does not grow with how many are of one kind."""
+    """Collects faults; its memory does not grow with the number of faults of one kind."""
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, str]] = Counter()
@@ -36,7 +38,7 @@ class FaultLog:
         self._paths: set[str] = set()
 
     def add(self, path: str, reasons: Iterable[str]) -> None:
-        """Note what is wrong with a file."""
+        """Add what is wrong with a file."""
         for reason in reasons:
             self._paths.add(path)
             kind = _kind(path, reason)
@@ -45,11 +47,11 @@ class FaultLog:
                 self._order.append(Fault(path, reason))
 
     def has(self, path: str) -> bool:
-        """Whether anything is wrong with a file."""
+        """Return whether anything is wrong with a file."""
         return path in self._paths
 
     def all(self) -> list[Fault]:
-        """Every fault in the order found; then of each kind how many more there are."""
+        """Return the faults in the order found, then an entry for each kind that has more than ten."""
         more = [
             Fault(folder, f"… and {count - SHOWN:,} more like “{what}…”", count - SHOWN)
             for (folder, what), count in self._counts.items()
@@ -59,12 +61,12 @@ class FaultLog:
 
 
 def total(faults: Iterable[Fault]) -> int:
-    """How many faults there are in all."""
+    """Return how many faults there are, those that an entry stands for included."""
     return sum(fault.times for fault in faults)
 
 
 def _kind(path: str, reason: str) -> tuple[str, str]:
-    """Faults of one kind say the same of other images, or of other files beside each other."""
+    """Return the kind of a fault: its file's folder, and its message without the part about one image."""
     folder = path.rpartition("/")[0]
     if _KEY.match(reason):
         return folder, _OWN_OF_IMAGE.split(_KEY.sub("", reason), maxsplit=1)[0]

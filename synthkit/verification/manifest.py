@@ -1,6 +1,6 @@
-"""A manifest against what it summarises: the recipe, its own counts, and what the records told.
+"""Compares a manifest with what it summarises: the recipe, its own counts, and the records.
 
-What follows from the real images or the model alone, such as their digests, only a replay proves.
+Facts that follow from the real images or the model alone, such as their digests, only a replay can check.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from synthkit.recipe.schema import Recipe
     from synthkit.release.manifest import FilterFacts, Manifest
 
-# What the card tells of the environment; any version of synthkit states it.
+# The parts of the environment that the card quotes; every version of synthkit states them.
 STATED = frozenset({"device", "synthkit", "torch", "diffusers"})
-# As importlib.metadata tells versions (PEP 440), and as `environment.describe` tells the rest.
+# Versions as importlib.metadata gives them (PEP 440); the rest as `environment.describe` writes it.
 _VERSION = re.compile(
     r"[0-9]{1,9}(\.[0-9]{1,9}){0,5}((a|b|rc)[0-9]{1,9})?(\.?(post|dev)[0-9]{1,12})*(\+[a-z0-9.]{1,60})?"
 )
@@ -64,7 +64,7 @@ def misnamed_files(manifest: Manifest) -> Iterator[str]:
 
 
 def own_faults(manifest: Manifest) -> Iterator[str]:
-    """What is wrong with a manifest whatever its recipe: its order, totals, pool and environment."""
+    """Yield what is wrong with a manifest whatever its recipe: order, totals, pool and environment."""
     for name, times in Counter(file.path for file in manifest.files).items():
         if times > 1:
             yield f"names {name} {times} times"
@@ -81,7 +81,7 @@ def own_faults(manifest: Manifest) -> Iterator[str]:
     if manifest.source.images != real:
         yield f"says it has {manifest.source.images:,} real images, its classes have {real:,}"
     if not _SHA256.fullmatch(manifest.source.digest):
-        yield "has a source.digest that is no SHA-256"
+        yield "has a source.digest that is not a SHA-256"
     yield from _names(manifest)
     yield from _pool(manifest)
     yield from _environment(manifest.environment)
@@ -96,7 +96,7 @@ def _names(manifest: Manifest) -> Iterator[str]:
 
 
 def _pool(manifest: Manifest) -> Iterator[str]:
-    """The pool of a few-shot release: as many of each class as it has shots, with the digest it states."""
+    """Yield what is wrong with the pool of a few-shot release: its counts, ids and digest."""
     source = manifest.source
     if (source.shots is None) is not (source.pool is None) or (source.shots is None) is not (
         source.trial is None
@@ -113,7 +113,7 @@ def _pool(manifest: Manifest) -> Iterator[str]:
         yield f"says source.shots is {source.shots}, but classes have other counts of real images"
     odd = [item.id for item in source.pool if not is_relative_id(item.id)]
     if odd or len({item.id for item in source.pool}) != len(source.pool):
-        yield f"lists a source.pool with ids that are repeated, or none: {(odd or ['repeated'])[0]!r:.80}"
+        yield f"lists a source.pool with an id that is repeated or invalid: {(odd or ['repeated'])[0]!r:.80}"
     rows = ((item.id, item.label, item.sha256) for item in source.pool)
     digest = digest_of([item.name for item in manifest.classes], rows)
     if digest != source.digest:
@@ -134,7 +134,7 @@ def _environment(environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def against_recipe(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
-    """What a manifest says that its recipe does not."""
+    """Yield what a manifest says differently from its recipe."""
     source, few_shot = recipe.source, recipe.source.shots is not None
     pairs = (
         ("repo_id", manifest.repo_id, recipe.hub.repo_id),
@@ -168,7 +168,11 @@ def against_recipe(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
 
 
 def _names_of_model(recipe: Recipe) -> set[str]:
-    """A built-in model and a repository by their id, a folder by its last part; none for `.` and the like."""
+    """Return the names that a manifest may give the recipe's model.
+
+    A built-in model or a repository has its id, a folder the last part of its path. The set is empty for a
+    path without a name, such as `.`.
+    """
     model = recipe.model.id
     if PurePath(model).name in ("", "..") or portable_path(model) == "root":
         return set()
@@ -176,7 +180,7 @@ def _names_of_model(recipe: Recipe) -> set[str]:
 
 
 def _counts(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
-    """Groups, synthetic images and the whole of a preview by the real images of each class."""
+    """Yield groups and counts that do not follow from the recipe and the real images of each class."""
     names, real = [item.name for item in manifest.classes], [item.real for item in manifest.classes]
     wanted = balance_of(recipe, names, real)
     for item, of_recipe in zip(manifest.classes, wanted, strict=True):
@@ -215,13 +219,13 @@ def _skipped(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
     for item in manifest.skipped:
         plain = "\n" not in item.reason and 0 < len(item.reason) <= _LONGEST_REASON
         if not is_relative_id(item.id) or not plain:
-            yield f"names a real image that was skipped in a way that no build does: {item.id!r:.80}"
+            yield f"names a real image that was skipped as no build names one: {item.id!r:.80}"
     if len({item.id for item in manifest.skipped}) != len(manifest.skipped):
         yield "names a real image twice that was skipped"
 
 
 def filter_faults(said: FilterFacts, parts: Sequence[FilterCounts | None]) -> Iterator[str]:
-    """Whether a manifest says of the quality gates what the records of all shards say."""
+    """Yield a fault if a manifest counts rejected draws differently from the records of all shards."""
     whole = FilterCounts()
     for part in parts:
         if part is not None:

@@ -1,9 +1,10 @@
-"""What an image's seed says of how its sources were mixed, as far as it can be told without the sources.
+"""Compares what a record says about mixing with what its seed gives, without the real images.
 
-A build draws λ, spans, boxes and crops from the image's own seed (`conditioning.py`). Between embeddings
-all of it follows from the seed and the size of an embedding. Between pixels the crops are drawn first,
-in a number of draws that depends on the sizes of the real images: λ and the box must then be those that
-come after one of the few numbers of draws that are possible, and a crop must have a shape that can be drawn.
+A build draws λ, spans, boxes and crops from the image's own seed (`conditioning.py`). When embeddings are
+mixed, all of them follow from the seed and the size of an embedding. When pixels are mixed, the crops are
+drawn first, and how many numbers that takes depends on the sizes of the real images, which are not here. So λ
+and the box must be the ones that follow after one of the few possible counts, and a crop must have a shape
+that can be drawn.
 """
 
 from __future__ import annotations
@@ -31,18 +32,18 @@ if TYPE_CHECKING:
 
     from synthkit.release.records import Provenance
 
-# λ is a share; what differs by less is another processor's last bit.
+# λ lies between 0 and 1; smaller differences come from the rounding of another processor.
 _SAME = 1e-9
-# Of 64 random bits, those that two crops can have taken: two for each try, and halves of up to six for
-# places (four are the rule; a number that is drawn again for evenness makes more).
+# How many 64-bit draws two crops can have taken: two for each try, and halves of up to six for their places.
+# Four halves are the rule; NumPy draws a number again if it would make the choice uneven.
 _PLACES = 3
 _FEWEST, _MOST = 4, 4 * CROP_TRIES + _PLACES
-# The likeliest first: one try and two places for each crop.
+# The likeliest counts first: six, with one try and two places for each crop.
 _DRAWN = sorted(range(_FEWEST, _MOST + 1), key=lambda drawn: abs(drawn - 6))
 
 
 class SeededDraws:
-    """The stream that an image was mixed with, for one seed after another, without making it anew."""
+    """The random stream of mixing, moved to one seed after another: faster than a new stream for each."""
 
     def __init__(self) -> None:
         self._bits = np.random.Philox(key=np.array([0, Stream.MIX], dtype=np.uint64))
@@ -50,7 +51,7 @@ class SeededDraws:
         self._rng = np.random.Generator(self._bits)
 
     def at(self, seed: int, drawn: int = 0) -> np.random.Generator:
-        """The stream of a seed after so many draws of 64 bits."""
+        """Return the stream of a seed after so many draws of 64 bits."""
         self._state["state"]["key"][0] = seed
         self._bits.state = self._state
         if drawn:
@@ -58,7 +59,7 @@ class SeededDraws:
         return self._rng
 
     def half_used(self, seed: int, drawn: int, half: int) -> np.random.Generator:
-        """The same where the upper half of the draw number `half` is still to be used."""
+        """Return the same stream while the upper half of draw number `half` is still waiting to be used."""
         self.at(seed)
         raw = int(self._bits.random_raw(half + 1)[-1])
         self.at(seed, drawn)
@@ -67,7 +68,7 @@ class SeededDraws:
 
 
 def embedding_size(records: Iterable[Provenance]) -> int | None:
-    """The size of an embedding by what most records of cutmix between embeddings say; None if none does."""
+    """Return the size of an embedding that most records' spans imply; None if no record has a span."""
     sizes = Counter[int]()
     for record in records:
         if len(record.region) == 2 and record.lam < 1 and record.region[1] > record.region[0]:
@@ -78,7 +79,10 @@ def embedding_size(records: Iterable[Provenance]) -> int | None:
 def mixing_faults(
     record: Provenance, seed: int, alpha: float, size: int | None, draws: SeededDraws
 ) -> Iterator[str]:
-    """What a record says of its mixing that its seed does not; `size` is that of an embedding, if known."""
+    """Yield what a record says about its mixing that its seed does not give.
+
+    `seed` is the image's own, `alpha` the recipe's; `size` is how many numbers an embedding has, if known.
+    """
     method = METHODS[record.method]
     seed = attempt_seed(seed, record.attempt)
     if method.pixels is not None:
@@ -101,7 +105,7 @@ def _span(record: Provenance, seed: int, alpha: float, size: int | None, draws: 
     rng = draws.at(seed)
     lam = float(rng.beta(alpha, alpha))
     if size is None:
-        # No span of this shard says how large an embedding is: all are empty.
+        # Every span of this shard is empty, so that none shows the size of an embedding.
         empty = len(record.region) == 2 and record.region[0] == record.region[1]
         if record.lam != 1.0 or not empty:
             yield f"its record's region is {list(record.region)[:8]} with lam {record.lam:g}: they do not fit"
@@ -114,7 +118,7 @@ def _span(record: Provenance, seed: int, alpha: float, size: int | None, draws: 
 
 
 def _crops(record: Provenance) -> Iterator[str]:
-    """Whether crops have a width and a height that `random_resized_crop` can give."""
+    """Yield crops whose width and height `random_resized_crop` cannot have given."""
     if len(record.crops) != len(record.sources):
         yield f"its record's crops are {len(record.crops)}, {record.method} takes one of each real image"
         return
@@ -124,7 +128,7 @@ def _crops(record: Provenance) -> Iterator[str]:
         # Width and height are rounded.
         possible = (width - 0.5) <= wide * (height + 0.5) and (width + 0.5) >= narrow * (height - 0.5)
         if width < 1 or height < 1 or not possible:
-            yield f"its record's crops hold {list(crop)[:8]}, which is no crop that is ever drawn"
+            yield f"its record's crops hold {list(crop)[:8]}, which cannot have been drawn"
 
 
 def _pixels(record: Provenance, seed: int, alpha: float, draws: SeededDraws) -> Iterator[str]:
@@ -134,7 +138,7 @@ def _pixels(record: Provenance, seed: int, alpha: float, draws: SeededDraws) -> 
     if is_cutmix:
         lam = _lam_of_box(record.region)
         if lam is None:
-            yield f"its record's region is {list(record.region)[:8]}, which is no box in {CROP}x{CROP}"
+            yield f"its record's region is {list(record.region)[:8]}, which is not a box in {CROP}x{CROP}"
             return
         if abs(record.lam - lam) > _SAME:
             yield f"its record's lam is {record.lam:g}, by its region it is {lam:g}"
@@ -163,7 +167,7 @@ def _boxes(seed: int, alpha: float, draws: SeededDraws) -> Iterator[tuple[int, .
         rng = draws.at(seed, drawn)
         yield cutmix_box(float(rng.beta(alpha, alpha)), CROP, CROP, rng)[0]
     for drawn in _DRAWN:
-        # A crop as wide or as high as its image draws no place there, and half a draw is left for the box.
+        # A crop as wide or as high as its image needs one place fewer, which leaves half a draw for the box.
         for half in reversed(range(2, drawn)):
             rng = draws.half_used(seed, drawn, half)
             yield cutmix_box(float(rng.beta(alpha, alpha)), CROP, CROP, rng)[0]

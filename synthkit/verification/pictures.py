@@ -1,4 +1,4 @@
-"""The pictures of a release: PNG files of the size that their layout gives.
+"""Checks the pictures of a release: they must be plain PNG files of the size that their layout gives.
 
 Source: PNG specification, third edition (W3C), section 5.
 """
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from synthkit.release.manifest import Manifest
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-# What a picture is made of; of its own text, profile or animation, nothing.
+# The only chunks of a picture: text, colour profiles and animations have no place in it.
 _PARTS = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _MAX_BYTES = 1 << 26
 _LARGEST = 1 << 13
-# A sheet may have been made smaller, each way by the same whole number, to be kept in git.
+# By what its width and height may have been divided, to keep the release in git.
 _SMALLER = (1, 2, 3, 4)
 
 
 def samples_faults(path: Path, manifest: Manifest, *, deep: bool) -> Iterator[str]:
-    """Whether samples.png is a sheet of as many rows and columns as the release's classes fill."""
+    """Yield a fault if samples.png is not a sheet with the rows and columns that the classes fill."""
     labels = pick_labels([item.label for item in manifest.classes if item.synthetic > 0])
     counts = {item.label: item.synthetic for item in manifest.classes}
     if labels:
@@ -39,7 +39,7 @@ def samples_faults(path: Path, manifest: Manifest, *, deep: bool) -> Iterator[st
 
 
 def audit_picture_faults(path: Path, manifest: Manifest, pairs: int, *, deep: bool) -> Iterator[str]:
-    """Whether audit.png is a picture of as many pairs as audit.json shows."""
+    """Yield a fault if audit.png is not a picture of so many pairs, which is how many audit.json lists."""
     from synthkit.release.audit import PICTURED, picture_size
 
     yield from _faults(path, manifest, picture_size(min(pairs, PICTURED)), deep=deep)
@@ -51,7 +51,7 @@ def _faults(path: Path, manifest: Manifest, wanted: tuple[int, int], *, deep: bo
     try:
         size = _size(raw)
     except ValueError as error:
-        yield f"is no picture: {error}"
+        yield f"is not a picture: {error}"
         return
     possible = [(-(-wanted[0] // by), -(-wanted[1] // by)) for by in _SMALLER]
     if manifest.environment.get("synthkit") == __version__ and size not in possible:
@@ -60,11 +60,14 @@ def _faults(path: Path, manifest: Manifest, wanted: tuple[int, int], *, deep: bo
         try:
             decode(raw, path.name, ("PNG",))
         except UnreadableImage as error:
-            yield f"is no picture: {error.reason}"
+            yield f"is not a picture: {error.reason}"
 
 
 def _size(raw: bytes) -> tuple[int, int]:
-    """Width and height by a PNG's header. Raises ValueError for a file that is none, or is too large."""
+    """Read width and height from a PNG's header.
+
+    Raises ValueError for a file that is not a PNG of a release: damaged, too large, or with other chunks.
+    """
     if not raw.startswith(_SIGNATURE):
         raise ValueError("it does not begin as a PNG file")
     if len(raw) > _MAX_BYTES:

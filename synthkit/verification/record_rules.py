@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from synthkit.release.records import Provenance
 
 _NUMBER = r"(-?\d{1,9}\.\d{1,9})"
-# Why a draw was rejected, as `builder/filters.py` words it: one gate or several, in this order.
+# Why a draw was rejected, as `builder/filters.py` writes it: reasons of one gate or several, in this order.
 _REASON = re.compile(
     rf"(?:blank: deviation {_NUMBER}(?:; |\Z))?"
     rf"(?:near-copy: similarity {_NUMBER} to (.+?)(?:; (?=label-agreement: )|\Z))?"
@@ -32,7 +32,7 @@ _REASON = re.compile(
 
 
 class RecordRules:
-    """What every record of a release must say; `plan` is None where the manifest's counts allow none."""
+    """What every record of a release must say; `plan` is None if no plan fits the manifest's counts."""
 
     def __init__(self, recipe: Recipe, manifest: Manifest) -> None:
         method = METHODS[recipe.conditioning.method]
@@ -51,7 +51,7 @@ class RecordRules:
         self.plan: DerivedPlan | None = derive(recipe, manifest, method.sources)
 
     def faults(self, first: int, records: Sequence[Provenance | None]) -> Iterator[str]:
-        """What is wrong with the records of a shard whose first image has the index `first`."""
+        """Yield what is wrong with the records of a shard whose first image has the index `first`."""
         known = [(key_of(index), record) for index, record in enumerate(records, start=first) if record]
         if self.plan is not None:
             yield from self.plan.faults(first, records)
@@ -81,7 +81,7 @@ class RecordRules:
                     yield f"its record's rejected says {reason!r:.80}, which no gate of the recipe says"
 
     def _is_reason(self, reason: str, record: Provenance, filters: Filters) -> bool:
-        """Whether the gates of the recipe can have given a reason; numbers in it are rounded."""
+        """Return whether the gates of the recipe can have given a reason, whose numbers are rounded."""
         found = _REASON.fullmatch(reason)
         if found is None or not reason or reason.endswith("; "):
             return False
@@ -101,10 +101,10 @@ class RecordRules:
     def _mixing(self, known: Sequence[tuple[str, Provenance]]) -> Iterator[str]:
         draws, alpha = SeededDraws(), self._recipe.conditioning.alpha
         size = self.embedding_size([record for _, record in known])
-        # A false seed is told as such: what follows from the true one is not told twice.
+        # Draw from the planned seed: a false seed in the record is one fault, not one for each thing drawn.
         seeds = self.plan.draws.seeds if self.plan is not None else ()
         for key, record in known:
-            # Another attempt is another seed; of one that is not allowed, nothing is drawn.
+            # An attempt beyond the recipe's draws is reported elsewhere, and would take as many steps.
             if record.method != self._method.name or record.attempt >= _draws(self._recipe.filters):
                 continue
             seed = int(seeds[int(key)]) if int(key) < len(seeds) else record.seed
@@ -113,12 +113,12 @@ class RecordRules:
 
 
 def attempt_faults(record: Provenance, filters: Filters | None) -> Iterator[str]:
-    """Whether a record's attempt is one that the recipe allows, with a reason for each one before it."""
+    """Yield a fault if the recipe does not allow a record's attempt, or a rejection lacks its reason."""
     draws = _draws(filters)
     if record.attempt >= draws:
         yield f"its record's attempt is {record.attempt}, the recipe allows {draws} draw(s)"
         return
-    # The last draw is kept although it is rejected.
+    # The last draw is kept even if it is rejected.
     last = filters is not None and record.attempt + 1 == draws
     if len(record.rejected) not in (record.attempt, record.attempt + last):
         yield f"its record's rejected has {len(record.rejected)} reason(s) at attempt {record.attempt}"

@@ -1,8 +1,8 @@
-"""A record of a release against the same record made again: which of its fields are false.
+"""Compares a record of a release with the record that a replay makes, and finds the fields that are false.
 
-Made again it has what the recipe, the real images and the model give. Label, seed and real images, which
-a replay takes from the record itself, are held against the plan; earlier draws, which quality gates
-rejected, are not made again.
+The replayed record has what the recipe, the real images and the model give. A replay takes label, seed and
+real images from the record it checks, so these are compared with the plan. Draws that quality gates rejected
+are not made again.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from synthkit.release.manifest import Manifest
     from synthkit.sources.base import Listing
 
-# Held against the image or the plan, or by rules of their own.
+# Fields that are compared with the image or the plan, or have rules of their own.
 _ELSEWHERE = frozenset({"key", "label", "seed", "sources", "image_sha256", "attempt", "rejected"})
-# What differs by less is another processor's last bit.
+# Smaller differences come from the rounding of another processor.
 _SAME = 1e-9
 
 
 class RecordCheck:
-    """What records must say; `listing` is that of the real images here, or None where there are none."""
+    """Checks records; `listing` lists the real images on this machine, and is None if there are none."""
 
     def __init__(self, manifest: Manifest, recipe: Recipe, listing: Listing | None) -> None:
         self._manifest, self._recipe, self._listing = manifest, recipe, listing
@@ -41,13 +41,13 @@ class RecordCheck:
         self._by_class = _by_class(manifest, listing) if listing else None
 
     def false(self, said: Provenance, made: Provenance) -> Iterator[str]:
-        """Each false field of a record, in words; `made` is the record made again."""
+        """Yield each false field of the record `said`, in words; `made` is the replayed record."""
         for name in Provenance.__struct_fields__:
             if name in _ELSEWHERE:
                 continue
             theirs, ours = getattr(said, name), getattr(made, name)
             if name == "synthkit_version":
-                # The one that makes it again may be a later one.
+                # The replay may run a later version than the build did.
                 ours = self._manifest.environment.get(name.removesuffix("_version"))
             if not _equal(theirs, ours):
                 yield f"its record's {name} is {_shown(theirs)}, made again it is {_shown(ours)}"
@@ -60,7 +60,7 @@ class RecordCheck:
             yield from (fault.partition(": ")[2] for fault in self._plan.faults(int(said.key), [said]))
 
     def _real_images(self, said: Provenance) -> Iterator[str]:
-        """Whether they are of the record's class, and the ones that the plan takes."""
+        """Yield real images of another class, or others than the plan takes."""
         if self._listing is None:
             return
         for source in said.sources[:1]:
@@ -77,7 +77,7 @@ class RecordCheck:
 
 
 def _by_class(manifest: Manifest, listing: Listing) -> NDArray[np.intp] | None:
-    """The positions of all real images, class by class, if as many are here as the release was made from."""
+    """Return the positions of all real images, class by class; None if the counts are not the release's."""
     counts = np.bincount(listing.labels, minlength=len(listing.classes)).tolist()
     whole = counts == [item.real for item in manifest.classes]
     return np.argsort(listing.labels, kind="stable") if whole else None

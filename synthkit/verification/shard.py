@@ -1,8 +1,9 @@
-"""Checks one shard byte by byte: a tar as `release/shards.py` writes it, and its images and records.
+"""Checks one shard: every byte of the tar, and the records and images in it.
 
-Source: POSIX.1-1988 ustar and the WebDataset format. Nothing is extracted, no size in the file is
-trusted beyond the file's own length, nothing is decoded whose header is not in order, and memory holds one
-sample at a time and the shard's records.
+The shard may be a stranger's. Nothing is extracted, no size in the file is trusted beyond the file's own
+length, an image is decoded only if its header is in order, and memory holds one sample and the records.
+
+Source: POSIX.1-1988 ustar and the WebDataset format, as `release/shards.py` writes them.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class ShardReport:
-    """What a shard holds, and what is wrong with it, in words."""
+    """What a shard holds, and what is wrong with it; a record that cannot be read is None."""
 
     faults: list[str] = field(default_factory=list)
     records: list[Provenance | None] = field(default_factory=list)
@@ -56,7 +57,7 @@ def check_shard(path: Path, first: int, manifest: Manifest, *, deep: bool) -> Sh
                 wanted = [f"{key_of(index)}.{extension}" for extension in extensions]
                 names = [member.name for member in sample]
                 if names != wanted:
-                    # Nothing after it can be told apart.
+                    # Where the next sample begins is unknown.
                     raise ValueError(
                         f"after {index - first} samples come {_shown(names)}, not {_shown(wanted)}"
                     )
@@ -89,7 +90,7 @@ def _check_sample(
     for member in sample:
         if member.header != _header(member.name, len(member.body)):
             report.faults.append(
-                f"{member.name} has a header with a time, an owner or a type: it must have none"
+                f"{member.name} has a header with a time, an owner or a type: they must be empty"
             )
     parts = {extension: member.body for extension, member in zip(extensions, sample, strict=True)}
     try:
@@ -111,7 +112,7 @@ def _check_sample(
 
 
 def _against_parts(record: Provenance, parts: dict[str, bytes], manifest: Manifest) -> Iterator[str]:
-    """What a record says of the image and the label beside it."""
+    """Yield where the label or the image beside a record is not the one that the record states."""
     image = parts[manifest.extension]
     if parts["cls"] != str(record.label).encode():
         yield f"its label is {parts['cls'][:20]!r}, its record's {record.label}"
@@ -120,7 +121,7 @@ def _against_parts(record: Provenance, parts: dict[str, bytes], manifest: Manife
 
 
 def _against_header(record: Provenance, image: bytes, manifest: Manifest) -> Iterator[str]:
-    """What an image's header says against its name, its record and the mark that it must bear."""
+    """Yield where an image's header contradicts its name, its record, or the mark that it must have."""
     try:
         header = read_header(image, manifest.extension)
     except ValueError as error:
@@ -144,7 +145,7 @@ def _decoded(record: Provenance, raw: bytes, extension: str) -> Iterator[str]:
 
 
 def _header(name: str, size: int) -> bytes:
-    """The only header that a member of a release may have."""
+    """Return the header that a member with a name and a size must have."""
     member = tarfile.TarInfo(name)
     member.size, member.mode = size, 0o644
     return member.tobuf(tarfile.USTAR_FORMAT)

@@ -1,4 +1,4 @@
-"""The rows of provenance/train.parquet against the records in the shards."""
+"""Compares the rows of provenance/train.parquet with the records in the shards."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class TableRows:
-    """The Parquet file of records, whose row groups are the shards."""
+    """The rows of the Parquet file, each row group a shard. Threads may compare shards at the same time."""
 
     def __init__(self, path: Path, images: Sequence[int]) -> None:
         self._lock = Lock()
@@ -31,12 +31,12 @@ class TableRows:
                 self._fault = error.reason
 
     def faults(self) -> Iterator[str]:
-        """What is wrong with the file as a whole."""
+        """Yield what is wrong with the file as a whole."""
         if self._fault:
             yield self._fault
 
     def differences(self, shard: int, records: Sequence[Provenance | None]) -> Iterator[str]:
-        """Rows of a shard that are not the records in it."""
+        """Yield the rows of a shard that differ from the records in it."""
         if self._table is None:
             return
         try:

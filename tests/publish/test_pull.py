@@ -196,7 +196,7 @@ def test_names_that_lead_nowhere(published_hub: HubServer, synthkit: Client, tmp
     published_hub.add_repo("lab/plain", files={"README.md": b"# Photos"})
     refused(
         synthkit("pull", "lab/plain@main", "--out", tmp_path),
-        "lab/plain@main: is no release: it has no manifest.json",
+        "lab/plain@main: is not a release: it has no manifest.json",
     )
     assert not list(tmp_path.iterdir())
 

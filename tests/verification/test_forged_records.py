@@ -65,7 +65,7 @@ def test_a_box_and_its_share_that_fit_each_other_but_not_the_seed(forge: Callabl
     (fault,) = rewritten(forge("pixels"), "000000001", lam=0.25)
     assert "000000001: its record's lam is 0.25, by its region it is " in fault
     faults = rewritten(forge("pixels"), "000000001", region=[0, 0, 225, 1], lam=0.5)
-    assert "its record's region is [0, 0, 225, 1], which is no box in 224x224" in faults[0]
+    assert "its record's region is [0, 0, 225, 1], which is not a box in 224x224" in faults[0]
 
 
 def test_real_images_that_are_not_those_of_the_plan(forge: Callable[[str], Forgery]) -> None:
