@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 from scipy import stats
 
 from synthkit_eval.score import Score, write_score
+from tests.conftest import Cli
 
 CLASSES = 10
 
@@ -172,3 +175,20 @@ def imagenet(**changes: Any) -> Score:
         "features": "inception",
     }
     return score(ECD, **{**facts, **changes})
+
+
+def table(cli: Cli, *arguments: str | Path) -> list[dict[str, str]]:
+    """What `--format csv` prints."""
+    result = cli("compare", *arguments, "--format", "csv")
+    assert result.exit_code == 0, result.output
+    return list(csv.DictReader(io.StringIO(result.stdout)))
+
+
+def row(rows: list[dict[str, str]], name: str) -> dict[str, str]:
+    (found,) = (row for row in rows if row["name"] == name)
+    return found
+
+
+def line(text: str, start: str, after: str = "") -> str:
+    """The line that starts with a word, after another line does."""
+    return next(one for one in text[text.index(after) :].splitlines() if one.startswith(start))
