@@ -13,9 +13,15 @@ import msgspec
 import numpy as np
 from PIL import Image
 
+from synthkit.recipe.families import DigitsSourceConfig
 from synthkit.recipe.schema import Output
 from synthkit.release.image_writer import Mark, encode
+from synthkit.release.manifest import read_manifest
 from synthkit.release.records import Provenance
+from synthkit.sources import open_source
+from synthkit.sources.hashes import Contents
+from synthkit.sources.pool import RealImages, read_all
+from synthkit_eval.training.synthetic_images import SyntheticImages, open_synthetic
 from tests.conftest import Cli
 from tests.helpers.forging import Forgery
 
@@ -52,3 +58,16 @@ def _swapped(
     mark = Mark(name, record.key, record.model, record.revision)
     image, _ = encode(np.asarray(picture(int(record.key), record.label)), Output(), mark)
     return msgspec.structs.replace(record, image_sha256=hashlib.sha256(image).hexdigest()), image
+
+
+def real_digits(part: str = "train") -> RealImages:
+    source = open_source(
+        DigitsSourceConfig.model_validate(
+            {"kind": "digits", "part": part, "max_per_class": 8, "imbalance_factor": 4.0}
+        )
+    )
+    return read_all(source, on_error="stop", contents=Contents(), advance=lambda count: None)
+
+
+def synthetic_of(release: Path) -> SyntheticImages:
+    return open_synthetic(release, read_manifest(release))
