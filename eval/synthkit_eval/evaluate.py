@@ -46,17 +46,8 @@ if TYPE_CHECKING:
     from synthkit_eval.training.synthetic_images import SyntheticImages
     from synthkit_eval.training.train import Task, Trained
 
-# The modules that decide what a run comes to.
-_TRAINING = (
-    "training/accuracy",
-    "training/augmentation",
-    "training/checkpoint",
-    "training/loader",
-    "training/losses",
-    "training/networks",
-    "training/synthetic_images",
-    "training/train",
-)
+# The code that decides what a run comes to: runs of other code are not taken for its own.
+_CODE = ("synthkit_eval.training", "synthkit.training")
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +242,7 @@ def _folder(
         "real": [data.training.digest, data.evaluation.digest],
         "classes": [list(task.real), dict(task.grouping.members)],
         "machine": machine,
-        "code": code_digest(*_TRAINING),
+        "code": code_digest(*_CODE),
     }
     key = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
     return options.work_root / "eval" / f"{task.protocol.name}-{name}-{key[:12]}"

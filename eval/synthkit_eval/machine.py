@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -39,12 +40,24 @@ def choose_threads(edge: int, device: str) -> None:
         torch.set_num_threads(1)
 
 
-def code_digest(*modules: str) -> str:
-    """SHA-256 of the source of modules of this package: another one when they were changed."""
+def code_digest(*names: str) -> str:
+    """Return the SHA-256 of the source of modules; a package stands for all modules in it.
+
+    Modules are found by their dotted names, and not imported.
+    """
     digest = hashlib.sha256()
-    for name in modules:
-        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
+    for name in names:
+        for path in _sources(name):
+            digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def _sources(name: str) -> list[Path]:
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(name)
+    path = Path(spec.origin)
+    return sorted(path.parent.rglob("*.py")) if spec.submodule_search_locations else [path]
 
 
 def describe(device: str, processes: int) -> dict[str, str]:

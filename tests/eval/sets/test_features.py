@@ -21,8 +21,8 @@ from synthkit.generators.checkpoint import BUILTIN, locate
 from synthkit.recipe.schema import Model, Sampler
 from synthkit.sources.base import load_image
 from synthkit.sources.digits import DigitsSource
-from synthkit_eval.feature_names import check_features
-from synthkit_eval.sets.features import OFFLINE, open_features
+from synthkit_eval.feature_names import OFFLINE, check_features
+from synthkit_eval.sets.features import open_features
 from tests.helpers.generating import load_on_cpu
 
 if TYPE_CHECKING:
@@ -194,7 +194,18 @@ def test_forms_of_features(spec: str) -> None:
 
 @pytest.mark.parametrize(
     "spec",
-    ["", "dino", "builtin:", "builtin:x", "tiny-unclip-digits", "timm:", "timm::x", "clip:", "inception:"],
+    [
+        "",
+        "dino",
+        "builtin:",
+        "builtin:x",
+        "builtin:flat-colours",
+        "tiny-unclip-digits",
+        "timm:",
+        "timm::x",
+        "clip:",
+        "inception:",
+    ],
 )
 def test_what_is_no_form_of_features(spec: str) -> None:
     with pytest.raises(ScoreError, match=f"^features {spec}: unknown; use one of builtin:tiny.*, or none$"):
