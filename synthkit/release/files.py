@@ -60,7 +60,7 @@ class ReleaseFile:
         return [shard_path(shard, shards) for shard in range(shards)] if self.name == SHARDS else [self.name]
 
 
-# In the order in which faults are told and the card lists files.
+# In the order in which `verify` checks derived files and the card lists files.
 FILES = (
     ReleaseFile(name=SHARDS, writer="build", check="shard", is_data=True),
     ReleaseFile(

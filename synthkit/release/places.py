@@ -119,8 +119,8 @@ def errors_without_content(source: SourceConfig) -> Iterator[None]:
 
 def _without_content(told: str | None, source: SourceConfig) -> SourceError:
     where = ", ".join(source.places().values()) or source.kind
-    told = told or f"source: what is at {where} cannot be read as real images of kind {source.kind}"
-    return SourceError(told, told=told)
+    message = told or f"source: what is at {where} cannot be read as real images of kind {source.kind}"
+    return SourceError(message, told=message)
 
 
 def find_model(received: Received) -> Model:
@@ -245,7 +245,7 @@ def _say(place: Place) -> None:
 def _advised(problem: SourceError | None, received: Received) -> SourceError:
     """Return the error about the place that was meant, with the setting for images that are elsewhere."""
     settings = received.recipe.source.settings
-    told = str(problem) if problem else "source: the real images are not here"
-    if settings and settings not in told and not any(key.startswith("source.") for key in received.said):
-        told = f"{told} (if they are somewhere else, say where: {settings})"
-    return SourceError(told, told=told)
+    message = str(problem) if problem else "source: the real images are not here"
+    if settings and settings not in message and not any(key.startswith("source.") for key in received.said):
+        message = f"{message} (if they are somewhere else, say where: {settings})"
+    return SourceError(message, told=message)

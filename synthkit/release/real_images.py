@@ -49,12 +49,12 @@ def check_digest(
     real = read_place(place, what, work_root)
     if real.digest != manifest.source.digest:
         stated = manifest.source
-        told = (
+        message = (
             f"the real images here are not those that {manifest.name} was made from: "
             f"{len(real.listing):,} with digest {real.digest[:12]}, not {stated.images:,} with "
             f"{stated.digest[:12]}; point {place.source.settings or '--set source.…'} to the same ones"
         )
-        raise SourceError(told, told=told)
+        raise SourceError(message, told=message)
     return real
 
 
@@ -131,6 +131,6 @@ def _of_same_classes(place: Place, manifest: Manifest) -> Source:
     source = open_place(place)
     known = (tuple(item.name for item in manifest.classes), manifest.source.images + len(manifest.skipped))
     if (source.listing.classes, len(source.listing)) != known:
-        told = f"the real images here are not those that {manifest.name} was made from"
-        raise SourceError(told, told=told)
+        message = f"the real images here are not those that {manifest.name} was made from"
+        raise SourceError(message, told=message)
     return source

@@ -219,9 +219,9 @@ def _skipped(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
     for item in manifest.skipped:
         plain = "\n" not in item.reason and 0 < len(item.reason) <= _LONGEST_REASON
         if not is_relative_id(item.id) or not plain:
-            yield f"names a real image that was skipped as no build names one: {item.id!r:.80}"
+            yield f"names a skipped real image in a form that no build writes: {item.id!r:.80}"
     if len({item.id for item in manifest.skipped}) != len(manifest.skipped):
-        yield "names a real image twice that was skipped"
+        yield "names a skipped real image twice"
 
 
 def filter_faults(said: FilterFacts, parts: Sequence[FilterCounts | None]) -> Iterator[str]:

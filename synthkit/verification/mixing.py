@@ -90,7 +90,7 @@ def mixing_faults(
         yield from _pixels(record, seed, alpha, draws)
         return
     if record.crops:
-        yield f"its record's crops are there, which {record.method} does not take"
+        yield f"its record's crops are set, which {record.method} does not take"
     if method.embeddings is cutmix_embeddings:
         yield from _span(record, seed, alpha, size, draws)
         return
@@ -120,7 +120,7 @@ def _span(record: Provenance, seed: int, alpha: float, size: int | None, draws: 
 def _crops(record: Provenance) -> Iterator[str]:
     """Yield crops whose width and height `random_resized_crop` cannot have given."""
     if len(record.crops) != len(record.sources):
-        yield f"its record's crops are {len(record.crops)}, {record.method} takes one of each real image"
+        yield f"its record's crops are {len(record.crops)}; {record.method} takes one from each real image"
         return
     narrow, wide = CROP_RATIO
     for crop in record.crops:

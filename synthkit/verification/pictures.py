@@ -25,7 +25,7 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PARTS = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _MAX_BYTES = 1 << 26
 _LARGEST = 1 << 13
-# By what its width and height may have been divided, to keep the release in git.
+# The numbers by which its width and height may have been divided, so that git can keep the release.
 _SMALLER = (1, 2, 3, 4)
 
 

@@ -243,4 +243,4 @@ def _complete(report: ShardReport, file: FileFacts) -> Iterator[str]:
 def _counts(manifest: Manifest, labels: Counter[int]) -> Iterator[str]:
     for item in manifest.classes:
         if labels[item.label] != item.synthetic:
-            yield f"class {item.label} has {item.synthetic} images there, {labels[item.label]} in shards"
+            yield f"says class {item.label} has {item.synthetic} images, the shards hold {labels[item.label]}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthkit.errors import PipelineError, ReleaseError
+from synthkit.release.files import AUDIT
 from synthkit.release.folder import ReleaseFolder
 from synthkit.versions.params import LOCK, REPORTS
 
@@ -23,7 +24,7 @@ def keep_audit(listed: Listed) -> None:
     DVC would otherwise see a changed folder and make the release anew. A release that the recipe of now
     would not make is left alone. Raises PipelineError if DVC fails.
     """
-    if not ReleaseFolder(listed.folder).is_here() or not (listed.folder / "audit.json").is_file():
+    if not ReleaseFolder(listed.folder).is_here() or not (listed.folder / AUDIT).is_file():
         return
     _run_dvc("repro", f"inputs@{listed.name}")
     if _is_made(listed):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from synthkit.errors import ScoreError, nearest
+from synthkit.release.files import MANIFEST
 from synthkit_eval.score import MAX_BYTES, Score, read_score
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def find_scores(arguments: Sequence[str]) -> Found:
 
 def _named(argument: str, skipped: list[str]) -> list[ScoreFile]:
     path = Path(argument)
-    if path.is_dir() and (path / "manifest.json").is_file():
+    if path.is_dir() and (path / MANIFEST).is_file():
         return _of_release(path.resolve().name, skipped)
     if path.is_dir():
         return _of_folder(path)
