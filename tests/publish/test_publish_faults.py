@@ -1,4 +1,4 @@
-"""Publishing over a network that fails: the tag means the whole release, and nothing is sent in vain."""
+"""Publishing over a network that fails: the tag is set for a whole release only, no file is sent twice."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def requests_of_a_publish(hub: HubServer, synthkit: Client, release: Path) -> in
 
 
 def survives(hub: HubServer, synthkit: Client, release: Path, fault: Fault) -> None:
-    """One publish with a fault, and a second one if that failed: then all is there, and it never was not."""
+    """Publish with a fault, and again if it failed; the tag may be set only once all files are there."""
     hub.reset()
     hub.faults.append(fault)
     ran = synthkit("publish", release, REPO)
@@ -188,7 +188,7 @@ def test_killed_and_published_again_sends_only_the_rest(
     verified = 0
 
     def kill(request: Request) -> None:
-        """When two large files have arrived; with Xet, which sends them in one go, when all have."""
+        """Kill the process after two large files; with Xet, which sends all at once, after the last one."""
         nonlocal verified
         verified += "/lfs/verify" in request.path
         if verified == 3 or "/commit/" in request.path:

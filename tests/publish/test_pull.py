@@ -1,4 +1,4 @@
-"""Releases from a Hub: whole and verified, or not there."""
+"""Releases pulled from a Hub are whole and verified, or absent."""
 
 from __future__ import annotations
 

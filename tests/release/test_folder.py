@@ -1,4 +1,4 @@
-"""Several commands on one release: each waits or says why not, and nothing is lost or mixed."""
+"""Several commands on one release at once: each waits or says why not, and no file is lost or mixed up."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def cli(built: Path, tmp_path: Path) -> Cli:
 
 
 def last_line(cli: Cli, *command: str | Path) -> str:
-    """What is said at last by a command that fails."""
+    """The last line that a failing command prints."""
     result = cli(*command)
     assert result.exit_code == 1, result.output
     assert isinstance(result.exception, SystemExit), result.output
@@ -89,7 +89,7 @@ def ended(process: WarmProcess) -> tuple[int | None, str]:
 
 
 def test_readers_find_the_old_release_or_the_new(cli: Cli, quick: Warm) -> None:
-    """Whatever they read while it is replaced, again and again."""
+    """Readers see one release or the other, however often it is replaced while they read."""
     readers = [("verify", RELEASE), ("show", RELEASE, "3"), ("diff", RELEASE, RELEASE)]
     writers = [(*BUILD, "--set", f"summary={number}") for number in range(2)]
     for writer in writers:
@@ -113,7 +113,7 @@ def test_a_reader_is_told_of_a_replacement(cli: Cli) -> None:
 
 
 def test_an_audit_is_not_written_into_another_release_than_it_read(cli: Cli) -> None:
-    """On a disk that cannot lock."""
+    """On a file system without locks, another process may have changed the release meanwhile."""
     release = ReleaseFolder(cli.folder / RELEASE)
     before = release.manifest()
     assert cli(*SUMMARY).exit_code == 0
@@ -127,7 +127,7 @@ def test_an_audit_is_not_written_into_another_release_than_it_read(cli: Cli) -> 
 
 
 def cut_off(folder: Path) -> None:
-    """As if a process had been killed between the two renames."""
+    """The folders as a kill between the two renames leaves them."""
     (folder / RELEASE).rename(folder / "releases/.flat.old")
     shutil.copytree(folder / "releases/.flat.old", folder / "releases/.flat.new")
     (folder / "releases/.flat.lock").write_text("1")

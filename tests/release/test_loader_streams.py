@@ -42,7 +42,7 @@ def rows(numbers: list[int]) -> list[Row]:
 
 
 class Plain(IterableDataset[Row]):
-    """Gives every worker everything."""
+    """A stream that gives every worker all rows."""
 
     def __init__(self, numbers: list[int] = NUMBERS) -> None:
         self.numbers = numbers
@@ -52,7 +52,7 @@ class Plain(IterableDataset[Row]):
 
 
 class SharesItself(Plain):
-    """As PyTorch's manual says."""
+    """A stream that splits itself as PyTorch's manual recommends."""
 
     def __iter__(self) -> Iterator[Row]:
         worker = get_worker_info()
@@ -60,7 +60,7 @@ class SharesItself(Plain):
 
 
 class ShufflesItself(Plain):
-    """In another order in every process."""
+    """A stream whose order differs in every process."""
 
     def __iter__(self) -> Iterator[Row]:
         order = torch.randperm(len(self.numbers), generator=torch.Generator().manual_seed(os.getpid()))
@@ -68,7 +68,7 @@ class ShufflesItself(Plain):
 
 
 class Wrapper(IterableDataset[Row]):
-    """Around a stream, which it does not show."""
+    """A stream that wraps another one and hides it."""
 
     def __init__(self, stream: Any) -> None:
         self._read = stream.__iter__
@@ -78,7 +78,7 @@ class Wrapper(IterableDataset[Row]):
 
 
 class Delegates:
-    """Of no class of PyTorch's, with every attribute of the stream."""
+    """A wrapper that has every attribute of its stream, and no class of PyTorch."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
@@ -96,18 +96,18 @@ class OnlyIterates(Dataset[Row]):
 
 
 class Web(webdataset.WebDataset):
-    """A subclass that lives elsewhere."""
+    """A subclass defined outside the library."""
 
 
 class WebOfAll(webdataset.WebDataset):
-    """A subclass that gives every worker everything."""
+    """A subclass that gives every worker all rows."""
 
     def __iter__(self) -> Iterator[Row]:
         return iter(rows(NUMBERS))
 
 
 class HubStream(datasets.IterableDataset):
-    """A subclass of the other library's."""
+    """A subclass of a class of the other library."""
 
 
 def urls(folder: Path, shards: int, numbers: list[int] = NUMBERS) -> list[str]:
@@ -143,7 +143,7 @@ def hub(shards: int, kind: Any = None) -> Any:
 
 
 def generated(part: list[int]) -> Iterator[dict[str, int]]:
-    """Shares itself, though `datasets` shares its `part`, too."""
+    """A stream that splits itself although `datasets` splits its `part` as well."""
     worker = get_worker_info()
     mine = part if worker is None else part[worker.id :: worker.num_workers]
     yield from ({"image": number, "label": number} for number in mine)
@@ -209,7 +209,7 @@ SOME = ["shares itself", "shuffles itself", "chain", "web subclass", "web, two s
 
 
 def seen(loader: Any) -> list[int]:
-    """Synthetic labels of an epoch, sorted; as many are real."""
+    """The synthetic labels of an epoch, sorted; the other half of the labels are real."""
     labels = [label for _, batch in loader for label in batch.tolist()]
     synthetic = sorted(label for label in labels if label >= NUMBERS[0])
     assert len(labels) == 2 * len(synthetic)

@@ -1,4 +1,4 @@
-"""provenance/train.parquet of a stranger: no more of it is read than its release can have."""
+"""provenance/train.parquet of a stranger: reading it takes no more memory than its release can need."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_what_is_no_table(copy: Path, content: bytes, reason: str) -> None:
 
 
 def test_more_rows_than_bytes_can_hold(copy: Path) -> None:
-    """Also where the release claims as many images."""
+    """It is refused even if the manifest claims as many images."""
     (part, *_) = tables(copy)
     rows = 300_000
     write(copy, [part.take(pa.array([0] * rows))])

@@ -1,4 +1,4 @@
-"""The record of an image: its published schema, and what is no record."""
+"""The record of an image: its published schema, and what is refused as a record."""
 
 from __future__ import annotations
 

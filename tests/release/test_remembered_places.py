@@ -1,4 +1,4 @@
-"""One's own release finds its real images again, and nothing else is ever taken for them."""
+"""A release finds its real images again on the machine that built it, and never takes others for them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Project:
         return result.output
 
     def error(self, folder: str, *arguments: str) -> str:
-        """The last line of a command that fails, which alone is an error."""
+        """The last line of a failing command, which must be the only error."""
         *others, last = self.says(folder, *arguments, fails=True).splitlines()
         assert not any(line.startswith("error: ") for line in others)
         assert last.startswith("error: ")
@@ -165,7 +165,7 @@ def test_what_is_remembered_is_no_reason_to_fail(project: Project) -> None:
 def test_a_place_that_somebody_else_wrote_down_is_neither_waited_for_nor_told(
     project: Project, tmp_path: Path
 ) -> None:
-    """A work folder may come along with a release."""
+    """A stranger may send a work folder along with a release."""
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "token").write_text("hf_CANARY\n")
     recipe = project.release / "recipe.yaml"

@@ -69,7 +69,7 @@ def test_a_box_and_its_share_that_fit_each_other_but_not_the_seed(forge: Callabl
 
 
 def test_real_images_that_are_not_those_of_the_plan(forge: Callable[[str], Forgery]) -> None:
-    """One place of the plan has one real image, in the whole release; a pool says which."""
+    """A place of the plan has the same real image in the whole release; a pool says which one."""
     forgery = forge("few-shot")
     first = forgery.record("000000001").to_row()["sources"]
     (fault, other) = rewritten(forgery, "000000001", sources=first[::-1])

@@ -166,7 +166,7 @@ def test_a_manifest_that_points_outside_is_refused(cli: Cli, copy: Path, path: s
 
 
 def test_a_tar_that_is_listed_without_images_is_refused(cli: Cli, copy: Path) -> None:
-    """It would be loaded like the others, and never have been looked into."""
+    """Readers would load it like the other shards, though no check would have read it."""
     (copy / "data" / "train-evil.tar").write_bytes(b"x")
     manifest = json.loads((copy / "manifest.json").read_text())
     manifest["files"].append({"path": "data/train-evil.tar", "bytes": 1, "sha256": "0" * 64, "images": None})
