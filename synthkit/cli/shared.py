@@ -144,7 +144,7 @@ def print_outcome(outcome: Outcome, seconds: float, merge_command: str = "") -> 
             f"{outcome.release}: part {outcome.part} is finished, {len(numbers)} of {inputs.plan.shards} "
             f"shards, {made:,} images made now in {duration(seconds)}"
         )
-        print(f"When all parts are: {merge_command} (and the folders of other parts)")
+        print(f"When all parts are finished: {merge_command} (and the folders of other parts)")
         return
     if outcome.made is None:
         print(f"{outcome.release}: up to date, {images:,} images; nothing to do")

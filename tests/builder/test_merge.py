@@ -208,8 +208,8 @@ def test_a_batch_size_to_be_measured_is_refused_where_machines_must_agree(
 def test_the_command_to_merge_is_told_whole(cli: Cli) -> None:
     result = cli("build", "flat.yaml", "--shards", "1/2", "--set", "seed=3", "--out", "x")
     assert (
-        "When all parts are: synthkit merge flat.yaml --set seed=3 x (and the folders of other parts)"
-        in result.output
+        "When all parts are finished: "
+        "synthkit merge flat.yaml --set seed=3 x (and the folders of other parts)" in result.output
     )
 
 
