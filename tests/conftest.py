@@ -62,6 +62,9 @@ seed: 7
 # What starts a process that loads libraries for seconds, and is shared by the tests of one test worker.
 _SHARED = ("warm", "quick"), ("synthkit", "hub", "project")
 
+# Images of one colour, which no model makes: no process has to load one.
+FLAT = ("--set", "model.id=builtin:flat-colours")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give tests that share a process to one test worker of two, the longest of them first.
@@ -117,6 +120,15 @@ def small_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished release of the small recipe. Read it, do not change it."""
     cli = Cli(tmp_path_factory.mktemp("small"))
     result = cli("build", cli.recipe())
+    assert result.exit_code == 0, result.output
+    return cli.folder / "releases" / "small"
+
+
+@pytest.fixture(scope="session")
+def flat_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small recipe without a model, built in two seconds: for tests of what no model changes."""
+    cli = Cli(tmp_path_factory.mktemp("flat"))
+    result = cli("build", cli.recipe(), *FLAT)
     assert result.exit_code == 0, result.output
     return cli.folder / "releases" / "small"
 

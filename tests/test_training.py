@@ -122,10 +122,10 @@ def test_a_stream_is_half_of_every_batch_too() -> None:
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-def test_a_release_with_its_real_images(small_release: Path, tmp_path: Path, streaming: bool) -> None:
-    real = synthkit.real(str(small_release))
+def test_a_release_with_its_real_images(flat_release: Path, tmp_path: Path, streaming: bool) -> None:
+    real = synthkit.real(str(flat_release))
     synthetic: Any = load_dataset(
-        str(small_release), split="train", streaming=streaming, cache_dir=str(tmp_path)
+        str(flat_release), split="train", streaming=streaming, cache_dir=str(tmp_path)
     )
     loader = synthkit.mix(real, synthetic, batch_size=16, transform=to_tensor)
     seen = [(images.shape, numbers) for images, numbers in loader]
@@ -136,8 +136,8 @@ def test_a_release_with_its_real_images(small_release: Path, tmp_path: Path, str
     assert real.classes[label] == "zero"
 
 
-def test_shards_read_by_webdataset(small_release: Path) -> None:
-    shards = sorted(map(str, (small_release / "data").iterdir()))
+def test_shards_read_by_webdataset(flat_release: Path) -> None:
+    shards = sorted(map(str, (flat_release / "data").iterdir()))
     synthetic = webdataset.WebDataset(shards, shardshuffle=False).decode("pil").to_tuple("png", "cls")
     real = [(Image.new("RGB", (32, 32)), 0)]
     images, _ = next(iter(synthkit.mix(real, synthetic, batch_size=8, transform=to_tensor)))
@@ -210,11 +210,11 @@ def test_grey_images_become_rgb() -> None:
     assert images.shape == (2, 3, 8, 8)
 
 
-def test_real_images_that_are_not_here(tmp_path: Path, small_release: Path) -> None:
+def test_real_images_that_are_not_here(tmp_path: Path, flat_release: Path) -> None:
     with pytest.raises(ReleaseError, match="there is no such folder"):
         synthkit.real(str(tmp_path / "none"))
     with pytest.raises((SourceError, ReleaseError)):
-        synthkit.real(str(small_release), root="nowhere")
+        synthkit.real(str(flat_release), root="nowhere")
 
 
 def test_real_images_of_a_folder_wherever_it_lies(cli: Cli) -> None:
@@ -223,7 +223,7 @@ def test_real_images_of_a_folder_wherever_it_lies(cli: Cli) -> None:
         (folder / name).mkdir(parents=True)
         Image.new("RGB", (40, 40), (9, 99, 9)).save(folder / name / "1.png")
     text = "name: greens\nsource: {kind: folder, root: images}\ntarget_per_class: 2\n"
-    text += "model: {id: 'builtin:tiny-unclip-digits'}\nsampler: {steps: 1, batch_size: 2}\n"
+    text += "model: {id: 'builtin:flat-colours'}\nsampler: {steps: 1, batch_size: 2}\n"
     (cli.folder / "greens.yaml").write_text(text)
     assert cli("build", "greens.yaml", "--set", f'source.root="{folder}"').exit_code == 0
     real = synthkit.real(str(cli.folder / "releases" / "greens"), root=folder)

@@ -115,7 +115,7 @@ def test_the_environment_is_left_as_it_was(cli: Cli, monkeypatch: pytest.MonkeyP
 
 
 def test_every_command_that_needs_the_hub_names_it(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch, release: Path
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, flat_release: Path
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://x:abc")
     on_hub = (cli.recipe(), "--set", "model.id=lab/model")
@@ -126,16 +126,16 @@ def test_every_command_that_needs_the_hub_names_it(
     )
     for words in (
         ("show", REFERENCE),
-        ("diff", REFERENCE, release),
+        ("diff", REFERENCE, flat_release),
         ("replay", REFERENCE, "0"),
         ("eval", REFERENCE, "--protocol", "digits-lt"),
         ("pull", REFERENCE),
-        ("publish", release, "lab/digits"),
-        ("publish", release, "lab/digits", "--dry-run"),
+        ("publish", flat_release, "lab/digits"),
+        ("publish", flat_release, "lab/digits", "--dry-run"),
         ("build", *on_hub),
         ("build", photos),
         ("plan", photos),
-        ("eval", release, "--protocol", "digits-lt", "--features", "clip:lab/clip"),
+        ("eval", flat_release, "--protocol", "digits-lt", "--features", "clip:lab/clip"),
     ):
         message = told(cli, *words)
         assert message.startswith("error: ") and "HF_ENDPOINT: its port is no number" in message, (

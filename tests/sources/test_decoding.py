@@ -17,7 +17,7 @@ from PIL import Image
 
 from synthkit.errors import UnreadableImage
 from synthkit.sources.decoding import decode
-from tests.conftest import Cli
+from tests.conftest import FLAT, Cli
 
 RED = (200, 30, 40)
 
@@ -183,7 +183,7 @@ def test_they_all_build(cli: Cli) -> None:
     red.save(folder / "a.webp")
     red.convert("L").save(folder / "grey.jpg")
     changes = ("source.kind=folder", "source.root=images", "conditioning.method=mixup", "target_per_class=9")
-    flags = [word for change in changes for word in ("--set", change)]
+    flags = [*FLAT, *(word for change in changes for word in ("--set", change))]
     result = cli("build", cli.recipe(), *flags)
     assert result.exit_code == 0, result.output
     manifest = json.loads((cli.folder / "releases/small/manifest.json").read_text())

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from PIL import Image
@@ -19,7 +20,7 @@ from synthkit.sources.files import ImageFiles
 from synthkit.sources.hashes import FILE, Contents, open_contents
 from synthkit.sources.leaks import Leak, leaks
 from synthkit.sources.pool import RealImages, read_all
-from tests.conftest import Cli
+from tests.conftest import FLAT, Cli
 from tests.helpers import miniatures
 
 
@@ -56,6 +57,16 @@ def read_again(images: Path) -> RealImages:
         return read(images, contents)
 
 
+def read_later(images: Path) -> RealImages:
+    """Read them when every image's last change is long enough ago to be remembered, by the clock."""
+    now = time.time_ns()
+    with mock.patch("synthkit.sources.hashes.time.time_ns", lambda: now + 2_100_000_000):
+        found = read_again(images)
+    # The next change of a file gets another time, also where the disk's clock ticks slowly.
+    time.sleep(0.02)
+    return found
+
+
 def test_an_image_is_read_and_hashed_once_over_all_runs(images: Path, reads: list[str]) -> None:
     time.sleep(2.1)
     first = read_again(images)
@@ -69,8 +80,7 @@ def test_an_image_is_read_and_hashed_once_over_all_runs(images: Path, reads: lis
 
 
 def test_a_changed_image_is_read_again_and_only_that(images: Path, reads: list[str]) -> None:
-    time.sleep(2.1)
-    before = read_again(images).sha256
+    before = read_later(images).sha256
     reads.clear()
     miniatures.photo(images / "class 0/2.png", 99)
     after = read_again(images)
@@ -81,7 +91,8 @@ def test_a_changed_image_is_read_again_and_only_that(images: Path, reads: list[s
 
 
 def test_a_file_that_changed_just_now_is_not_trusted_to_its_time(images: Path, reads: list[str]) -> None:
-    _wait_and_read(images, reads)
+    read_later(images)
+    reads.clear()
     (images / "class 0/2.png").touch()
     read_again(images)
     reads.clear()
@@ -93,30 +104,23 @@ def test_a_change_that_hides_its_time_is_seen(images: Path, reads: list[str]) ->
     path = images / "class 0/2.png"
     path.write_bytes(bytes(1000))
     Image.new("RGB", (20, 20)).save(path, "BMP")
-    _wait_and_read(images, reads)
+    read_later(images)
+    reads.clear()
     before, then = path.read_bytes(), path.stat().st_mtime_ns
     path.write_bytes(before[:-1] + b"\7")
     os.utime(path, ns=(then, then))
     assert read_again(images).sha256[1] == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _wait_and_read(images: Path, reads: list[str]) -> None:
-    """Until every image's last change is long enough ago to be remembered."""
-    time.sleep(2.1)
-    read_again(images)
-    reads.clear()
-
-
 def test_what_is_remembered_may_be_damaged_or_deleted(images: Path) -> None:
-    time.sleep(2.1)
-    before = read_again(images).sha256
+    before = read_later(images).sha256
     remembered = images.parent / FILE
     whole = remembered.read_bytes()
     for damage in (b"no database", b"", whole[:5000], whole[:4096] + bytes([7]) * (len(whole) - 4096)):
         remembered.write_bytes(damage)
-        assert read_again(images).sha256 == before
+        assert read_later(images).sha256 == before
     remembered.unlink()
-    assert read_again(images).sha256 == before
+    assert read_later(images).sha256 == before
     with sqlite3.connect(remembered) as connection:
         assert connection.execute("SELECT count(*) FROM contents").fetchone() == (6,)
 
@@ -159,7 +163,7 @@ def test_missing_images_are_told_first_with_five_names_and_the_count(cli: Cli) -
     for path in sorted((cli.folder / "imagenet").rglob("*.JPEG"))[:7]:
         path.unlink()
     changes = ("source.kind=listing", "source.list=list.txt", "source.root=imagenet", "source.names=[a, b]")
-    flags = [word for change in changes for word in ("--set", change)]
+    flags = [*FLAT, *(word for change in changes for word in ("--set", change))]
     assert cli("plan", cli.recipe(), *flags).exit_code == 0
     result = cli("build", cli.recipe(), *flags)
     assert result.exit_code == 1
@@ -185,7 +189,7 @@ def test_a_pipe_is_no_image_and_is_not_waited_for(images: Path) -> None:
 def test_a_build_refuses_a_pool_that_holds_an_image_that_scores(cli: Cli) -> None:
     root = miniatures.caltech101(cli.folder / "caltech", per_class=4)
     changes = ("source.kind=folder", f"source.root={root}", "source.halve={seed: 0}", "source.shots=2")
-    flags = [word for change in changes for word in ("--set", change)]
+    flags = [*FLAT, *(word for change in changes for word in ("--set", change))]
     assert cli("build", cli.recipe(), *flags, "--limit", "4").exit_code == 0
     for number in (2, 3, 4):
         shutil.copy(root / "Faces/image_0001.jpg", root / f"Faces/image_{number:04d}.jpg")

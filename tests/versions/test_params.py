@@ -264,11 +264,11 @@ def test_what_decides_a_release_is_told_as_json(cli: Cli) -> None:
     assert str(cli.folder) not in told.stdout
 
 
-def test_a_report_of_what_was_verified(cli: Cli, small_release: Path) -> None:
-    assert cli("verify", small_release, "--report", "verify.json").exit_code == 0
+def test_a_report_of_what_was_verified(cli: Cli, flat_release: Path) -> None:
+    assert cli("verify", flat_release, "--report", "verify.json").exit_code == 0
     report = json.loads((cli.folder / "verify.json").read_text())
     assert (report["images"], report["shards"], report["version"]) == (76, 4, "1.2.3")
-    broken = Path(shutil.copytree(small_release, cli.folder / "broken"))
+    broken = Path(shutil.copytree(flat_release, cli.folder / "broken"))
     (broken / "samples.png").write_bytes(b"")
     assert cli("verify", broken, "--report", "broken.json").exit_code == 1
     assert not (cli.folder / "broken.json").exists()
