@@ -1,4 +1,4 @@
-"""Finished shards of several folders brought together, and the release completed."""
+"""Parts of a build, made by many machines, brought together into one release."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from synthkit.builder.folder_shards import FolderShards
 from synthkit.builder.make import complete
 from synthkit.builder.outcome import Made
 from synthkit.builder.remote_shards import RemoteShards, is_url, is_whole
 from synthkit.builder.store import check_alike
 from synthkit.errors import BuildError
 from synthkit.generators.batch_size import refuse_auto
-from synthkit.release.shards import ShardFacts, adopt, finished, read_sidecar
+from synthkit.release.shards import ShardFacts, finished
 from synthkit.system.progress import progress
 from synthkit.system.work_root import WORK_FOLDER
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _SHOWN = 20
 
 
-Place = Path | RemoteShards
+Place = FolderShards | RemoteShards
 Found = tuple[Place, ShardFacts]
 
 
@@ -53,7 +54,7 @@ def _collect(folders: Sequence[str], work: Workspace, inputs: Inputs, options: O
 
 
 def _check(found: Sequence[Found], work: Workspace, inputs: Inputs) -> None:
-    """All that can be told from sidecars, before anything is brought here."""
+    """Raise BuildError for what is wrong by the sidecars, before a shard is brought here."""
     every = {shard.name: shard for shard in work.finished().values()}
     for place, shard in found:
         other = every.setdefault(shard.name, shard)
@@ -74,13 +75,13 @@ def _check(found: Sequence[Found], work: Workspace, inputs: Inputs) -> None:
 
 
 def _bring(found: Sequence[Found], work: Workspace) -> None:
-    """Bring shards into the work folder; each is read there, once, against its SHA-256."""
+    """Bring shards into the work folder, and check the SHA-256 of each there."""
     taken: dict[str, str] = {}
     with progress("merging", len(found), unit="shards") as advance:
         for place, shard in found:
             here = finished(work.shards, shard.name) == shard
             if not here:
-                _take(place, shard, work.shards)
+                place.fetch(shard, work.shards)
                 taken[shard.name] = f"{place}/{shard.name}"
             (advance.known if here else advance)(1)
     whole = work.intact()
@@ -90,61 +91,41 @@ def _bring(found: Sequence[Found], work: Workspace) -> None:
             raise _damaged(taken.get(name, str(work.shards / name)))
 
 
-def _take(place: Place, shard: ShardFacts, folder: Path) -> None:
-    if isinstance(place, RemoteShards):
-        place.fetch(shard, folder)
-    else:
-        adopt(place, shard, folder)
+def _shards_of(named: str, inputs: Inputs, work: Workspace) -> list[Found]:
+    """Find the finished shards in a folder or at an address that a user named, with the place of each.
 
-
-def _shards_of(folder: str, inputs: Inputs, work: Workspace) -> list[Found]:
-    if is_url(folder):
-        return _shards_at(RemoteShards(folder), inputs, work)
-    return _shards_in(Path(folder), inputs, work)
-
-
-def _shards_in(folder: Path, inputs: Inputs, work: Workspace) -> list[Found]:
-    """The finished shards in a folder, with the place of each. Raises BuildError if there are none."""
-    if not folder.is_dir():
-        raise BuildError(f"{folder}: there is no such folder")
-    name = work.folder.name
-    places = [folder / below for below in _below(name)]
-    sidecars = [path for place in places for path in sorted(place.glob("train-*.json"))]
-    if not sidecars:
-        others = sorted({path.parents[1].name for path in folder.glob("**/shards/train-*.json")})
-        there = f"; it has those of {', '.join(others)}: of another recipe" if others else ""
-        raise BuildError(
-            f"{folder}: has no finished shards of {name}{there}; give the same --set as its build"
-        )
-    return [(path.parent, _whole(path, inputs, work)) for path in sidecars]
-
-
-def _shards_at(root: RemoteShards, inputs: Inputs, work: Workspace) -> list[Found]:
-    """The finished shards at an address, as far as sizes tell. Raises BuildError if there are none."""
-    found: list[Found] = []
-    for below in _below(work.folder.name):
-        place = RemoteShards(f"{root}/{below}".removesuffix("/."))
+    Raises BuildError if there are none, or if one has not the sizes that its sidecar states.
+    """
+    root, name, found = _root(named), work.folder.name, list[Found]()
+    below = ("shards", f"{name}/shards", f"{WORK_FOLDER}/{name}/shards")
+    for place in (root, *(root.below(folder) for folder in below)):
         sizes = place.listed()
-        for name, stated in sorted(place.sidecars().items()):
-            shard = _checked(f"{place}/{name}", stated, inputs, work)
+        for sidecar, stated in sorted(place.sidecars().items()):
+            shard = _checked(f"{place}/{sidecar}", stated, inputs, work)
             if not is_whole(shard, sizes):
-                raise BuildError(f"{place}/{shard.name}: is not what its sidecar says; make it again there")
+                raise _damaged(f"{place}/{shard.name}")
             found.append((place, shard))
     if not found:
-        raise BuildError(f"{root}: has no finished shards of {work.folder.name}")
+        raise BuildError(
+            f"{named}: has no finished shards of {name}{_others(root)}; give the same --set as its build"
+        )
     return found
 
 
-def _below(name: str) -> tuple[str, ...]:
-    """Where shards may lie in what a user names."""
-    return (".", "shards", f"{name}/shards", f"{WORK_FOLDER}/{name}/shards")
+def _root(named: str) -> Place:
+    if is_url(named):
+        return RemoteShards(named)
+    if not Path(named).is_dir():
+        raise BuildError(f"{named}: there is no such folder")
+    return FolderShards(Path(named))
 
 
-def _whole(sidecar: Path, inputs: Inputs, work: Workspace) -> ShardFacts:
-    shard = _checked(str(sidecar), read_sidecar(sidecar), inputs, work)
-    if finished(sidecar.parent, shard.name) is None:
-        raise _damaged(str(sidecar.with_suffix(".tar")))
-    return shard
+def _others(root: Place) -> str:
+    """Tell whose shards are in a folder that has none of this build."""
+    if isinstance(root, RemoteShards):
+        return ""
+    names = sorted({path.parents[1].name for path in root.folder.glob("**/shards/train-*.json")})
+    return f"; it has those of {', '.join(names)}: of another recipe" if names else ""
 
 
 def _checked(sidecar: str, shard: ShardFacts | None, inputs: Inputs, work: Workspace) -> ShardFacts:
@@ -161,4 +142,4 @@ def _checked(sidecar: str, shard: ShardFacts | None, inputs: Inputs, work: Works
 
 
 def _damaged(tar: str) -> BuildError:
-    return BuildError(f"{tar}: is not what its sidecar says; copy it again")
+    return BuildError(f"{tar}: is not what its sidecar says; copy it again, or make it again")

@@ -1,7 +1,7 @@
 """Shards at an address (s3://…, gs://…, hf://…, file://…): whatever fsspec can write to.
 
-A store makes an object visible when it is whole. The sidecar comes last, as on a disk, so a shard is
-there when its sidecar is.
+Such a store shows an object only when it is whole. The sidecar is written last, as on a disk, so a shard is
+finished when its sidecar is there.
 """
 
 from __future__ import annotations
@@ -34,12 +34,15 @@ _AT_ONCE = 16
 
 
 def is_url(text: str) -> bool:
-    """Whether a text is an address, and no path."""
+    """Return whether a text is an address (`s3://…`) and no path."""
     return _URL.match(text) is not None
 
 
 def refuse_password(url: str) -> None:
-    """Raises BuildError, without naming the address, if it holds a password: it is shown and sent around."""
+    """Raise BuildError, without naming the address, if it holds a password.
+
+    Addresses are printed and sent to other nodes.
+    """
     if _PASSWORD.search(url):
         raise BuildError(
             "an address with a password in it (user:password@…) is not taken, since addresses are shown and "
@@ -63,8 +66,12 @@ class RemoteShards:
     def __str__(self) -> str:
         return self.url
 
+    def below(self, name: str) -> RemoteShards:
+        """Return the shards at an address below this one."""
+        return RemoteShards(f"{self.url}/{name}")
+
     def listed(self) -> dict[str, int]:
-        """The bytes of every file there, by name; nothing where there is no such folder."""
+        """Return the size in bytes of every file there, by name; none if there is no such folder."""
         with _told(self.url, "read"):
             self._system.invalidate_cache()
             try:
@@ -74,20 +81,20 @@ class RemoteShards:
             return {entry["name"].rpartition("/")[2]: int(entry["size"] or 0) for entry in entries}
 
     def sidecars(self) -> dict[str, ShardFacts | None]:
-        """What every sidecar states, by its name; None where one is damaged."""
+        """Read every sidecar; return what it states by its name, None for one that is damaged."""
         names = [name for name in self.listed() if name.startswith("train-") and name.endswith(".json")]
         with _told(self.url, "read"), ThreadPoolExecutor(_AT_ONCE) as pool:
             contents = pool.map(lambda name: self._system.cat_file(self._at(name)), names)
             return {name: _facts(content) for name, content in zip(names, contents, strict=True)}
 
     def finished(self) -> dict[str, ShardFacts]:
-        """The shards that are whole, by name, as far as sizes tell."""
+        """Return the finished shards by name: those whose files have the sizes that their sidecars state."""
         sizes = self.listed()
         found = (facts for facts in self.sidecars().values() if facts is not None)
         return {facts.name: facts for facts in found if is_whole(facts, sizes)}
 
     def deliver(self, folder: Path, facts: ShardFacts, alive: Callable[[], None]) -> None:
-        """Write a finished shard of a folder there, its sidecar last; `alive` is called meanwhile."""
+        """Send a finished shard from a folder there, its sidecar last, and call `alive` as it goes on."""
         tar = folder / facts.name
         with _told(f"{self.url}/{facts.name}", "written"):
             self._system.makedirs(self._root, exist_ok=True)
@@ -99,7 +106,7 @@ class RemoteShards:
                     raise OSError(f"{size} of {path.stat().st_size} bytes of {path.name} arrived")
 
     def fetch(self, facts: ShardFacts, folder: Path) -> None:
-        """Bring a shard into a folder. Raises BuildError too if its content is not what its sidecar says."""
+        """Bring a shard into a folder. Raises BuildError also if its content is not what its sidecar says."""
         hashes = {facts.name: facts.sha256, records_path(folder / facts.name).name: facts.records_sha256}
 
         def bring(name: str, target: Path) -> None:
@@ -113,7 +120,7 @@ class RemoteShards:
         receive(facts, folder, bring)
 
     def unmake(self, name: str) -> None:
-        """Remove a shard; what makes it finished goes first."""
+        """Remove a shard; the sidecar, which makes it finished, goes first."""
         stem = name.removesuffix(".tar")
         with _told(self.url, "written"):
             for file in (f"{stem}.json", name, f"{stem}.parquet"):
@@ -127,7 +134,7 @@ class RemoteShards:
 
     @contextmanager
     def marked(self, mark: str) -> Iterator[None]:
-        """A small file is there meanwhile, by which others know that they see the same place."""
+        """Keep a small file there for the length of a block: others see by it that it is the same place."""
         with _told(self.url, "written"):
             self._system.makedirs(self._root, exist_ok=True)
             self._system.pipe_file(self._at(mark), b"synthkit")
@@ -138,7 +145,7 @@ class RemoteShards:
                 self._system.rm_file(self._at(mark))
 
     def has(self, name: str) -> bool:
-        """Whether a file is there."""
+        """Return whether a file is there."""
         with _told(self.url, "read"):
             self._system.invalidate_cache()
             return bool(self._system.exists(self._at(name)))
@@ -148,7 +155,7 @@ class RemoteShards:
 
 
 def is_whole(facts: ShardFacts, sizes: dict[str, int]) -> bool:
-    """Whether the files of a shard are there in the sizes that its sidecar states."""
+    """Return whether `sizes`, of all files of a place by name, has a shard's files as its sidecar states."""
     records = f"{facts.name.removesuffix('.tar')}.parquet"
     return (sizes.get(facts.name), sizes.get(records)) == (facts.bytes, facts.records_bytes)
 
@@ -175,7 +182,7 @@ def _open(url: str) -> tuple[Any, str]:
 
 @contextmanager
 def _told(place: str, done: str) -> Iterator[None]:
-    """Every store has errors of its own; each becomes one line."""
+    """Turn any error inside the block, of whatever class a store raises, into a BuildError of one line."""
     try:
         yield
     except SynthkitError:
