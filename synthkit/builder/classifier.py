@@ -1,4 +1,4 @@
-"""A timm classifier as a judge of labels: its weights come from a safetensors file, named by its hash."""
+"""A timm classifier that says how probable each class is for an image; a quality gate asks it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class Classifier:
-    """Class probabilities of images. Raises GeneratorError if the network or its weights do not fit."""
+    """A network with weights from a safetensors file.
+
+    Raises GeneratorError if the weights are not those whose SHA-256 the recipe states, or do not fit.
+    """
 
     def __init__(self, config: ClassifierConfig, classes: int, batch_size: int, device: str) -> None:
         import timm
@@ -42,7 +45,10 @@ class Classifier:
         self._batch_size, self._device, self._torch = batch_size, device, torch
 
     def probabilities(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        """(N, C) float32 of at most a batch of RGB images; padded, so that neighbours change nothing."""
+        """Return the class probabilities of at most a batch of RGB images, (N, C) float32.
+
+        The network always sees a full batch, so that an image's probabilities do not depend on the others.
+        """
         padded = [*images, *[images[-1]] * (self._batch_size - len(images))]
         pixels = self._torch.stack([self._transform(image) for image in padded]).to(self._device)
         with self._torch.no_grad():

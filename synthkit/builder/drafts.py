@@ -1,7 +1,7 @@
-"""What is made of a shard that is not finished: kept when a build is asked to stop, and gone on from.
+"""Drafts: the images of an unfinished shard, kept by a build that is asked to stop, for the next one.
 
-A draft is a tar of its samples in any order, after one member that says where they come from. It is
-only ever a saving of time: one that cannot be read, or comes from elsewhere, is as good as none.
+A draft is a tar: first a member that says where the samples come from, then the samples, in any order. It
+only saves time: one that cannot be read, or comes from other inputs or another environment, is ignored.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from synthkit.release.records import Provenance
 
-# By index: rejected draws come late.
+# By index, since images whose draws were rejected come late.
 Samples = dict[int, tuple["Provenance", bytes]]
 _HEAD = "draft.json"
 
@@ -37,12 +37,12 @@ class _Head(msgspec.Struct, frozen=True):
 
 
 def draft_path(folder: Path, shard_name: str) -> Path:
-    """Where the draft of a shard lies."""
+    """Return the path of the draft of a shard in a folder."""
     return (folder / shard_name).with_suffix(".draft")
 
 
 def write_draft(path: Path, made: Samples, origin: Origin, extension: str) -> None:
-    """Keep the images that are made of a shard."""
+    """Write the images that are made of a shard, with their records."""
     buffer = io.BytesIO()
     with tarfile.TarFile(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         add_member(
@@ -54,7 +54,7 @@ def write_draft(path: Path, made: Samples, origin: Origin, extension: str) -> No
 
 
 def read_draft(path: Path, origin: Origin, extension: str) -> Samples:
-    """The images that were kept, if they have the same origin and are what their records say."""
+    """Return the images of a draft; none if it is missing or damaged, or if its origin is another one."""
     try:
         with opened(path) as (stream, size):
             files = {member.name: content(stream, member) for member in members(stream, size)}

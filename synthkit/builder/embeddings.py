@@ -1,4 +1,4 @@
-"""The embeddings f(x) of the real images: computed once per build, kept in one file, safe to delete."""
+"""The embeddings f(x) of the real images: computed once per build, and kept in a file for the next run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def needed(recipe: Recipe) -> bool:
-    """Whether a recipe's method conditions on embeddings of whole real images, or a gate compares them."""
+    """Return whether a recipe's method conditions on embeddings of real images, or a gate compares them."""
     method = METHODS[recipe.conditioning.method]
     conditions = method.sources > 0 and method.pixels is None
     return conditions or (recipe.filters is not None and recipe.filters.compare)
@@ -42,10 +42,10 @@ def embed(
     batch_size: int,
     advance: Callable[[int], None],
 ) -> NDArray[np.float32]:
-    """(N, D) float32: the embeddings of the real images at some positions, zeros elsewhere.
+    """Return the embeddings of the real images at some positions, from a file if an earlier run left them.
 
-    They are read from the file for just these positions beside `path` if an earlier run got that far,
-    and kept there otherwise.
+    The result is (N, D) float32, with zeros at all other positions. The file lies beside `path`, under a name
+    that depends on the positions; it is written if it is not there. `advance` is told of images embedded now.
     """
     path = _path_for(positions, path)
     shape = (len(real.listing), generator.embedding_size)
@@ -60,7 +60,7 @@ def embed(
 
 
 def _path_for(positions: NDArray[np.int32], path: Path) -> Path:
-    """Rows at other positions are zeros: a file is of use to those who ask for the same ones."""
+    """Return the file for these very positions; a file holds zeros at all others."""
     asked = hashlib.sha256(positions.astype("<i4").tobytes()).hexdigest()
     return path.with_stem(f"{path.stem}-{asked[:12]}")
 
@@ -72,9 +72,10 @@ def compute(
     batch_size: int,
     advance: Callable[[int], None],
 ) -> NDArray[np.float32]:
-    """(N, D) float32: the embeddings of the real images at some positions, zeros elsewhere.
+    """Compute the embeddings of the real images at some positions.
 
-    While the model embeds a batch, threads read the next one; no more than that is in memory.
+    The result is (N, D) float32, with zeros at all other positions. While the model embeds a batch, threads
+    read the next one, and no image beyond it.
     """
     embeddings = np.zeros((len(real.listing), generator.embedding_size), dtype=np.float32)
     images = _read_ahead(real, positions.tolist(), batch_size)
@@ -86,7 +87,7 @@ def compute(
 
 
 def _read_ahead(real: RealImages, positions: Sequence[int], ahead: int) -> Iterator[Image.Image]:
-    """The images at some positions, in that order, up to `ahead` of them read before they are wanted."""
+    """Yield the images at some positions, in that order, and read up to `ahead` of them in advance."""
     waiting: deque[Future[Image.Image]] = deque()
     pool = ThreadPoolExecutor(os.cpu_count())
     try:

@@ -1,4 +1,4 @@
-"""What a plan will cost in bytes and seconds, from the last build like it."""
+"""What a build will cost in bytes and seconds, estimated from the last build like it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from synthkit.builder.workspace import Workspace
     from synthkit.recipe.schema import Output, Recipe
 
-# Bytes per pixel of typical photographs, for the time before a first build.
+# Bytes per pixel of typical photographs, used until there is a first build.
 _BYTES_PER_PIXEL = {"png": 1.6, "jpeg": 0.5, "webp": 0.3}
 # Tar headers, padding, label and record of one sample.
 _OVERHEAD = 4096
@@ -27,7 +27,7 @@ _OVERHEAD = 4096
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Bytes and seconds; None where nothing is known. `measured` says that a build was."""
+    """Bytes and seconds of a build; None if unknown. `measured` says that an earlier build gave them."""
 
     bytes: int | None
     seconds: float | None
@@ -54,7 +54,7 @@ def _bytes(images: int, output: Output, edge: int | None) -> int | None:
 
 
 def rate_key(recipe: Recipe, checkpoint: Checkpoint) -> dict[str, Any]:
-    """What decides how fast images are made and how large they are."""
+    """Return what decides how fast images are made and how large they are."""
     sampler = recipe.sampler
     return {
         "model": [checkpoint.name, checkpoint.revision, recipe.model.dtype],
@@ -84,7 +84,7 @@ def log_rate(work: Workspace, inputs: Inputs, made: Made) -> None:
 
 
 def last_rate(root: Path, key: Mapping[str, Any]) -> dict[str, float] | None:
-    """Images per second and bytes per image of the last logged build with the same model and sampler."""
+    """Return images per second and bytes per image of the last logged build with the same key, if any."""
     best: dict[str, Any] | None = None
     for log in root.glob(f"*/{LOG}"):
         for event in _events(log):

@@ -1,4 +1,7 @@
-"""Quality gates: why a draw is rejected. The same draws are judged the same, whatever their neighbours."""
+"""Quality gates, a recipe's `filters`: they say which draws are rejected, and why.
+
+What they say of an image does not depend on the other images of its batch.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
-    """The gates of a recipe over one pool of real images.
+class Gates:
+    """The quality gates of a recipe, for one pool of real images.
 
-    `real` is (N, D) float32, the embeddings f(x) of the pool scaled to length 1; `means` is (C, D), the
-    mean of each class's, scaled too. Both are empty where no gate compares.
+    `real` is (N, D) float32: the embeddings f(x) of the pool, scaled to length 1. `means` is (C, D): the mean
+    of each class's embeddings, scaled to length 1 too. Both are empty if no gate compares with real images.
     """
 
     filters: Filters
@@ -36,7 +39,7 @@ class Judge:
     classifier: Classifier | None = None
 
     def reasons(self, draws: Sequence[Draw], images: NDArray[np.uint8]) -> list[str]:
-        """Of each image, (N, H, W, 3) uint8, why it is rejected; empty if it is not."""
+        """Return why each of the images, (N, H, W, 3) uint8, is rejected; an empty text if it is not."""
         pictures = [Image.fromarray(image) for image in images]
         nothing = [None] * len(pictures)
         embeddings = unit(self.generator.embed_images(pictures)) if self.filters.compare else nothing
@@ -81,30 +84,33 @@ class Judge:
             yield f"label-agreement: probability {scores[label]:.3f}"
 
 
-def make_judge(
+def make_gates(
     filters: Filters,
     listing: Listing,
     generator: Generator,
     embeddings: NDArray[np.float32] | None,
     classifier: Classifier | None,
-) -> Judge:
-    """The judge over a pool whose (N, D) embeddings are known, where a gate compares with them."""
+) -> Gates:
+    """Return the gates over a pool; `embeddings` are the pool's, (N, D), if a gate compares with them."""
     if embeddings is None or not filters.compare:
         nothing = np.zeros((0, generator.embedding_size), dtype=np.float32)
-        return Judge(filters, listing, generator, nothing, nothing, classifier)
+        return Gates(filters, listing, generator, nothing, nothing, classifier)
     real = unit(embeddings)
     sums = np.zeros((len(listing.classes), real.shape[1]), dtype=np.float64)
     np.add.at(sums, listing.labels, real)
-    return Judge(filters, listing, generator, real, unit(sums.astype(np.float32)), classifier)
+    return Gates(filters, listing, generator, real, unit(sums.astype(np.float32)), classifier)
 
 
 def unit(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows scaled to length 1; zeros stay zeros."""
+    """Scale rows to length 1; rows of zeros stay zeros."""
     lengths = np.linalg.norm(embeddings, axis=-1, keepdims=True)
     return np.asarray(embeddings / np.maximum(lengths, 1e-12), dtype=np.float32)
 
 
 def grey_deviation(image: NDArray[np.uint8]) -> float:
-    """Standard deviation of an image's grey levels (ITU-R 601), 0 to 127.5."""
+    """Return the standard deviation of an image's grey levels, 0 to 127.5.
+
+    Source: ITU-R BT.601, the weights of red, green and blue.
+    """
     grey = image.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
     return float(grey.std())

@@ -40,14 +40,14 @@ if TYPE_CHECKING:
     from synthkit.release.shards import ShardFacts
 
 
-# What is written once the data is there; the manifest comes last.
+# Files that describe the data. The manifest, which lists them, is written last.
 _ABOUT_THE_DATA = [
     file.name for file in FILES if file.writer == "build" and not file.is_data and file.name != MANIFEST
 ]
 
 
 def write_into(folder: Path, inputs: Inputs, shards_folder: Path, shards: Sequence[ShardFacts]) -> None:
-    """Write all files of a release into an empty folder; its shards lie in another one."""
+    """Write all files of a release into an empty folder; `shards` lie finished in `shards_folder`."""
     (folder / "data").mkdir()
     (folder / "provenance").mkdir()
     files = [_place_shard(folder, shards_folder, shard) for shard in shards]
@@ -149,7 +149,7 @@ def _first_record(folder: Path, inputs: Inputs) -> dict[str, Any]:
 
 
 def _sheet(folder: Path, inputs: Inputs, manifest: Manifest) -> bytes:
-    """The contact sheet: the first few images of some classes, beside their sources."""
+    """Draw the contact sheet: the first few images of some classes, beside their sources."""
     rows = []
     for label in pick_labels(np.unique(inputs.plan.labels).tolist()):
         item = manifest.classes[label]
@@ -171,7 +171,7 @@ def _example(folder: Path, inputs: Inputs, index: int) -> Example:
 
 
 def _sample(folder: Path, inputs: Inputs, index: int) -> tuple[Provenance, bytes]:
-    """The record and the image file of a finished shard. Raises ReleaseError if it is damaged."""
+    """Read a record and its image file from a finished shard. Raises ReleaseError if it is damaged."""
     shard, plan = index // inputs.plan.shard_size, inputs.plan
     tar = folder / "data" / shard_name(shard, plan.shards)
     try:

@@ -1,7 +1,7 @@
-"""Images from their planned rows: conditioned → generated → encoded, each with its record.
+"""Images from planned rows: condition → generate → encode, and write each one's record.
 
-What an image is depends on its row, its attempt and the shape of the batch; so the same code makes an
-image in a build and again in a replay.
+An image depends on its row, its attempt and the shape of the batch alone, so a replay makes it again with the
+same code.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class Draw(NamedTuple):
 
     @property
     def seed(self) -> int:
-        """The seed of this attempt; the first one's is the row's own."""
+        """The seed of this attempt; that of the first one is the row's seed."""
         return attempt_seed(self.row.seed, self.attempt)
 
 
 class Mixed(NamedTuple):
-    """A draw before the model: what was mixed, in pixels or as an embedding, and how."""
+    """The augmented conditioning of a draw, as pixels or as an embedding (D,), and how it was mixed."""
 
     pixels: Image.Image | None
     embedding: NDArray[np.float32] | None
@@ -54,7 +54,7 @@ class Mixed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ImageMaker:
-    """Everything that is the same for all images of a release. `embeddings` is (N sources, D)."""
+    """Makes the images of a release; `embeddings` are those of the real images, (N, D), if it needs them."""
 
     recipe: Recipe
     digest: str
@@ -64,7 +64,7 @@ class ImageMaker:
     embeddings: NDArray[np.float32] | None
 
     def mix(self, draw: Draw) -> Mixed:
-        """The augmented conditioning of a draw, up to the point where the model embeds it."""
+        """Mix the sources of a draw, as pixels or as embeddings, by the recipe's method."""
         method, alpha = METHODS[self.recipe.conditioning.method], self.recipe.conditioning.alpha
         rng = stream(draw.seed, Stream.MIX)
         sources = draw.row.sources
@@ -83,7 +83,7 @@ class ImageMaker:
         return Mixed(None, self.embeddings[sources[0]], Mixing())
 
     def generate(self, draws: Sequence[Draw], mixed: Sequence[Mixed]) -> NDArray[np.uint8]:
-        """The images of at most a batch of draws, (N, H, W, 3) uint8."""
+        """Generate the images of at most a batch of draws, (N, H, W, 3) uint8."""
         embeddings = self._embed(mixed)
         if METHODS[self.recipe.conditioning.method].drops:
             dropped = [
@@ -95,13 +95,13 @@ class ImageMaker:
         return self.generator.generate(embeddings, prompts, [draw.seed for draw in draws])
 
     def finish(self, draw: Draw, mixing: Mixing, pixels: NDArray[np.uint8]) -> tuple[Provenance, bytes]:
-        """The image file of a draw, marked, and its record."""
+        """Encode the image of a draw with its mark; return its record and the bytes of the file."""
         mark = Mark(self.recipe.name, key_of(draw.row.index), self.checkpoint.name, self.checkpoint.revision)
         image, size = encode(pixels, self.recipe.output, mark)
         return self._record(draw, mixing, image, size), image
 
     def is_of(self, record: Provenance, row: PlannedImage) -> bool:
-        """Whether a record is that of a planned image."""
+        """Return whether a record is that of a planned image."""
         said = (record.key, record.label, record.seed, record.sources)
         return said == (key_of(row.index), row.label, row.seed, self.real.named(row.sources))
 

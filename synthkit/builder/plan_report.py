@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from synthkit.recipe.schema import Recipe
 
 
-# Above so many classes a table is no summary.
+# A table of more than the first number of classes shows only the second number of them.
 _ALL_SHOWN, _SOME_SHOWN = 120, 20
 
 
@@ -49,7 +49,7 @@ class Summary:
         return shard_count(self.synthetic, self.recipe.output.shard_size)
 
     def group(self, name: str) -> dict[str, int]:
-        """Classes and images of one group."""
+        """Count the classes and images of one group: many, medium or few."""
         members = [item for item in self.classes if item.group == name]
         return {
             "classes": len(members),
@@ -58,7 +58,7 @@ class Summary:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """The summary for machines."""
+        """Return the summary for other programs."""
         keys = ("label", "name", "group", "real", "synthetic")
         return {
             "classes": [{key: getattr(item, key) for key in keys} for item in self.classes],
@@ -82,7 +82,7 @@ def summarise(recipe: Recipe, work_root: Path) -> Summary:
 
 
 def as_table(summary: Summary) -> RichGroup:
-    """The summary for people."""
+    """Lay the summary out for a terminal."""
     from rich.console import Group
     from rich.text import Text
 

@@ -1,4 +1,4 @@
-"""A device made ready to build shards: the model loaded, prompts encoded, real images embedded."""
+"""What makes a device ready to build shards: load the model, encode the prompts, embed the real images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthkit.builder.embeddings import embed, needed
-from synthkit.builder.filters import make_judge
+from synthkit.builder.filters import make_gates
 from synthkit.builder.image import ImageMaker
 from synthkit.builder.shard import ShardBuilder
 from synthkit.generators import load
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from synthkit.builder.filters import Judge
+    from synthkit.builder.filters import Gates
     from synthkit.builder.inputs import Inputs
     from synthkit.builder.shard import Observer
     from synthkit.generators.base import Generator
@@ -60,8 +60,8 @@ def ready(setup: Setup, device: str, observer: Observer) -> ShardBuilder:
     generator.embed_prompts([recipe.prompt_for(name) for name in names])
     embedded = _embedded(inputs, generator, setup.embeddings, observer) if needed(recipe) else None
     maker = ImageMaker(recipe, inputs.digest, inputs.real, inputs.checkpoint, generator, embedded)
-    judge = _judge(inputs, generator, embedded, device)
-    return ShardBuilder(inputs.plan, maker, judge, setup.shards, setup.origin)
+    gates = _gates(inputs, generator, embedded, device)
+    return ShardBuilder(inputs.plan, maker, gates, setup.shards, setup.origin)
 
 
 def _embedded(inputs: Inputs, generator: Generator, path: Path, observer: Observer) -> NDArray[np.float32]:
@@ -91,9 +91,9 @@ def _alone(path: Path, observer: Observer) -> Iterator[None]:
         yield
 
 
-def _judge(
+def _gates(
     inputs: Inputs, generator: Generator, embeddings: NDArray[np.float32] | None, device: str
-) -> Judge | None:
+) -> Gates | None:
     filters, listing = inputs.recipe.filters, inputs.real.listing
     if filters is None:
         return None
@@ -103,4 +103,4 @@ def _judge(
 
         batch_size = inputs.recipe.sampler.batch_size
         classifier = Classifier(filters.classifier, len(listing.classes), batch_size, device)
-    return make_judge(filters, listing, generator, embeddings, classifier)
+    return make_gates(filters, listing, generator, embeddings, classifier)

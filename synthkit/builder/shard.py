@@ -1,7 +1,8 @@
-"""One shard: planned rows → conditioned → generated → judged → encoded → written.
+"""One shard: condition its planned rows → generate → pass the quality gates → encode → write.
 
-Three stages overlap: while the model makes a batch, the next one's sources are read and mixed, and
-the last one's images are encoded. What the quality gates reject is drawn again, in batches of its own.
+Three stages overlap: while the model makes a batch, one thread reads and mixes the sources of the next batch,
+and another encodes the images of the last one. Images that the quality gates reject are drawn again, with the
+next attempt's seed, in batches of their own.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from synthkit.builder.drafts import Samples
-    from synthkit.builder.filters import Judge
+    from synthkit.builder.filters import Gates
     from synthkit.builder.image import ImageMaker, Mixed
     from synthkit.release.plan import Plan
     from synthkit.release.shards import Origin
@@ -33,40 +34,40 @@ Batch = list[Draw]
 
 
 class Observer(Protocol):
-    """Who follows a build: shown progress, given signs of life, and able to stop it."""
+    """Follows the building of shards: it is told of progress and of signs of life, and can ask for a stop."""
 
     def embedded(self, images: int, total: int) -> None:
-        """So many real images more, of the total to embed, have an embedding."""
+        """Take note that so many more real images, of the total to embed, have an embedding."""
 
     def kept(self, images: int) -> None:
-        """So many images of a shard were made by an earlier build."""
+        """Take note that an earlier build made so many images of a shard."""
 
     def made(self, images: int) -> None:
-        """So many images more are made."""
+        """Take note that so many more images are made."""
 
     def alive(self) -> None:
-        """Something went on: a denoising step, a file."""
+        """Take note of a sign of life: a denoising step, a file."""
 
     @property
     def stopping(self) -> bool:
-        """Whether to stop after this batch."""
+        """Whether the build is to stop after this batch."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ShardBuilder:
-    """Builds the shards of a plan in a folder; `judge` is None without quality gates."""
+    """Builds the shards of a plan in a folder; `gates` is None for a recipe without quality gates."""
 
     plan: Plan
     maker: ImageMaker
-    judge: Judge | None
+    gates: Gates | None
     folder: Path
     origin: Origin
 
     def build(self, shard: int, observer: Observer) -> None:
-        """Write one shard, going on from its draft if there is one; nothing is done if it is finished.
+        """Write one shard, going on from its draft if there is one; do nothing if it is finished.
 
-        Raises Stopped if the observer wants it to stop; what is made is then kept as a draft.
+        Raises Stopped if the observer wants a stop; the images that are made are then kept as a draft.
         """
         name, extension = self.name(shard), self.maker.recipe.output.extension
         draft = draft_path(self.folder, name)
@@ -88,11 +89,11 @@ class ShardBuilder:
         draft.unlink(missing_ok=True)
 
     def name(self, shard: int) -> str:
-        """The file name of a shard."""
+        """Return the file name of a shard."""
         return shard_name(shard, self.plan.shards)
 
     def _planned(self, shard: int, made: Samples) -> Samples:
-        """Of what a draft holds, the images that the plan has at these places."""
+        """Return those images of a draft that are the plan's."""
         indices = self.plan.indices(shard)
         return {
             index: item
@@ -104,7 +105,7 @@ class ShardBuilder:
         return [Draw(self.plan.row(index)) for index in self.plan.indices(shard) if index not in made]
 
     def _make(self, batches: Iterable[Batch], made: Samples, observer: Observer) -> Batch:
-        """Make batches until told to stop; returns the draws that must be made again, with the reasons."""
+        """Make batches until told to stop; return the next draws of images that the gates rejected."""
         again: Batch = []
         with ThreadPoolExecutor(1) as before, ThreadPoolExecutor(1) as after:
             finishing = None
@@ -121,12 +122,12 @@ class ShardBuilder:
         return again
 
     def _judged(self, batch: Batch, images: NDArray[np.uint8], again: Batch) -> list[Draw | None]:
-        """The draws that are kept, None in place of those to be made again."""
+        """Return the draws that are kept, None for the others; add to `again` what is to be drawn next."""
         filters = self.maker.recipe.filters
-        if self.judge is None or filters is None:
+        if self.gates is None or filters is None:
             return list(batch)
         kept: list[Draw | None] = []
-        for draw, reason in zip(batch, self.judge.reasons(batch, images), strict=True):
+        for draw, reason in zip(batch, self.gates.reasons(batch, images), strict=True):
             rejected = (*draw.rejected, reason)
             if not reason:
                 kept.append(draw)
@@ -134,7 +135,8 @@ class ShardBuilder:
                 again.append(Draw(draw.row, draw.attempt + 1, rejected))
                 kept.append(None)
             else:
-                # Kept all the same: a release has no gaps. One reason more than attempts tells it.
+                # The last attempt is kept although it is rejected, since a release has no gaps. Its record
+                # then has one reason more than it has attempts before.
                 kept.append(Draw(draw.row, draw.attempt, rejected))
         return kept
 
@@ -159,7 +161,7 @@ def _batches(draws: Batch, size: int) -> list[Batch]:
 def _ahead(
     pool: ThreadPoolExecutor, work: Callable[[Batch], list[Mixed]], batches: Iterable[Batch]
 ) -> Iterator[tuple[Batch, list[Mixed]]]:
-    """Each batch with its work done, the next one's under way meanwhile."""
+    """Yield each batch with what `work` makes of it; the next batch is worked on meanwhile."""
     waiting = None
     for batch in batches:
         next_one = (batch, pool.submit(work, batch))

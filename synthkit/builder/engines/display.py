@@ -1,4 +1,4 @@
-"""One progress display for all who work on a build."""
+"""The progress display of a build, which all its workers share."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ class Display:
 
     @property
     def seconds(self) -> float:
-        """Since generating began."""
+        """Seconds since generating began."""
         return time.monotonic() - self._began
 
     def embedded(self, images: int, total: int) -> None:
-        """So many real images more, of the total to embed, have an embedding."""
+        """Show that so many more real images, of the total to embed, have an embedding."""
         self._show("embedding real images", total, 0)(images)
 
     def kept(self, images: int) -> None:
-        """So many images of a shard were made by an earlier build."""
+        """Show that an earlier build made so many images of a shard."""
         self._show("generating", self._total, self._done).known(images)
 
     def made(self, images: int) -> None:
-        """So many images more are made."""
+        """Show that so many more images are made."""
         self.images += images
         self._show("generating", self._total, self._done)(images)
 
     def lost(self, kept: int, made: int) -> None:
-        """What a worker had of its shard is lost with it."""
+        """Take back images of a shard that were lost with their worker: those kept, and those made."""
         self.lost_images += kept + made
         self.images -= made
         generating = self._show("generating", self._total, self._done)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Observer:
-    """Shows progress, and ends the process if nothing goes on: a scheduler can then start it again."""
+    """Shows progress; ends the process if there is no sign of life, for a scheduler to start it again."""
 
     def __init__(self, display: Display, timeout: float) -> None:
         self._display, self._timeout = display, timeout
@@ -31,21 +31,21 @@ class Observer:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def embedded(self, images: int, total: int) -> None:
-        """Real images have an embedding."""
+        """Show images that have an embedding now."""
         self.alive()
         self._display.embedded(images, total)
 
     def kept(self, images: int) -> None:
-        """Images were made by an earlier build."""
+        """Show images that an earlier build made."""
         self._display.kept(images)
 
     def made(self, images: int) -> None:
-        """Images are made."""
+        """Show images that are made now."""
         self.alive()
         self._display.made(images)
 
     def alive(self) -> None:
-        """Something went on."""
+        """Take note of a sign of life."""
         self._silent = 0.0
 
     @property
@@ -54,7 +54,7 @@ class Observer:
         return stopping.requested()
 
     def finish(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         self._timeout = float("inf")
 
     def _watch(self) -> None:

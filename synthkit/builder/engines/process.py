@@ -1,7 +1,7 @@
-"""A worker process: makes the shards that it is told to, and tells how it goes on.
+"""A worker process: it makes the shards that it is told to make, and reports how it goes on.
 
-It ends when the process it works for does: after the batch under way, which it keeps as a draft.
-Messages to it are shard numbers; from it (word, detail …), see `Talk`.
+If the process that started it ends, it ends as well: after the batch under way, which it keeps as a draft.
+It receives the numbers of shards, and `STOP`; it sends tuples of a word and its details, see `_Talk`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _ALIVE_EVERY_S = 0.5
 
 
 if TYPE_CHECKING:
-    # None comes when there are no more.
+    # None stands for the end.
     Shards = queue.SimpleQueue[int | None]
 
 
@@ -51,14 +51,14 @@ class Orders:
 
 
 class _Talk:
-    """An observer that passes everything on: embedded, kept, made, alive; free, done, failed, stopped."""
+    """Sends words: as an Observer embedded, kept, made and alive; by `tell` also free, done and failed."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._last = 0.0
 
     def tell(self, word: str, *detail: Any) -> None:
-        """Say something; to nobody, if the other side is gone."""
+        """Send a word; if the other side is gone, ask for a stop."""
         self._last = time.monotonic()
         try:
             self._connection.send((word, *detail))
@@ -86,8 +86,8 @@ class _Talk:
 def main() -> None:
     """Work on a device for the process that started this one.
 
-    The arguments are the numbers of two open files, the connection to it and its pickled orders, and
-    the device.
+    The command's arguments are the numbers of two open files (the connection to that process, and its pickled
+    orders) and the device.
     """
     shards: Shards = queue.SimpleQueue()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The terminal's Ctrl-C is for the process we work for.
@@ -114,7 +114,7 @@ def main() -> None:
 
 
 def _read(descriptor: int) -> Orders:
-    """All workers read the same open file: none may move its position."""
+    """Read the orders without moving the file's position: all workers share the open file."""
     raw = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
     orders: Orders = pickle.loads(raw)  # noqa: S301 (of the process that started this one)
     return orders
@@ -151,10 +151,10 @@ def _listen(connection: Connection, shards: Shards) -> None:
 
 
 def _stop(shards: Shards) -> None:
-    """After the batch under way, or at once if there is none."""
+    """End the process after the batch under way, or at once if there is none."""
     if not stopping.ask(quietly=True):
         os._exit(0)
-    # It may just have ended, and nothing else would wake who waits for the next.
+    # If the batch has just ended, the main thread waits for the next shard: wake it.
     shards.put(None)
 
 

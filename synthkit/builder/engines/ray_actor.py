@@ -1,7 +1,7 @@
-"""An actor of a Ray cluster: makes the shards that it is told to, with what its own node has.
+"""An actor of a Ray cluster: it makes the shards that it is told to make, with what its own node has.
 
-It reads the real images and plans by itself, and refuses if that does not lead to the same build. What
-it keeps beside finished shards lies in a scratch folder of its node, which can be deleted at any time.
+It reads the real images and plans by itself, and refuses to work if the digest is not that of the build. All
+but finished shards it keeps in a scratch folder of its node, which can be deleted at any time.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What an actor is told first: the recipe as JSON, and what must come of it on every node.
+    """What an actor is told first: the recipe as JSON, and the digest and environment that must come of it.
 
-    `place` receives the shards, a folder that all nodes share or an address; a file `mark` is in it.
+    `place` receives the shards: a folder that all nodes share, or an address. A file `mark` lies in it.
     """
 
     recipe: str
@@ -48,7 +48,7 @@ class Orders:
 
 
 class Pulse(NamedTuple):
-    """How an actor goes on: counts so far, and the seconds since its last sign of life."""
+    """How an actor goes on: its counts of images, and the seconds since its last sign of life (`quiet`)."""
 
     embedded: int
     to_embed: int
@@ -59,7 +59,7 @@ class Pulse(NamedTuple):
 
 
 class _Observer:
-    """Counts, for whoever asks."""
+    """Counts images, for `pulse` to report."""
 
     stopping = False
 
@@ -69,12 +69,12 @@ class _Observer:
         self._last = float("inf")
 
     def begin(self, shard: int | None) -> None:
-        """From now on there are signs of life."""
+        """Begin a shard, or to get ready: from now on, signs of life are due."""
         self._shard, self._kept, self._made = shard, 0, 0
         self.alive()
 
     def rest(self) -> None:
-        """None are due."""
+        """Rest: no signs of life are due."""
         self._last = float("inf")
 
     def embedded(self, images: int, total: int) -> None:
@@ -108,9 +108,9 @@ class Actor:
         self._observer = _Observer()
 
     def hello(self) -> tuple[str, dict[str, str]]:
-        """The node's name, and its environment."""
+        """Return the node's name and its environment."""
         with _plainly():
-            # A GPU that Ray counts and torch cannot use is told in a line.
+            # Raises BuildError for a GPU that Ray counts and torch cannot use.
             device = NO_DEVICE if self._device == NO_DEVICE else choose_device(self._device)
             return platform.node(), describe(device)
 
@@ -139,7 +139,7 @@ class Actor:
             self._observer.rest()
 
     def build(self, shard: int) -> None:
-        """Make one shard, and leave it in its place."""
+        """Make one shard and put it in its place."""
         with _plainly():
             self._observer.begin(shard)
             try:
@@ -160,12 +160,12 @@ class Actor:
             path.unlink(missing_ok=True)
 
     def pulse(self) -> Pulse:
-        """How it goes on."""
+        """Report how it goes on."""
         return self._observer.pulse()
 
 
 def scratch() -> Path:
-    """A folder of this node and user for what is not worth sending. Raises BuildError if it is another's."""
+    """Make this user's scratch folder on this node. Raises BuildError if it belongs to another user."""
     folder = Path(tempfile.gettempdir()) / f"synthkit-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():
@@ -174,7 +174,7 @@ def scratch() -> Path:
 
 
 def _own_folder(work: Path) -> Path:
-    """Where this process makes shards; what dead ones left is removed."""
+    """Make the folder in which this process makes shards; remove those of processes that have ended."""
     for other in work.glob("shards-*"):
         number = re.fullmatch(r"shards-(\d+)", other.name)
         if number and not _lives(int(number[1])):
@@ -186,7 +186,7 @@ def _own_folder(work: Path) -> Path:
 
 
 def _lives(number: int) -> bool:
-    """Whether there is a process of this number, whoever's it is."""
+    """Return whether a process of this number runs, of whichever user."""
     try:
         os.kill(number, 0)
     except ProcessLookupError:
@@ -215,7 +215,7 @@ def _check_place(orders: Orders, remote: RemoteShards | None) -> None:
 
 @contextmanager
 def _plainly() -> Iterator[None]:
-    """Errors name the node, and need nothing to be unpickled."""
+    """Turn errors into BuildErrors that name the node, and that the driver can unpickle."""
     try:
         yield
     except SynthkitError as error:

@@ -1,4 +1,4 @@
-"""A connection to a Ray cluster: made within seconds or refused in one line, and quiet."""
+"""The connection to a Ray cluster: made or refused within seconds, without Ray's own output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PATIENCE_S = 5.0
 
 
 def import_ray() -> Any:
-    """The module. Raises BuildError where it is not installed."""
+    """Import and return the module `ray`. Raises BuildError if it is not installed."""
     # Ray warns of a change to come in how it hides GPUs from those who ask for none; here they use none.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
@@ -33,9 +33,10 @@ def import_ray() -> Any:
 
 @contextmanager
 def connected(address: str | None) -> Iterator[Any]:
-    """The module `ray`, connected to a cluster; without an address to the one that this machine is part of.
+    """Connect to a cluster for the length of a block; yields the module `ray`.
 
-    Raises BuildError if there is none, or it cannot be reached.
+    Without an address, to the cluster that this machine is part of. Raises BuildError if there is none, or if
+    it cannot be reached.
     """
     ray = import_ray()
     address = address or _default()
@@ -51,7 +52,7 @@ def connected(address: str | None) -> Iterator[Any]:
 
 
 def check(address: str | None) -> None:
-    """Raises BuildError if there can be no cluster: without Ray, or with nobody at the address.
+    """Raise BuildError if Ray is not installed, or if nobody answers at the address.
 
     Ray itself waits for minutes for somebody to answer.
     """
