@@ -29,7 +29,7 @@ from torch import Tensor  # noqa: TID253
 
 from synthkit.recipe.families import FolderSourceConfig
 from synthkit.sources import open_source
-from synthkit.sources.hashes import Contents
+from synthkit.sources.hashes import KnownHashes
 from synthkit.sources.pool import read_all
 from synthkit_eval.protocol import Batches, ColorJitter, Images
 from synthkit_eval.training.augmentation import Colours
@@ -118,7 +118,7 @@ def peer(synthetic: list[Path], real: list[Path], workers: int) -> Iterator[Tens
 
 def ours(synthetic: list[Path], folder: Path, workers: int) -> Iterator[Tensor]:
     source = open_source(FolderSourceConfig(kind="folder", root=str(folder / "real")))
-    real = read_all(source, on_error="stop", contents=Contents(), advance=lambda count: None)
+    real = read_all(source, on_error="stop", known_hashes=KnownHashes(), advance=lambda count: None)
     tars = index_tars(synthetic, "jpg", (512, 512))
     images = TrainingImages(real, tars, IMAGES)
     colours = Colours(IMAGES, "cpu")

@@ -63,7 +63,7 @@ class ScoreError(SynthkitError):
     """A release cannot be scored, or a score file is not one."""
 
 
-class PipelineError(SynthkitError):
+class VersionError(SynthkitError):
     """params.yaml, DVC or the git repository is not in a state to record a release."""
 
 

@@ -14,7 +14,7 @@ from synthkit.release.plan import make_plan
 from synthkit.release.recipe_file import recipe_yaml
 from synthkit.release.remembered_places import remember_model, remember_source
 from synthkit.sources import held_out, open_source
-from synthkit.sources.hashes import FILE, open_contents
+from synthkit.sources.hashes import FILE, open_known_hashes
 from synthkit.sources.leaks import leaks
 from synthkit.sources.pool import read_all
 from synthkit.system.names import printable
@@ -84,13 +84,13 @@ def read_inputs(
     check_recipe(checkpoint, recipe)
     recipe = settled(recipe, checkpoint, work_root, device)
     with (
-        open_contents(work_root / FILE) as contents,
+        open_known_hashes(work_root / FILE) as known_hashes,
         progress("reading real images", len(source.listing)) as advance,
     ):
         real = read_all(
             source,
             on_error=recipe.source.on_error,
-            contents=contents,
+            known_hashes=known_hashes,
             advance=advance,
             known=advance.known,
             place=recipe.source.place,

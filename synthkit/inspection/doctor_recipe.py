@@ -18,7 +18,7 @@ from synthkit.release.plan import GROUPS, balance
 from synthkit.sources import held_out, open_source
 from synthkit.sources.base import load_image
 from synthkit.sources.files import get_it
-from synthkit.sources.hashes import FILE, Contents, open_contents
+from synthkit.sources.hashes import FILE, KnownHashes, open_known_hashes
 from synthkit.sources.leaks import leaks
 from synthkit.sources.pool import missing_images, read_all
 from synthkit.system.environment import choose_device
@@ -116,8 +116,8 @@ def _leaks(source: Source, config: SourceConfig, work_root: Path) -> Check:
     known = work_root / FILE
     try:
         scoring = open_source(held_out(config))
-        with open_contents(known) if known.exists() else nullcontext(Contents()) as contents:
-            pool = read_all(source, on_error="skip", contents=contents, advance=lambda count: None)
+        with open_known_hashes(known) if known.exists() else nullcontext(KnownHashes()) as known_hashes:
+            pool = read_all(source, on_error="skip", known_hashes=known_hashes, advance=lambda count: None)
     except SourceError as error:
         return Check("  held out", str(error), "note")
     found = leaks(pool, scoring, lambda count: None)

@@ -10,7 +10,7 @@ from synthkit.errors import SourceError
 from synthkit.release.places import first_that_serves
 from synthkit.release.real_images import check_digest, open_place
 from synthkit.sources.base import Listing, load_image
-from synthkit.sources.hashes import Contents
+from synthkit.sources.hashes import KnownHashes
 from synthkit.sources.pool import RealImages, missing_images, read_all
 from synthkit.sources.selection import Selected
 
@@ -57,7 +57,7 @@ def _named(received: Received, place: Place, wanted: dict[str, str], classes: tu
         told = f"{some}: {gone[0].image}; check {place.source.place}"
         raise SourceError(told, told=told)
     try:
-        real = read_all(chosen, on_error="stop", contents=Contents(), advance=lambda count: None)
+        real = read_all(chosen, on_error="stop", known_hashes=KnownHashes(), advance=lambda count: None)
     except SourceError as error:
         # The decoder's own message may quote the file.
         told = f"{_first_unreadable(chosen)}: cannot be read: it is damaged, or no image"

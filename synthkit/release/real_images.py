@@ -10,7 +10,7 @@ from synthkit.errors import MissingSource, SourceError
 from synthkit.release.places import first_that_serves, remembered
 from synthkit.release.remembered_places import remember_source
 from synthkit.sources import open_source
-from synthkit.sources.hashes import FILE, Contents, open_contents
+from synthkit.sources.hashes import FILE, KnownHashes, open_known_hashes
 from synthkit.sources.links import image_out_of, link_out_of
 from synthkit.sources.pool import read_all
 from synthkit.system.progress import progress
@@ -65,13 +65,13 @@ def read_place(place: Place, what: str, work_root: Path | None) -> RealImages:
     """
     source, root = open_place(place), place.root or work_root
     with (
-        nullcontext(Contents()) if root is None else open_contents(root / FILE) as contents,
+        nullcontext(KnownHashes()) if root is None else open_known_hashes(root / FILE) as known_hashes,
         progress(what, len(source.listing)) as advance,
     ):
         return read_all(
             source,
             on_error=place.source.on_error,
-            contents=contents,
+            known_hashes=known_hashes,
             advance=advance,
             place=place.source.place,
             known=advance.known,

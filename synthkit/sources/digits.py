@@ -38,7 +38,7 @@ TEST_PER_CLASS = 30
 TRAIN_POOL_PER_CLASS = 60
 VALIDATION_PER_CLASS = 20
 SIZE = 32
-Part = Literal["pretrain", "train", "validation", "test"]
+DigitsPart = Literal["pretrain", "train", "validation", "test"]
 
 
 class DigitsSource:
@@ -46,7 +46,7 @@ class DigitsSource:
 
     notes: tuple[str, ...] = ()
 
-    def __init__(self, part: Part, *, max_per_class: int = 57, imbalance_factor: float = 11.4) -> None:
+    def __init__(self, part: DigitsPart, *, max_per_class: int = 57, imbalance_factor: float = 11.4) -> None:
         self._rows = _rows(part, max_per_class, imbalance_factor)
         labels = _bundle()[1][self._rows]
         self.listing = Listing(CLASSES, tuple(f"digits/{row:04d}" for row in self._rows), labels)
@@ -92,7 +92,7 @@ def _bundle() -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     return digits.images.astype(np.uint8), digits.target.astype(np.int32)
 
 
-def _rows(part: Part, max_per_class: int, imbalance_factor: float) -> list[int]:
+def _rows(part: DigitsPart, max_per_class: int, imbalance_factor: float) -> list[int]:
     counts = long_tail_counts(max_per_class, imbalance_factor)
     start_of_rest = TEST_PER_CLASS + TRAIN_POOL_PER_CLASS
     rows: list[int] = []

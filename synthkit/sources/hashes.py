@@ -24,7 +24,7 @@ _AT_ONCE = 500
 _SETTLED_NS = 2_000_000_000
 
 
-class Contents:
+class KnownHashes:
     """The known SHA-256 by stamp; without a connection, none is known and none is kept.
 
     No method raises an error of SQLite: what cannot be looked up is read again.
@@ -69,13 +69,13 @@ class Contents:
 
 
 @contextmanager
-def open_contents(path: Path) -> Iterator[Contents]:
-    """Open the file of known contents; a missing one is made, and a damaged one is begun anew."""
-    contents = Contents(_connect(path))
+def open_known_hashes(path: Path) -> Iterator[KnownHashes]:
+    """Open the file of known hashes; a missing one is made, and a damaged one is begun anew."""
+    known_hashes = KnownHashes(_connect(path))
     try:
-        yield contents
+        yield known_hashes
     finally:
-        contents.close()
+        known_hashes.close()
 
 
 def _connect(path: Path) -> sqlite3.Connection | None:

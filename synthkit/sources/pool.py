@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from synthkit.sources.base import Source
-    from synthkit.sources.hashes import Contents
+    from synthkit.sources.hashes import KnownHashes
 
 _SHOWN = 20
 _MISSING_SHOWN = 5
@@ -97,12 +97,12 @@ def read_all(
     source: Source,
     *,
     on_error: Literal["stop", "skip"],
-    contents: Contents,
+    known_hashes: KnownHashes,
     advance: Callable[[int], None],
     known: Callable[[int], None] | None = None,
     place: str = "source.root",
 ) -> RealImages:
-    """Return the readable images of a source; in threads, hash those that `contents` does not know.
+    """Return the readable images of a source; in threads, hash those that `known_hashes` does not know.
 
     By `on_error`, an image that is missing or cannot be decoded stops all or is skipped. `advance` is called
     with numbers of images, and `known`, if given, with those of images that need not be read again. Raises
@@ -116,7 +116,7 @@ def read_all(
             raise _some_missing(missing, len(stamps), place)
         for start in range(0, len(stamps), _CHUNK):
             some = stamps[start : start + _CHUNK]
-            found, hashed = _hash_chunk(source, start, some, contents, pool)
+            found, hashed = _hash_chunk(source, start, some, known_hashes, pool)
             outcomes.extend(found)
             if hashed < len(some):
                 (known or advance)(len(some) - hashed)
@@ -151,14 +151,14 @@ def _hash_chunk(
     source: Source,
     start: int,
     stamps: Sequence[str | UnreadableImage],
-    contents: Contents,
+    known_hashes: KnownHashes,
     pool: ThreadPoolExecutor,
 ) -> tuple[list[str | UnreadableImage], int]:
     """Return the SHA-256 of each image, or why it cannot be read, and the number of images read now.
 
     Images that an earlier run hashed are not read.
     """
-    known = contents.find([stamp for stamp in stamps if isinstance(stamp, str)])
+    known = known_hashes.find([stamp for stamp in stamps if isinstance(stamp, str)])
     unknown = {
         stamp: start + offset
         for offset, stamp in enumerate(stamps)
@@ -168,7 +168,7 @@ def _hash_chunk(
     new = dict(zip(unknown, outcomes, strict=True))
     # The SHA-256 of an image that changed while it was read is not remembered.
     same = {stamp for stamp, index in unknown.items() if _stamp(source, index) == stamp}
-    contents.keep(
+    known_hashes.keep(
         {stamp: sha256 for stamp, sha256 in new.items() if isinstance(sha256, str) and stamp in same}
     )
     every = known | new

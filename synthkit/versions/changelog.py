@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from synthkit.errors import PipelineError, SynthkitError, one_line
+from synthkit.errors import SynthkitError, VersionError, one_line
 from synthkit.release.diff import difference
 from synthkit.release.files import MANIFEST, RECIPE, RECORDS
 from synthkit.release.folder import ReleaseFolder
@@ -27,7 +27,7 @@ _NEEDED = (MANIFEST, RECIPE, RECORDS)
 def write_changelog(listed: Listed, before: str | None) -> str:
     """Put the release's version on top of its changelog, and return where to read what changed.
 
-    `before` is the version to compare with. Raises PipelineError if the file there is not a changelog.
+    `before` is the version to compare with. Raises VersionError if the file there is not a changelog.
     """
     entry = _facts(listed.folder)
     told = f"{listed.changelog} says what changed"
@@ -57,7 +57,7 @@ def _facts(release: Path) -> dict[str, Any]:
 def _read(path: Path) -> list[dict[str, Any]]:
     found = read_yaml(path) if path.exists() else []
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-        raise PipelineError(f"{path}: is not a changelog: a list of versions; restore it with git checkout")
+        raise VersionError(f"{path}: is not a changelog: a list of versions; restore it with git checkout")
     return found
 
 
@@ -98,5 +98,5 @@ def _fetch(listed: Listed, version: str, folder: Path) -> Path:
             files.get_file(f"{release}/{name}", str(place))
     except Exception as error:
         # DVC, its remotes and git fail in ways of their own.
-        raise PipelineError(f"{version} is in no DVC cache or remote ({one_line(error)})") from None
+        raise VersionError(f"{version} is in no DVC cache or remote ({one_line(error)})") from None
     return folder

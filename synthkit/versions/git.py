@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import semver
 
-from synthkit.errors import PipelineError, one_line
+from synthkit.errors import VersionError, one_line
 from synthkit.recipe.load import files_of
 from synthkit.system.files import HALF_WRITTEN
 from synthkit.versions.params import CHANGELOG, LOCK, PARAMS, REPORTS
@@ -30,7 +30,7 @@ _RECORDED = re.compile(
 
 
 def check_clean(listed: Listed) -> None:
-    """Raise PipelineError if a file is not committed: a version is recorded with the code that made it.
+    """Raise VersionError if a file is not committed: a version is recorded with the code that made it.
 
     Files that releases themselves write may differ from the last commit.
     """
@@ -43,7 +43,7 @@ def check_clean(listed: Listed) -> None:
         others = [recipe for recipe in recipes if not git("ls-files", "--", recipe)]
     if others:
         more = " …" if len(others) > 3 else ""
-        raise PipelineError(
+        raise VersionError(
             f"{listed.name}: {', '.join(others[:3])}{more}: not committed; a release is recorded with the "
             "recipe and the code that made it: commit, stash, or name in .gitignore what has no part in it"
         )
@@ -75,11 +75,11 @@ class Earlier:
 def check_version(listed: Listed) -> Earlier:
     """Return the versions before this one.
 
-    Raises PipelineError if this one is tagged already, if it is not higher than the last on any branch, or if
+    Raises VersionError if this one is tagged already, if it is not higher than the last on any branch, or if
     the clone is shallow and so lacks tags.
     """
     if git("rev-parse", "--is-shallow-repository").strip() == "true":
-        raise PipelineError(
+        raise VersionError(
             f"{listed.name}: this clone is shallow, so versions may be missing: git fetch --unshallow --tags"
         )
     known, ours = _versions(listed), _versions(listed, "--merged", "HEAD")
@@ -87,9 +87,9 @@ def check_version(listed: Listed) -> Earlier:
     advice = f"raise releases.{listed.name}.version in {PARAMS}"
     branch = "" if last is None or last in ours else " on another branch"
     if listed.entry.version in known:
-        raise PipelineError(f"{listed.tag}: is tagged already; {advice}")
+        raise VersionError(f"{listed.tag}: is tagged already; {advice}")
     if last and semver.Version.parse(listed.entry.version) <= last:
-        raise PipelineError(f"{listed.tag}: is not higher than {last}, which is tagged{branch}; {advice}")
+        raise VersionError(f"{listed.tag}: is not higher than {last}, which is tagged{branch}; {advice}")
     return Earlier(ours[-1] if ours else None, last if branch else None)
 
 
@@ -112,7 +112,7 @@ def commands(listed: Listed) -> list[list[str]]:
 
 
 def run(command: Sequence[str]) -> None:
-    """Run one of the commands that `commands` returns. Raises PipelineError if it fails."""
+    """Run one of the commands that `commands` returns. Raises VersionError if it fails."""
     git(*command[1:])
 
 
@@ -128,15 +128,15 @@ def show_prefix() -> str:
 
 
 def git(*arguments: str) -> str:
-    """Return what a git command prints. Raises PipelineError if it fails, or if there is no git."""
+    """Return what a git command prints. Raises VersionError if it fails, or if there is no git."""
     executable = shutil.which("git")
     if executable is None:
-        raise PipelineError("git: is not installed")
+        raise VersionError("git: is not installed")
     # File names need not be UTF-8.
     done = subprocess.run(  # noqa: S603
         [executable, *arguments], capture_output=True, encoding="utf-8", errors="surrogateescape", check=False
     )
     if done.returncode:
         reason = one_line(done.stderr, longest=None) or one_line(done.stdout, longest=None)
-        raise PipelineError(f"git {arguments[0]}: {reason.removeprefix('fatal: ')}")
+        raise VersionError(f"git {arguments[0]}: {reason.removeprefix('fatal: ')}")
     return done.stdout

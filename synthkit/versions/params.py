@@ -9,11 +9,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from synthkit.config.yaml_file import YAML_ERRORS, plain_data
-from synthkit.errors import PipelineError, one_line
+from synthkit.errors import VersionError, one_line
 from synthkit.recipe.load import load
 from synthkit.recipe.schema import SEMVER
 
-PARAMS, PIPELINE, LOCK = "params.yaml", "dvc.yaml", "dvc.lock"
+PARAMS, DVC_YAML, LOCK = "params.yaml", "dvc.yaml", "dvc.lock"
 REPORTS, CHANGELOG = "reports", "changelog"
 
 
@@ -62,15 +62,15 @@ class Listed:
 def find(name: str) -> Listed:
     """Return a release that params.yaml in this folder lists.
 
-    Raises PipelineError if it lists no such release, if the recipe has another name, or if dvc.yaml has no
+    Raises VersionError if it lists no such release, if the recipe has another name, or if dvc.yaml has no
     artifact for it.
     """
     releases = _params().releases
     if name not in releases:
-        raise PipelineError(f"{PARAMS}: lists no release {name}; it lists {', '.join(releases) or 'none'}")
+        raise VersionError(f"{PARAMS}: lists no release {name}; it lists {', '.join(releases) or 'none'}")
     recipe = load(Path(releases[name].recipe))
     if recipe.name != name:
-        raise PipelineError(
+        raise VersionError(
             f"{PARAMS}: releases.{name}: {releases[name].recipe} makes {recipe.name}; use that name"
         )
     _check_artifact(name)
@@ -80,34 +80,34 @@ def find(name: str) -> Listed:
 def _params() -> _Params:
     data = read_yaml(Path(PARAMS))
     if not isinstance(data, dict) or not isinstance(data.get("releases"), dict):
-        raise PipelineError(f"{PARAMS}: lists no releases: write releases: NAME: {{recipe: …, version: …}}")
+        raise VersionError(f"{PARAMS}: lists no releases: write releases: NAME: {{recipe: …, version: …}}")
     try:
         return _Params.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise PipelineError(f"{PARAMS}: {where}: {first['msg']}") from None
+        raise VersionError(f"{PARAMS}: {where}: {first['msg']}") from None
 
 
 def _check_artifact(name: str) -> None:
-    """Raise PipelineError if dvc.yaml lists no artifact of this name: `dvc artifacts get NAME` needs one."""
+    """Raise VersionError if dvc.yaml lists no artifact of this name: `dvc artifacts get NAME` needs one."""
     # It is checked because it is written by hand: DVC fills no template in there.
-    data = read_yaml(Path(PIPELINE))
+    data = read_yaml(Path(DVC_YAML))
     artifacts = data.get("artifacts") if isinstance(data, dict) else None
     artifact = artifacts.get(name) if isinstance(artifacts, dict) else None
     if not isinstance(artifact, dict) or artifact.get("path") != f"releases/{name}":
-        raise PipelineError(
-            f"{PIPELINE}: artifacts: lacks {name}; add: {name}: {{path: releases/{name}, type: dataset}}"
+        raise VersionError(
+            f"{DVC_YAML}: artifacts: lacks {name}; add: {name}: {{path: releases/{name}, type: dataset}}"
         )
 
 
 def read_yaml(path: Path) -> Any:
-    """Return the data in a YAML file. Raises PipelineError if it is missing, or not plain YAML."""
+    """Return the data in a YAML file. Raises VersionError if it is missing, or not plain YAML."""
     try:
         return plain_data(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise PipelineError(
-            f"{path}: is not here; run this in the folder with {PARAMS} and {PIPELINE}"
+        raise VersionError(
+            f"{path}: is not here; run this in the folder with {PARAMS} and {DVC_YAML}"
         ) from None
     except YAML_ERRORS as error:
-        raise PipelineError(f"{path}: is not plain YAML: {one_line(error)}") from None
+        raise VersionError(f"{path}: is not plain YAML: {one_line(error)}") from None

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from synthkit.errors import PipelineError, ReleaseError
+from synthkit.errors import ReleaseError, VersionError
 from synthkit.release.files import AUDIT
 from synthkit.release.folder import ReleaseFolder
 from synthkit.versions.params import LOCK, REPORTS
@@ -22,7 +22,7 @@ def keep_audit(listed: Listed) -> None:
     """Have DVC take over the audit that `synthkit audit` put into the release folder.
 
     DVC would otherwise see a changed folder and make the release anew. A release that the recipe of now
-    would not make is left alone. Raises PipelineError if DVC fails.
+    would not make is left alone. Raises VersionError if DVC fails.
     """
     if not ReleaseFolder(listed.folder).is_here() or not (listed.folder / AUDIT).is_file():
         return
@@ -34,11 +34,11 @@ def keep_audit(listed: Listed) -> None:
 def reproduce(listed: Listed) -> None:
     """Have DVC make and verify the release, unless nothing changed.
 
-    Raises PipelineError if DVC fails, or if the folder is another release than the recipe makes now.
+    Raises VersionError if DVC fails, or if the folder is another release than the recipe makes now.
     """
     _run_dvc("repro", f"verify@{listed.name}")
     if not _is_made(listed):
-        raise PipelineError(
+        raise VersionError(
             f"{listed.folder}: is not what {listed.entry.recipe} makes now, though {LOCK} says so; "
             f"run dvc repro --force build@{listed.name}, and this again"
         )
@@ -59,4 +59,4 @@ def _run_dvc(*arguments: str) -> None:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     command = [sys.executable, "-m", "dvc", *arguments]
     if subprocess.run(command, env={**os.environ, "PATH": path}, check=False).returncode:  # noqa: S603
-        raise PipelineError(f"dvc {' '.join(arguments)}: failed, see above; finished shards are kept")
+        raise VersionError(f"dvc {' '.join(arguments)}: failed, see above; finished shards are kept")

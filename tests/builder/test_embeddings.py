@@ -8,7 +8,7 @@ from PIL import Image
 from synthkit.builder.embeddings import compute, embed
 from synthkit.errors import SourceError
 from synthkit.sources.base import Listing
-from synthkit.sources.hashes import Contents
+from synthkit.sources.hashes import KnownHashes
 from synthkit.sources.pool import read_all
 
 BATCH = 4
@@ -58,7 +58,7 @@ class Brightness:
 
 
 def real(source):
-    images = read_all(source, on_error="stop", contents=Contents(), advance=lambda count: None)
+    images = read_all(source, on_error="stop", known_hashes=KnownHashes(), advance=lambda count: None)
     source.loaded = source.most = 0
     return images
 

@@ -22,7 +22,7 @@ from synthkit.recipe.families import DigitsSourceConfig
 from synthkit.release.manifest import read_manifest
 from synthkit.sources import open_source
 from synthkit.sources.base import load_image
-from synthkit.sources.hashes import Contents
+from synthkit.sources.hashes import KnownHashes
 from synthkit.sources.pool import read_all
 from synthkit_eval.protocol import Batches, load_protocol
 from synthkit_eval.training.distributed import World
@@ -355,7 +355,7 @@ def test_a_file_that_is_damaged_in_training_is_told_in_one_line(small_release: P
     content[start : start + 200] = bytes(200)
     tar.write_bytes(content)
     source = open_source(DigitsSourceConfig(kind="digits", max_per_class=8))
-    real = read_all(source, on_error="stop", contents=Contents(), advance=lambda count: None)
+    real = read_all(source, on_error="stop", known_hashes=KnownHashes(), advance=lambda count: None)
     loaded = TrainingImages(real, images, load_protocol("digits-lt").images)
     order = make_order(Batches(size=32), len(real.listing), 76, 0, 0, World())
     with pytest.raises(SourceError, match=r"^000000000\.png: cannot be read: .*run synthkit verify --deep$"):

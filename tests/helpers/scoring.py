@@ -19,7 +19,7 @@ from synthkit.release.image_writer import Mark, encode
 from synthkit.release.manifest import read_manifest
 from synthkit.release.records import Provenance
 from synthkit.sources import open_source
-from synthkit.sources.hashes import Contents
+from synthkit.sources.hashes import KnownHashes
 from synthkit.sources.pool import RealImages, read_all
 from synthkit_eval.training.synthetic_images import SyntheticImages, open_synthetic
 from tests.conftest import Cli
@@ -66,7 +66,7 @@ def real_digits(part: str = "train") -> RealImages:
             {"kind": "digits", "part": part, "max_per_class": 8, "imbalance_factor": 4.0}
         )
     )
-    return read_all(source, on_error="stop", contents=Contents(), advance=lambda count: None)
+    return read_all(source, on_error="stop", known_hashes=KnownHashes(), advance=lambda count: None)
 
 
 def synthetic_of(release: Path) -> SyntheticImages:

@@ -16,7 +16,7 @@ from synthkit.recipe.families import SOURCES
 from synthkit.recipe.load import load
 from synthkit.recipe.schema import Recipe
 from synthkit.sources import open_source
-from synthkit.sources.hashes import Contents
+from synthkit.sources.hashes import KnownHashes
 from synthkit.sources.pool import read_all
 from tests.recipe.conftest import MINIMAL
 
@@ -133,7 +133,9 @@ def test_a_later_field_of_a_source_moves_no_digest(kind: str) -> None:
 def test_the_digest_of_real_images_follows_their_content_alone() -> None:
     family = grown(SOURCES["digits"], "")
     plain, later, other = (
-        read_all(open_source(source), on_error="stop", contents=Contents(), advance=lambda count: None).digest
+        read_all(
+            open_source(source), on_error="stop", known_hashes=KnownHashes(), advance=lambda count: None
+        ).digest
         for source in (
             SOURCES["digits"](kind="digits"),
             family(kind="digits", later=8),

@@ -13,7 +13,7 @@ import pytest
 from synthkit.conditioning import METHODS
 from synthkit.recipe.load import load
 from synthkit.sources import held_out, open_source
-from synthkit.sources.hashes import Contents
+from synthkit.sources.hashes import KnownHashes
 from synthkit.sources.leaks import leaks
 from synthkit.sources.pool import read_all
 from tests.conftest import Cli
@@ -138,7 +138,7 @@ def test_a_few_shot_pool_is_k_images_a_class_and_none_that_scores(
 ) -> None:
     recipe = load(RECIPES / f"{name}.yaml", [*data[name], f"source.trial={trial}"])
     pool, scoring = (
-        read_all(open_source(config), on_error="stop", contents=Contents(), advance=lambda count: None)
+        read_all(open_source(config), on_error="stop", known_hashes=KnownHashes(), advance=lambda count: None)
         for config in (recipe.source, held_out(recipe.source))
     )
     assert np.bincount(pool.listing.labels).tolist() == [4] * len(pool.listing.classes)

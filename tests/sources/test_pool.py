@@ -17,7 +17,7 @@ from synthkit.errors import SourceError
 from synthkit.recipe.families import FolderSourceConfig
 from synthkit.sources import open_source
 from synthkit.sources.files import ImageFiles
-from synthkit.sources.hashes import FILE, Contents, open_contents
+from synthkit.sources.hashes import FILE, KnownHashes, open_known_hashes
 from synthkit.sources.leaks import Leak, leaks
 from synthkit.sources.pool import RealImages, read_all
 from tests.conftest import FLAT, Cli
@@ -47,14 +47,16 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def read(images: Path, contents: Contents | None = None) -> RealImages:
+def read(images: Path, known_hashes: KnownHashes | None = None) -> RealImages:
     source = open_source(FolderSourceConfig(kind="folder", root=str(images)))
-    return read_all(source, on_error="stop", contents=contents or Contents(), advance=lambda count: None)
+    return read_all(
+        source, on_error="stop", known_hashes=known_hashes or KnownHashes(), advance=lambda count: None
+    )
 
 
 def read_again(images: Path) -> RealImages:
-    with open_contents(images.parent / FILE) as contents:
-        return read(images, contents)
+    with open_known_hashes(images.parent / FILE) as known_hashes:
+        return read(images, known_hashes)
 
 
 def read_later(images: Path) -> RealImages:
@@ -129,13 +131,13 @@ def test_damage_while_it_is_open_is_no_hindrance(images: Path) -> None:
     connection = sqlite3.connect(images.parent / FILE, check_same_thread=False)
     # A table of another shape: every question and every note fails.
     connection.execute("CREATE TABLE contents (other TEXT)")
-    assert len(read(images, Contents(connection)).sha256) == 6
+    assert len(read(images, KnownHashes(connection)).sha256) == 6
 
 
 def test_a_place_that_cannot_be_written_is_no_hindrance(images: Path) -> None:
     (images.parent / "file").write_text("")
-    with open_contents(images.parent / "file" / FILE) as contents:
-        assert len(read(images, contents).sha256) == 6
+    with open_known_hashes(images.parent / "file" / FILE) as known_hashes:
+        assert len(read(images, known_hashes).sha256) == 6
 
 
 def test_an_image_that_changes_during_a_build_is_told(images: Path) -> None:
