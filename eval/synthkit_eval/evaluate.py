@@ -1,4 +1,4 @@
-"""A release in, a score out: data checked, classifiers trained seed by seed, sets compared."""
+"""Score a release: check its data, train and test classifiers seed by seed, compare sets of images."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from synthkit_eval.sets.compare_sets import check_features_here, compare_sets
 from synthkit_eval.training.accuracy import Grouping, accuracies, mean
 from synthkit_eval.training.checkpoint import epochs_in
 from synthkit_eval.training.networks import check_network
-from synthkit_eval.training.real_images import check_intact, open_real, whole
+from synthkit_eval.training.real_images import check_intact, fetch_shards, open_real
 from synthkit_eval.training.synthetic_images import open_synthetic
 
 if TYPE_CHECKING:
@@ -46,15 +46,17 @@ if TYPE_CHECKING:
     from synthkit_eval.training.synthetic_images import SyntheticImages
     from synthkit_eval.training.train import Task, Trained
 
-# The code that decides what a run comes to: runs of other code are not taken for its own.
+# The code that decides how a run ends: runs that other code has trained are not used.
 _CODE = ("synthkit_eval.training", "synthkit.training")
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to score; nothing here changes an accuracy but `seeds` and, in last digits, the device.
+    """How to score, beside the protocol.
 
-    `work_root` is where runs are kept; `patient` begins what takes days.
+    `seeds` is the number of training runs, `work_root` the folder where runs are kept, so that they are used
+    again. `patient` allows trainings that take days on a CPU. `changed` are the `--set` words that changed
+    the protocol; the score states them.
     """
 
     seeds: int
@@ -65,10 +67,11 @@ class Options:
 
 
 def evaluate(release: ScoredRelease, protocol: Protocol, options: Options, world: World) -> Score | None:
-    """Train on the real images and the release, test, and compare the sets.
+    """Train on the real images and the release, test, compare the sets, and return the score.
 
-    A stopped scoring goes on at its last epoch. Raises a SynthkitError that says what to do, before
-    anything is trained where that is possible. Of several processes, the first returns the score.
+    A scoring that was stopped goes on after its last epoch. Raises a SynthkitError that says what to do, if
+    possible before anything is trained. Of several processes only the first returns the score, the others
+    None.
     """
     return _score(release, protocol, options, world, open_synthetic, features=protocol.features)
 
@@ -76,9 +79,10 @@ def evaluate(release: ScoredRelease, protocol: Protocol, options: Options, world
 def evaluate_real_only(
     release: ScoredRelease, protocol: Protocol, options: Options, world: World
 ) -> Score | None:
-    """Train on the real images of a release alone, with as many steps as with it, and test.
+    """Train on the real images of a release alone, for as many steps as with it, test, and return the score.
 
-    Runs are kept, and are the same for all releases of so many images of the same real ones.
+    All releases with the same real images and the same number of synthetic ones share these runs. Raises and
+    returns as `evaluate` does.
     """
     return _score(release, protocol, options, world, lambda folder, manifest: None, features=NONE)
 
@@ -93,13 +97,13 @@ def _score(
 ) -> Score | None:
     check_network(protocol.network)
     choose_threads(protocol.images.size, options.device)
-    held_out(release.recipe.source, protocol.evaluation)  # a mistake in it is told before anything is read
+    held_out(release.recipe.source, protocol.evaluation)  # refuses a mistake before anything is read
     if world.first:
-        # What a network may refuse, before all that takes time.
+        # Whatever needs a network connection comes before whatever takes time.
         check_features_here(features, options.device)
-        whole(release)
+        fetch_shards(release)
     world.wait()
-    release = whole(release)
+    release = fetch_shards(release)
     with ReleaseFolder.at(release.folder).opened():
         return _score_here(release, protocol, options, world, synthetic_of)
 
@@ -136,7 +140,7 @@ def make_task(
     options: Options,
     world: World,
 ) -> Task:
-    """What the classifiers are trained on and tested with."""
+    """Return what the classifiers are trained on and tested with."""
     from synthkit_eval.training.loader import TrainingImages
     from synthkit_eval.training.train import Task
 
@@ -158,7 +162,10 @@ def make_task(
 
 
 def _steps(protocol: Protocol, synthetic: int, world: World) -> int:
-    """Minibatches of an epoch: as many as one pass over the release has, with it or without."""
+    """Return the minibatches of an epoch: those of one pass over the release, also where it is left out.
+
+    Raises ScoreError if the processes cannot share a minibatch evenly.
+    """
     size, half = protocol.batches.size, protocol.batches.size // 2
     if world.size > 1 and (half % world.size or synthetic < half):
         raise ScoreError(
@@ -171,7 +178,7 @@ def _steps(protocol: Protocol, synthetic: int, world: World) -> int:
 
 
 def _train_all(release: ScoredRelease, task: Task, options: Options, folder: Path) -> list[Trained]:
-    """A finished run for each seed, those of earlier times among them."""
+    """Return a finished run for each seed; only those that no earlier scoring has finished are trained."""
     from synthkit_eval.training.estimate import check_patience
 
     known = [seed for seed in range(options.seeds) if _finished(folder, seed) is None]
@@ -182,7 +189,7 @@ def _train_all(release: ScoredRelease, task: Task, options: Options, folder: Pat
     lock = folder.with_name(f".{folder.name}.lock")
     with held(lock, str(folder)) if task.world.first else nullcontext():
         for seed in set(range(options.seeds)) - set(missing) if task.world.first else ():
-            # A kill came between the run's file and this.
+            # A scoring that was killed after it wrote the run has left its checkpoint.
             _state(folder, seed).unlink(missing_ok=True)
         for seed in missing:
             _train_one(release, task, folder, seed, f"training {seed + 1} of {options.seeds}")
@@ -206,7 +213,7 @@ def _train_one(release: ScoredRelease, task: Task, folder: Path, seed: int, what
 
 
 def _state(folder: Path, seed: int) -> Path:
-    """Where a run that is not finished is kept, epoch by epoch."""
+    """Return the file of a run's last checkpoint, which is there until the run is finished."""
     return folder / f"seed-{seed}.safetensors"
 
 
@@ -217,11 +224,11 @@ def _check_same_shards(release: ScoredRelease) -> None:
 
 
 def _ignore(count: float) -> None:
-    """The progress of processes beside the first."""
+    """Count no progress: of several processes only the first shows it."""
 
 
 def _finished(folder: Path, seed: int) -> Trained | None:
-    """A run that was finished at an earlier time."""
+    """Return the run of a seed if an earlier scoring has finished it, else None."""
     from synthkit_eval.training.train import Trained
 
     try:
@@ -233,7 +240,7 @@ def _finished(folder: Path, seed: int) -> Trained | None:
 def _folder(
     release: ScoredRelease, task: Task, data: RealData, machine: dict[str, str], options: Options
 ) -> Path:
-    """Where the runs are kept: another folder for anything that can change one."""
+    """Return the folder of the runs; its name changes with everything that can change a run."""
     name = release.manifest.name if task.synthetic else "real-only"
     decides = {
         "protocol": task.protocol.digest,

@@ -1,4 +1,4 @@
-"""What scores depend on beside data and protocol: code, libraries, device, threads."""
+"""What scores depend on, beside data and protocol: code, libraries, device and threads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from synthkit.system import environment
 
-# Libraries that take part in training, beside those of a build.
+# Libraries that training uses, beside those of a build.
 _LIBRARIES = ("timm", "torchmetrics")
 _MOST_CPUS = 16
 # Edge in pixels up to which images need neither threads nor worker processes.
@@ -20,7 +20,7 @@ SMALL = 64
 
 
 def cpus() -> int:
-    """The processors this process may use, as far as more of them help."""
+    """Return how many processors to use: those this process may use, and no more than help."""
     try:
         count = len(os.sched_getaffinity(0))
     except AttributeError:
@@ -29,10 +29,10 @@ def cpus() -> int:
 
 
 def choose_threads(edge: int, device: str) -> None:
-    """One thread for small images on a CPU.
+    """Have PyTorch use one thread for small images on a CPU.
 
-    More of them hardly help there, crawl where other work shares the cores, and make other last digits on
-    a machine with another number of cores.
+    More threads hardly help there, are slow where other work shares the cores, and make the last digits of a
+    score depend on the number of cores.
     """
     import torch
 
@@ -61,7 +61,7 @@ def _sources(name: str) -> list[Path]:
 
 
 def describe(device: str, processes: int) -> dict[str, str]:
-    """The environment that a score states, and that its runs are kept for."""
+    """Return the environment that a score states; runs of another environment are not used again."""
     import torch
 
     found = environment.describe(device)
@@ -70,9 +70,9 @@ def describe(device: str, processes: int) -> dict[str, str]:
 
 
 def commit() -> str:
-    """The commit of the code, or else of the folder this runs in; `none` where neither is in git.
+    """Return the commit of this code, or else of the current folder; `none` if neither is in git.
 
-    It ends in `-dirty` if anything tracked was changed.
+    It ends in `-dirty` if a tracked file was changed.
     """
     git = shutil.which("git")
     for folder in (Path(__file__).parent, Path()) if git else ():

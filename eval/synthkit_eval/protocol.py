@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _NAME = r"^[a-z0-9][a-z0-9_-]{0,95}$"
-# What is measured beside, and where images lie: it changes no classifier. (Which images a score is of, it
-# states by their digest.)
+# Fields that change no classifier. (Where the evaluation images lie changes none either; a score states which
+# they are by their digest.)
 _NOT_TRAINING = ("summary", "features")
 _FOLDERS = re.compile(r"(?<![\w.-])(~\w*)?/(?:[^\s,}\]\"'/]+/)*(?=[^/])")
 _PLACES = frozenset(name for source in SOURCES.values() for name in source.PATHS)
@@ -168,7 +168,7 @@ class Protocol(Section):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that decides a trained classifier and its test."""
+        """SHA-256 of everything that decides how a classifier is trained and tested."""
         data = {key: value for key, value in self.settings().items() if key not in _NOT_TRAINING}
         if isinstance(self.pretrained, str) and Path(self.pretrained).is_file():
             data["pretrained"] = sha256_of(Path(self.pretrained))
@@ -176,7 +176,7 @@ class Protocol(Section):
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
     def settings(self) -> dict[str, Any]:
-        """Every setting as plain types; of a path of this machine its last part."""
+        """Return every setting as plain types; of a path on this machine only its last part."""
         data = self.model_dump(mode="json")
         data["pretrained"] = _last_part(self.pretrained)
         data["evaluation"] = {key: _last_part(value) for key, value in self.evaluation.items()}
@@ -192,24 +192,27 @@ def _last_part(value: Any) -> Any:
 
 
 def without_places(change: str) -> str:
-    """A `--set` as a score may state it: of paths of this machine their last parts."""
+    """Return a `--set` word as a score may state it: of a path on this machine only its last part."""
     field, equals, value = change.partition("=")
     return f"{field}{equals}{_FOLDERS.sub('', str(_last_part(value)))}"
 
 
 def shipped(kind: Literal["protocols", "published"]) -> Path:
-    """The folder of files that ship: inside the package in a wheel, beside it in a clone."""
+    """Return the folder of the files that ship: in the package of a wheel, beside it in a clone."""
     inside = Path(__file__).parent / kind
     return inside if inside.is_dir() else Path(__file__).parent.parent / kind
 
 
 def names() -> list[str]:
-    """The protocols that ship."""
+    """Return the names of the protocols that ship."""
     return sorted(path.stem for path in shipped("protocols").glob("*.yaml"))
 
 
 def load_protocol(name: str, overrides: Sequence[str] = ()) -> Protocol:
-    """A protocol that ships, by name, or a file's. Raises ScoreError saying what is wrong and where."""
+    """Return a protocol that ships, by its name, or the one in a YAML file.
+
+    Raises ScoreError if there is none, or with the first field that is wrong.
+    """
     path = Path(name)
     if path.suffix != ".yaml":
         path = shipped("protocols") / f"{name}.yaml"
@@ -224,9 +227,9 @@ def load_protocol(name: str, overrides: Sequence[str] = ()) -> Protocol:
 
 
 def usual_protocol(release: str, shots: int | None) -> str:
-    """The protocol for a release by its name: few-shot, or the longest that the name begins with.
+    """Return the protocol of a release: few-shot, or the longest name of one that its name begins with.
 
-    Raises ScoreError if there is none.
+    Raises ScoreError if no protocol fits.
     """
     if shots is not None:
         return "few-shot"

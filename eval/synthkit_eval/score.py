@@ -1,4 +1,4 @@
-"""The score of a release as a file: everything that was measured, and what it was measured with.
+"""The score file: everything that was measured of a release, and what it was measured with.
 
 `json_schema` documents every key; `synthkit schema score` prints it.
 """
@@ -194,7 +194,7 @@ class Score(_Facts):
 
     @property
     def name(self) -> str:
-        """What a table calls it: the release's name, or `real only`."""
+        """Its name in tables: the release's name, or `real only`."""
         return "real only" if self.release is None else self.release.name
 
     def compares_with(self, other: Score) -> bool:
@@ -212,13 +212,13 @@ class Score(_Facts):
 
 
 def write_score(score: Score, path: Path) -> None:
-    """Write a score file, whole or not at all; its folder is made."""
+    """Write a score file, whole or not at all, and its folder if it is missing."""
     make_folder(path.parent)
     write_file(path, score.model_dump_json(indent=2).encode() + b"\n")
 
 
 def read_score(path: Path) -> Score:
-    """The score in a file. Raises ScoreError if there is none, or it is not one."""
+    """Read a score file. Raises ScoreError if it is missing or is not a score."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ScoreError(f"{path}: is too large to be a score")
@@ -232,7 +232,7 @@ def read_score(path: Path) -> Score:
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of a score file, every key described."""
+    """Return the JSON Schema of a score file, every key described."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **Score.model_json_schema(),

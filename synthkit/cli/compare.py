@@ -56,14 +56,14 @@ def compare(
     Scores of other protocols or of other images stand in tables of their own.
     """
     with user_errors():
-        from synthkit_eval.comparison.differences import compare as compared
+        from synthkit_eval.comparison.differences import compare_scores
         from synthkit_eval.comparison.find import find_scores
         from synthkit_eval.comparison.published import load_tables
 
         form = form or _form_of(out)
         found = find_scores(scores)
         tables = load_tables()
-        sections = compared(found.files, tables)
+        sections = compare_scores(found.files, tables)
         if out is None:
             _print(sections, form)
         else:

@@ -1,4 +1,4 @@
-"""Scores side by side: which of them compare, and how far apart they are."""
+"""Which scores compare with each other, and how far apart they are."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _NAMES_SHOWN = 3
 class Difference:
     """How much more accurate a score is than another, in points of percent.
 
-    `interval` is the 95 % interval of the difference, by Welch's t-test over the seeds (Welch 1947); None
-    where a side has one seed.
+    `baseline` names the other score. `interval` is the 95 % interval of the difference, by Welch's t-test
+    over the seeds (Welch 1947); None if either score has one seed.
     """
 
     baseline: str
@@ -37,7 +37,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A score with its name in the table, and its differences where there is something to subtract."""
+    """A score, its name in the table, and its differences to real images alone and to random-image."""
 
     name: str
     score: Score
@@ -46,15 +46,15 @@ class Row:
 
     @property
     def label(self) -> str:
-        """Its method, or its name where no release is."""
+        """Its method; of real images alone its name."""
         return self.name if self.score.release is None else self.score.release.method
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Scores that compare with each other, and the printed ones of the same protocol.
+    """Scores that compare with each other, and published ones of the same protocol.
 
-    `apart` says why they do not compare with those of an earlier section; None of the first.
+    `apart` says why they do not compare with those of an earlier section; None in the first one.
     """
 
     number: int
@@ -65,7 +65,7 @@ class Section:
 
     @property
     def first(self) -> Score:
-        """One of its scores: protocol and real images are those of all."""
+        """One of its scores, for the protocol and the real images that all of them share."""
         return self.rows[0].score
 
 
@@ -75,8 +75,11 @@ class _Named:
     score: Score
 
 
-def compare(files: Sequence[ScoreFile], tables: Sequence[PublishedTable]) -> list[Section]:
-    """The scores in sections of those that compare: real only first, then random-image, then as given."""
+def compare_scores(files: Sequence[ScoreFile], tables: Sequence[PublishedTable]) -> list[Section]:
+    """Divide scores into sections of those that compare, and compute their differences.
+
+    In a section real images alone stand first, then random-image, then the others as given.
+    """
     groups: list[list[ScoreFile]] = []
     for file in files:
         fitting = [group for group in groups if group[0].score.compares_with(file.score)]
@@ -111,7 +114,7 @@ def _standing(item: _Named) -> int:
 
 
 def _names(files: Sequence[ScoreFile]) -> list[str]:
-    """A name for each: as short as tells it from the others."""
+    """Return a name for each, the shortest that distinguishes it from the others."""
     forms = [_forms(file) for file in files]
     counts = [Counter(form[level] for form in forms) for level in range(2)]
     return [next((form[n] for n in range(2) if counts[n][form[n]] == 1), form[2]) for form in forms]
@@ -124,7 +127,10 @@ def _forms(file: ScoreFile) -> tuple[str, str, str]:
 
 
 def _real_of(item: _Named, named: Sequence[_Named]) -> _Named | None:
-    """The real-only score of as many steps with the most seeds; more steps alone make a score better."""
+    """Return the real-only score of as many steps that has the most seeds, if there is one.
+
+    More steps alone make a score better, so that only equal ones show what the synthetic images add.
+    """
     same = [n for n in named if n.score.release is None and n.score.steps == item.score.steps]
     if item.score.release is None or not same:
         return None
@@ -132,9 +138,9 @@ def _real_of(item: _Named, named: Sequence[_Named]) -> _Named | None:
 
 
 def _random_of(item: _Named, named: Sequence[_Named]) -> _Named | None:
-    """The random-image score of the same model and guidance, steps and number of images, or the nearest.
+    """Return the random-image score that is most alike, if there is one.
 
-    An unlike model weighs most, then unlike guidance, steps, images; of equals the first given counts.
+    The same model counts first, then how near guidance, steps and the number of images are.
     """
     mine = item.score.release
     if mine is None or mine.method == BASELINE:
@@ -167,31 +173,31 @@ def _against(item: _Named, other: _Named | None) -> Difference | None:
 
 
 def per_seed(score: Score) -> list[float]:
-    """The overall accuracy of each training run, in the epoch that counts."""
+    """Return the overall accuracy of each training run in the epoch that counts."""
     return [run.history[run.epoch - 1].overall for run in score.seeds]
 
 
 def welch(mine: Sequence[float], theirs: Sequence[float]) -> tuple[float, float] | None:
-    """The 95 % interval of the difference of two means in points of percent, without equal variances.
+    """Return the 95 % interval of the difference of two means, in points of percent (Welch 1947).
 
-    None where a side has one value.
+    The variances may differ. None if either side has one value.
     """
     from scipy.stats import ttest_ind
 
     if min(len(mine), len(theirs)) < 2:
         return None
     if len({*mine}) == len({*theirs}) == 1:
-        # No spread on either side: Welch's degrees of freedom are 0/0, the interval has no width.
+        # Without spread on either side the degrees of freedom are 0/0, and the interval has no width.
         return 100 * (mine[0] - theirs[0]), 100 * (mine[0] - theirs[0])
     with warnings.catch_warnings():
-        # Runs that agree to the last image are not a loss of precision.
+        # scipy warns of lost precision where all runs of one side are equal; here they may well be.
         warnings.simplefilter("ignore", RuntimeWarning)
         interval = ttest_ind(mine, theirs, equal_var=False).confidence_interval(0.95)
     return 100 * float(interval.low), 100 * float(interval.high)
 
 
 def _why_apart(place: int, firsts: Sequence[Score]) -> str | None:
-    """Against the earlier section that is most alike, for the most telling reason."""
+    """Say why a section does not compare with the earlier one that differs least; None for the first."""
     reasons = [(list(_unlike(firsts[place], firsts[i])), i + 1) for i in range(place)]
     if not reasons:
         return None

@@ -1,4 +1,4 @@
-"""From the words of a command line to score files, with the real-only scores that lie beside them."""
+"""Find the score files that a user names, and the real-only scores that belong to them."""
 
 from __future__ import annotations
 
@@ -19,33 +19,34 @@ if TYPE_CHECKING:
 SCORES = Path("scores")
 REAL_ONLY = "real-only"
 
-# Enough to pass over other JSON files, and scores of releases, without parsing all of their histories.
+# Tell scores, and those of real images alone, from other JSON files without parsing their long histories.
 _SCORE = re.compile(rb'"trained_on"\s*:')
 _OF_REAL_IMAGES = re.compile(rb'"trained_on"\s*:\s*"real"')
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreFile:
-    """A score and where it lies."""
+    """A score and its file."""
 
     path: Path
     score: Score
 
 
 class Found(NamedTuple):
-    """The scores to compare, and a line for each file that was passed over though it may be one."""
+    """The scores to compare, and a line for each damaged file that was passed over."""
 
     files: list[ScoreFile]
     skipped: list[str]
 
 
 def find_scores(arguments: Sequence[str]) -> Found:
-    """The scores that arguments name, in their order, then the real-only ones that belong to them.
+    """Return the scores that arguments name, in their order, then the real-only ones that belong to them.
 
-    An argument is a score file, a folder of them or of such folders (one a protocol), a release's name or its
-    folder. Of a release, its scores are scores/NAME.json, scores/PROTOCOL/NAME.json and those
-    scores/NAME-*.json that are of it. Real-only scores are looked for in the folder of each score and in
-    real-only/ of that; one belongs to a release's score if it compares and was trained for as many steps.
+    An argument is a score file, a folder of score files or of such folders (one for each protocol), the name
+    of a release, or its folder. The scores of a release are scores/NAME.json, scores/PROTOCOL/NAME.json and
+    those of scores/NAME-*.json that state its name. Real-only scores are looked for in the folder of each
+    score and in its subfolder real-only/; one belongs to a release's score if the two compare and it was
+    trained for as many steps.
 
     Raises ScoreError if an argument names no score, or a file it names is not one.
     """
@@ -81,7 +82,7 @@ def _of_release(name: str, skipped: list[str]) -> list[ScoreFile]:
     found = [_read(path) for path in (*_json_files(SCORES, same), *_json_files(SCORES, f"*/{same}"))]
     for path in _json_files(SCORES, f"{glob.escape(name)}-*.json"):
         file = _attempt(path, skipped)
-        # The scores of another release may begin with the same letters.
+        # The name of another release may begin with this one.
         if file and file.score.release and file.score.release.name == name:
             found.append(file)
     if not found:
@@ -131,7 +132,7 @@ def _read(path: Path) -> ScoreFile:
 
 
 def _problems(score: Score) -> Iterator[str]:
-    """What the types of a score file let pass, and the arithmetic would not."""
+    """Yield what is wrong with values of the right types: comparing could not compute with them."""
     if (score.release is None) != (score.trained_on == "real"):
         yield f"trained on {score.trained_on}, {'without' if score.release is None else 'with'} a release"
     if not score.seeds:
@@ -154,7 +155,7 @@ def _json_files(folder: Path, pattern: str = "*.json") -> list[Path]:
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
-    """Guidance 2 before guidance 10."""
+    """Return a sorting key that puts guidance 2 before guidance 10."""
     parts = re.split(r"(\d+)", str(path))
     return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]
 
@@ -173,7 +174,7 @@ def _nearest_file(path: Path) -> str:
 
 
 def _nearest_release(name: str) -> str:
-    """Names of releases that have scores and look alike, as the part of a sentence."""
+    """Return a question with the names of releases that have scores and are most alike, or nothing."""
     files = [_attempt(path, []) for path in (*_json_files(SCORES), *_json_files(SCORES, "*/*.json"))]
     names = sorted({file.score.release.name for file in files if file and file.score.release})
     near = nearest(name, names, count=3)

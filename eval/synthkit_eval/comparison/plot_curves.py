@@ -1,4 +1,4 @@
-"""Accuracy along guidance scales and along shots: a line for each method, printed lines dashed."""
+"""Accuracy against guidance scale and against shots: a line for each method, dashed if it is published."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 _HEIGHT = 4.6
 # Columns of a legend, if they fit.
 _COLUMNS = (3, 2, 1)
-# Bars of the same x are drawn beside each other: so far apart, and within a part of the way to the next x.
+# Error bars at the same x are drawn beside each other: the step between them as a share of the axis, and the
+# most that all may take as a share of the distance to the next x.
 _ASIDE, _MOST_ASIDE = 0.012, 0.6
 _DASHES = ((0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
 _SHOTS = re.compile(r"[-_]?\d+[-_]?shots?.*$")
@@ -44,23 +45,23 @@ _SHOTS = re.compile(r"[-_]?\d+[-_]?shots?.*$")
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Points (x, accuracy in percent, ends of its 95 % interval) by x, what they are called, how drawn."""
+    """A named line: points (x, accuracy in percent, both ends of its 95 % interval) in the order of x."""
 
     name: str
     points: tuple[tuple[float, float, float, float], ...]
     look: Look = REAL_LOOK
 
     @property
-    def is_one(self) -> bool:
-        """Whether it has two different x."""
+    def is_line(self) -> bool:
+        """Whether it has at least two different x."""
         return len({x for x, *_ in self.points}) > 1
 
 
 def guidance_figures(sections: Sequence[Section]) -> Iterator[tuple[int, Figure]]:
-    """Of each section in which a method has two guidance scales, its accuracies along them."""
+    """Yield a plot for each section in which a method has at least two guidance scales."""
     for section in sections:
         curves = _by_method(section.rows)
-        if any(curve.is_one for curve in curves):
+        if any(curve.is_line for curve in curves):
             yield section.number, _guidance(section, curves)
 
 
@@ -95,17 +96,17 @@ def _printed_guidance(section: Section) -> Iterator[Curve]:
             found.append((item.row.guidance_scale, *within(item.row.overall, 0.0)))
     for (name, place), found in points.items():
         curve = Curve(f"{name}, published ({place})", tuple(sorted(found)))
-        if curve.is_one:
+        if curve.is_line:
             yield curve
 
 
 def shots_figures(
     sections: Sequence[Section], tables: Sequence[PublishedTable]
 ) -> Iterator[tuple[int, Figure]]:
-    """Of each data set and protocol in which a method has two numbers of shots, its accuracies along them.
+    """Yield a plot for each data set and protocol in which a method has at least two numbers of shots.
 
     A point is the mean over the trials that were scored; its bar is the 95 % interval over them, or over the
-    seeds of a single one. Trials have other images: they are averaged, not compared.
+    seeds if there is one trial. Trials have different real images: they are averaged, not compared.
     """
     families: dict[tuple[str, str], list[Section]] = {}
     for section in sections:
@@ -115,7 +116,7 @@ def shots_figures(
     number = 0
     for (_, data), members in families.items():
         curves = _by_shots(members)
-        if any(curve.is_one for curve in curves):
+        if any(curve.is_line for curve in curves):
             number += 1
             yield number, _shots(data, members, curves, tables)
 
@@ -135,7 +136,10 @@ def _shots(
 
 
 def _data_set(section: Section, tables: Sequence[PublishedTable]) -> str | None:
-    """Of a few-shot section: the name that a table knows, or the release's name before its shots."""
+    """Return the data set of a few-shot section, None if it is not few-shot.
+
+    Its name is that of a published table, or what the release's name has before its shots.
+    """
     for row in section.rows:
         release = row.score.release
         if release is not None and release.shots is not None:
@@ -163,7 +167,7 @@ def _by_shots(sections: Sequence[Section]) -> list[Curve]:
 
 
 def _over_trials(scores: Sequence[Score]) -> tuple[float, float, float]:
-    """Mean and both ends of its 95 % interval, in percent."""
+    """Return the mean over trials and both ends of its 95 % interval, in percent."""
     from scipy.stats import sem, t
 
     if len(scores) == 1:
@@ -185,7 +189,7 @@ def _printed_shots(table: PublishedTable) -> Iterator[Curve]:
 def _lines(
     curves: Sequence[Curve], printed: Sequence[Curve], scale: Literal["linear", "log"] = "linear"
 ) -> tuple[Figure, Axes]:
-    """Both kinds of lines; those that were measured are moved aside, so that bars do not hide others."""
+    """Draw both kinds of lines; measured ones are moved aside, so that error bars do not hide each other."""
     figure = new_figure(WIDTH, _HEIGHT + 0.1 * (len(curves) + len(printed)))
     axes = figure.subplots()
     if scale == "log":
@@ -200,7 +204,7 @@ def _lines(
 
 
 def _step(curves: Sequence[Curve], scale: Literal["linear", "log"]) -> float:
-    """How far lines beside each other are apart, on the axis or its logarithm; neighbours do not mix."""
+    """Return the distance of lines beside each other, on the axis or its logarithm (base 2)."""
     found = sorted({log2(x) if scale == "log" else x for curve in curves for x, *_ in curve.points})
     nearest = min(after - before for before, after in pairwise(found))
     return min(_ASIDE * (found[-1] - found[0]), _MOST_ASIDE * nearest / len(curves))
@@ -240,9 +244,9 @@ def _finished(figure: Figure, axes: Axes, title: str, x: str) -> Figure:
 
 
 def _legend(figure: Figure, axes: Axes) -> None:
-    """Below the plot, in as many columns as fit beside each other."""
+    """Draw the legend below the plot, in as many columns as fit."""
     handles, labels = axes.get_legend_handles_labels()
-    # matplotlib lists lines without bars first; what was measured comes before what is printed.
+    # matplotlib lists lines without error bars first; here measured lines come before published ones.
     order = sorted(range(len(labels)), key=lambda i: not hasattr(handles[i], "has_yerr"))
     for columns in _COLUMNS:
         legend = figure.legend(
@@ -258,7 +262,7 @@ def _legend(figure: Figure, axes: Axes) -> None:
 
 
 def _thin_out(figure: Figure, axes: Axes) -> None:
-    """Of the numbers below the axis, those that would lie on the one before are left out."""
+    """Hide the numbers below the axis that would cover the one before."""
     figure.draw_without_rendering()
     end = float("-inf")
     for label in axes.get_xticklabels():

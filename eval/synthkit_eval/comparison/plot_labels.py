@@ -1,6 +1,7 @@
-"""Names beside points, clear of points, error bars and each other: or numbers, with a list beside the plot.
+"""Write names beside points so that they cover no point, no error bar and no other name.
 
-Everything is measured in pixels of the figure as it is laid out; the same points make the same picture.
+Where the names do not fit, points get numbers, and a list beside the plot says what they mean. Everything is
+measured in pixels of the figure after its layout; the same points make the same picture.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 # In typographic points, as matplotlib has them.
 _SIZE = 8.5
 _MARKER, _BAR = 6.0, 2.5  # edge of a marker; half the width of a bar with its caps
-_NEAR, _FAR, _STEP = 3.0, 80.0, 2.0  # from a marker to its name; farther, and it is not seen as its own
-_TIED, _GAP = 6.0, 1.5  # from here on a line leads to the name, and ends so far before it
+_NEAR, _FAR, _STEP = 3.0, 80.0, 2.0  # from a marker to its name; beyond _FAR readers do not connect them
+_TIED, _GAP = 6.0, 1.5  # at a larger distance a line leads to the name; its gap before the name
 _CLEAR = 1.0  # around a name
 _TURNS = 36  # directions in which a name may stand
 
@@ -33,7 +34,7 @@ Box = tuple[float, float, float, float]  # left, bottom, right, top
 
 
 class Point(NamedTuple):
-    """A point with the ends of its error bar, all in data coordinates; its name and colour."""
+    """A point and the ends of its error bar in data coordinates, its name, and its colour."""
 
     x: float
     y: float
@@ -44,7 +45,7 @@ class Point(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """Where a name stands, and from where to where its line goes."""
+    """Where a name stands, and the ends of the line that connects it with its point."""
 
     box: Box
     start: tuple[float, float]
@@ -57,7 +58,10 @@ class _Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Scene:
-    """What is drawn before the names, in pixels; `unit` is a typographic point, `walls` no line may cross."""
+    """What is drawn before the names, in pixels; `unit` is a typographic point.
+
+    No line may cross the boxes in `walls`.
+    """
 
     unit: float
     frame: Box
@@ -67,7 +71,7 @@ class _Scene:
     walls: list[Box]
 
     def barriers(self, number: int) -> list[Box]:
-        """What the line of a name may not cross: walls, but for those that its own point touches."""
+        """Return the walls that the line of a name may not cross: all that its own point does not touch."""
         x, y = self.centres[number]
         half = _MARKER / 2 * self.unit
         return [
@@ -77,13 +81,13 @@ class _Scene:
         ]
 
     def crowd(self, number: int) -> int:
-        """How many points are within reach of a name."""
+        """Return how many points are within reach of a name."""
         mine = self.centres[number]
         return sum(math.dist(centre, mine) < _FAR * self.unit for centre in self.centres)
 
 
 def draw_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
-    """Draw points with their error bars and names, into axes that nothing is drawn into later."""
+    """Draw points with their error bars and names; nothing may be drawn into the axes afterwards."""
     for point in points:
         ends = [[point.y - point.low], [point.high - point.y]]
         axes.errorbar(
@@ -123,7 +127,10 @@ def _list_beside(figure: Figure, points: Sequence[Point]) -> None:
 
 
 def _write(axes: Axes, scene: _Scene, words: Sequence[str], far: float) -> bool:
-    """Write a word beside each point; nothing, and False, if one finds no place within `far`."""
+    """Write a word beside each point and return True.
+
+    If one of them finds no place within `far`, none is written, and False is returned.
+    """
     texts = [axes.text(0, 0, word, fontsize=_SIZE, color=INK, va="bottom") for word in words]
     places = _best(scene, texts, far)
     if places is None:
@@ -161,7 +168,7 @@ def _scene(axes: Axes, unit: float, points: Sequence[Point]) -> _Scene:
 
 
 def _gathered(scene: _Scene) -> tuple[_Scene, list[str]]:
-    """The numbers of points, those of points that lie on each other together, and where to write them."""
+    """Return the scene and the texts for numbers; points that lie on each other share a text."""
     groups: list[list[int]] = []
     for number, centre in enumerate(scene.centres):
         near = (g for g in groups if math.dist(scene.centres[g[0]], centre) < _MARKER / 2 * scene.unit)
@@ -174,7 +181,7 @@ def _gathered(scene: _Scene) -> tuple[_Scene, list[str]]:
 
 
 def _numbers(group: Sequence[int]) -> str:
-    """As pages are listed: "1, 4–7, 9"; the first has number 1."""
+    """Return the numbers of points as pages are listed: "1, 4–7, 9"; the first point has number 1."""
     runs: list[list[int]] = []
     for number in group:
         if runs and number == runs[-1][-1] + 1:
@@ -185,7 +192,7 @@ def _numbers(group: Sequence[int]) -> str:
 
 
 def _best(scene: _Scene, texts: Sequence[Text], far: float) -> list[_Place] | None:
-    """The places that keep names nearest to their points, of a few orders to place them in."""
+    """Try a few orders of placing names, and return the places with the shortest lines; None if none fits."""
     sizes = [(box.width, box.height) for box in (text.get_window_extent() for text in texts)]
     numbers = range(len(texts))
     orders = [
@@ -201,7 +208,7 @@ def _best(scene: _Scene, texts: Sequence[Text], far: float) -> list[_Place] | No
 def _places(
     scene: _Scene, sizes: Sequence[tuple[float, float]], order: Sequence[int], far: float
 ) -> list[_Place] | None:
-    """A place for each, in an order; None if one finds none."""
+    """Return a place for each name, found one by one in an order; None if there is none for one."""
     placed: dict[int, _Place] = {}
     for number in order:
         taken = [place.box for place in placed.values()]
@@ -220,13 +227,13 @@ def _places(
 def _free(
     scene: _Scene, number: int, size: tuple[float, float], taken: Sequence[Box], far: float
 ) -> Iterator[_Place]:
-    """Places around a point that nothing is drawn on, the nearest first; of equals the one to the right."""
+    """Yield free places around a point, the nearest first; of equally near ones the one to the right."""
     (left, bottom, right, top), edge = scene.frame, _MARKER / 2 * scene.unit
     least, most = np.array([left, bottom]), np.array([right, top])
     obstacles = np.array([*scene.markers, *scene.bars, *taken])
     angles = 2 * np.pi * np.array(sorted(range(_TURNS), key=lambda turn: min(turn, _TURNS - turn))) / _TURNS
     ways = np.round(np.stack([np.cos(angles), np.sin(angles)], axis=1), 6)
-    # The corner of the name, or the middle of its edge, that looks to the point is the end of its line.
+    # A line ends at the corner of the name, or the middle of its edge, that faces the point.
     shift = (np.sign(ways) - 1) / 2 * size
     starts = scene.centres[number] + edge * ways
     reach = min(far * scene.unit, math.dist(least, most))
@@ -242,10 +249,10 @@ def _free(
 
 
 def _hits(start: Sequence[float], end: Sequence[float], boxes: NDArray[np.float64]) -> bool:
-    """Whether a line goes through one of some boxes."""
+    """Return whether a line goes through one of some boxes (n, 4)."""
     origin, way = np.array(start), np.array(end) - np.array(start)
-    # The part of the line between left and right, and that between bottom and top, meet in the box; along an
-    # axis a part is all or nothing.
+    # A line is in a box where it is between left and right and between bottom and top at once. One along an
+    # axis divides by 0: it is between two of the edges everywhere, or nowhere.
     with np.errstate(divide="ignore", invalid="ignore"):
         first, last = (boxes[:, :2] - origin) / way, (boxes[:, 2:] - origin) / way
     enters, leaves = np.fmin(first, last).max(axis=1), np.fmax(first, last).min(axis=1)

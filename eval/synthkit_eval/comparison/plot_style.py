@@ -1,4 +1,4 @@
-"""How plots look: colours that colour-blind readers tell apart, sizes for the width of a README."""
+"""The look of plots: colours that colour-blind readers can tell apart, sizes for the width of a README."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _RC = {
 
 
 class Look(NamedTuple):
-    """How one line of a plot is told from the others."""
+    """The colour and the marker of a line in a plot."""
 
     colour: str
     marker: str
@@ -61,14 +61,14 @@ _MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
 def look(place: int) -> Look:
-    """Of the line with this number: colours repeat before pairs of colour and marker do."""
+    """Return the look of the line with this number; colours repeat later with other markers."""
     count = len(_COLOURS)
     return Look(_COLOURS[place % count], _MARKERS[(place + place // count) % len(_MARKERS)])
 
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """These settings, whatever a user's own matplotlibrc says."""
+    """Draw with these settings meanwhile, whatever the user's own matplotlibrc says."""
     import matplotlib as mpl
 
     with mpl.rc_context():
@@ -78,7 +78,7 @@ def styled() -> Iterator[None]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """A figure in inches, drawn by Agg and known to no window."""
+    """Return an empty figure of a size in inches, which no window shows."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -88,7 +88,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def drawable(name: str, letters: int = _LETTERS) -> str:
-    """The name as the font can draw it: of Latin and Greek letters, others as `?`; cut in its middle."""
+    """Return a name as the font can draw it: letters but Latin and Greek as `?`, a long one shortened."""
     text = "".join(
         c if c.isprintable() and (ord(c) < 0x250 or 0x370 <= ord(c) < 0x400) else "?" for c in name
     )
@@ -97,15 +97,15 @@ def drawable(name: str, letters: int = _LETTERS) -> str:
 
 
 def heading(protocol: ProtocolFacts) -> str:
-    """The protocol's name as it begins a title."""
+    """Return the protocol's name as it begins a title."""
     return drawable(protocol.name, _HEADING)
 
 
 def percent(accuracy: Accuracy) -> tuple[float, float, float]:
-    """Mean, and both ends of its 95 % interval, in percent; no end is below 0 or above 100."""
+    """Return the mean and both ends of its 95 % interval, in percent, cut at 0 and 100."""
     return within(100 * accuracy.mean, 100 * (accuracy.ci95 or 0))
 
 
 def within(mean: float, spread: float) -> tuple[float, float, float]:
-    """A mean in percent, and both ends of its interval, cut at 0 and 100."""
+    """Return a mean in percent and both ends of its interval, cut at 0 and 100."""
     return mean, max(mean - spread, 0.0), min(mean + spread, 100.0)

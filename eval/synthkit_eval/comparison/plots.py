@@ -1,7 +1,9 @@
-"""Plots of a comparison, as PNG and SVG: the same scores make the same bytes.
+"""Plots of a comparison, as PNG and SVG; the same scores make the same bytes.
 
-groups: accuracy of each score by group of classes; fid: accuracy against FID; guidance: accuracy against
-guidance scale, as Table 3 of Chen et al. 2025; shots: accuracy against shots, as its Figure 5.
+* groups: the accuracy of each score in each group of classes
+* fid: accuracy against FID
+* guidance: accuracy against the guidance scale, as in Table 3 of Chen et al. 2025
+* shots: accuracy against the number of shots, as in its Figure 5
 """
 
 from __future__ import annotations
@@ -50,16 +52,16 @@ _SEVERAL = 2
 
 
 class Drawn(NamedTuple):
-    """The names of the plots, each a PNG and an SVG file, and a line for each that was not drawn."""
+    """The names of the plots, each a PNG and an SVG file, and a line for each one that was not drawn."""
 
     names: list[str]
     left_out: list[str]
 
 
 def draw_plots(sections: Sequence[Section], tables: Sequence[PublishedTable], folder: Path) -> Drawn:
-    """Draw what there is enough for, into a folder that is made: NAME.png and NAME.svg.
+    """Draw all plots that have enough scores, as NAME.png and NAME.svg in a folder, which is made.
 
-    Of several sections each has plots of its own, NAME-1 and so on.
+    If there are several sections, each has its own plots: NAME-1 and so on.
     """
     make_folder(folder)
     drawn = Drawn([], [])
@@ -84,10 +86,10 @@ def draw_plots(sections: Sequence[Section], tables: Sequence[PublishedTable], fo
 
 def _save(figure: Figure, folder: Path, name: str) -> None:
 
-    # Laid out once for both.
+    # The layout is computed once, for both files.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
-    # matplotlib stamps the time and its version otherwise.
+    # Otherwise matplotlib writes the time and its version into the files.
     for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
         stream = io.BytesIO()
         figure.savefig(stream, format=suffix, metadata=metadata)
@@ -95,7 +97,7 @@ def _save(figure: Figure, folder: Path, name: str) -> None:
 
 
 def groups_figures(sections: Sequence[Section]) -> Iterator[tuple[int, Figure]]:
-    """Of each section with two scores a panel of bars for overall, many, medium and few."""
+    """Yield a plot of bars for each section with two scores: panels for overall, many, medium and few."""
     for section in sections:
         if len(section.rows) >= _SEVERAL:
             yield section.number, _groups(section)
@@ -147,7 +149,7 @@ def _bars(panel: Axes, rows: Sequence[Row], part: str, start: float) -> None:
 
 
 def _span(rows: Sequence[Row], parts: Sequence[str]) -> tuple[float, float]:
-    """Where the axis starts and ends: at 0, or where differences of high accuracies can be seen."""
+    """Return where the axis starts and ends: at 0, or so that differences of high accuracies can be seen."""
     found = [getattr(row.score.accuracy, part) for row in rows for part in parts]
     ends = [percent(accuracy) for accuracy in found if accuracy is not None]
     low, high = min(low for _, low, _ in ends), max(high for _, _, high in ends)
@@ -157,7 +159,10 @@ def _span(rows: Sequence[Row], parts: Sequence[str]) -> tuple[float, float]:
 
 
 def fid_figures(sections: Sequence[Section]) -> Iterator[tuple[int, Figure]]:
-    """Of each section a labelled point for each score with an FID, in its most usual feature space."""
+    """Yield for each section a plot with a labelled point for each score that has an FID.
+
+    The FIDs are those of the feature space that most scores have.
+    """
     for section in sections:
         measured = [
             row for row in section.rows if row.score.set_metrics and row.score.set_metrics.overall.fid
@@ -173,7 +178,7 @@ def _space(row: Row) -> str:
 
 
 def _fid(section: Section, rows: Sequence[Row], space: str) -> Figure:
-    # A row of the list that numbers are explained in takes a fifth of an inch.
+    # Where points have numbers, each line of the list that explains them takes a fifth of an inch.
     figure = new_figure(WIDTH, max(5.4, 0.6 + 0.2 * len(rows)))
     axes = figure.subplots()
     axes.grid()
@@ -199,7 +204,7 @@ def _colour(row: Row) -> str:
 
 
 def _labels(rows: Sequence[Row]) -> list[str]:
-    """Of each the shortest that tells it from the others: its method, with its guidance, or its name."""
+    """Return the shortest label of each that distinguishes it: method, method with guidance, or name."""
     forms = [_forms(row) for row in rows]
     counts = [Counter(form[level] for form in forms) for level in range(2)]
     return [drawable(next((form[n] for n in range(2) if counts[n][form[n]] == 1), form[2])) for form in forms]

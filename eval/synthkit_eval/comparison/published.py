@@ -1,6 +1,6 @@
-"""Accuracies that papers print, to stand beside scores: one small YAML file per table and data set.
+"""Published accuracies, to stand beside scores: one small YAML file per table and data set.
 
-They are shown, never subtracted: who trained them, and on what exactly, is not in a file of ours.
+They are shown and never subtracted, for nothing proves that they were trained and tested the same way.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from synthkit_eval.score import Score
 
-# Settings that say where evaluation images lie, or what is measured beside; others make another protocol.
+# Settings that change no classifier: a score with other ones changed follows another protocol.
 _NOT_TRAINING = ("evaluation", "features", "summary")
 
 
@@ -44,7 +44,7 @@ class PublishedScore(_Facts):
 
 
 class PublishedTable(_Facts):
-    """A table or a figure of a paper, for one protocol and data set."""
+    """A table or figure of a paper, for one protocol and data set."""
 
     source: str = Field(min_length=1, description="The paper.")
     place: str = Field(min_length=1, description="Its table or figure.")
@@ -58,13 +58,13 @@ class PublishedTable(_Facts):
 
     @property
     def citation(self) -> str:
-        """The paper and the place in it."""
+        """The paper, and the table or figure in it."""
         return f"{self.source}, {self.place}"
 
     def fits(self, score: Score) -> bool:
-        """Whether it is of the protocol and data set of a score.
+        """Return whether it has the protocol and the data set of a score.
 
-        Data sets of few-shot share a protocol: theirs is told by the release's name.
+        Few-shot data sets share a protocol; which one a score is of, the release's name says.
         """
         same = self.protocol == score.protocol.name and self.classes == len(score.classes)
         if not same or any(_trains_otherwise(change) for change in score.protocol.changed):
@@ -73,29 +73,29 @@ class PublishedTable(_Facts):
 
     @property
     def few_shot(self) -> bool:
-        """Whether its rows are of numbers of shots."""
+        """Whether its rows differ in the number of shots."""
         return any(row.shots is not None for row in self.scores)
 
     def names(self, score: Score) -> bool:
-        """Whether the name of the score's release begins with its data set."""
+        """Return whether the name of a score's release begins with its data set."""
         return score.release is not None and score.release.name.replace("_", "-").startswith(self.data)
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A row of a printed table, and the table."""
+    """A row of a published table, and the table."""
 
     table: PublishedTable
     row: PublishedScore
 
 
 def load_tables() -> list[PublishedTable]:
-    """The tables that ship. Raises ScoreError if a file of them is not one."""
+    """Read the tables that ship. Raises ScoreError if one of the files is not a table."""
     return [read_table(path) for path in sorted(shipped("published").glob("*.yaml"))]
 
 
 def read_table(path: Path) -> PublishedTable:
-    """The table in a YAML file. Raises ScoreError saying where it is not one."""
+    """Read a table from a YAML file. Raises ScoreError with the first field that is wrong."""
     try:
         data: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
         return PublishedTable.model_validate(data)
@@ -108,7 +108,7 @@ def read_table(path: Path) -> PublishedTable:
 
 
 def beside(tables: Iterable[PublishedTable], scores: Sequence[Score]) -> list[Published]:
-    """The printed rows to show with scores that compare; of few-shot those with as many shots."""
+    """Return the published rows to show with scores that compare; of few-shot, those with as many shots."""
     shots = {score.release.shots for score in scores if score.release is not None} | {None}
     return [
         Published(table, row)

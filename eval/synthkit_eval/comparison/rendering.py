@@ -1,4 +1,4 @@
-"""Pages of tables as plain text, as Markdown, and for a terminal."""
+"""Write pages of tables as plain text, as Markdown, and for a terminal."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 # Between columns.
 _GAP = 2
-# What Markdown, and HTML in it, would take for its own.
+# Characters that mean something in Markdown, or in HTML inside it.
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>|#~&$])")
 
 
 def as_text(pages: Sequence[Page]) -> str:
-    """Plain text, columns aligned, no line broken."""
+    """Return plain text with aligned columns and no line breaks within rows."""
     return "\n\n".join(_page_text(page) for page in pages) + "\n"
 
 
 def as_markdown(pages: Sequence[Page]) -> str:
-    """GitHub's Markdown; names are shown as they are, whatever is in them."""
+    """Return Markdown as GitHub has it; special characters in names are escaped."""
     return "\n".join(_page_markdown(page) for page in pages)
 
 
 def as_rich(pages: Sequence[Page], width: int) -> Group:
-    """For a terminal of that many columns: of a wider table the rest stands below, with the names again."""
+    """Return what a terminal shows; columns that do not fit its width stand below, with the names again."""
     from rich.console import Group
     from rich.text import Text
 
@@ -63,7 +63,7 @@ def _table_text(table: Table) -> str:
 
 
 def _lines(table: Table) -> list[list[str]]:
-    """The heads and all cells, as they are shown."""
+    """Return the heads and all rows of cells, as they are shown."""
     heads = [column.head for column in table.columns]
     return [heads, *([_shown(cell) for cell in row] for row in table.rows)]
 
@@ -95,7 +95,7 @@ def _table_markdown(table: Table) -> str:
 
 
 def _parts(table: Table, width: int) -> Iterator[Table]:
-    """The table, or parts of its columns that fit into a width, each with the first column."""
+    """Yield the table, or parts of its columns that fit into a width, each with the first column."""
     first, *others = _widths(table)
     start, used = 1, first
     for place, other in enumerate(others, 1):
@@ -131,5 +131,5 @@ def _escaped(text: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """One line of it, without anything that a terminal obeys."""
+    """Return a text on one line, without control characters that a terminal would obey."""
     return printable(text).replace("\n", "\\n")

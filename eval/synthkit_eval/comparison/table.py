@@ -1,4 +1,4 @@
-"""A comparison as tables of text: what stands in which column, and the notes below."""
+"""A comparison as tables of text: the columns, the numbers in them, and the notes below."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Cells = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column's head, and the side its cells keep to."""
+    """The head of a column, and the side to which its cells are aligned."""
 
     head: str
     align: Align = "right"
@@ -33,7 +33,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Cells under heads; `rules` are the rows that a line stands above."""
+    """Rows of cells under heads; a line is drawn above the rows numbered in `rules`."""
 
     columns: tuple[Column, ...]
     rows: tuple[Cells, ...]
@@ -42,7 +42,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A section as it is shown."""
+    """A section as it is shown: title, tables, notes."""
 
     title: str
     tables: tuple[Table, ...]
@@ -50,7 +50,7 @@ class Page:
 
 
 def pages(sections: Sequence[Section]) -> list[Page]:
-    """Each section as a page: accuracies, differences, notes; after the last how to read them all."""
+    """Return a page for each section; the notes of the last one say how to read them all."""
     made = [_page(section, len(sections)) for section in sections]
     return [*made[:-1], replace(made[-1], notes=(*made[-1].notes, *_legend(sections)))]
 
@@ -168,7 +168,7 @@ def _largest_images_ci95(section: Section) -> float:
 
 
 def _spaces(section: Section) -> list[str]:
-    """The feature spaces of the section's FIDs, its own first: values of two do not compare."""
+    """Return the feature spaces of the section's FIDs, the scores' own first; each gets a column."""
     own = [features for fid, features in (_fid(row.score) for row in section.rows) if fid is not None]
     printed = [item.table.features or "" for item in section.published if item.row.fid is not None]
     return list(dict.fromkeys([*own, *printed]))
@@ -200,7 +200,10 @@ def _as_printed(value: float | None) -> str:
 
 
 def as_csv(sections: Sequence[Section]) -> str:
-    """One line a score, printed ones with `published` yes; plain numbers, accuracies in percent."""
+    """Return one line of CSV per score: plain numbers, accuracies in percent.
+
+    The column `published` says which are published ones.
+    """
     lines = [line for section in sections for line in _lines(section)]
     stream = io.StringIO()
     writer = csv.DictWriter(stream, fieldnames=_HEADS, restval="", lineterminator="\n")
@@ -293,5 +296,5 @@ def _printed_line(item: Published) -> dict[str, Value]:
 
 
 def _plain(value: Value) -> Value:
-    # Beyond six decimals of a percent there is only the noise of binary fractions.
+    # Beyond six decimals of a percent there is only rounding of binary fractions.
     return round(value, 6) if isinstance(value, float) else value

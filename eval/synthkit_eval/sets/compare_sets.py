@@ -1,4 +1,4 @@
-"""A release and its evaluation images as points of a feature space."""
+"""The set metrics of a release: its images and the evaluation images as points of a feature space."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from synthkit_eval.training.synthetic_images import SyntheticImages
 
 _BATCH = 32
-# The code that decides the numbers: what other code has measured is measured again.
+# The code that decides the numbers: metrics that other code has measured are not used.
 _CODE = "synthkit_eval.sets"
 
 
 def check_features_here(spec: str, device: str) -> None:
-    """Raise ScoreError if the features' weights cannot be had: before a training of hours, not after."""
+    """Raise ScoreError if the features' weights cannot be had; called before a training of hours."""
     if spec != NONE:
         open_features(spec, device)
 
@@ -50,10 +50,11 @@ def compare_sets(
     device: str,
     work: Path,
 ) -> SetScore | None:
-    """The set metrics of a release against the evaluation images; None for the features `none`.
+    """Return the set metrics of a release and the evaluation images; None for the features `none`.
 
-    They are kept in the work folder, and features of the release in a file there, so that memory does not
-    grow with them. Raises ScoreError if the features' weights cannot be had.
+    They are kept in the folder `work` and read from there the next time. The features of the release are in
+    a temporary file there, so that memory does not grow with its images. Raises ScoreError if the features'
+    weights cannot be had.
     """
     if spec == NONE:
         return None
@@ -97,7 +98,7 @@ def _measure(
     _fill(real, features, evaluation.load, advance)
     with tempfile.TemporaryFile(dir=work) as file:
         shape = (len(images), features.dimensions)
-        # Room for all of it now: a file with holes on a full disk would end the process.
+        # Take the room now: writing into a memory-mapped file on a full disk would kill the process.
         os.posix_fallocate(file.fileno(), 0, max(1, 4 * shape[0] * shape[1]))
         synthetic = np.memmap(file, dtype=np.float32, mode="r+", shape=shape)
         _fill(synthetic, features, images.image, advance)
@@ -115,7 +116,7 @@ def _fill(
     load: Callable[[int], Image.Image],
     advance: Callable[[int], None],
 ) -> None:
-    """The features of all images in their order; decoded in threads, a batch at a time."""
+    """Fill `points` with the features of all images in order; threads decode a batch at a time."""
     with ThreadPoolExecutor(cpus()) as pool:
         for start in range(0, len(points), _BATCH):
             some = list(pool.map(load, range(start, min(start + _BATCH, len(points)))))

@@ -1,4 +1,4 @@
-"""Accuracies from a confusion matrix, and how far to trust a mean over runs."""
+"""Accuracies from a confusion matrix, and the intervals of their means over runs."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Grouping:
 
     @classmethod
     def of(cls, groups: Sequence[Group], images: NDArray[np.int64]) -> Grouping:
-        """From the group of each class."""
+        """Make it from the group of each class."""
         members = {g: tuple(c for c, group in enumerate(groups) if group == g) for g in GROUPS}
         return cls({group: classes for group, classes in members.items() if classes}, images)
 
     def parts(self, per_class: NDArray[np.float64]) -> dict[str, float | None]:
-        """Accuracy over all images and, as means over classes, of each group; None for an empty one."""
+        """Return the accuracy over all images and, for each group, the mean over its classes, if any."""
         found: dict[str, float | None] = dict.fromkeys(PARTS)
         found["overall"] = float((per_class * self.images).sum() / self.images.sum())
         for group, classes in self.members.items():
@@ -39,7 +39,7 @@ class Grouping:
         return found
 
     def weights(self, part: str) -> NDArray[np.float64]:
-        """What each class counts for in a part: (C,), 1 together."""
+        """Return the weight of each class in the accuracy of a part: (C,), with sum 1."""
         if part == "overall":
             return np.asarray(self.images / self.images.sum())
         classes = list(self.members[part])  # type: ignore[index]
@@ -49,17 +49,17 @@ class Grouping:
 
 
 def per_class(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Top-1 accuracy of each class (C,) from a confusion matrix (C, C), rows the true classes."""
+    """Return the top-1 accuracy of each class (C,) from a confusion matrix (C, C), rows the true classes."""
     return np.asarray(confusion.diagonal() / confusion.sum(axis=1))
 
 
 def mean(values: Sequence[float]) -> Mean:
-    """Mean and half of its 95 % interval over runs (Student's t)."""
+    """Return the mean over runs and half of its 95 % interval (Student's t)."""
     return Mean(mean=float(np.mean(values)), ci95=_interval(values))
 
 
 def accuracies(runs: Sequence[NDArray[np.float64]], grouping: Grouping) -> Accuracies:
-    """From the accuracies of each class (C,) in each run."""
+    """Return the accuracies of all parts, from those of each class (C,) in each run."""
     found: dict[str, Any] = dict.fromkeys(PARTS)
     parts = [grouping.parts(run) for run in runs]
     for part in PARTS:
@@ -81,10 +81,10 @@ def _interval(values: Sequence[float]) -> float | None:
 
 
 def _of_images(accuracy: NDArray[np.float64], grouping: Grouping, part: str) -> float:
-    """Half of the 95 % interval for another draw of evaluation images.
+    """Return half of the 95 % interval for another draw of evaluation images.
 
-    Binomial, with Agresti and Coull's (1998) four added images, so that 100 % of a few images is not
-    taken for certain; classes of unlike size count as the number of images with the same variance.
+    It is binomial with the four added images of Agresti and Coull (1998), so that 100 % of a few images does
+    not pass for certain. Where classes differ in size, it takes the number of images with the same variance.
     """
     weights = grouping.weights(part)
     images = 1 / float((weights**2 / grouping.images).sum())

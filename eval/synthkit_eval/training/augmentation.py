@@ -1,7 +1,7 @@
-"""What is done to images before a network sees them: geometry one by one, colours batch by batch.
+"""Augmentation: geometry image by image in the loader's processes, colours batch by batch on the device.
 
-Every random number comes from a table of uniform ones that the loader draws for a batch, so that an
-image's augmentation depends on the seed, the epoch and its place alone.
+Every random number comes from a table of uniform numbers that the loader draws for a minibatch, so that an
+image's augmentation depends only on the seed, the epoch and its place in the epoch.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _ATTEMPTS = 10
 _RATIO = (3 / 4, 4 / 3)
-# Columns of the table: ten tries of area and ratio, place, flip, rotation, three factors, their order.
+# Columns of the table: area and ratio for ten attempts, place, flip, rotation, three factors, their order.
 _PLACE = 2 * _ATTEMPTS
 _FLIP, _ROTATION, _FACTORS, _ORDER = _PLACE + 2, _PLACE + 3, _PLACE + 4, _PLACE + 7
 COLUMNS = _ORDER + 1
@@ -45,9 +45,10 @@ class Box(NamedTuple):
 def random_resized_box(
     width: int, height: int, scale: tuple[float, float], uniform: NDArray[np.float64]
 ) -> Box:
-    """A crop of a random area and aspect ratio, else the largest in the middle (Szegedy et al. 2015).
+    """Return a crop of random area and aspect ratio, or after ten attempts the largest central one.
 
-    As torchvision's RandomResizedCrop, with `uniform` (COLUMNS,) in [0, 1) for the random numbers.
+    It is torchvision's RandomResizedCrop (Szegedy et al. 2015), with `uniform` (COLUMNS,) in [0, 1) as the
+    random numbers.
     """
     for attempt in range(_ATTEMPTS):
         area = width * height * _between(*scale, uniform[2 * attempt])
@@ -65,7 +66,7 @@ def random_resized_box(
 
 
 def training_pixels(pixels: Tensor, images: Images, uniform: NDArray[np.float64]) -> Tensor:
-    """(3, H, W) uint8 as the network's input in training: (3, size, size) uint8."""
+    """Turn an image (3, H, W) uint8 into the network's input in training: (3, size, size) uint8."""
     out = _cropped(pixels, images, uniform)
     if images.rotation:
         angle = _between(-images.rotation, images.rotation, uniform[_ROTATION])
@@ -91,7 +92,7 @@ def _cropped(pixels: Tensor, images: Images, uniform: NDArray[np.float64]) -> Te
 
 
 def evaluation_pixels(pixels: Tensor, images: Images) -> Tensor:
-    """(3, H, W) uint8 as the network's input in testing: (3, size, size) uint8."""
+    """Turn an image (3, H, W) uint8 into the network's input in testing: (3, size, size) uint8."""
     if images.evaluation_resize is None:
         return _resized(pixels, [images.size, images.size])
     resized = tv.resize(pixels, [images.evaluation_resize], antialias=True)
@@ -105,11 +106,11 @@ def _resized(pixels: Tensor, edge: Sequence[int]) -> Tensor:
 
 
 class Colours:
-    """A batch of pixels as the network's numbers: jittered in colour if so asked, and normalised.
+    """Turns pixels into the network's input: colour jitter, if the protocol has it, and normalisation.
 
-    Brightness, contrast and saturation are affine in a pixel's colour, in its grey and in the image's
-    mean grey, so all three, in whatever order, and the normalisation are one 3x3 matrix and an offset for
-    each image. Values are clipped once at the end, where torchvision clips after each change.
+    Brightness, contrast and saturation are affine in a pixel's colour, its grey and the mean grey of the
+    image. All three, in any order, and the normalisation therefore make one 3x3 matrix and one offset for an
+    image. Values are clipped once at the end, where torchvision clips after each change.
     """
 
     def __init__(self, images: Images, device: str) -> None:
@@ -123,9 +124,9 @@ class Colours:
         self._numbers = torch.empty(0)
 
     def __call__(self, pixels: Tensor, uniform: NDArray[np.float64] | None = None) -> Tensor:
-        """(N, 3, H, W) uint8 to float32 on the device; `uniform` (N, COLUMNS) only in training.
+        """Turn (N, 3, H, W) uint8 into float32 on the device; `uniform` (N, COLUMNS) is given in training.
 
-        On a CPU the next call writes over it: memory that is new in every batch costs more than the rest.
+        On a CPU the next call overwrites the result: to allocate it anew costs more than to compute it.
         """
         if uniform is None or not any(_widths(self._jitter)):
             uniform = np.full((len(pixels), COLUMNS), 0.5)
@@ -149,7 +150,7 @@ class Colours:
         return out
 
     def _affine(self, values: Tensor, a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """Offset (n, 3, 1) and matrix (n, 3, 3) that make a·rgb + b·grey + c·mean grey, normalised."""
+        """Return the offset (n, 3, 1) and matrix (n, 3, 3) of a·rgb + b·grey + c·mean grey, normalised."""
         grey = values.mean(2) @ self._grey / 255
         matrix = a.view(-1, 1, 1) * torch.eye(3, device=self._device) + b.view(-1, 1, 1) * self._grey
         offset = (c * grey.view(-1, 1) - self._mean) / self._std
@@ -163,7 +164,7 @@ class Colours:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """An image is too little to share: threads would wait for cores that the loader's workers use."""
+    """Use one thread meanwhile: more would wait for the cores that the loader's processes use."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -175,7 +176,7 @@ def _one_thread() -> Iterator[None]:
 def jitter(
     widths: ColorJitter, uniform: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Factors (N,) of rgb, of grey and of the mean grey, for the three changes in a random order."""
+    """Return the factors (N,) of colour, grey and mean grey, for the three changes in a random order."""
     count = len(uniform)
     factors = [
         1 - width + 2 * width * uniform[:, _FACTORS + place] for place, width in enumerate(_widths(widths))

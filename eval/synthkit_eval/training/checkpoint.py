@@ -1,4 +1,4 @@
-"""The state of a training run after an epoch, in one safetensors file: nothing in it can run code."""
+"""The state of a training run after an epoch, in one safetensors file, which cannot hold code."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 def save(path: Path, network: nn.Module, optimizer: Optimizer, history: list[dict[str, Any]]) -> None:
-    """Write the weights, the optimiser's state and what was measured, whole or not at all."""
+    """Write the weights, the optimiser's state and the measurements of each epoch, whole or not at all."""
     from safetensors.torch import save as to_bytes
 
     tensors: dict[str, Tensor] = {f"network.{key}": value for key, value in network.state_dict().items()}
     for number, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{key}": value for key, value in state.items() if value is not None}
-    # Copies: weights that lie in memory by channels would not be written as they are.
+    # safetensors writes contiguous tensors only, and weights on a GPU lie in channels-last order.
     plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     write_file(path, to_bytes(plain, {"history": json.dumps(history)}))
 
 
 def epochs_in(path: Path) -> int:
-    """How many epochs a saved state has behind it; 0 without a usable file."""
+    """Return how many epochs a saved state has behind it; 0 if there is no usable file."""
     import safetensors
 
     try:
@@ -38,7 +38,10 @@ def epochs_in(path: Path) -> int:
 
 
 def restore(path: Path, network: nn.Module, optimizer: Optimizer) -> list[dict[str, Any]]:
-    """Set network and optimiser as they were saved; returns what was measured, [] without a usable file."""
+    """Set network and optimiser as they were saved, and return the measurements of each epoch.
+
+    Returns an empty list and changes nothing if there is no usable file.
+    """
     import safetensors
 
     try:

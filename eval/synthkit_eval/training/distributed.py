@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """One process among `size` that train together, `local` of them on this machine.
+    """The place of this process, `rank`, among `size` that train together, `local` of them on this machine.
 
-    The first of them writes and tells.
+    Only the first process (rank 0) writes files and prints.
     """
 
     rank: int = 0
@@ -29,11 +29,11 @@ class World:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that writes and tells."""
+        """Whether this is the process that writes files and prints."""
         return self.rank == 0
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """The sum over all processes."""
+        """Sum a tensor over all processes, in place, and return it."""
         if self.size > 1:
             import torch.distributed
 
@@ -41,7 +41,7 @@ class World:
         return tensor
 
     def agree(self, numbers: list[int]) -> list[int]:
-        """What the first process says."""
+        """Return the numbers of the first process, in all processes."""
         if self.size == 1:
             return numbers
         import torch.distributed
@@ -51,7 +51,7 @@ class World:
         return said[0]
 
     def copy(self, tensors: Iterable[Tensor]) -> None:
-        """Give all processes the first one's tensors."""
+        """Overwrite the tensors of all processes with those of the first."""
         if self.size > 1:
             import torch.distributed
 
@@ -59,7 +59,7 @@ class World:
                 torch.distributed.broadcast(tensor, src=0)
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Wait until all processes have come to this point."""
         if self.size > 1:
             import torch.distributed
 
@@ -68,9 +68,9 @@ class World:
 
 @contextmanager
 def join(device: str) -> Iterator[tuple[World, str]]:
-    """The processes that torchrun started, or this one alone; and this one's device.
+    """Join the processes that torchrun started, and give this one's place among them and its device.
 
-    Raises ScoreError for a device that they cannot share.
+    Without torchrun this process is alone. Raises ScoreError for a device that they cannot share.
     """
     import torch.distributed
 
@@ -85,7 +85,7 @@ def join(device: str) -> Iterator[tuple[World, str]]:
     if device == "cuda":
         torch.cuda.set_device(own)
     backend = "nccl" if device == "cuda" else "gloo"
-    # The others wait while the first verifies a release, however large.
+    # The others wait while the first verifies a release, which may take hours.
     torch.distributed.init_process_group(backend, timeout=timedelta(days=1))
     try:
         local = int(os.environ["LOCAL_WORLD_SIZE"])

@@ -1,4 +1,4 @@
-"""How long a scoring would take, from a few steps on this machine."""
+"""How long a scoring will take, from one step on this machine."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from synthkit_eval.training.train import make_optimizer, step
 if TYPE_CHECKING:
     from synthkit_eval.training.train import Task
 
-# Enough images to be timed as in a batch, few enough to be timed in seconds.
+# Enough images to stand for a minibatch, few enough to be timed within seconds.
 _IMAGES = 8
 LONG_S = 24 * 3600
 
 
 def seconds_of(task: Task, runs: int) -> float:
-    """Seconds that so many training runs take here, after a look at one small minibatch."""
+    """Return the seconds that so many training runs take here, from the time of one small minibatch."""
     protocol = task.protocol
     images = min(_IMAGES, protocol.batches.size)
     network = make_network(protocol.model_copy(update={"pretrained": False}), task.classes).to(task.device)
@@ -41,7 +41,7 @@ def seconds_of(task: Task, runs: int) -> float:
 
 
 def check_patience(task: Task, runs: int) -> None:
-    """Raise ScoreError if that takes more than a day on a CPU."""
+    """Raise ScoreError if so many training runs would take more than a day on a CPU."""
     if task.device != "cpu":
         return
     seconds = seconds_of(task, runs)

@@ -1,4 +1,4 @@
-"""Minibatches for training and testing: which images, read and decoded by worker processes.
+"""Minibatches for training and testing: which images they hold, and the processes that read and decode them.
 
 Source: Chen et al. 2025, section 4.1 (half real, half synthetic) and 4.2 (a coin for each image).
 """
@@ -34,11 +34,11 @@ class Order(Protocol):
     """Which images each minibatch of an epoch holds; synthetic ones are numbered after the real ones."""
 
     def __len__(self) -> int:
-        """Minibatches of an epoch."""
+        """Return the number of minibatches of an epoch."""
         ...
 
     def batches(self, epoch: int) -> Iterator[list[int]]:
-        """The indices of each, another order in each epoch, the same for the same seed."""
+        """Yield the indices of each minibatch of an epoch; they follow from the seed and the epoch."""
         ...
 
 
@@ -53,7 +53,7 @@ class Drawn:
         return self._iterations
 
     def batches(self, epoch: int) -> Iterator[list[int]]:
-        """As any Order."""
+        """Yield the indices of each minibatch of an epoch."""
         rng = np.random.Generator(np.random.Philox(key=[self._seed, epoch]))
         for _ in range(self._iterations):
             drawn = rng.integers(self._real, size=self._size)
@@ -64,22 +64,22 @@ class Drawn:
 
 
 def make_order(batches: Batches, real: int, synthetic: int, steps: int, seed: int, world: World) -> Order:
-    """The order that a protocol asks for; `steps` minibatches an epoch where that is not one pass."""
+    """Return the order that a protocol asks for; `steps` is the length of an epoch that is not one pass."""
     if batches.mixing == "coin" or not synthetic:
         return Drawn(real, synthetic, batches.size, steps, seed)
-    # A smaller last batch could leave a process with nothing.
+    # The last minibatch is left out: a small one could leave a process without images.
     return HalfAndHalf(real, synthetic, batches.size, seed, drop_last=world.size > 1)
 
 
 class Batch(NamedTuple):
-    """A process's part of a minibatch: its images, and its rows of the minibatch's random numbers."""
+    """A process's share of a minibatch: indices of images, and their random numbers (N, COLUMNS)."""
 
     indices: list[int]
     uniform: NDArray[np.float64]
 
 
 class Loaded(NamedTuple):
-    """Pixels (N, 3, size, size) uint8, labels (N,) int64, random numbers left for the colours."""
+    """Pixels (N, 3, size, size) uint8, labels (N,) int64, and the random numbers for the colours."""
 
     pixels: Tensor
     labels: Tensor
@@ -87,14 +87,14 @@ class Loaded(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """What a worker could not read, and why: as an error it would arrive with a traceback for a message."""
+    """Why a worker process could not read a minibatch; a raised error would arrive with its traceback."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class _Parts:
-    """A process's part of each minibatch of an epoch."""
+class _Shares:
+    """A process's share of each minibatch of an epoch."""
 
     order: Order
     epoch: int
@@ -113,7 +113,7 @@ class _Parts:
 
 
 class TrainingImages:
-    """Real and synthetic images as one data set, read, decoded, cropped and turned by the minibatch."""
+    """Real and synthetic images as one data set, which reads and augments a minibatch at a time."""
 
     def __init__(self, real: RealImages, synthetic: SyntheticImages | None, images: Images) -> None:
         self._real, self._synthetic, self._images = real, synthetic, images
@@ -124,7 +124,7 @@ class TrainingImages:
         return len(self.labels)
 
     def __getitems__(self, batch: Batch) -> Loaded | Failed:
-        """What a DataLoader's worker does for a minibatch."""
+        """Return a minibatch, read and decoded; worker processes call this."""
         try:
             return self._load(batch)
         except (SynthkitError, OSError) as error:
@@ -138,7 +138,7 @@ class TrainingImages:
         return Loaded(pixels, torch.from_numpy(self.labels[batch.indices]), batch.uniform)
 
     def pixels(self, index: int) -> Tensor:
-        """(3, H, W) uint8 of an image, real ones first."""
+        """Return an image as (3, H, W) uint8; the real ones have the first indices."""
         first = len(self._real.listing)
         if index < first or self._synthetic is None:
             return _as_tensor(self._real.load(index))
@@ -146,7 +146,7 @@ class TrainingImages:
 
 
 class EvaluationImages:
-    """Real images as one data set, read and resized by the minibatch."""
+    """Evaluation images as a data set, which reads and resizes a minibatch at a time."""
 
     def __init__(self, real: RealImages, images: Images) -> None:
         self._real, self._images = real, images
@@ -155,7 +155,7 @@ class EvaluationImages:
         return len(self._real.listing)
 
     def __getitems__(self, indices: list[int]) -> Loaded | Failed:
-        """What a DataLoader's worker does for a minibatch."""
+        """Return a minibatch, read and decoded; worker processes call this."""
         try:
             return self._load(indices)
         except (SynthkitError, OSError) as error:
@@ -170,12 +170,18 @@ class EvaluationImages:
 def training_batches(
     images: TrainingImages, order: Order, *, epoch: int, seed: int, world: World, workers: int
 ) -> Iterator[Loaded]:
-    """The minibatches of an epoch, in order, whatever the number of worker processes."""
-    return _load(images, _Parts(order, epoch, seed, world), workers)
+    """Yield the minibatches of an epoch, the same whatever the number of worker processes.
+
+    Raises SourceError if an image cannot be read.
+    """
+    return _load(images, _Shares(order, epoch, seed, world), workers)
 
 
 def evaluation_batches(images: EvaluationImages, size: int, world: World, workers: int) -> Iterator[Loaded]:
-    """A process's part of the evaluation images, in minibatches."""
+    """Yield a process's share of the evaluation images in minibatches.
+
+    Raises SourceError if an image cannot be read.
+    """
     mine = range(world.rank, len(images), world.size)
     return _load(images, [mine[start : start + size] for start in range(0, len(mine), size)], workers)
 
@@ -189,7 +195,7 @@ def _load(images: object, batches: object, workers: int) -> Iterator[Loaded]:
         prefetch_factor=2 if workers else None,
         worker_init_fn=_leave_interrupts_alone,
         pin_memory=torch.cuda.is_available(),
-        # The loader draws a seed of its own, which must not move the network's random numbers.
+        # The loader draws a seed; from a generator of its own, it leaves the network's random numbers alone.
         generator=torch.Generator(),
     )
     for loaded in loader:
@@ -199,7 +205,7 @@ def _load(images: object, batches: object, workers: int) -> Iterator[Loaded]:
 
 
 def _leave_interrupts_alone(worker: int) -> None:
-    """Ctrl-C reaches all processes; one of them tells of it."""
+    """Ignore Ctrl-C in worker processes: it reaches the main process too, which stops them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -208,5 +214,5 @@ def _as_it_is(loaded: Loaded | Failed) -> Loaded | Failed:
 
 
 def _as_tensor(image: Image.Image) -> Tensor:
-    """(3, H, W) uint8, the colours of each pixel side by side in memory, which resizes fastest."""
+    """Return (3, H, W) uint8; the colours of a pixel stay side by side in memory, which resizes fastest."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)

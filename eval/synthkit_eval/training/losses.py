@@ -1,4 +1,4 @@
-"""Losses that classifiers are trained with."""
+"""The losses of training."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 
 def make_loss(name: str, real: Sequence[int], device: str) -> Loss:
-    """Mean loss of logits (N, C) and labels (N,); `real` are each class's real training images.
+    """Return a function from logits (N, C) and labels (N,) to their mean loss.
 
-    Raises ScoreError where Balanced Softmax meets a class without any.
+    `real` is the number of real training images of each class. Raises ScoreError if it is 0 of a class and
+    the loss is Balanced Softmax.
     """
     if name == "cross-entropy":
         return F.cross_entropy
@@ -34,7 +35,7 @@ def make_loss(name: str, real: Sequence[int], device: str) -> Loss:
 
 
 def balanced_softmax(logits: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
-    """Cross-entropy on logits (N, C) + log n, n (C,) the real training images of each class.
+    """Return the cross-entropy of logits (N, C) + log n; n (C,) counts each class's real training images.
 
     Source: Ren et al. 2020, Balanced Meta-Softmax for Long-Tailed Visual Recognition, eq. 4.
     """

@@ -1,4 +1,4 @@
-"""The classifiers: networks of timm by name."""
+"""The networks that are trained: timm's, by name."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def check_network(name: str) -> None:
 
 
 def make_network(protocol: Protocol, classes: int) -> nn.Module:
-    """The network of a protocol with a last layer for so many classes, on the CPU.
+    """Return the network of a protocol with a last layer for so many classes, on the CPU.
 
-    Of one whose last layer alone is trained, nothing else asks for a gradient. Raises ScoreError if timm
-    does not take the arguments, or the weights cannot be had.
+    If the protocol trains only the last layer, no other weight requires a gradient. Raises ScoreError if
+    timm does not take the arguments, the weights cannot be had, or images of this size do not fit.
     """
     import timm
 
@@ -41,7 +41,7 @@ def make_network(protocol: Protocol, classes: int) -> nn.Module:
             **protocol.network_args,
         )
     except Exception as error:
-        # timm, torch and the Hub's client fail in ways of their own; the cause is kept.
+        # timm, torch and the Hub's client raise errors of many types.
         reason = one_line(error)
         raise ScoreError(f"network: {protocol.network}: {reason}{_advice(protocol, reason)}") from error
     if protocol.small_stem:
@@ -56,7 +56,7 @@ def make_network(protocol: Protocol, classes: int) -> nn.Module:
 
 
 def _try(network: Any, protocol: Protocol, classes: int) -> None:
-    """Two images through it: not every network of timm takes images of every size."""
+    """Raise ScoreError if two images do not pass: not every network takes images of every size."""
     import torch
 
     edge = protocol.images.size
@@ -74,7 +74,7 @@ def _try(network: Any, protocol: Protocol, classes: int) -> None:
 
 
 def last_layer(network: nn.Module) -> nn.Module:
-    """The layer that timm calls the classifier. Raises ScoreError if there is no single one."""
+    """Return the layer that timm calls the classifier. Raises ScoreError if there is more than one."""
     found = network.get_classifier()  # type: ignore[operator]
     if not hasattr(found, "weight"):
         raise ScoreError("trained: last-layer: this network has no single last layer; choose another network")
@@ -82,7 +82,7 @@ def last_layer(network: nn.Module) -> nn.Module:
 
 
 def begin_training(network: nn.Module, protocol: Protocol) -> None:
-    """Training mode; what is frozen keeps its statistics and drops nothing."""
+    """Set training mode, in frozen layers evaluation mode: their statistics stay, and they drop nothing."""
     if protocol.trained == "all":
         network.train()
         return
@@ -102,7 +102,10 @@ def _advice(protocol: Protocol, reason: str) -> str:
 
 
 def _shrink_stem(network: Any, name: str) -> None:
-    """A 3x3 convolution without stride, and no pooling (He et al. 2016, section 4.2)."""
+    """Replace the stem by a 3x3 convolution without stride or pooling (He et al. 2016, section 4.2).
+
+    Raises ScoreError if the network is not a ResNet.
+    """
     from torch import nn
 
     first, pooling = getattr(network, "conv1", None), getattr(network, "maxpool", None)
@@ -114,7 +117,7 @@ def _shrink_stem(network: Any, name: str) -> None:
 
 
 def _load_weights(network: nn.Module, file: str) -> None:
-    """Weights from a safetensors file; the last layer is a new one all the same."""
+    """Load all weights but the last layer's from a safetensors file. Raises ScoreError if they do not fit."""
     from safetensors.torch import load_file
 
     if not Path(file).is_file():

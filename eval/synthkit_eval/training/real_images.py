@@ -1,4 +1,4 @@
-"""What a release is scored on: its real images, the evaluation images, and proof that they are apart."""
+"""The real images that train and those that score, and the check that none of these may have trained."""
 
 from __future__ import annotations
 
@@ -42,38 +42,38 @@ _PARTS = {
     "image",
     "label",
 }
-# Leaks that are told one by one, to be left out.
+# Up to so many leaks are named one by one, so that they can be left out.
 _FEW = 20
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredRelease:
-    """A release as it lies here, verified: `reference` is how the user named it."""
+    """A release on this machine; `reference` is how the user named it."""
 
     reference: str
     received: Received
 
     @property
     def folder(self) -> Path:
-        """Where it lies."""
+        """Its folder."""
         return self.received.folder
 
     @property
     def manifest(self) -> Manifest:
-        """What it says it is."""
+        """Its manifest."""
         return self.received.manifest
 
     @property
     def recipe(self) -> Recipe:
-        """What it was made from, with the places that the user set."""
+        """Its recipe, with the places of real images that the user set."""
         return self.received.recipe
 
 
 @dataclass(frozen=True, slots=True)
 class RealData:
-    """The real images of a release: those that train and those that score, none in both.
+    """The real images that train and those that score; none is in both.
 
-    `counts` are the training images of each class.
+    `counts` is the number of training images of each class.
     """
 
     training: RealImages
@@ -82,10 +82,10 @@ class RealData:
 
 
 def open_release(reference: str, places: Sequence[str]) -> ScoredRelease:
-    """A release folder, or one on the Hub, of which no shard is fetched yet (`whole` does that).
+    """Open a release folder, or a release on the Hub, whose shards `fetch_shards` brings later.
 
-    `places` say where its real images are on this machine. Raises ReleaseError if it is damaged, or
-    ScoreError if it is a preview.
+    `places` are the `--set` words that say where its real images are on this machine. Raises ReleaseError if
+    it is damaged, or ScoreError if it is a preview.
     """
     folder = find_release(reference, [RECIPE])
     with ReleaseFolder.at(folder).opened() as manifest:
@@ -98,8 +98,8 @@ def open_release(reference: str, places: Sequence[str]) -> ScoredRelease:
     return ScoredRelease(reference, received)
 
 
-def whole(release: ScoredRelease) -> ScoredRelease:
-    """The release with all its files here."""
+def fetch_shards(release: ScoredRelease) -> ScoredRelease:
+    """Return the release with all its files on this machine."""
     return replace(release, received=replace(release.received, folder=find_release(release.reference)))
 
 
@@ -126,7 +126,7 @@ def open_real(release: ScoredRelease, protocol: Protocol, work_root: Path) -> Re
 
 
 def _scoring(place: Place, protocol: Protocol) -> Place:
-    """Where the images that score are; what the protocol names is the user's word."""
+    """Return where the evaluation images are; the places that the protocol names are trusted."""
     scoring = place.of(held_out(place.source, protocol.evaluation))
     return replace(scoring, free=scoring.free | protocol.evaluation.keys())
 
@@ -147,7 +147,10 @@ def _check_classes(manifest: Manifest, evaluation: RealImages) -> None:
 
 
 def _check_counts(release: ScoredRelease, training: RealImages) -> None:
-    """Groups and the loss go by real images of a class: a manifest that counts otherwise is refused."""
+    """Raise ScoreError if a class has not as many real images, or not the group, as the manifest says.
+
+    The loss and the groups of the score go by these numbers.
+    """
     counts = _counts(training, len(release.manifest.classes))
     for item, count in zip(release.manifest.classes, counts, strict=True):
         group = group_of(count, release.recipe.source.groups)
@@ -164,7 +167,7 @@ def _counts(training: RealImages, classes: int) -> tuple[int, ...]:
 
 
 def _same_place(source: SourceConfig, scoring: SourceConfig) -> bool:
-    """Whether equal ids mean equal images: two folders may both hold cat/0001.png."""
+    """Return whether equal ids mean equal images, which those of two folders do not."""
     mine, theirs = (
         config.model_dump(exclude=set(SourceBase.model_fields) | _PARTS) for config in (source, scoring)
     )
@@ -172,7 +175,7 @@ def _same_place(source: SourceConfig, scoring: SourceConfig) -> bool:
 
 
 def _check_leaks(release: ScoredRelease, training: RealImages, evaluation: RealImages, *, ids: bool) -> None:
-    """No evaluation image is a training image, a source of a synthetic one, or one of the release."""
+    """Raise ScoreError if an evaluation image trains, or is the source of a synthetic image, or is one."""
     names = frozenset(evaluation.listing.ids if ids else ())
     by_content = dict(zip(evaluation.sha256, evaluation.listing.ids, strict=True))
     found: dict[str, str] = {}
@@ -192,7 +195,7 @@ def _check_leaks(release: ScoredRelease, training: RealImages, evaluation: RealI
 
 
 def _learned_from(release: ScoredRelease, training: RealImages) -> Iterator[tuple[str, str]]:
-    """Name and SHA-256 of the training images, the pool, the sources, and the release's own images."""
+    """Yield name and SHA-256 of the training images, the pool, the sources and the synthetic images."""
     yield from zip(training.listing.ids, training.sha256, strict=True)
     yield from ((image.id, image.sha256) for image in release.manifest.source.pool or ())
     columns = ["key", "sources", "image_sha256"]

@@ -1,4 +1,4 @@
-"""The synthetic images of a release by number: where each lies in its tar, and its label."""
+"""The synthetic images of a release, read in any order: where each lies in its tar, and its label."""
 
 from __future__ import annotations
 
@@ -24,11 +24,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SyntheticImages:
-    """Image files in tars, read at random: `labels`, `shards`, `offsets` and `sizes` are (N,).
+    """N image files in tars: `labels`, `shards` (which tar), `offsets` and `sizes` in bytes are (N,).
 
-    `size` is the width and height of every image.
-
-    A webdataset reader gives the same samples one after the other; an even shuffle needs all at once.
+    `size` is the width and height of every image. A webdataset reader gives the same samples in the order of
+    the tars; a shuffle over all of them has to read in any order.
     """
 
     paths: tuple[Path, ...]
@@ -43,7 +42,7 @@ class SyntheticImages:
         return len(self.labels)
 
     def read(self, index: int) -> bytes:
-        """The file of an image. Raises ReleaseError if the tar has become shorter."""
+        """Return the file of an image. Raises ReleaseError if the tar has become shorter."""
         path = self.paths[self.shards[index]]
         # Opened each time: a large release has more tars than a process may hold open.
         with path.open("rb", buffering=0) as stream:
@@ -54,14 +53,14 @@ class SyntheticImages:
         return content
 
     def image(self, index: int) -> Image.Image:
-        """The RGB image. Raises ReleaseError if the file is not one that a build writes."""
+        """Return an image as RGB. Raises ReleaseError if the file is not one that a build writes."""
         return decode_image(self.read(index), key_of(index), self.extension, self.size)
 
 
 def open_synthetic(release: Path, manifest: Manifest) -> SyntheticImages:
-    """Every image of a release, in the order of its keys.
+    """Find every image of a release, in the order of its keys.
 
-    Raises ReleaseError if a tar is damaged or a label is none of the manifest's classes.
+    Raises ReleaseError if a tar is damaged, or a label is not one of the manifest's classes.
     """
     size = (manifest.width, manifest.height)
     found = index_tars([release / shard.path for shard in manifest.shards], manifest.extension, size)
@@ -72,7 +71,10 @@ def open_synthetic(release: Path, manifest: Manifest) -> SyntheticImages:
 
 
 def index_tars(paths: Sequence[Path], extension: str, size: tuple[int, int]) -> SyntheticImages:
-    """Every sample in some tars, whose keys count on from one to the next. Raises ReleaseError."""
+    """Find every sample in tars whose keys count on from one to the next.
+
+    Raises ReleaseError if a tar cannot be read or holds anything else.
+    """
     parts: list[NDArray[np.int64]] = []
     first = 0
     for path in paths:
@@ -87,7 +89,7 @@ def index_tars(paths: Sequence[Path], extension: str, size: tuple[int, int]) -> 
 
 
 def _places(path: Path, first: int, extension: str) -> Iterator[tuple[int, int, int]]:
-    """Offset, size and label of each image of a tar."""
+    """Yield offset, size and label of each image of a tar."""
     with opened(path) as (stream, length):
         for parts in samples(stream, length, first, extension):
             image = parts[extension]

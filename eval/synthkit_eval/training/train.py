@@ -1,4 +1,7 @@
-"""One classifier trained and tested by a protocol, epoch by epoch; a killed run goes on where it was."""
+"""Train and test one classifier by a protocol, epoch by epoch; a run that was killed goes on.
+
+A checkpoint is written after every epoch.
+"""
 
 from __future__ import annotations
 
@@ -42,9 +45,10 @@ _EVALUATION_BATCH = 256
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is to be trained and tested: data, protocol and machine, the same for every seed.
+    """What is trained and tested: data, protocol and machine, the same for every seed.
 
-    `real` are each class's real training images, `steps` the minibatches of an epoch.
+    `real` is the number of real training images of each class, `synthetic` that of all synthetic ones,
+    `steps` that of minibatches in an epoch, and `workers` that of processes which read images.
     """
 
     protocol: Protocol
@@ -60,7 +64,7 @@ class Task:
 
     @property
     def images(self) -> int:
-        """Images of an epoch."""
+        """How many images an epoch has."""
         if self.synthetic and self.protocol.batches.mixing == "half" and self.world.size == 1:
             return 2 * self.synthetic
         return self.steps * self.protocol.batches.size
@@ -72,7 +76,10 @@ class Task:
 
 
 def learning_rate(optimizer: Optimizer, epoch: int, epochs: int) -> float:
-    """The learning rate in an epoch (from 0): the first one, falling as a cosine to 0 after the last."""
+    """Return the learning rate of an epoch (from 0), which falls as a cosine and is 0 after the last.
+
+    A schedule that is `constant` keeps the first one.
+    """
     if optimizer.schedule == "constant":
         return optimizer.learning_rate
     return optimizer.learning_rate * (1 + math.cos(math.pi * epoch / epochs)) / 2
@@ -80,7 +87,7 @@ def learning_rate(optimizer: Optimizer, epoch: int, epochs: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A finished run: what was measured after each epoch, with the accuracy of each class."""
+    """A finished run: `history` holds the measurements after each epoch, `git` the commit of the code."""
 
     seed: int
     history: list[dict[str, Any]]
@@ -88,25 +95,25 @@ class Trained:
 
     @property
     def seconds(self) -> float:
-        """Time of training and testing, over all the times it was gone on with."""
+        """Time of training and testing, also before the run was stopped and continued."""
         return float(sum(row["seconds"] for row in self.history))
 
     def counted(self, report: str) -> int:
-        """The epoch (from 0) that counts: the last, or the first that is best over all images."""
+        """Return the epoch (from 0) that counts: the last, or the first of highest accuracy."""
         if report == "last":
             return len(self.history) - 1
         return int(np.argmax([row["overall"] for row in self.history]))
 
     def per_class(self, report: str) -> NDArray[np.float64]:
-        """The accuracy of each class (C,) in the epoch that counts."""
+        """Return the accuracy of each class (C,) in the epoch that counts."""
         return np.asarray(self.history[self.counted(report)]["per_class"])
 
     def loss(self, report: str) -> float:
-        """The cross-entropy on the evaluation images in the epoch that counts."""
+        """Return the cross-entropy on the evaluation images in the epoch that counts."""
         return float(self.history[self.counted(report)]["loss"])
 
     def score(self, report: str) -> SeedScore:
-        """As a score file states it."""
+        """Return the run as a score file states it."""
         return SeedScore(
             seed=self.seed,
             epoch=self.counted(report) + 1,
@@ -117,11 +124,11 @@ class Trained:
 
 
 def train(task: Task, seed: int, state: Path, advance: Callable[[float], None]) -> Trained:
-    """Train and test one classifier; `state` keeps the last epoch's state.
+    """Train and test one classifier, from its last checkpoint if the file `state` holds one.
 
-    `advance` counts the images of this time.
-
-    The same seed gives the same score on one machine's CPU, stopped and gone on or not.
+    `advance` is called with the number of images that were trained on. On CPUs of one kind the same seed
+    gives the same run, whether it was stopped or not. Raises ScoreError if training diverges, or if several
+    processes have different checkpoints.
     """
     run = _Run(task, seed)
     history = checkpoint.restore(state, run.network, run.optimizer)
@@ -136,7 +143,7 @@ def train(task: Task, seed: int, state: Path, advance: Callable[[float], None]) 
 
 
 class _Run:
-    """A network in training."""
+    """A network in training, with its optimiser and its data."""
 
     def __init__(self, task: Task, seed: int) -> None:
         self._task, self._seed = task, seed
@@ -153,16 +160,16 @@ class _Run:
         self._kept: list[Loaded] | None = None
 
     def epoch(self, epoch: int, advance: Callable[[float], None]) -> dict[str, Any]:
-        """Train for an epoch and test."""
+        """Train for an epoch, test, and return the measurements."""
         started, task = time.monotonic(), self._task
-        # What a network draws itself (dropout) is another in each epoch and process, wherever a run began.
+        # What the network draws (dropout) follows from seed, epoch and process, also in a continued run.
         own = np.random.SeedSequence([self._seed, epoch, task.world.rank])
         torch.manual_seed(int(own.generate_state(1)[0]))
         rate = learning_rate(task.protocol.optimizer, epoch, task.protocol.epochs)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         training_loss = self._train(epoch, advance)
-        # Each process has seen its own images: those of the first decide the running statistics.
+        # Running statistics differ between processes, for each has seen its own images: the first decides.
         task.world.copy(self.network.buffers())
         loss, classes = self._test()
         if not math.isfinite(training_loss + loss):
@@ -182,7 +189,7 @@ class _Run:
         }
 
     def _train(self, epoch: int, advance: Callable[[float], None]) -> float:
-        """Mean loss of an epoch's minibatches."""
+        """Train on the minibatches of an epoch and return their mean loss."""
         task = self._task
         begin_training(self.network, task.protocol)
         total = torch.zeros(1, device=task.device)
@@ -201,7 +208,7 @@ class _Run:
         return values if self._task.device == "cpu" else values.to(memory_format=torch.channels_last)
 
     def _test(self) -> tuple[float, Any]:
-        """Mean cross-entropy and the accuracy of each class on the evaluation images."""
+        """Return the mean cross-entropy and each class's accuracy on the evaluation images."""
         task = self._task
         self.network.eval()
         confusion = torch.zeros(task.classes**2, dtype=torch.int64, device=task.device)
@@ -238,7 +245,10 @@ def step(
     labels: Tensor,
     task: Task,
 ) -> Tensor:
-    """One minibatch forth and back; returns its loss."""
+    """Change the weights by one minibatch, and return its loss.
+
+    Raises ScoreError if it does not fit into the device's memory.
+    """
     device = torch.device(task.device).type
     mixed = task.protocol.mixed_precision and device == "cuda"
     try:
@@ -257,13 +267,13 @@ def step(
 
 
 def order_of(task: Task, seed: int) -> Order:
-    """The minibatches of a task with a seed."""
+    """Return which images the minibatches of a run hold."""
     first = len(task.training) - task.synthetic
     return make_order(task.protocol.batches, first, task.synthetic, task.steps, seed, task.world)
 
 
 def make_optimizer(config: Optimizer, network: nn.Module) -> torch.optim.Optimizer:
-    """The optimiser of the weights that are trained."""
+    """Return the optimiser of all weights that require a gradient."""
     weights = [weight for weight in network.parameters() if weight.requires_grad]
     rate, decay = config.learning_rate, config.weight_decay
     match config.name:

@@ -21,7 +21,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from synthkit_eval.comparison.differences import Section, compare
+from synthkit_eval.comparison.differences import Section, compare_scores
 from synthkit_eval.comparison.find import ScoreFile
 from synthkit_eval.comparison.plot_curves import guidance_figures, shots_figures
 from synthkit_eval.comparison.plot_style import styled
@@ -35,7 +35,7 @@ LONG = "a-name-of-a-method-as-long-as-names-can-be-in-a-release"
 
 
 def sections(scores: Sequence[Score]) -> list[Section]:
-    return compare([ScoreFile(Path(f"{number}.json"), one) for number, one in enumerate(scores)], [])
+    return compare_scores([ScoreFile(Path(f"{number}.json"), one) for number, one in enumerate(scores)], [])
 
 
 def drawn(folder: Path) -> dict[str, bytes]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from synthkit_eval.comparison.differences import compare
+from synthkit_eval.comparison.differences import compare_scores
 from synthkit_eval.comparison.find import find_scores
 from synthkit_eval.comparison.rendering import as_rich
 from synthkit_eval.comparison.table import pages
@@ -42,7 +42,7 @@ def test_a_narrow_terminal_shows_the_rest_below(
     cli: Cli, scores: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(cli.folder)
-    found = pages(compare(find_scores(["scores"]).files, []))
+    found = pages(compare_scores(find_scores(["scores"]).files, []))
     stream = io.StringIO()
     Console(file=stream, width=60, highlight=False).print(as_rich(found, 60))
     lines = stream.getvalue().splitlines()
