@@ -4,7 +4,7 @@
 
 Both read the same JPEG files, 512x512 synthetic ones in tars and 500x375 real ones, half and half, and give
 batches of 64 normalised float32 tensors (64, 3, 224, 224) after random-resized crop, flip and colour jitter.
-The peer has all its files in tars; the real ones of synthkit are files in folders. In turns, in one run.
+The peer reads all files from tars; synthkit reads the real ones from folders. Both take turns in one run.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def make_data(folder: Path, images: int) -> tuple[list[Path], list[Path]]:
 
 
 def peer(synthetic: list[Path], real: list[Path], workers: int) -> Iterator[Tensor]:
-    """What a page of webdataset's documentation comes to."""
+    """Yield batches of images, read as webdataset's documentation recommends."""
     transform = T.Compose(
         [
             T.RandomResizedCrop(224),
@@ -123,13 +123,13 @@ def ours(synthetic: list[Path], folder: Path, workers: int) -> Iterator[Tensor]:
     images = TrainingImages(real, tars, IMAGES)
     colours = Colours(IMAGES, "cpu")
     order = make_order(Batches(size=BATCH), len(real.listing), len(tars), 0, 0, World())
-    yield torch.empty(0)  # What comes before is done once, not in every epoch.
+    yield torch.empty(0)  # Starts the clock: what comes before is done once, and not in every epoch.
     for loaded in training_batches(images, order, epoch=0, seed=0, world=World(), workers=workers):
         yield colours(loaded.pixels, loaded.uniform)
 
 
 def rate(batches: Callable[[], Iterator[Tensor]]) -> float:
-    """Images per second, the start of worker processes included."""
+    """Return images per second; the start of worker processes is included."""
     stream = batches()
     started, images = time.perf_counter(), 0
     for batch in stream:
