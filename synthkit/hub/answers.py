@@ -82,7 +82,7 @@ def check_answer(response: Any) -> None:
         raise BadAnswer("answers in a compressed form that was not asked for")
     commit = headers.get("X-Repo-Commit")
     if commit is not None and not COMMIT.fullmatch(commit):
-        raise BadAnswer("names a commit that is no 40 hexadecimal digits")
+        raise BadAnswer("names a commit that is not 40 hexadecimal digits")
     _check_address(response)
     if response.request.method == "HEAD":
         _check_file(response)
@@ -132,11 +132,11 @@ def _check_address(response: Any) -> None:
 
 
 def _check_file(response: Any) -> None:
-    """Raise BadAnswer for an ETag that is no digest, which would name a file, or for another size."""
+    """Raise BadAnswer for an ETag that is not a digest, which would name a file, or for another size."""
     headers, stated = response.headers, _stated.get()
     for etag in filter(None, (headers.get("ETag"), headers.get("X-Linked-ETag"))):
         if not _ETAG.fullmatch(etag.removeprefix("W/").strip('"')):
-            raise BadAnswer("names a file by an ETag that is no digest")
+            raise BadAnswer("names a file by an ETag that is not a digest")
     told = headers.get("X-Linked-Size")
     if told is None and response.status_code == 200:
         told = headers.get("Content-Length")

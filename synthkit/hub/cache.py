@@ -42,7 +42,7 @@ def cached(
     except LocalEntryNotFoundError:
         return None
     except ValueError as error:
-        raise HubError(f"{repo_id}: no repository is called so: {safe_line(error)}") from None
+        raise HubError(f"{repo_id}: cannot be the name of a repository: {safe_line(error)}") from None
     folder = Path(found)
     # The commit of a tag is read from a file in the cache, into which an answer of the Hub was written.
     inside = Path(constants.HF_HUB_CACHE).resolve() in folder.resolve().parents

@@ -45,9 +45,9 @@ def check_name(repo_id: str, *, alone: bool = False) -> None:
     try:
         validate_repo_id(repo_id)
     except HFValidationError as error:
-        raise HubError(f"{repo_id}: is no repository's name: {safe_line(error)}") from None
+        raise HubError(f"{repo_id}: is not the name of a repository: {safe_line(error)}") from None
     if repo_id.count("/") != 1 and not alone:
-        raise HubError(f"{repo_id}: is no repository's name: write organisation/name")
+        raise HubError(f"{repo_id}: is not the name of a repository: write organisation/name")
 
 
 def is_repository_id(model_id: str) -> bool:
@@ -76,9 +76,9 @@ def _check_token() -> None:
         told = f"{error.filename}: {error.strerror}"
         raise HubError(f"HF_HOME: the token cannot be read ({told}); set it to a folder of yours") from None
     except ValueError:
-        raise HubError(f"the token is no text; {LOG_IN} anew") from None
+        raise HubError(f"the token is not text; {LOG_IN} anew") from None
     except Exception as error:
-        raise HubError(f"the token cannot be had ({safe_line(error)}); {LOG_IN}") from None
+        raise HubError(f"the token cannot be read ({safe_line(error)}); {LOG_IN}") from None
     if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
         raise HubError(f"the token has characters that no token has; {LOG_IN} anew")
 

@@ -87,13 +87,13 @@ def _address(value: str, schemes: tuple[str, ...], *, password: bool = False) ->
         parts = urlsplit(value)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        return "its port is no number from 1 to 65535" if "ort" in str(error) else "its host is no name"
+        return "its port is not a number from 1 to 65535" if "ort" in str(error) else "its host is not a name"
     if parts.scheme not in schemes:
         return f"does not begin with {' or '.join(f'{scheme}://' for scheme in schemes)}"
     if not host or not _HOST.fullmatch(host) or not _encodes(host):
-        return "names no host" if not host else "its host is no name"
+        return "names no host" if not host else "its host is not a name"
     if port == 0:
-        return "its port is no number from 1 to 65535"
+        return "its port is not a number from 1 to 65535"
     if not password and _has_password(parts):
         return "holds a user name or a password; a token belongs in HF_TOKEN"
     return None
@@ -136,12 +136,12 @@ def _certificates(value: str) -> str | None:
         ssl.create_default_context(cafile=value)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "cannot be read"
-        return f"is no file of certificates ({one_line(reason, longest=80)})"
+        return f"is not a file of certificates ({one_line(reason, longest=80)})"
     return None
 
 
 def _certificate_folder(value: str) -> str | None:
-    return None if not value or os.path.isdir(value) else "is no folder"  # noqa: PTH112 (text may be anything)
+    return None if not value or os.path.isdir(value) else "is not a folder"  # noqa: PTH112 (text may be anything)
 
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")

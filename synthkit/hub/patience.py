@@ -163,7 +163,9 @@ def _answered(error: Exception, status: int, where: str) -> HubError:
         return HubError(f"{where}: the repository has no such version")
     # The client raises this error also for a file that it cannot get at the moment.
     if isinstance(error, EntryNotFoundError) and status == 404:
-        return HubError(f"{where}: lacks a file that every release has: it is no release, or not a whole one")
+        return HubError(
+            f"{where}: lacks a file that every release has: it is not a release, or not a whole one"
+        )
     hints = {
         401: f"the Hub does not accept the token, or there is none, or no such repository; {LOG_IN}",
         403: f"the Hub does not let this token do it{_said(error)}; {LOG_IN} to one with write access",

@@ -91,7 +91,7 @@ class Repository:
         namespace = self.repo_id.split("/")[0]
         if account.get("type") == "user" and namespace not in names:
             raise HubError(
-                f"{self.repo_id}: {names[0]} is no member of {namespace} on the Hub; "
+                f"{self.repo_id}: {names[0]} is not a member of {namespace} on the Hub; "
                 f"publish to one of {', '.join(names[:20])}, or {LOG_IN} to another account's token"
             )
 
@@ -215,7 +215,7 @@ class Repository:
         try:
             additions = [CommitOperationAdd(path, content) for path, content in files.items()]
         except ValueError as error:
-            raise ReleaseError(f"a file went since it was verified: {safe_line(error)}") from None
+            raise ReleaseError(f"a file was removed after it was verified: {safe_line(error)}") from None
         for group in _groups(additions):
             self._ask(
                 lambda group=group: self._api.preupload_lfs_files(self.repo_id, group, repo_type=KIND)  # type: ignore[misc]
@@ -233,7 +233,9 @@ class Repository:
         try:
             deletions = [CommitOperationDelete(path, is_folder=False) for path in deleted]
         except ValueError as error:
-            raise HubError(f"{self.repo_id}: holds a file of no possible name: {safe_line(error)}") from None
+            raise HubError(
+                f"{self.repo_id}: holds a file whose name is not allowed: {safe_line(error)}"
+            ) from None
         operations: list[CommitOperationAdd | CommitOperationDelete] = [*upload.additions, *deletions]
         # `check_card` has reported the Hub's warnings.
         with warnings.catch_warnings(action="ignore"):
@@ -263,7 +265,7 @@ def _commit(sha: object) -> str:
     """Return a commit that the Hub names. Raises HubError unless it is 40 digits: folders bear its name."""
     if isinstance(sha, str) and COMMIT.fullmatch(sha):
         return sha
-    raise HubError(f"{no_hub()} (it names a commit that is no 40 hexadecimal digits)")
+    raise HubError(f"{no_hub()} (it names a commit that is not 40 hexadecimal digits)")
 
 
 def _remote(item: Any) -> RemoteFile:

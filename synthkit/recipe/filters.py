@@ -79,7 +79,7 @@ class LabelAgreement(Section):
     @model_validator(mode="after")
     def _only_a_classifier_gives_probabilities(self) -> Self:
         if self.min_probability and self.classifier is None:
-            raise ValueError("min_probability is a classifier's: name one, or remove it")
+            raise ValueError("min_probability needs a classifier: name one, or remove it")
         return self
 
 

@@ -84,7 +84,7 @@ def _model_faults(model: Model) -> Iterator[str]:
     if model.revision is None:
         yield "model.revision: is missing; a release names the commit or the content of its model"
     elif not _PINNED.fullmatch(model.revision):
-        yield from _line("model.revision", model.revision, "is no commit, nor the SHA-256 of a folder")
+        yield from _line("model.revision", model.revision, "is neither a commit nor the SHA-256 of a folder")
 
 
 def _classifier_faults(classifier: ClassifierConfig) -> Iterator[str]:

@@ -60,7 +60,7 @@ def decode_palette(raw: bytes, name: str) -> NDArray[np.uint8]:
     """
     with _opened(raw, name, ("PNG",)) as image:
         if image.mode != "P":
-            raise ValueError("it is no palette image")
+            raise ValueError("it has no palette")
         return np.asarray(image, dtype=np.uint8)
 
 

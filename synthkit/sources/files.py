@@ -95,7 +95,7 @@ def check_regular(path: Path) -> None:
         # Whoever opens the file reports what is wrong with it.
         return
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise MissingSource(f"{path}: is no file but a pipe, a device or a socket; name a file")
+        raise MissingSource(f"{path}: is a pipe, a device or a socket; name a file")
 
 
 def expanded(path: str) -> Path:

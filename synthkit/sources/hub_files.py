@@ -41,7 +41,7 @@ def load(config: HubSourceConfig) -> Any:
         reason = _reason(error)
         package = _missing_package(error, reason)
         advice = f"; pip install {package}" if package else _advice(reason, config)
-        told = f"source.id: {config.id}: cannot be had{advice}" if advice else None
+        told = f"source.id: {config.id}: cannot be opened{advice}" if advice else None
         raise SourceError(f"source.id: {config.id}: {reason}{advice}", told=told) from error
 
 

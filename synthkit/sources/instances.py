@@ -133,7 +133,7 @@ def _tell_no_json(error: msgspec.DecodeError, content: mmap.mmap, begin: int, pa
     word = re.match(rb"NaN|-?Infinity", content[max(place - 1, 0) : place + 9].lstrip(b" :,[-"))
     if word:
         raise SourceError(
-            f"{path}: byte {place}: {word[0].decode()} is no number of JSON: write null"
+            f"{path}: byte {place}: {word[0].decode()} is not a number in JSON: write null"
         ) from None
 
 

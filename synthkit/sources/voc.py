@@ -103,7 +103,7 @@ def _names(path: Path, available_from: str) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
-        raise MissingSource(f"{path}: is missing or no text{get_it(available_from)}") from None
+        raise MissingSource(f"{path}: is missing or is not text{get_it(available_from)}") from None
     names = [_name(line.strip(), f"{path}: line {number}") for number, line in enumerate(lines, start=1)]
     names = [name for name in names if name]
     if not names:

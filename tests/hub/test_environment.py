@@ -138,13 +138,13 @@ def test_every_command_that_needs_the_hub_names_it(
         ("eval", flat_release, "--protocol", "digits-lt", "--features", "clip:lab/clip"),
     ):
         message = told(cli, *words)
-        assert message.startswith("error: ") and "HF_ENDPOINT: its port is no number" in message, (
+        assert message.startswith("error: ") and "HF_ENDPOINT: its port is not a number" in message, (
             words,
             message,
         )
     result = cli("doctor", *on_hub)
-    assert result.exit_code == 1 and "HF_ENDPOINT: its port is no number" in result.output
-    with pytest.raises(HubError, match="HF_ENDPOINT: its port is no number"):
+    assert result.exit_code == 1 and "HF_ENDPOINT: its port is not a number" in result.output
+    with pytest.raises(HubError, match="HF_ENDPOINT: its port is not a number"):
         synthkit.real(REFERENCE)
     assert not (cli.folder / "releases").exists()
 

@@ -200,7 +200,7 @@ def test_other_kinds_that_cannot_be_looked_up_stop_nothing(
     "name", ["digits", "lab/digits/more", "lab/di gits", "lab/-digits", "lab/dig..its", "lab/" + 97 * "d"]
 )
 def test_names_that_are_none(hub: HubServer, synthkit: Client, release: Path, name: str) -> None:
-    assert "is no repository's name" in refused(hub, synthkit, release, name)
+    assert "is not the name of a repository" in refused(hub, synthkit, release, name)
     assert not hub.requests
 
 
@@ -284,7 +284,7 @@ def test_a_file_that_goes_while_it_is_sent(hub: HubServer, synthkit: Client, cop
             (copy / "data" / "train-00000-of-00002.tar").unlink()
 
     hub.on_request = remove
-    assert "a file went since it was verified" in refused(hub, synthkit, copy, REPO)
+    assert "a file was removed after it was verified" in refused(hub, synthkit, copy, REPO)
 
 
 def test_a_folder_that_is_no_release(hub: HubServer, synthkit: Client, tmp_path: Path) -> None:
@@ -317,7 +317,7 @@ def test_a_token_for_another_repository(hub: HubServer, synthkit: Client, releas
 
 def test_a_namespace_of_others(hub: HubServer, synthkit: Client, release: Path) -> None:
     message = refused(hub, synthkit, release, "eve/digits")
-    assert "ada is no member of eve" in message
+    assert "ada is not a member of eve" in message
 
 
 def test_no_network(hub: HubServer, release: Path, tmp_path: Path) -> None:

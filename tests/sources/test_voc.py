@@ -43,7 +43,7 @@ def test_voc_that_is_not_as_distributed(voc: Path, tmp_path: Path) -> None:
     settings = {"kind": "voc", "root": str(tmp_path / "v")}
     mask = tmp_path / "v/SegmentationClass/2007_000003.png"
     Image.open(mask).convert("RGB").save(mask)
-    with refused("2007_000003.png: it is no palette image"):
+    with refused("2007_000003.png: it has no palette"):
         opened(**settings)
     mask.unlink()
     with refused("2007_000003.png: is missing"):
