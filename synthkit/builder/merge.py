@@ -137,7 +137,9 @@ def _checked(sidecar: str, shard: ShardFacts | None, inputs: Inputs, work: Works
             f"{shard.origin.digest[:12]}, this one is {inputs.digest[:12]}); merge what one recipe made"
         )
     if shard.name not in {work.name(number) for number in work.numbers}:
-        raise BuildError(f"{sidecar}: {shard.name} is no shard of this build, which has {inputs.plan.shards}")
+        raise BuildError(
+            f"{sidecar}: {shard.name} does not belong to this build, which has {inputs.plan.shards} shards"
+        )
     return shard
 
 

@@ -76,7 +76,7 @@ def parse_part(text: str) -> Part:
     part = Part(int(found[1]), int(found[2])) if found else WHOLE
     if found is None or not 1 <= part.number <= part.of:
         raise BuildError(
-            f"--shards {text}: is no part: it must be 3/16 for the third of sixteen, counted from 1 "
+            f"--shards {text}: must be like 3/16, the third of sixteen parts, counted from 1 "
             "(a Slurm array as --array=1-16)"
         )
     return part

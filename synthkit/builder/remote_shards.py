@@ -45,9 +45,9 @@ def refuse_password(url: str) -> None:
     """
     if _PASSWORD.search(url):
         raise BuildError(
-            "an address with a password in it (user:password@…) is not taken, since addresses are shown and "
-            "sent to other nodes: leave it out, and give it in the store's own configuration or environment "
-            "(fsspec reads FSSPEC_FTP_PASSWORD, for one)"
+            "an address with a password in it (user:password@…) is refused, since addresses are printed and "
+            "sent to other nodes: leave the password out, and give it in the store's own configuration or "
+            "environment (fsspec reads FSSPEC_FTP_PASSWORD, for one)"
         )
 
 

@@ -82,4 +82,4 @@ class RemoteStore:
         there = self.finished()
         lost = [name for name, number in self._numbers.items() if number not in there]
         if lost:
-            raise BuildError(f"{self}: {len(lost)} shards were delivered and are not there ({min(lost)} …)")
+            raise BuildError(f"{self}: {len(lost)} shards were sent and are not there ({min(lost)} …)")

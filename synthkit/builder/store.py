@@ -82,7 +82,9 @@ def one_origin(place: str, digest: str, environment: Mapping[str, str], done: It
     origin = Origin(digest, dict(environment))
     for facts in done:
         if facts.origin.digest != digest:
-            raise BuildError(f"{place}/{facts.name}: is of another recipe or other real images; remove it")
+            raise BuildError(
+                f"{place}/{facts.name}: was made from another recipe or other real images; remove it"
+            )
         differences = changed(facts.origin.environment, origin.environment)
         if differences:
             raise BuildError(

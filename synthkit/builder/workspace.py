@@ -116,7 +116,7 @@ class Workspace:
         deadline = time.monotonic() + _UNSEEN_S
         while len(self.finished()) < len(self.numbers):
             if time.monotonic() > deadline:
-                raise BuildError(f"{self.shards}: shards that other nodes made are not to be seen here")
+                raise BuildError(f"{self.shards}: shards that other nodes made do not appear here")
             time.sleep(0.5)
         self._tidy()
 

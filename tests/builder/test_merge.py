@@ -233,7 +233,7 @@ def test_what_another_recipe_made_is_not_replaced(cli: Cli) -> None:
 def test_parts_that_cannot_be(cli: Cli, part: str) -> None:
     result = cli("build", "flat.yaml", f"--shards={part}")
     assert result.exit_code == 1
-    assert f"error: --shards {part}: is no part: it must be 3/16" in result.output
+    assert f"error: --shards {part}: must be like 3/16" in result.output
 
 
 def test_a_part_of_a_preview_is_refused(cli: Cli) -> None:

@@ -84,17 +84,17 @@ def _check(address: str) -> None:
         return
     if "://" in address:
         raise BuildError(
-            f"{_name(address)}: clients of a Ray cluster from outside are not served; run this on one of its "
-            "nodes, for example with `ray job submit`, where no --address is needed"
+            f"{_name(address)}: is for clients outside the cluster, which synthkit cannot be; run this on "
+            "one of its nodes, for example with `ray job submit`, where no --address is needed"
         )
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise BuildError(f"{_name(address)}: is no address; it must be HOST:PORT, e.g. 10.0.0.7:6379")
+        raise BuildError(f"{_name(address)}: is not an address; it must be HOST:PORT, e.g. 10.0.0.7:6379")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE_S).close()
     except OSError as error:
         reason = error.strerror or str(error)
-        raise BuildError(f"{_name(address)}: nobody answers there ({reason}); {_HINT}") from None
+        raise BuildError(f"{_name(address)}: nothing answers there ({reason}); {_HINT}") from None
     _check_protocol(address)
 
 
@@ -107,7 +107,7 @@ def _check_protocol(address: str) -> None:
     try:
         grpc.channel_ready_future(channel).result(timeout=_PATIENCE_S)
     except grpc.FutureTimeoutError:
-        raise BuildError(f"{_name(address)}: what answers there is not Ray; {_HINT}") from None
+        raise BuildError(f"{_name(address)}: something other than Ray answers there; {_HINT}") from None
     finally:
         channel.close()
 

@@ -173,7 +173,7 @@ class _Actors:
         differences = changed(self._origin.environment, environment)
         if differences:
             raise BuildError(
-                f"node {node}: is not like the others ({', '.join(differences)}), which can change bits; "
+                f"node {node}: differs from the others ({', '.join(differences)}), which can change bits; "
                 "build on like nodes only"
             )
         worker.where, worker.heard = node, time.monotonic()
@@ -226,8 +226,8 @@ def _lacks_package(error: Exception) -> BuildError:
     """Return the error of a node that could not even begin."""
     reason = str(error).partition("No module named")[2].splitlines()[0].strip()
     return BuildError(
-        f"--engine ray: a node has no module {reason}: install synthkit {__version__} with its extra ray on "
-        "every node, or give it with a runtime_env"
+        f"--engine ray: a node has no module {reason}: install synthkit {__version__} with its extra `ray` "
+        "on every node, or give it with a runtime_env"
     )
 
 

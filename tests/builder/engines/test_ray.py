@@ -262,9 +262,12 @@ def test_a_cluster_without_gpus_is_told(cli: Cli, ray_cluster: RayCluster) -> No
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (("--engine", "ray", "--address", "127.0.0.1:1"), "nobody answers there (Connection refused)"),
-        (("--engine", "ray", "--address", "nonsense"), "is no address; it must be HOST:PORT"),
-        (("--engine", "ray", "--address", "ray://10.0.0.1:10001"), "clients of a Ray cluster from outside"),
+        (("--engine", "ray", "--address", "127.0.0.1:1"), "nothing answers there (Connection refused)"),
+        (("--engine", "ray", "--address", "nonsense"), "is not an address; it must be HOST:PORT"),
+        (
+            ("--engine", "ray", "--address", "ray://10.0.0.1:10001"),
+            "is for clients outside the cluster",
+        ),
         (("--engine", "dask"), "--engine dask: there is no such engine; there are local and ray"),
         (("--address", "127.0.0.1:1"), "give --engine ray with it"),
         (("--out", "s3://bucket/releases"), "only --engine ray writes to an address; give a folder"),
