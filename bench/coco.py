@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def write_instances(path: Path) -> Path:
-    """An instances file with everything that the real one has in every entry."""
+    """Return an instances file with everything that the real one has in every entry."""
     generator = random.Random(0)  # noqa: S311
     path.parent.mkdir(parents=True)
     ids = sorted(generator.sample(range(1, 581_929), IMAGES))

@@ -87,11 +87,11 @@ class Script:
         }
 
     def rows(self, images: int) -> list[PlannedImage]:
-        """The first planned images, in order."""
+        """Return the first planned images, in order."""
         return [self.inputs.plan.row(index) for index in range(images)]
 
     def prompt(self, row: PlannedImage) -> str:
-        """What the text encoder reads."""
+        """Return what the text encoder reads."""
         return self.recipe.prompt_for(self.inputs.real.listing.classes[row.label])
 
     def embed(self, images: list[Image.Image]) -> Tensor:

@@ -195,7 +195,7 @@ def chosen(all_tasks: list[Task], only: str, *, toy: bool) -> list[Task]:
 
 
 def tasks(bench: Bench) -> list[Task]:
-    """What is measured, what matters most first."""
+    """Return what is measured, what matters most first."""
     machine = bench.machine
     scale, (large, small) = machine.scale, machine.scale.edges
     eager = Configuration(f"{large} eager", batch=2 if bench.toy else 16)
@@ -264,7 +264,7 @@ def speed_task(bench: Bench, item: Configuration, cost: float, whole: int = 0) -
 
 
 def best_task(bench: Bench, item: Configuration, cost: float, whole: int = 0) -> Task:
-    """The options are chosen when its turn comes."""
+    """Return the options are chosen when its turn comes."""
     return Task(
         item.name,
         cost,
@@ -274,7 +274,7 @@ def best_task(bench: Bench, item: Configuration, cost: float, whole: int = 0) ->
 
 
 def build_task(bench: Bench, item: Configuration) -> Task:
-    """The whole toolkit, with what was fastest; a toy is not compiled."""
+    """Return the whole toolkit, with what was fastest; a toy is not compiled."""
 
     def work() -> Values:
         changes = Arithmetic() if bench.toy else best_arithmetic(bench)
@@ -300,7 +300,7 @@ def numerics_tasks(bench: Bench, model: str) -> list[Task]:
 
 
 def compiled_numerics(bench: Bench) -> list[Task]:
-    """The embedded model alone: what is small compiles sooner."""
+    """Return the embedded model alone: what is small compiles sooner."""
 
     def work(dtype: str) -> Values:
         alone = Arithmetic(compile=True)
@@ -347,14 +347,14 @@ def auto_size(bench: Bench) -> Values:
 
 
 def instead(bench: Bench, best: Configuration, timed: Configuration) -> Values:
-    """A compiled number all the same, if this PyTorch cannot choose its kernels by rule."""
+    """Return a compiled number all the same, if this PyTorch cannot choose its kernels by rule."""
     if "error" not in bench.results.get(best.name, {}):
         return {"not_needed": True}
     return by_stopwatch(bench, timed, whole=1)
 
 
 def by_stopwatch(bench: Bench, timed: Configuration, whole: int = 0) -> Values:
-    """What the rule that kernels are not chosen by timing costs: without it bytes may change between runs."""
+    """Return what choosing kernels by rule costs against choosing them by timing, which may change bytes."""
     by_rule = arithmetic.inductor_options
     arithmetic.inductor_options = dict
     try:

@@ -67,7 +67,7 @@ def compare_whole(
 
 
 def reference(machine: Machine, references: References, model: str, dtype: str) -> NDArray[np.uint8]:
-    """The stock pipeline's images, made once for each type."""
+    """Return the stock pipeline's images, made once for each type."""
     if (model, dtype) not in references:
         pipeline = fresh(machine, model, dtype)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
@@ -78,7 +78,7 @@ def reference(machine: Machine, references: References, model: str, dtype: str) 
 
 
 def fresh(machine: Machine, model: str, dtype: str) -> Any:
-    """A pipeline of the random or of the embedded model that nothing was changed in."""
+    """Return a pipeline of the random or of the embedded model that nothing was changed in."""
     if model == "random":
         return machine.pipeline(dtype, machine.scale.numerics_edge)
     from diffusers import StableUnCLIPImg2ImgPipeline
@@ -91,7 +91,7 @@ def fresh(machine: Machine, model: str, dtype: str) -> Any:
 
 
 def stock_images(pipeline: Any, work: Any, sampler: Sampler) -> NDArray[np.uint8]:
-    """A batch by the stock pipeline's own call."""
+    """Return a batch by the stock pipeline's own call."""
     embeddings, prompts, seeds = work
     images = pipeline(
         prompt=prompts,

@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def write_list(path: Path) -> Path:
-    """A list with as many lines, and as many of each class, as ImageNet_LT_train.txt."""
+    """Return a list with as many lines, and as many of each class, as ImageNet_LT_train.txt."""
     with CLASSES.open(encoding="utf-8", newline="") as stream:
         counts = [int(row["train_images"]) for row in csv.DictReader(stream)]
     lines = [
@@ -95,7 +95,7 @@ def run(name: str, list_file: Path) -> tuple[float, float]:
 
 
 def environment() -> dict[str, str]:
-    """The environment of a contender: the repository importable."""
+    """Return the environment of a contender: the repository importable."""
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
@@ -121,7 +121,7 @@ def columns(name: str, list_file: Path) -> int:
 
 
 def image_by_image(list_file: Path) -> int:
-    """The plain way: a dict for every image."""
+    """Return the plain way: a dict for every image."""
     images: dict[int, list[str]] = {}
     for line in list_file.read_text().splitlines():
         path, label = line.rsplit(" ", 1)
@@ -141,7 +141,7 @@ def image_by_image(list_file: Path) -> int:
 
 
 def as_text(results: dict[str, dict[str, float]]) -> str:
-    """A table of what was measured, then the ratios."""
+    """Return a table of what was measured, then the ratios."""
     lines = [f"{'':<16}{'seconds':>10}{'MB peak':>10}"]
     for name, row in results.items():
         if name != "ratios":

@@ -82,7 +82,7 @@ def measure_in(kept: Path | None, sizes: dict[str, float]) -> dict[str, dict[str
 
 
 def measure(root: Path, sizes: dict[str, float]) -> dict[str, dict[str, Row]]:
-    """The steps at every size, the peer, then the ratios."""
+    """Return the steps at every size, the peer, then the ratios."""
     results: dict[str, dict[str, Row]] = {}
     for name, scale in sizes.items():
         folder = root / name
@@ -96,7 +96,7 @@ def measure(root: Path, sizes: dict[str, float]) -> dict[str, dict[str, Row]]:
 
 
 def prepare(folder: Path, scale: float) -> None:
-    """The list, its images, and the recipe of one size."""
+    """Write the list, its images, and the recipe of one size."""
     import numpy as np
     from PIL import Image
 
@@ -116,7 +116,7 @@ def prepare(folder: Path, scale: float) -> None:
 
 
 def recipe(folder: Path, target: int) -> dict[str, object]:
-    """The recipe of ImageNet-LT, without a model."""
+    """Return the recipe of ImageNet-LT, without a model."""
     return {
         "name": "rehearsal",
         "version": "1.0.0",
@@ -138,7 +138,7 @@ def recipe(folder: Path, target: int) -> dict[str, object]:
 
 
 def steps(folder: Path) -> dict[str, Row]:
-    """What a user does, in order: the cost of each step."""
+    """Return what a user does, in order: the cost of each step."""
     release, work = folder / "releases" / "rehearsal", folder / "releases" / ".synthkit"
     results = {"plan": run(synthkit("plan"), folder)}
     parts = [synthkit("build", "--shards", f"{part}/2", "--out", f"node{part}") for part in (1, 2)]
@@ -159,7 +159,7 @@ def steps(folder: Path) -> dict[str, Row]:
 
 
 def whole(release: Path, manifest: dict[str, object], costs: list[Cost]) -> Row:
-    """What was made, and the share that everything but the model has in making it."""
+    """Return what was made, and the share that everything but the model has in making it."""
     images = int(str(manifest["images"]))
     files = [path for path in release.rglob("*") if path.is_file()]
     sizes = {path.name: path.stat().st_size for path in files}
@@ -205,7 +205,7 @@ def write_samples(name: str, release: Path) -> None:
 
 
 def read_samples(release: Path) -> list[dict[str, bytes]]:
-    """The members of a release's first shard, by sample."""
+    """Return the members of a release's first shard, by sample."""
     import tarfile
 
     samples: dict[str, dict[str, bytes]] = {}
@@ -290,7 +290,7 @@ def run_together(commands: list[list[str]], folder: Path) -> Cost:
 
 
 def environment() -> dict[str, str]:
-    """The environment of a process: the repository importable."""
+    """Return the environment of a process: the repository importable."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "eval")])}
 
 
@@ -299,7 +299,7 @@ def tell(text: str) -> None:
 
 
 def table(rows: dict[str, Row]) -> str:
-    """The steps of one size."""
+    """Return the steps of one size."""
     lines = [f"{'':<10}{'seconds':>10}{'CPU s':>10}{'µs/image':>10}{'MB peak':>10}"]
     for step in STEPS:
         row = rows[step]

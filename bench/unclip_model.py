@@ -127,7 +127,7 @@ TOY = Scale(
 
 
 def build(scale: Scale, device: str) -> Any:
-    """The pipeline in float32 with seeded random weights, made on the device."""
+    """Return the pipeline in float32 with seeded random weights, made on the device."""
     from diffusers import DDPMScheduler, PNDMScheduler, StableUnCLIPImg2ImgPipeline
     from diffusers.pipelines.stable_diffusion import StableUnCLIPImageNormalizer
     from transformers import (
@@ -189,7 +189,7 @@ def vae_of(scale: Scale) -> Any:
 
 @torch.no_grad()
 def _scale_outputs(scale: Scale, pipeline: Any) -> None:
-    """A velocity of deviation 1, as trained models predict, and pixels of deviation 0.4 around grey."""
+    """Scale to velocities of deviation 1, as trained models predict, and pixels of deviation 0.4 around grey."""
     edge = scale.numerics_edge // scale.factor
     unet, vae = pipeline.unet, pipeline.vae
     velocity = unet(**unet_inputs(scale, edge, unet.device)).sample

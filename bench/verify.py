@@ -142,12 +142,12 @@ def run(command: list[str]) -> tuple[float, float]:
 
 
 def environment() -> dict[str, str]:
-    """The environment of a contender: the repository importable."""
+    """Return the environment of a contender: the repository importable."""
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 def as_text(results: dict[str, dict[str, float]]) -> str:
-    """A table of what was measured, then the ratios."""
+    """Return a table of what was measured, then the ratios."""
     lines = [f"{'':<18}{'seconds':>10}{'MB peak':>10}"]
     for name, row in results.items():
         if name != "ratios":

@@ -198,7 +198,7 @@ class Score(_Facts):
         return "real only" if self.release is None else self.release.name
 
     def compares_with(self, other: Score) -> bool:
-        """Whether both were trained and tested the same way on the same real images."""
+        """Return whether both were trained and tested the same way on the same real images."""
         mine, theirs = (
             (
                 score.protocol.digest,

@@ -17,7 +17,7 @@ KL_WEIGHT = 1e-3
 
 
 def build_autoencoder() -> AutoencoderKL:
-    """An untrained autoencoder with three resolutions (32, 16, 8) and four latent channels."""
+    """Return an untrained autoencoder with three resolutions (32, 16, 8) and four latent channels."""
     return AutoencoderKL(
         in_channels=3,
         out_channels=3,
@@ -54,7 +54,7 @@ def train_autoencoder(images: Tensor, generator: torch.Generator, steps: int = S
 
 @torch.no_grad()
 def encode(model: AutoencoderKL, images: Tensor, batch: int = 512) -> Tensor:
-    """The latents' means (N, 4, 8, 8), unscaled, of grey images in [0, 1]."""
+    """Return the latents' means (N, 4, 8, 8), unscaled, of grey images in [0, 1]."""
     parts = [model.encode(to_model_range(part)).latent_dist.mean for part in torch.split(images, batch)]
     return torch.cat(parts)
 

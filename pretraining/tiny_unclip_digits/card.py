@@ -121,7 +121,7 @@ KIND_NAMES = {
 
 
 def write_card(folder: Path, report: Report, minutes: float) -> None:
-    """Writes README.md into the pipeline's folder."""
+    """Write README.md into the pipeline's folder."""
     kinds = [f"   - {KIND_NAMES[kind]}: {share:.0%}" for kind, share in zip(KINDS, KIND_SHARES, strict=True)]
     text = CARD.format(
         minutes=minutes,

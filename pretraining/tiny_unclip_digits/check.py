@@ -92,7 +92,7 @@ def _by_prompt(pipeline: StableUnCLIPImg2ImgPipeline, judge: Judge, base: Reques
 
 
 def _conflicts(pipeline: StableUnCLIPImg2ImgPipeline, judge: Judge, base: Request) -> dict[str, float]:
-    """The embedding shows one class, the prompt names another: whose class does the judge see?"""
+    """Return the embedding shows one class, the prompt names another: whose class does the judge see?"""
     shown = np.asarray(base.labels)
     asked = (shown + 1 + np.arange(len(shown)) % 9) % 10
     shares = {}
@@ -139,7 +139,7 @@ def _closeness(pool: Pool, images: NDArray[np.uint8]) -> dict[str, float]:
 
 
 def real_part(part: str) -> tuple[NDArray[np.uint8], list[int]]:
-    """A part of the digits as (N, 32, 32, 3) uint8 and labels."""
+    """Return a part of the digits as (N, 32, 32, 3) uint8 and labels."""
     source = DigitsSource(part)  # type: ignore[arg-type]
     images = np.stack([np.asarray(load_image(source, i)) for i in range(len(source.listing))])
     return images, source.listing.labels.tolist()
@@ -152,7 +152,7 @@ def _judge_accuracy(judge: Judge) -> float:
 
 
 def _images_per_second(pipeline: StableUnCLIPImg2ImgPipeline, base: Request) -> float:
-    """The fastest of eight batches: whatever else the machine is doing can only slow one down."""
+    """Return the fastest of eight batches: whatever else the machine is doing can only slow one down."""
     batch = replace(
         base, embeddings=base.embeddings[:BATCH], labels=base.labels[:BATCH], seeds=base.seeds[:BATCH]
     )
@@ -165,7 +165,7 @@ def _images_per_second(pipeline: StableUnCLIPImg2ImgPipeline, base: Request) -> 
 
 
 def as_lines(report: Report) -> list[str]:
-    """The report as plain text, one number per line under its heading."""
+    """Return the report as plain text, one number per line under its heading."""
     lines = []
     for heading, numbers in report.items():
         lines.append(heading)

@@ -137,12 +137,12 @@ def token_ids(tokenizer: CLIPTokenizer, prompts: list[str]) -> Tensor:
 
 @torch.no_grad()
 def embed_images(tower: CLIPVisionModelWithProjection, images: Tensor, batch: int = 512) -> Tensor:
-    """The embeddings (N, 128) of grey (N, 1, 32, 32) images in [0, 1]."""
+    """Return the embeddings (N, 128) of grey (N, 1, 32, 32) images in [0, 1]."""
     return torch.cat([tower(to_model_range(part)).image_embeds for part in torch.split(images, batch)])
 
 
 @torch.no_grad()
 def embed_prompts(tower: CLIPTextModel, tokenizer: CLIPTokenizer, prompts: list[str]) -> Tensor:
-    """The hidden states (N, 32, 64) that the diffusion model attends to."""
+    """Return the hidden states (N, 32, 64) that the diffusion model attends to."""
     hidden: Tensor = tower(token_ids(tokenizer, prompts)).last_hidden_state
     return hidden

@@ -71,7 +71,7 @@ def cache_conditions(
     tokenizer: CLIPTokenizer,
     generator: torch.Generator,
 ) -> Conditions:
-    """Encodes what training draws from, once, because autoencoder and towers are frozen by now."""
+    """Encode what training draws from, once, because autoencoder and towers are frozen by now."""
     rng = random.Random(int(torch.randint(2**31, (1,), generator=generator)))
     prompts = [[draw_prompt(label, rng) for _ in range(PROMPTS)] for label in range(len(CLASSES))]
     views = [affine(images, generator, VIEW_STRENGTH) for _ in range(VIEWS)]
@@ -95,7 +95,7 @@ def draw_conditions(
     noising: DDPMScheduler,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """The hidden states (B, 32, 64) and class vectors (B, 2E) to draw certain images under.
+    """Return the hidden states (B, 32, 64) and class vectors (B, 2E) to draw certain images under.
 
     These are the augmentations `views` (B,) of the images `rows` (B,).
     """

@@ -20,12 +20,12 @@ CROP_RATIO = (3 / 4, 4 / 3)
 
 
 def pretraining_images() -> tuple[Tensor, Tensor]:
-    """The only images the pipeline may see: (897, 1, 32, 32) grey in [0, 1], and labels (897,)."""
+    """Return the only images the pipeline may see: (897, 1, 32, 32) grey in [0, 1], and labels (897,)."""
     return as_tensors(DigitsSource("pretrain"))
 
 
 def training_pool() -> tuple[Tensor, Tensor]:
-    """The whole pool behind the long-tailed training part (600 images): for the judge, not the pipeline."""
+    """Return the whole pool behind the long-tailed training part (600 images), for the judge alone."""
     return as_tensors(DigitsSource("train", max_per_class=60, imbalance_factor=1.0))
 
 
@@ -55,7 +55,7 @@ def affine(images: Tensor, generator: torch.Generator, strength: float = 1.0) ->
 
 
 def random_crops(images: Tensor, generator: torch.Generator) -> Tensor:
-    """A random resized crop of each image, as torchvision draws them, shrunk back to 32 pixels."""
+    """Return a random resized crop of each image, as torchvision draws them, shrunk back to 32 pixels."""
     n = len(images)
     area = _uniform(n, *CROP_AREA, generator)
     ratio = torch.exp(_uniform(n, math.log(CROP_RATIO[0]), math.log(CROP_RATIO[1]), generator))

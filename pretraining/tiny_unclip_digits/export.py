@@ -39,7 +39,7 @@ def assemble(
     unet: UNet2DConditionModel,
     normalizer: StableUnCLIPImageNormalizer,
 ) -> StableUnCLIPImg2ImgPipeline:
-    """The pipeline of the trained parts, as it will be saved."""
+    """Return the pipeline of the trained parts, as it will be saved."""
     noising: DDPMScheduler = build_noising()
     return StableUnCLIPImg2ImgPipeline(
         feature_extractor=build_feature_extractor(),
@@ -55,7 +55,7 @@ def assemble(
 
 
 def save(pipeline: StableUnCLIPImg2ImgPipeline, folder: Path) -> None:
-    """Writes the folder in float16; nothing in it depends on where or when it was written."""
+    """Write the folder in float16; nothing in it depends on where or when it was written."""
     quiet()
     for name in ("image_encoder", "image_normalizer", "text_encoder", "unet", "vae"):
         for parameter in getattr(pipeline, name).parameters():
@@ -66,7 +66,7 @@ def save(pipeline: StableUnCLIPImg2ImgPipeline, folder: Path) -> None:
 
 
 def load(folder: Path) -> StableUnCLIPImg2ImgPipeline:
-    """The pipeline in float32 on the CPU, silent and offline, with the scheduler it was saved with."""
+    """Return the pipeline in float32 on the CPU, silent and offline, with the scheduler it was saved with."""
     quiet()
     pipeline = StableUnCLIPImg2ImgPipeline.from_pretrained(
         folder, dtype=torch.float32, use_safetensors=True, local_files_only=True

@@ -35,7 +35,7 @@ class Request:
     numerals: bool = False
 
     def prompts(self) -> list[str]:
-        """The prompt of each image."""
+        """Return the prompt of each image."""
         names = [str(label) if self.numerals else CLASSES[label] for label in self.labels]
         return [self.template.format(name) for name in names]
 
@@ -61,7 +61,7 @@ def generate(pipeline: StableUnCLIPImg2ImgPipeline, request: Request) -> NDArray
 
 @torch.no_grad()
 def embed(pipeline: StableUnCLIPImg2ImgPipeline, images: Sequence[Image.Image]) -> Tensor:
-    """The embeddings (N, E) of PIL images through the pipeline's own feature extractor and tower."""
+    """Return the embeddings (N, E) of PIL images through the pipeline's own feature extractor and tower."""
     pixels = pipeline.feature_extractor(images=list(images), return_tensors="pt").pixel_values
     embeddings: Tensor = pipeline.image_encoder(pixels.to(pipeline.image_encoder.dtype)).image_embeds
     return embeddings

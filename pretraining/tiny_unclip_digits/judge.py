@@ -47,7 +47,7 @@ class Judge(nn.Module):
 
 
 def train_judge(seed: int = 0, steps: int = STEPS) -> Judge:
-    """A judge from scratch in about 15 seconds on two cores; the same seed gives the same judge."""
+    """Return a judge from scratch in about 15 seconds on two cores; the same seed gives the same judge."""
     images, labels = (torch.cat(pair) for pair in zip(pretraining_images(), training_pool(), strict=True))
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
@@ -68,7 +68,7 @@ def train_judge(seed: int = 0, steps: int = STEPS) -> Judge:
 
 @torch.no_grad()
 def predict(model: nn.Module, images: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """The class (N,) of each of (N, 32, 32, 3) uint8 images."""
+    """Return the class (N,) of each of (N, 32, 32, 3) uint8 images."""
     labels: NDArray[np.int64] = model(as_grey(images)).argmax(dim=1).numpy()
     return labels
 

@@ -41,7 +41,7 @@ NOISE_SHARE = 0.2  # of the drawn prompts, those that get a made-up word
 
 
 def names_of_class(label: int) -> tuple[str, str]:
-    """The two names of a class: the word and the numeral."""
+    """Return the two names of a class: the word and the numeral."""
     return CLASSES[label], str(label)
 
 
@@ -66,7 +66,7 @@ def draw_prompt(label: int, rng: random.Random) -> str:
 
 
 def build_tokenizer() -> CLIPTokenizer:
-    """A CLIP tokenizer whose merges make one token of each word of the prompts."""
+    """Return a CLIP tokenizer whose merges make one token of each word of the prompts."""
     symbols = [*_byte_symbols(), *(f"{symbol}</w>" for symbol in _byte_symbols())]
     merges = list(dict.fromkeys(pair for word in _words() for pair in _merges_of(word)))
     tokens = list(dict.fromkeys([*symbols, *("".join(pair) for pair in merges), START, END]))
@@ -90,7 +90,7 @@ def _merges_of(word: str) -> Iterator[tuple[str, str]]:
 
 
 def _byte_symbols() -> list[str]:
-    """The printable characters that byte-level BPE writes bytes 0 to 255 with (GPT-2's table)."""
+    """Return the printable characters that byte-level BPE writes bytes 0 to 255 with (GPT-2's table)."""
     printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     table = {byte: chr(byte) for byte in printable}
     spare = iter(range(256, 512))

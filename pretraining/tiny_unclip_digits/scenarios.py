@@ -49,7 +49,7 @@ class Pool:
         )
 
     def random_image_rows(self, per_class: int) -> list[int]:
-        """The conditioning image of each generation: the class's images in turn, classes interleaved."""
+        """Return the conditioning image of each generation: a class's images in turn, classes interleaved."""
         return [of_class[k % len(of_class)] for k in range(per_class) for of_class in self.usable]
 
     def random_image(self, per_class: int) -> Request:
@@ -58,7 +58,7 @@ class Pool:
         return self._request(rows, list(range(FIRST_SEED, FIRST_SEED + len(rows))))
 
     def same_source(self, sources: int, seeds: int) -> tuple[Request, list[int]]:
-        """`sources` images of each class with `seeds` seeds each; groups share the source."""
+        """Return `sources` images of each class with `seeds` seeds each; groups share the source."""
         chosen = [row for of_class in self.usable for row in of_class[:sources]]
         grid = list(product(chosen, range(seeds)))
         rows = [row for row, _ in grid]

@@ -49,7 +49,7 @@ class Progress:
         self._mean: dict[str, float] = {}
 
     def report(self, step: int, **losses: Tensor) -> None:
-        """Takes the losses of a step (counted from 0) and prints now and then."""
+        """Take the losses of a step (counted from 0) and prints now and then."""
         for name, value in losses.items():
             now = float(value.detach())
             self._mean[name] = 0.98 * self._mean.get(name, now) + 0.02 * now

@@ -22,7 +22,7 @@ TIMESTEPS = 1000
 
 
 def build_unet() -> UNet2DConditionModel:
-    """An untrained model: 64 channels at 8x8, 96 at 4x4 with attention to the prompt."""
+    """Return an untrained model: 64 channels at 8x8, 96 at 4x4 with attention to the prompt."""
     return UNet2DConditionModel(
         sample_size=8,
         in_channels=4,
@@ -41,7 +41,7 @@ def build_unet() -> UNet2DConditionModel:
 
 
 def build_scheduler() -> PNDMScheduler:
-    """The scheduler of the exported pipeline; its alphas are also those of training."""
+    """Return the scheduler of the exported pipeline; its alphas are also those of training."""
     return PNDMScheduler(
         num_train_timesteps=TIMESTEPS,
         beta_start=0.00085,
@@ -59,7 +59,7 @@ def build_noising() -> DDPMScheduler:
 
 
 def build_normalizer(embeddings: Tensor) -> StableUnCLIPImageNormalizer:
-    """The mean and deviation of each coordinate over real embeddings (N, E)."""
+    """Return the mean and deviation of each coordinate over real embeddings (N, E)."""
     normalizer = StableUnCLIPImageNormalizer(embedding_dim=embeddings.shape[1])
     normalizer.requires_grad_(False)
     normalizer.mean.copy_(embeddings.mean(dim=0, keepdim=True))

@@ -1,4 +1,4 @@
-"""All that decides a release, before any image is made: recipe, real images, model, plan."""
+"""Return all that decides a release, before any image is made: recipe, real images, model, plan."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Inputs:
         return recipe_yaml(data, list(self.recipe.source.places()))
 
     def to_json(self) -> dict[str, Any]:
-        """All that decides the release's bytes on one platform; contents by their digests."""
+        """Return all that decides the release's bytes on one platform; contents by their digests."""
         return {
             "name": self.recipe.name,
             "version": self.recipe.version,

@@ -30,7 +30,7 @@ class Target(ReleaseFolder):
         self._inputs, self._options = inputs, options
 
     def is_current(self) -> bool:
-        """Whether the folder holds this very release: same digest, same card facts, sizes as stated.
+        """Return whether the folder holds this very release: same digest, same card facts, sizes as stated.
 
         Not so while anything of a replacement lies beside it, and never if all is to be made afresh.
         """
