@@ -189,7 +189,7 @@ def vae_of(scale: Scale) -> Any:
 
 @torch.no_grad()
 def _scale_outputs(scale: Scale, pipeline: Any) -> None:
-    """Scale to velocities of deviation 1, as trained models predict, and pixels of deviation 0.4 around grey."""
+    """Scale velocities to deviation 1, as of trained models, and pixels to deviation 0.4 around grey."""
     edge = scale.numerics_edge // scale.factor
     unet, vae = pipeline.unet, pipeline.vae
     velocity = unet(**unet_inputs(scale, edge, unet.device)).sample
