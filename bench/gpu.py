@@ -39,6 +39,7 @@ from gpu_numerics import References, compare, compare_whole, options
 from numpy.typing import NDArray
 from unclip_model import FULL, TOY, build, tera_flops
 
+from synthkit.errors import one_line
 from synthkit.generators import arithmetic, batch_size, device_memory
 from synthkit.generators.unclip import UnclipGenerator
 from synthkit.recipe.schema import Arithmetic, Sampler
@@ -68,7 +69,7 @@ class Bench:
             try:
                 found = work()
             except Exception as error:
-                found = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
+                found = {"error": f"{type(error).__name__}: {one_line(str(error), longest=300)}"}
             found["seconds"] = round(time.monotonic() - self.started - elapsed, 1)
         self.results[name] = found
         print(f"{name}: {json.dumps(rounded(found))}", flush=True)
