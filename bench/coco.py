@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def write_instances(path: Path) -> Path:
-    """Return an instances file with everything that the real one has in every entry."""
+    """Write an instances file whose entries have every key of the real one."""
     generator = random.Random(0)  # noqa: S311
     path.parent.mkdir(parents=True)
     ids = sorted(generator.sample(range(1, 581_929), IMAGES))

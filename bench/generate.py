@@ -91,7 +91,7 @@ class Script:
         return [self.inputs.plan.row(index) for index in range(images)]
 
     def prompt(self, row: PlannedImage) -> str:
-        """Return what the text encoder reads."""
+        """Return the prompt that the text encoder reads."""
         return self.recipe.prompt_for(self.inputs.real.listing.classes[row.label])
 
     def embed(self, images: list[Image.Image]) -> Tensor:

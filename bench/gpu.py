@@ -196,7 +196,7 @@ def chosen(all_tasks: list[Task], only: str, *, toy: bool) -> list[Task]:
 
 
 def tasks(bench: Bench) -> list[Task]:
-    """Return what is measured, what matters most first."""
+    """Return what is measured, the most important first."""
     machine = bench.machine
     scale, (large, small) = machine.scale, machine.scale.edges
     eager = Configuration(f"{large} eager", batch=2 if bench.toy else 16)
@@ -265,7 +265,7 @@ def speed_task(bench: Bench, item: Configuration, cost: float, whole: int = 0) -
 
 
 def best_task(bench: Bench, item: Configuration, cost: float, whole: int = 0) -> Task:
-    """Return the options are chosen when its turn comes."""
+    """Return the measurement of the options that were fastest, chosen when its turn comes."""
     return Task(
         item.name,
         cost,
@@ -275,7 +275,7 @@ def best_task(bench: Bench, item: Configuration, cost: float, whole: int = 0) ->
 
 
 def build_task(bench: Bench, item: Configuration) -> Task:
-    """Return the whole toolkit, with what was fastest; a toy is not compiled."""
+    """Return the measurement of a whole build with the options that were fastest; a toy is not compiled."""
 
     def work() -> Values:
         changes = Arithmetic() if bench.toy else best_arithmetic(bench)
@@ -301,7 +301,7 @@ def numerics_tasks(bench: Bench, model: str) -> list[Task]:
 
 
 def compiled_numerics(bench: Bench) -> list[Task]:
-    """Return the embedded model alone: what is small compiles sooner."""
+    """Return the numerical checks of compiled models: of the embedded one, which compiles soonest."""
 
     def work(dtype: str) -> Values:
         alone = Arithmetic(compile=True)
@@ -348,14 +348,14 @@ def auto_size(bench: Bench) -> Values:
 
 
 def instead(bench: Bench, best: Configuration, timed: Configuration) -> Values:
-    """Return a compiled number all the same, if this PyTorch cannot choose its kernels by rule."""
+    """Measure a compiled model with kernels chosen by timing, if the one without has failed."""
     if "error" not in bench.results.get(best.name, {}):
         return {"not_needed": True}
     return by_stopwatch(bench, timed, whole=1)
 
 
 def by_stopwatch(bench: Bench, timed: Configuration, whole: int = 0) -> Values:
-    """Return what choosing kernels by rule costs against choosing them by timing, which may change bytes."""
+    """Measure what it costs that kernels are not chosen by timing, which could change bytes between runs."""
     by_rule = arithmetic.inductor_options
     arithmetic.inductor_options = dict
     try:

@@ -73,7 +73,7 @@ class Machine:
             torch.cuda.reset_peak_memory_stats()
 
     def gigabytes(self) -> float:
-        """Return the most that was taken since `clear`, less the copies that only this bench keeps."""
+        """Return the most memory in use since `clear`, without the copies that only this bench keeps."""
         if not self.gpu:
             return 0.0
         kept = [self.master.components[name] for name in ("unet", "vae", "text_encoder", "image_encoder")]
@@ -81,7 +81,7 @@ class Machine:
         return (torch.cuda.max_memory_allocated() - shared) / 1e9
 
     def pipeline(self, dtype: str, edge: int) -> Any:
-        """Return a fresh pipeline of the same weights: the UNet and VAE are its own."""
+        """Return a new pipeline with the same weights, and a UNet and VAE of its own."""
         wanted = getattr(torch, dtype)
         if dtype not in self.encoders:
             names = ("text_encoder", "image_encoder")
@@ -97,7 +97,7 @@ class Machine:
         return pipeline
 
     def generator(self, configuration: Configuration) -> UnclipGenerator:
-        """Return what is measured: synthkit's own, at the size and in the type of a configuration."""
+        """Return synthkit's generator, at the size and in the type of a configuration."""
         sampler = Sampler(steps=STEPS, batch_size=configuration.batch, guidance_scale=configuration.guidance)
         pipeline = self.pipeline(configuration.dtype, self.edge(configuration))
         return UnclipGenerator(pipeline, sampler=sampler, arithmetic=configuration.arithmetic)
@@ -222,7 +222,7 @@ def encode_all(images: NDArray[np.uint8], edge: int) -> int:
 
 
 def per_image_script(machine: Machine, images: int) -> Values:
-    """Return the plain way: for each image both real ones and the prompt are encoded, and a PNG is saved."""
+    """Measure the plain way: encode both real images and the prompt for every image, and save a PNG."""
     machine.clear()
     pipeline = machine.pipeline("float16" if machine.gpu else "float32", machine.scale.edges[0])
     torch.backends.cudnn.deterministic = False

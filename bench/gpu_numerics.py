@@ -78,7 +78,7 @@ def reference(machine: Machine, references: References, model: str, dtype: str) 
 
 
 def fresh(machine: Machine, model: str, dtype: str) -> Any:
-    """Return a pipeline of the random or of the embedded model that nothing was changed in."""
+    """Return an unchanged pipeline of the random or of the embedded model."""
     if model == "random":
         return machine.pipeline(dtype, machine.scale.numerics_edge)
     from diffusers import StableUnCLIPImg2ImgPipeline
@@ -91,7 +91,7 @@ def fresh(machine: Machine, model: str, dtype: str) -> Any:
 
 
 def stock_images(pipeline: Any, work: Any, sampler: Sampler) -> NDArray[np.uint8]:
-    """Return a batch by the stock pipeline's own call."""
+    """Make a batch by the stock pipeline's own call."""
     embeddings, prompts, seeds = work
     images = pipeline(
         prompt=prompts,

@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def write_list(path: Path) -> Path:
-    """Return a list with as many lines, and as many of each class, as ImageNet_LT_train.txt."""
+    """Write a list with as many lines of each class as ImageNet_LT_train.txt has."""
     with CLASSES.open(encoding="utf-8", newline="") as stream:
         counts = [int(row["train_images"]) for row in csv.DictReader(stream)]
     lines = [
@@ -95,7 +95,7 @@ def run(name: str, list_file: Path) -> tuple[float, float]:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of a contender: the repository importable."""
+    """Return the environment of a contender's process, in which the repository can be imported."""
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
@@ -121,7 +121,7 @@ def columns(name: str, list_file: Path) -> int:
 
 
 def image_by_image(list_file: Path) -> int:
-    """Return the plain way: a dict for every image."""
+    """Plan the plain way, with a dict for every image."""
     images: dict[int, list[str]] = {}
     for line in list_file.read_text().splitlines():
         path, label = line.rsplit(" ", 1)
@@ -141,7 +141,7 @@ def image_by_image(list_file: Path) -> int:
 
 
 def as_text(results: dict[str, dict[str, float]]) -> str:
-    """Return a table of what was measured, then the ratios."""
+    """Return a table of the measurements, and the ratios below it."""
     lines = [f"{'':<16}{'seconds':>10}{'MB peak':>10}"]
     for name, row in results.items():
         if name != "ratios":

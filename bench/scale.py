@@ -82,7 +82,7 @@ def measure_in(kept: Path | None, sizes: dict[str, float]) -> dict[str, dict[str
 
 
 def measure(root: Path, sizes: dict[str, float]) -> dict[str, dict[str, Row]]:
-    """Return the steps at every size, the peer, then the ratios."""
+    """Measure the steps at every size and the peer, and return them with their ratios."""
     results: dict[str, dict[str, Row]] = {}
     for name, scale in sizes.items():
         folder = root / name
@@ -96,7 +96,7 @@ def measure(root: Path, sizes: dict[str, float]) -> dict[str, dict[str, Row]]:
 
 
 def prepare(folder: Path, scale: float) -> None:
-    """Write the list, its images, and the recipe of one size."""
+    """Write the list, its images and the recipe of one size."""
     import numpy as np
     from PIL import Image
 
@@ -138,7 +138,7 @@ def recipe(folder: Path, target: int) -> dict[str, object]:
 
 
 def steps(folder: Path) -> dict[str, Row]:
-    """Return what a user does, in order: the cost of each step."""
+    """Do what a user does, in order, and return the cost of each step."""
     release, work = folder / "releases" / "rehearsal", folder / "releases" / ".synthkit"
     results = {"plan": run(synthkit("plan"), folder)}
     parts = [synthkit("build", "--shards", f"{part}/2", "--out", f"node{part}") for part in (1, 2)]
@@ -159,7 +159,7 @@ def steps(folder: Path) -> dict[str, Row]:
 
 
 def whole(release: Path, manifest: dict[str, object], costs: list[Cost]) -> Row:
-    """Return what was made, and the share that everything but the model has in making it."""
+    """Return sizes and costs of a release, and the costs as a share of a GPU's time to generate it."""
     images = int(str(manifest["images"]))
     files = [path for path in release.rglob("*") if path.is_file()]
     sizes = {path.name: path.stat().st_size for path in files}
@@ -290,7 +290,7 @@ def run_together(commands: list[list[str]], folder: Path) -> Cost:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of a process: the repository importable."""
+    """Return the environment of a process in which the repository can be imported."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "eval")])}
 
 
@@ -299,7 +299,7 @@ def tell(text: str) -> None:
 
 
 def table(rows: dict[str, Row]) -> str:
-    """Return the steps of one size."""
+    """Return a table of the steps at one size."""
     lines = [f"{'':<10}{'seconds':>10}{'CPU s':>10}{'µs/image':>10}{'MB peak':>10}"]
     for step in STEPS:
         row = rows[step]

@@ -127,7 +127,7 @@ TOY = Scale(
 
 
 def build(scale: Scale, device: str) -> Any:
-    """Return the pipeline in float32 with seeded random weights, made on the device."""
+    """Make the pipeline in float32 with seeded random weights, on the device."""
     from diffusers import DDPMScheduler, PNDMScheduler, StableUnCLIPImg2ImgPipeline
     from diffusers.pipelines.stable_diffusion import StableUnCLIPImageNormalizer
     from transformers import (
@@ -189,7 +189,7 @@ def vae_of(scale: Scale) -> Any:
 
 @torch.no_grad()
 def _scale_outputs(scale: Scale, pipeline: Any) -> None:
-    """Scale velocities to deviation 1, as of trained models, and pixels to deviation 0.4 around grey."""
+    """Scale the outputs to what trained models give: velocities of deviation 1, pixels of 0.4 around grey."""
     edge = scale.numerics_edge // scale.factor
     unet, vae = pipeline.unet, pipeline.vae
     velocity = unet(**unet_inputs(scale, edge, unet.device)).sample

@@ -142,12 +142,12 @@ def run(command: list[str]) -> tuple[float, float]:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of a contender: the repository importable."""
+    """Return the environment of a contender's process, in which the repository can be imported."""
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 def as_text(results: dict[str, dict[str, float]]) -> str:
-    """Return a table of what was measured, then the ratios."""
+    """Return a table of the measurements, and the ratios below it."""
     lines = [f"{'':<18}{'seconds':>10}{'MB peak':>10}"]
     for name, row in results.items():
         if name != "ratios":

@@ -54,7 +54,7 @@ def train_autoencoder(images: Tensor, generator: torch.Generator, steps: int = S
 
 @torch.no_grad()
 def encode(model: AutoencoderKL, images: Tensor, batch: int = 512) -> Tensor:
-    """Return the latents' means (N, 4, 8, 8), unscaled, of grey images in [0, 1]."""
+    """Return the means of the latents (N, 4, 8, 8), unscaled, of grey images in [0, 1]."""
     parts = [model.encode(to_model_range(part)).latent_dist.mean for part in torch.split(images, batch)]
     return torch.cat(parts)
 

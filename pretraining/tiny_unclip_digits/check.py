@@ -92,7 +92,7 @@ def _by_prompt(pipeline: StableUnCLIPImg2ImgPipeline, judge: Judge, base: Reques
 
 
 def _conflicts(pipeline: StableUnCLIPImg2ImgPipeline, judge: Judge, base: Request) -> dict[str, float]:
-    """Return the embedding shows one class, the prompt names another: whose class does the judge see?"""
+    """Return which class the judge sees where the embedding shows one and the prompt names another."""
     shown = np.asarray(base.labels)
     asked = (shown + 1 + np.arange(len(shown)) % 9) % 10
     shares = {}
@@ -152,7 +152,7 @@ def _judge_accuracy(judge: Judge) -> float:
 
 
 def _images_per_second(pipeline: StableUnCLIPImg2ImgPipeline, base: Request) -> float:
-    """Return the fastest of eight batches: whatever else the machine is doing can only slow one down."""
+    """Return the rate of the fastest of eight batches: other work on the machine can only slow one down."""
     batch = replace(
         base, embeddings=base.embeddings[:BATCH], labels=base.labels[:BATCH], seeds=base.seeds[:BATCH]
     )

@@ -95,7 +95,7 @@ def draw_conditions(
     noising: DDPMScheduler,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """Return the hidden states (B, 32, 64) and class vectors (B, 2E) to draw certain images under.
+    """Return the hidden states (B, 32, 64) and class vectors (B, 2E) that condition certain images.
 
     These are the augmentations `views` (B,) of the images `rows` (B,).
     """

@@ -25,7 +25,7 @@ def pretraining_images() -> tuple[Tensor, Tensor]:
 
 
 def training_pool() -> tuple[Tensor, Tensor]:
-    """Return the whole pool behind the long-tailed training part (600 images), for the judge alone."""
+    """Return the 600 images that the long-tailed training part is taken from, for the judge alone."""
     return as_tensors(DigitsSource("train", max_per_class=60, imbalance_factor=1.0))
 
 

@@ -47,7 +47,7 @@ class Judge(nn.Module):
 
 
 def train_judge(seed: int = 0, steps: int = STEPS) -> Judge:
-    """Return a judge from scratch in about 15 seconds on two cores; the same seed gives the same judge."""
+    """Train a judge from scratch, in about 15 seconds on two cores; the same seed gives the same judge."""
     images, labels = (torch.cat(pair) for pair in zip(pretraining_images(), training_pool(), strict=True))
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):

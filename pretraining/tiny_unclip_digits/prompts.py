@@ -90,7 +90,7 @@ def _merges_of(word: str) -> Iterator[tuple[str, str]]:
 
 
 def _byte_symbols() -> list[str]:
-    """Return the printable characters that byte-level BPE writes bytes 0 to 255 with (GPT-2's table)."""
+    """Return the printable characters by which byte-level BPE writes bytes 0 to 255 (GPT-2's table)."""
     printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     table = {byte: chr(byte) for byte in printable}
     spare = iter(range(256, 512))

@@ -58,7 +58,7 @@ class Pool:
         return self._request(rows, list(range(FIRST_SEED, FIRST_SEED + len(rows))))
 
     def same_source(self, sources: int, seeds: int) -> tuple[Request, list[int]]:
-        """Return `sources` images of each class with `seeds` seeds each; groups share the source."""
+        """Return a request of `sources` images a class with `seeds` seeds each, and groups by source."""
         chosen = [row for of_class in self.usable for row in of_class[:sources]]
         grid = list(product(chosen, range(seeds)))
         rows = [row for row, _ in grid]
