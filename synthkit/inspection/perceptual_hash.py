@@ -17,7 +17,9 @@ _BITS, _EDGE = 8, 32
 
 
 def perceptual_hashes(images: Sequence[Image.Image]) -> NDArray[np.uint64]:
-    """Return the pHash of each image: (N,) uint64, the first bit highest. Bits that differ are a distance.
+    """Return the pHash of each image: (N,) uint64, the first bit highest.
+
+    The distance of two images is the number of bits in which their hashes differ.
 
     An image is turned to grey and resized to 32x32 pixels; of the 8x8 lowest frequencies of its cosine
     transform (DCT-II), those above their median become 1. These are the bits of `imagehash.phash`, which
