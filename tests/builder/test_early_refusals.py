@@ -55,6 +55,9 @@ def test_float16_without_a_gpu(cli: Cli, small_release: Path, monkeypatch: pytes
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     message = refused(cli, "build", cli.recipe(), "--set", "model.dtype=float16")
     assert "model.dtype: float16 needs a GPU" in message
+    # A model that would have to be downloaded first.
+    remote = ("--set", "model.id=lab/model", "--set", "model.dtype=float16")
+    assert "model.dtype: float16 needs a GPU" in refused(cli, "build", cli.recipe(), *remote)
     copy = shutil.copytree(small_release, cli.folder / "half")
     text = (copy / "recipe.yaml").read_text()
     (copy / "recipe.yaml").write_text(text.replace("dtype: float32", "dtype: float16"))
