@@ -73,8 +73,20 @@ LATER_FIELDS = frozenset(
 )
 # In the digest by what they lead to (the real images with their hashes, the model's name and revision, the
 # classifier's hash), so that a moved folder changes nothing. A section here stands for all of its fields.
+# A later field of `source` must default to null, which the recipe.yaml of a release leaves out.
 BY_CONTENT = frozenset(
     {"source", "model.id", "model.revision", "filters.label_agreement.classifier.checkpoint"}
+)
+# In the recipe.yaml of a release whenever their section is. Any other later field is there where it is set.
+WRITTEN_WITH_SECTION = frozenset(
+    {
+        "arithmetic.channels_last",
+        "arithmetic.compile",
+        "arithmetic.attention",
+        "arithmetic.fused_projections",
+        "arithmetic.vae_slicing",
+        "arithmetic.tf32",
+    }
 )
 # Never in the digest: no image depends on them.
 NOT_DATA = frozenset({"version", "summary", "license", "hub"})
@@ -86,6 +98,21 @@ def fields_in_digest(recipe: Recipe) -> dict[str, Any]:
     # The first digest named the fields of this one section by their dotted names.
     model = found.pop("model")
     return found | {f"model.{name}": value for name, value in model.items()}
+
+
+def left_out_of_recipe_yaml(section: BaseModel, at: str = "") -> dict[str, Any]:
+    """Return the later fields that are not set, nested as pydantic's `exclude`; `at` is the section's name.
+
+    Without them the recipe.yaml of a release is, byte for byte, what it was before they came.
+    """
+    found: dict[str, Any] = {}
+    for name in type(section).model_fields:
+        path, value = f"{at}{name}", getattr(section, name)
+        if path in LATER_FIELDS - WRITTEN_WITH_SECTION and not is_set(section, name):
+            found[name] = True
+        elif isinstance(value, BaseModel) and (inner := left_out_of_recipe_yaml(value, f"{path}.")):
+            found[name] = inner
+    return found
 
 
 def is_set(section: BaseModel, name: str) -> bool:

@@ -23,7 +23,7 @@ from pydantic import (
 
 from synthkit.conditioning import METHODS
 from synthkit.config.section import Section
-from synthkit.recipe.digest import LATER_FIELDS, fields_in_digest, is_set
+from synthkit.recipe.digest import fields_in_digest, left_out_of_recipe_yaml
 from synthkit.recipe.families import SourceConfig
 from synthkit.recipe.filters import Filters
 from synthkit.recipe.portable import portable_path, portable_places
@@ -272,16 +272,19 @@ class Recipe(Section):
     def portable(self, *, revision: str) -> dict[str, Any]:
         """Return the recipe as a release holds it: complete, its model pinned, without paths of this machine.
 
-        `revision` is the model's. A top-level field of LATER_FIELDS is left out unless it is set, so that a
-        release is the same byte for byte as one made before the field came.
+        `revision` is the model's. A field of LATER_FIELDS is left out unless it is set, so that a release is
+        the same byte for byte as one made before the field came.
         """
-        unused = {name for name in type(self).model_fields if name in LATER_FIELDS and not is_set(self, name)}
-        data = self.model_dump(mode="json", exclude_none=True, exclude=unused)
+        unset = left_out_of_recipe_yaml(self)
+        data = self.model_dump(mode="json", exclude_none=True, exclude=unset)
         pinned = self.model.model_copy(update={"id": portable_path(self.model.id), "revision": revision})
-        data["model"] = pinned.model_dump(mode="json")
+        data["model"] = pinned.model_dump(mode="json", exclude=unset.get("model"))
         data["source"] = self._portable_source(data["source"])
         if self.filters is not None:
-            data["filters"] = self.filters.pinned().model_dump(mode="json", exclude_none=True)
+            pinned_filters = self.filters.pinned()
+            data["filters"] = pinned_filters.model_dump(
+                mode="json", exclude_none=True, exclude=unset.get("filters")
+            )
         return data
 
     def _portable_source(self, data: dict[str, Any]) -> dict[str, Any]:

@@ -119,6 +119,22 @@ def test_a_later_field_moves_no_digest_before_it_is_set(where: str, monkeypatch:
         assert changed != known
 
 
+@pytest.mark.parametrize("where", SECTIONS)
+def test_a_later_field_is_written_into_a_release_only_where_it_is_set(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    field = f"{where}.later".lstrip(".")
+    monkeypatch.setattr(digest, "LATER_FIELDS", LATER_FIELDS | {field})
+    text = MINIMAL + FILTERS + "arithmetic: {compile: true}\n"
+    before = Recipe.model_validate(yaml.safe_load(text)).portable(revision="r")
+    unset, changed = (
+        grown(Recipe, where).model_validate(having(yaml.safe_load(text), field, value)).portable(revision="r")
+        for value in (None, 8)
+    )
+    assert unset == before
+    assert changed == having(before, field, 8)
+
+
 @pytest.mark.parametrize("kind", SOURCES)
 def test_a_later_field_of_a_source_moves_no_digest(kind: str) -> None:
     """The real images enter by their content."""
