@@ -26,8 +26,9 @@ class FolderShards:
         return FolderShards(self.folder / name)
 
     def listed(self) -> dict[str, int]:
-        """Return the size in bytes of every file of a shard, by name."""
-        return {path.name: path.stat().st_size for path in self.folder.glob("train-*")}
+        """Return the size in bytes of every file of a shard by name, without links that lead nowhere."""
+        files = (path for path in self.folder.glob("train-*") if path.is_file())
+        return {path.name: path.stat().st_size for path in files}
 
     def sidecars(self) -> dict[str, ShardFacts | None]:
         """Read every sidecar; return what it states by its name, None for one that is damaged."""

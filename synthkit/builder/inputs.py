@@ -1,4 +1,4 @@
-"""Return all that decides a release, before any image is made: recipe, real images, model, plan."""
+"""All that decides a release, before any image is made: recipe, real images, model, plan."""
 
 from __future__ import annotations
 

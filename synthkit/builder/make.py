@@ -11,6 +11,7 @@ from synthkit.builder.options import WHOLE
 from synthkit.builder.outcome import Delivered, Made, Outcome
 from synthkit.builder.preflight import check_build, check_delivery
 from synthkit.builder.remote_store import RemoteStore
+from synthkit.builder.store import check_digests
 from synthkit.builder.target import Target
 from synthkit.builder.workspace import Workspace
 from synthkit.system.files import naming_the_place
@@ -75,8 +76,12 @@ def deliver(recipe: Recipe, url: str, options: Options) -> Delivered:
 
 
 def generate_missing(work: ShardStore, inputs: Inputs, options: Options) -> Made:
-    """Generate the shards that are not finished. Heavy imports happen here, if there are any."""
+    """Generate the shards that are not finished. Heavy imports happen here, if there are any.
+
+    Raises BuildError if a finished shard was made from other inputs.
+    """
     done = work.intact()
+    check_digests(work.place, inputs.digest, done.values())
     missing = tuple(number for number in work.numbers if number not in done)
     if not missing:
         return Made()

@@ -74,17 +74,22 @@ def mark_prefix(part: Part) -> str:
     return f".ray-{part.number}-of-{part.of}-"
 
 
-def one_origin(place: str, digest: str, environment: Mapping[str, str], done: Iterable[ShardFacts]) -> Origin:
-    """Return the origin of shards that are made now, in an environment, beside finished ones.
-
-    Raises BuildError if those were made from other inputs or in another environment: they are not mixed.
-    """
-    origin = Origin(digest, dict(environment))
+def check_digests(place: str, digest: str, done: Iterable[ShardFacts]) -> None:
+    """Raise BuildError if a finished shard was made from other inputs than those with this digest."""
     for facts in done:
         if facts.origin.digest != digest:
             raise BuildError(
                 f"{place}/{facts.name}: was made from another recipe or other real images; remove it"
             )
+
+
+def one_origin(place: str, digest: str, environment: Mapping[str, str], done: Iterable[ShardFacts]) -> Origin:
+    """Return the origin of shards that are made now, in an environment, beside finished ones.
+
+    Raises BuildError if those were made in another environment: they are not mixed.
+    """
+    origin = Origin(digest, dict(environment))
+    for facts in done:
         differences = changed(facts.origin.environment, origin.environment)
         if differences:
             raise BuildError(

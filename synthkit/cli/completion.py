@@ -6,6 +6,7 @@ If a function returns nothing, the shell offers file names.
 from __future__ import annotations
 
 import os
+import re
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +19,7 @@ _MOST_ENTRIES, _MOST_NAMES = 1000, 200
 _MANIFEST = "manifest.json"
 SCHEMAS = ("recipe", "provenance", "score")
 DEVICES = ("auto", "cpu", "cuda", "cuda:0", "cuda:1", "mps")
-FEATURES = ("none", "inception", "builtin:tiny-unclip-digits", "timm:", "clip:")
 FORMATS = ("terminal", "markdown", "csv")
-KINDS = ("folder", "listing", "hub", "coco", "voc", "flowers102", "digits")
 
 
 def one_of(*words: str) -> Callable[[str], list[str]]:
@@ -54,6 +53,21 @@ def shipped(incomplete: str) -> list[str]:
     from synthkit.recipe.shipped import names
 
     return [name for name in names() if name.startswith(incomplete)]
+
+
+def kinds(incomplete: str) -> list[str]:
+    """Offer the families of real images."""
+    from synthkit.sources.families import FAMILIES
+
+    return [kind for kind in FAMILIES if kind.startswith(incomplete)]
+
+
+def feature_spaces(incomplete: str) -> list[str]:
+    """Offer the names of feature spaces, up to the part that the user chooses: `timm:` of `timm:NETWORK`."""
+    from synthkit_eval.feature_names import FORMS, NONE
+
+    names = dict.fromkeys([NONE, *(re.sub(r"(?<=:)[A-Z].*", "", form) for form in FORMS)])
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def protocols(incomplete: str) -> list[str]:

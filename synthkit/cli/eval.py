@@ -57,7 +57,7 @@ def evaluate(
             "clip:REPOSITORY, none. Default: the protocol's.",
             metavar="SPACE",
             show_default=False,
-            autocompletion=completion.one_of(*completion.FEATURES),
+            autocompletion=completion.feature_spaces,
         ),
     ] = None,
     changes: Annotated[

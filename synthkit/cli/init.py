@@ -36,7 +36,7 @@ def init(
             metavar="KIND",
             help="Where the real images are: folder, listing, hub, coco, voc, flowers102 or digits.",
             show_default=False,
-            autocompletion=completion.one_of(*completion.KINDS),
+            autocompletion=completion.kinds,
         ),
     ] = "",
     original: Annotated[

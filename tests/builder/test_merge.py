@@ -124,6 +124,15 @@ def test_a_damaged_shard_is_refused(cli: Cli, suffix: str) -> None:
     assert "is not what its sidecar says; copy it again" in refused(cli, "one", "two", "three")
 
 
+@pytest.mark.parametrize("suffix", [".tar", ".parquet"])
+def test_a_link_that_leads_nowhere_is_a_damaged_shard(cli: Cli, suffix: str) -> None:
+    """As tools that keep large files elsewhere leave it: DVC, git-annex."""
+    path = first_shard(cli, "two").with_suffix(suffix)
+    path.unlink()
+    path.symlink_to("/nowhere")
+    assert "is not what its sidecar says; copy it again" in refused(cli, "one", "two", "three")
+
+
 def test_a_damaged_sidecar_is_refused(cli: Cli) -> None:
     first_shard(cli, "two").with_suffix(".json").write_text("{}")
     assert ".json: is damaged; remove it, and make the shard again there" in refused(cli, "one", "two")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -93,3 +95,20 @@ def test_marks_of_stopped_builds_are_removed_by_the_next(
     kept = others | {".ray-1-of-1-00ff.tmp"} if part else others - {".ray-2-of-2-00ff.tmp"}
     assert set(seen) == kept | {mark}
     assert {path.name for path in there.iterdir()} == kept
+
+
+def test_a_shard_of_other_inputs_at_an_address_is_refused(cli: Cli, tmp_path: Path) -> None:
+    recipe, store = cli.recipe(), tmp_path / "store"
+    assert cli("build", recipe, *FLAT).exit_code == 0
+    shutil.copytree(cli.folder / ".synthkit", store / ".synthkit")
+    command = ("build", recipe, *FLAT, "--engine", "ray", "--out", f"file://{store}")
+    assert "4 of 4 shards are there, 0 images made now" in cli(*command).output
+    sidecar = next(store.glob(".synthkit/small-*/shards/train-00002-*.json"))
+    stated = json.loads(sidecar.read_bytes())
+    stated["origin"]["digest"] = "0" * 64
+    sidecar.write_text(json.dumps(stated))
+    result = cli(*command)
+    assert result.exit_code == 1
+    assert (
+        f"{sidecar.with_suffix('.tar')}: was made from another recipe or other real images" in result.output
+    )

@@ -14,8 +14,9 @@ import typer
 from typer.testing import CliRunner
 
 from synthkit.cli import app
-from synthkit.cli.completion import KINDS, SCHEMAS
+from synthkit.cli.completion import SCHEMAS, feature_spaces, kinds
 from synthkit.recipe.families import SOURCES
+from synthkit_eval.feature_names import FAMILIES, NONE
 from tests.conftest import Cli
 from tests.helpers.paths import ROOT
 
@@ -146,7 +147,9 @@ def test_shells_complete_commands_options_and_values(
 
 
 def test_what_is_offered_is_what_there_is() -> None:
-    assert set(KINDS) == set(SOURCES)
+    assert set(kinds("")) == set(SOURCES)
+    assert {name.partition(":")[0] for name in feature_spaces("")} == {NONE, *FAMILIES}
+    assert feature_spaces("t") == ["timm:"]
     for what in SCHEMAS:
         assert CliRunner().invoke(app, ["schema", what]).exit_code == 0
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes tests/data/release-format-1: a preview of two images, which every later synthkit must read
-# (tests/test_format_1.py). It is committed and not made again once format 1 has been published; while
+# (tests/behaviour/test_format_1.py). It is committed and not made again once format 1 has been published; while
 # the format is still being decided, run this after every change of the manifest, the records or the card:
 #
 #     tests/data/make_release_format_1.sh
