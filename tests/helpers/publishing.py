@@ -23,7 +23,7 @@ source:
   imbalance_factor: 3
   groups: {many_above: 2, few_below: 2}
 target_per_class: 6
-model: {id: "builtin:tiny-unclip-digits"}
+model: {id: "builtin:flat-colours"}
 sampler: {steps: 2, guidance_scale: 1.0, batch_size: 4}
 output: {shard_size: 4}
 """
