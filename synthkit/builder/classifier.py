@@ -38,7 +38,9 @@ class Classifier:
         except Exception as error:
             # timm, torch and safetensors fail in ways of their own; the cause is kept.
             reason = one_line(error)
-            raise GeneratorError(f"{where}: is no {config.network} of {classes} classes: {reason}") from error
+            raise GeneratorError(
+                f"{where}: is not a {config.network} of {classes} classes: {reason}"
+            ) from error
         data = timm.data.resolve_model_data_config(network)
         self._transform: Any = timm.data.create_transform(**data, is_training=False)
         self._network = network.eval().to(device)

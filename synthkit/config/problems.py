@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 KeyPath = tuple[str | int, ...]
 
-# Errors that are told one by one; more are counted.
+# How many errors are listed; the others are counted.
 SHOWN = 10
 _LONGEST_KEY = 200
 

@@ -96,7 +96,7 @@ class Repository:
             )
 
     def state(self) -> RepositoryState | None:
-        """Return what the repository holds now; None if there is none, or none that the token may see."""
+        """Return what the repository holds now; None if there is no repository that the token may see."""
         from huggingface_hub.errors import RepositoryNotFoundError
 
         try:

@@ -60,7 +60,7 @@ def _named(received: Received, place: Place, wanted: dict[str, str], classes: tu
         real = read_all(chosen, on_error="stop", known_hashes=KnownHashes(), advance=lambda count: None)
     except SourceError as error:
         # The decoder's own message may quote the file.
-        told = f"{_first_unreadable(chosen)}: cannot be read: it is damaged, or no image"
+        told = f"{_first_unreadable(chosen)}: cannot be read: it is damaged, or not an image"
         raise SourceError(str(error), told=told) from error
     for name, sha256 in zip(real.listing.ids, real.sha256, strict=True):
         if wanted[name] != sha256:

@@ -215,7 +215,7 @@ def _vp8_size(frame: bytes) -> tuple[int, int]:
 
 def _after(start: bytes, content: bytes, what: str) -> bytes:
     if not content.startswith(start):
-        raise ValueError(f"it has a part that no build writes: {what} that is no XMP")
+        raise ValueError(f"it has a part that no build writes: {what} that is not XMP")
     return content[len(start) :]
 
 

@@ -234,7 +234,7 @@ def _check_below(path: Path, what: str, release: Path, settings: str) -> None:
 def _check_openable(path: Path, what: str) -> None:
     mode = path.stat().st_mode if os.path.exists(path) else stat.S_IFDIR  # noqa: PTH110 (any name at all)
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise MissingSource(f"{what} is no file or folder but a pipe, a device or a socket")
+        raise MissingSource(f"{what} is a pipe, a device or a socket, not a file or a folder")
 
 
 def _say(place: Place) -> None:

@@ -24,7 +24,7 @@ def open_folder(config: FolderSourceConfig) -> ImageFiles:
     """Open a folder: classes are its sub-folders in alphabetical order, ids are paths below it, with `/`.
 
     Images may lie at any depth of a class folder. A deeper folder is a class of its own if `classes` names
-    it (`birds/owl`). Hidden files and files that are no images are left out. The notes tell of pictures in
+    it (`birds/owl`). Hidden files and files that are not images are left out. The notes tell of pictures in
     formats that are not read, and of a root that seems to be one level too high or too low. Raises
     SourceError if there are no classes or no images.
     """

@@ -130,7 +130,7 @@ def _environment(environment: Mapping[str, str]) -> Iterator[str]:
     for name, value in environment.items():
         kind = _ENVIRONMENT.get(name, _VERSION if name in KEYS else _WORDS)
         if not kind.fullmatch(value) or not _WORDS.fullmatch(name):
-            yield f"says its {name!r:.64} is {value!r:.64}, which is no version or device"
+            yield f"says its {name!r:.64} is {value!r:.64}, which is not a version or a device"
 
 
 def against_recipe(manifest: Manifest, recipe: Recipe) -> Iterator[str]:

@@ -145,8 +145,8 @@ def test_a_timm_classifier_judges_labels(cli: Cli, classifier: Path) -> None:
 def test_a_classifier_that_does_not_fit(cli: Cli, classifier: Path) -> None:
     for network, checkpoint, told in (
         ("test_resnet", "gone.safetensors", "classifier.checkpoint: gone.safetensors: No such file"),
-        ("resnet18", classifier, "is no resnet18 of 10 classes: "),
-        ("no_such_net", classifier, "is no no_such_net of 10 classes: "),
+        ("resnet18", classifier, "is not a resnet18 of 10 classes: "),
+        ("no_such_net", classifier, "is not a no_such_net of 10 classes: "),
     ):
         gate = (
             f"filters={{label_agreement: {{classifier: {{network: {network}, checkpoint: {checkpoint}}}}}}}"

@@ -46,7 +46,7 @@ def _encoder(
     transformers_logging.set_verbosity(logging.CRITICAL)
     transformers_logging.disable_progress_bar()
     local = {"local_files_only": True, "trust_remote_code": False}
-    with loading(spec, "is no CLIP image encoder in safetensors"):
+    with loading(spec, "is not a CLIP image encoder in safetensors"):
         prepare: Any = CLIPImageProcessor.from_pretrained(processor, **local)
         network, found = CLIPVisionModelWithProjection.from_pretrained(
             encoder,

@@ -95,7 +95,7 @@ def open_features(spec: str, device: str, batch_size: int = 32) -> Features:
     """
     check_features(spec)
     if spec == NONE:
-        raise ScoreError(f"features {spec}: is no feature space; use one of {', '.join(FORMS)}")
+        raise ScoreError(f"features {spec}: is not a feature space; use one of {', '.join(FORMS)}")
     kind, _, rest = spec.partition(":")
     opened: Features = resolve_name(FAMILIES[kind].opener)(spec, rest, device, batch_size)
     return opened

@@ -110,7 +110,7 @@ def _shrink_stem(network: Any, name: str) -> None:
 
     first, pooling = getattr(network, "conv1", None), getattr(network, "maxpool", None)
     if not isinstance(first, nn.Conv2d) or pooling is None:
-        raise ScoreError(f"small_stem: {name} is no ResNet with a plain stem; set small_stem=false")
+        raise ScoreError(f"small_stem: {name} is not a ResNet with a plain stem; set small_stem=false")
     network.conv1 = nn.Conv2d(first.in_channels, first.out_channels, 3, padding=1, bias=False)
     nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
     network.maxpool = nn.Identity()

@@ -226,7 +226,7 @@ def problem(spec: str) -> str:
 
 
 def test_none_cannot_be_opened() -> None:
-    with pytest.raises(ScoreError, match="features none: is no feature space"):
+    with pytest.raises(ScoreError, match="features none: is not a feature space"):
         open_features("none", "cpu")
 
 
@@ -251,7 +251,7 @@ def test_weights_of_another_network(timm_file: Path, clip_folder: Path, tmp_path
     folder = tmp_path / "clip"
     shutil.copytree(clip_folder, folder)
     save_file({"text": torch.zeros(3)}, folder / "model.safetensors", metadata={"format": "pt"})
-    assert "is no CLIP image encoder in safetensors: it lacks " in problem(f"clip:{folder}")
+    assert "is not a CLIP image encoder in safetensors: it lacks " in problem(f"clip:{folder}")
 
 
 class Trap:
@@ -277,7 +277,7 @@ def test_nothing_is_unpickled(clip_folder: Path, tmp_path: Path) -> None:
     shutil.copytree(clip_folder, folder)
     (folder / "model.safetensors").unlink()
     shutil.copy(trap, folder / "pytorch_model.bin")
-    assert problem(f"clip:{folder}").startswith("is no CLIP image encoder in safetensors: ")
+    assert problem(f"clip:{folder}").startswith("is not a CLIP image encoder in safetensors: ")
     assert not sprung.exists()
 
 
