@@ -83,6 +83,7 @@ def publish(
 
 
 def _print_list(repository: Repository, outgoing: Outgoing, publication: Publication | None) -> None:
+    from synthkit.publish.branch import branch_of
     from synthkit.system.progress import data_size
 
     manifest = outgoing.manifest
@@ -97,6 +98,8 @@ def _print_list(repository: Repository, outgoing: Outgoing, publication: Publica
         print()
         return
     print(f"; {len(publication.send)} to send, {data_size(publication.bytes_to_send)}")
+    if publication.by_branch:
+        print(f"  in several commits on the branch {branch_of(outgoing)}, then all at once on main")
     for path in publication.delete:
         print(printable(f"  {path}: not part of this version; it is deleted in the new commit"))
     for note in publication.notes:

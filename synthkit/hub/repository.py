@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from synthkit.errors import HubError, ReleaseError
+from synthkit.errors import HubConflict, HubError, ReleaseError
 from synthkit.hub.answers import COMMIT, of_size
 from synthkit.hub.client import check_name, prepare_client
 from synthkit.hub.patience import LOG_IN, ask, endpoint, no_hub, safe_line
@@ -18,10 +18,13 @@ from synthkit.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from huggingface_hub import CommitOperationAdd
+    from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete
+
+    Operation = CommitOperationAdd | CommitOperationCopy | CommitOperationDelete
 
 T = TypeVar("T")
 KIND = "dataset"
+MAIN = "main"
 # Files that are sent at a time, each by a thread.
 _GROUP = 5
 
@@ -37,13 +40,16 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True)
 class RepositoryState:
-    """The state of a repository: the newest commit, its files by path, the names of tags and branches."""
+    """The state of a repository: main's newest commit and its files by path, the names of tags, the branches.
+
+    `branches` are the newest commits of branches, by name.
+    """
 
     head: str
     private: bool
     files: dict[str, RemoteFile]
     tags: frozenset[str]
-    branches: frozenset[str]
+    branches: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +106,7 @@ class Repository:
         from huggingface_hub.errors import RepositoryNotFoundError
 
         try:
-            info = self._ask(lambda: self._api.dataset_info(self.repo_id, revision="main"))
+            info = self._ask(lambda: self._api.dataset_info(self.repo_id, revision=MAIN))
         except HubError as error:
             if isinstance(error.__cause__, RepositoryNotFoundError):
                 return None
@@ -113,7 +119,7 @@ class Repository:
             bool(info.private),
             self.files(head),
             frozenset(str(tag.name) for tag in refs.tags),
-            frozenset(str(branch.name) for branch in refs.branches),
+            {str(branch.name): _commit(branch.target_commit) for branch in refs.branches},
         )
 
     def files(self, revision: str) -> dict[str, RemoteFile]:
@@ -205,10 +211,13 @@ class Repository:
         """Make the repository, unless it is there."""
         self._ask(lambda: self._api.create_repo(self.repo_id, repo_type=KIND, private=private, exist_ok=True))
 
-    def upload(self, files: Mapping[str, Path | bytes], advance: Callable[[int], None]) -> Upload:
+    def upload(
+        self, files: Mapping[str, Path | bytes], advance: Callable[[int], None], branch: str = MAIN
+    ) -> Upload:
         """Send the contents of large files that the Hub does not have; call `advance` with numbers of bytes.
 
-        Nobody sees them before `commit`. Raises ReleaseError if a file is missing.
+        Nobody sees them before `commit`. Raises ReleaseError if a file is missing, HubConflict if the branch
+        is not there any more.
         """
         from huggingface_hub import CommitOperationAdd
 
@@ -217,34 +226,79 @@ class Repository:
         except ValueError as error:
             raise ReleaseError(f"a file was removed after it was verified: {safe_line(error)}") from None
         for group in _groups(additions):
-            self._ask(
-                lambda group=group: self._api.preupload_lfs_files(self.repo_id, group, repo_type=KIND)  # type: ignore[misc]
+            self._change(
+                lambda group=group: self._api.preupload_lfs_files(  # type: ignore[misc]
+                    self.repo_id, group, repo_type=KIND, revision=branch
+                )
             )
             advance(sum(addition.upload_info.size for addition in group))
         return Upload(additions, {item.path_in_repo: item.upload_info.sha256.hex() for item in additions})
 
-    def commit(self, upload: Upload, deleted: Sequence[str], message: str, parent: str) -> str:
+    def commit(
+        self, upload: Upload, deleted: Sequence[str], message: str, parent: str, branch: str = MAIN
+    ) -> str:
         """Add and delete files in one commit on `parent`, and return that commit.
 
-        Raises HubConflict if `parent` is not the newest commit any more.
+        Raises HubConflict if `parent` is not the newest commit of the branch any more.
         """
+        return self._commit([*upload.additions, *self._deletions(deleted)], message, parent, branch)
+
+    def copy(
+        self, paths: Sequence[str], source: str, deleted: Sequence[str], message: str, parent: str
+    ) -> str:
+        """Give main files as the revision `source` has them, and delete others, in one commit; return it.
+
+        The contents of large files are on the Hub already and are not sent. Raises HubConflict if `parent` is
+        not main's newest commit any more.
+        """
+        from huggingface_hub import CommitOperationCopy
+
+        copies = [CommitOperationCopy(path, path, src_revision=source) for path in paths]
+        return self._commit([*copies, *self._deletions(deleted)], message, parent, MAIN)
+
+    def _deletions(self, paths: Sequence[str]) -> list[CommitOperationDelete]:
         from huggingface_hub import CommitOperationDelete
 
         try:
-            deletions = [CommitOperationDelete(path, is_folder=False) for path in deleted]
+            return [CommitOperationDelete(path, is_folder=False) for path in paths]
         except ValueError as error:
             raise HubError(
                 f"{self.repo_id}: holds a file whose name is not allowed: {safe_line(error)}"
             ) from None
-        operations: list[CommitOperationAdd | CommitOperationDelete] = [*upload.additions, *deletions]
+
+    def _commit(self, operations: Sequence[Operation], message: str, parent: str, branch: str) -> str:
         # `check_card` has reported the Hub's warnings.
         with warnings.catch_warnings(action="ignore"):
-            made = self._ask(
+            made = self._change(
                 lambda: self._api.create_commit(
-                    self.repo_id, operations, commit_message=message, repo_type=KIND, parent_commit=parent
+                    self.repo_id,
+                    operations,
+                    commit_message=message,
+                    repo_type=KIND,
+                    revision=branch,
+                    parent_commit=parent,
                 )
             )
         return _commit(made.oid)
+
+    def create_branch(self, name: str, commit: str) -> None:
+        """Make a branch that begins at a commit. Raises HubConflict if there is such a branch."""
+        self._change(
+            lambda: self._api.create_branch(self.repo_id, branch=name, revision=commit, repo_type=KIND)
+        )
+
+    def delete_branch(self, name: str) -> None:
+        """Delete a branch, unless it is gone already, and check that it is; a tag keeps its commits.
+
+        Raises HubError if the branch is still there.
+        """
+        failure = HubError(f"{self.repo_id}: {name} was not deleted; run the same command again")
+        try:
+            self._ask(lambda: self._api.delete_branch(self.repo_id, branch=name, repo_type=KIND))
+        except HubError as error:
+            failure = error
+        if name in {str(branch.name) for branch in self._refs().branches}:
+            raise failure
 
     def tag(self, name: str, commit: str, message: str) -> None:
         """Tag a commit, and check that the tag is there. Raises HubConflict if there was such a tag."""
@@ -259,6 +313,19 @@ class Repository:
     def _ask(self, call: Callable[[], T], *, reached: bool = True) -> T:
         """Return a call's answer, by `patience.ask`."""
         return ask(self.repo_id, call, reached=reached)
+
+    def _change(self, call: Callable[[], T]) -> T:
+        """Return the answer to a call that changes a branch. Raises HubConflict if the branch is gone."""
+        from huggingface_hub.errors import RevisionNotFoundError
+
+        try:
+            return self._ask(call)
+        except HubError as error:
+            if not isinstance(error.__cause__, RevisionNotFoundError):
+                raise
+            raise HubConflict(
+                f"{self.repo_id}: a branch was removed by someone else meanwhile; run the same command again"
+            ) from error.__cause__
 
 
 def _commit(sha: object) -> str:

@@ -1,16 +1,23 @@
-"""Publishes a release on the Hub: checks it, sends it, compares what arrived with the manifest, tags it."""
+"""Publishes a release on the Hub: checks it, sends it, compares what arrived with the manifest, tags it.
+
+A release of up to 100 changes is one commit on main, which is tagged. A larger one is put together on a
+branch, whose last commit is tagged; then main takes over all of it in one commit, and the branch is deleted.
+So neither a tag nor main ever shows a part of a release.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import semver
 
 from synthkit.errors import HubConflict, HubError, ReleaseError
 from synthkit.hub.patience import safe_line
+from synthkit.hub.repository import MAIN
+from synthkit.publish.branch import AT_ONCE, branch_of, leftover, put_together, send_commit
+from synthkit.publish.compare import changes, differences, remote_sha256
 from synthkit.recipe.schema import NO_LICENSE
 from synthkit.release.files import MANIFEST
 from synthkit.release.manifest import MAX_BYTES, parse_manifest
@@ -18,24 +25,23 @@ from synthkit.system.progress import progress
 from synthkit.verification.verify import refuse_damaged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from synthkit.hub.repository import RemoteFile, Repository, RepositoryState
+    from synthkit.hub.repository import Repository, RepositoryState
     from synthkit.publish.outgoing import Outgoing
     from synthkit.release.manifest import FileFacts, Manifest
 
-# The Hub writes it into every repository: it says which files are stored as large ones.
-_WRITTEN_BY_THE_HUB = frozenset({".gitattributes"})
 _ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What publishing a release will do: the paths to send and to delete, on top of the commit `head`.
+    """What publishing a release will do: the paths to send and to delete, on top of main's commit `head`.
 
-    `head` is None if there is no repository yet. `done` says that the whole version is published already.
-    `notes` are what a user should know beforehand.
+    `head` is None if there is no repository yet. `notes` are what a user should know beforehand. `tagged`
+    says that the whole version is there under its tag. `begun` is the commit at which an earlier publish left
+    the branch of this version; `leftover` are all branches to delete when this version is published.
     """
 
     repository: Repository
@@ -45,7 +51,19 @@ class Publication:
     send: tuple[str, ...] = ()
     delete: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    done: bool = False
+    tagged: bool = False
+    begun: str | None = None
+    leftover: tuple[str, ...] = ()
+
+    @property
+    def done(self) -> bool:
+        """Whether the whole version is published, and nothing is left to do."""
+        return self.tagged and not self.leftover
+
+    @property
+    def by_branch(self) -> bool:
+        """Whether the release is put together on a branch, as it is too large for one commit."""
+        return not self.tagged and len(self.send) + len(self.delete) > AT_ONCE
 
     @property
     def bytes_to_send(self) -> int:
@@ -122,18 +140,22 @@ def _compare(repository: Repository, outgoing: Outgoing, *, private: bool) -> Pu
             f"{repository.repo_id}: has a branch called {outgoing.tag}, and the tag could be taken for it; "
             "rename the branch"
         )
+    left, branch = leftover(outgoing, state.branches), branch_of(outgoing)
+    publication = Publication(
+        repository, outgoing, state.head, state.private, begun=state.branches.get(branch), leftover=left
+    )
     if outgoing.tag in state.tags:
         _check_same(repository, outgoing)
-        return Publication(repository, outgoing, state.head, state.private, done=True)
-    _check_newer(repository.repo_id, outgoing, state)
-    delete = sorted(state.files.keys() - outgoing.facts.keys() - _WRITTEN_BY_THE_HUB)
-    send = [
-        path for path, facts in outgoing.facts.items() if not _holds(state.files.get(path), outgoing, facts)
-    ]
-    notes = _notes(_last_release(repository, state), repository, state, send, delete)
-    return Publication(
-        repository, outgoing, state.head, state.private, tuple(send), tuple(delete), tuple(notes)
-    )
+        publication = replace(publication, tagged=True)
+        if branch not in left or _latest(state) != outgoing.tag:
+            return publication
+    else:
+        _check_newer(repository.repo_id, outgoing, state)
+    send, delete = changes(outgoing, state.files)
+    notes = tuple(_notes(_last_release(repository, state), repository, state, send, delete))
+    if publication.tagged:
+        notes = (f"{outgoing.tag} was set by an earlier publish that did not finish", *notes)
+    return replace(publication, send=send, delete=delete, notes=notes)
 
 
 def _again(publication: Publication) -> Publication:
@@ -149,19 +171,24 @@ def _check_same(repository: Repository, outgoing: Outgoing) -> None:
             f"{where}: {version} is published already, with other content; a version never changes: "
             "raise its version and build again"
         )
-    for fault in _differences(repository, outgoing, version, files):
+    for fault in differences(repository, outgoing, version, files):
         raise HubError(f"{where}: {version} on the Hub is not what its manifest says: {fault}")
 
 
 def _check_newer(where: str, outgoing: Outgoing, state: RepositoryState) -> None:
     """Raise HubError unless the version is higher than every published one, so that the latest is it."""
-    published = [tag for tag in state.tags if tag.startswith("v") and semver.Version.is_valid(tag[1:])]
-    latest = max(published, key=lambda tag: semver.Version.parse(tag[1:]), default=None)
+    latest = _latest(state)
     if latest is not None and semver.Version.parse(outgoing.manifest.version) <= latest[1:]:
         raise HubError(
             f"{where}: {outgoing.tag} is not higher than {latest}, which is published; "
             "raise its version and build again"
         )
+
+
+def _latest(state: RepositoryState) -> str | None:
+    """Return the tag of the highest published version."""
+    published = [tag for tag in state.tags if tag.startswith("v") and semver.Version.is_valid(tag[1:])]
+    return max(published, key=lambda tag: semver.Version.parse(tag[1:]), default=None)
 
 
 def _last_release(repository: Repository, state: RepositoryState) -> Manifest | None:
@@ -175,7 +202,11 @@ def _last_release(repository: Repository, state: RepositoryState) -> Manifest | 
 
 
 def _notes(
-    last: Manifest | None, repository: Repository, state: RepositoryState, send: list[str], delete: list[str]
+    last: Manifest | None,
+    repository: Repository,
+    state: RepositoryState,
+    send: tuple[str, ...],
+    delete: tuple[str, ...],
 ) -> Iterator[str]:
     """Yield what will be deleted or replaced although no published version keeps it.
 
@@ -199,68 +230,70 @@ def _notes(
 def _is_released(repository: Repository, state: RepositoryState, path: str, facts: FileFacts | None) -> bool:
     if facts is None or state.files[path].bytes != facts.bytes:
         return False
-    return (state.files[path].sha256 or _sha256(repository, facts, state.head)) == facts.sha256
-
-
-def _holds(remote: RemoteFile | None, outgoing: Outgoing, facts: FileFacts) -> bool:
-    """Return whether the repository has this very file, by SHA-256, or by git's hash if it is small."""
-    if remote is None or remote.bytes != facts.bytes:
-        return False
-    if remote.sha256 is not None:
-        return remote.sha256 == facts.sha256
-    content = outgoing.contents[facts.path]
-    data = content if isinstance(content, bytes) else content.read_bytes()
-    return remote.git_oid == hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()  # noqa: S324 (git's)
+    return (state.files[path].sha256 or remote_sha256(repository, facts, state.head)) == facts.sha256
 
 
 def _carry_out(publication: Publication) -> None:
-    repository, outgoing = publication.repository, publication.outgoing
     if publication.done:
         return
     if publication.head is None:
-        raise HubError(f"{repository.repo_id}: was made, but cannot be seen; run the same command again")
-    commit = _commit(publication, publication.head)
-    for fault in _differences(repository, outgoing, commit, repository.files(commit)):
+        where = publication.repository.repo_id
+        raise HubError(f"{where}: was made, but cannot be seen; run the same command again")
+    if not publication.tagged:
+        publication = _tag(publication, publication.head)
+    _finish(publication, publication.head)
+
+
+def _tag(publication: Publication, head: str) -> Publication:
+    """Send the release, compare what arrived with it, and tag it; return what is left to do."""
+    repository, outgoing = publication.repository, publication.outgoing
+    commit = _send(publication, head)
+    for fault in differences(repository, outgoing, commit, repository.files(commit)):
         raise HubError(
             f"{repository.repo_id}: what arrived is not the release: {fault}; {outgoing.tag} was not set: "
             "run the same command again"
         )
-    repository.tag(outgoing.tag, commit, f"{outgoing.manifest.name} {outgoing.manifest.version}")
+    # Filling a branch takes hours: a higher version may be published by now, or this one by somebody else.
+    left = _again(publication) if publication.by_branch else replace(publication, send=(), delete=())
+    if not left.tagged:
+        repository.tag(outgoing.tag, commit, _title(outgoing))
+    return replace(left, tagged=True)
 
 
-def _commit(publication: Publication, head: str) -> str:
-    """Send files in one commit; return it, or the newest commit if there is nothing to change."""
+def _send(publication: Publication, head: str) -> str:
+    """Send files, in one commit on main or in several on a branch; return the commit that has the release."""
     repository, outgoing = publication.repository, publication.outgoing
+    if publication.by_branch:
+        return put_together(repository, outgoing, head, publication.begun)
     if not publication.send and not publication.delete:
         return head
     with progress("uploading", publication.bytes_to_send / 1e3, unit="kB") as advance:
-        upload = repository.upload(
-            {path: outgoing.contents[path] for path in publication.send}, lambda count: advance(count / 1e3)
-        )
-    for path, sha256 in upload.sha256.items():
-        if sha256 != outgoing.facts[path].sha256:
-            raise ReleaseError(
-                f"{path}: changed since it was verified; nothing was published: build the release again"
-            )
-    message = f"{outgoing.manifest.name} {outgoing.manifest.version}"
-    return repository.commit(upload, publication.delete, message, head)
+        paths = (*publication.send, *publication.delete)
+        return send_commit(repository, outgoing, paths, _title(outgoing), head, MAIN, advance)
 
 
-def _differences(
-    repository: Repository, outgoing: Outgoing, revision: str, remote: Mapping[str, RemoteFile]
-) -> Iterator[str]:
-    """Yield how the files of a revision differ from the release: in path, size or SHA-256."""
-    for path in sorted(remote.keys() - outgoing.facts.keys() - _WRITTEN_BY_THE_HUB):
-        yield f"{safe_line(path)} is there too"
-    for path, facts in outgoing.facts.items():
-        item = remote.get(path)
-        if item is None:
-            yield f"{path} is missing"
-        elif item.bytes != facts.bytes:
-            yield f"{path} has {item.bytes:,} bytes, not {facts.bytes:,}"
-        elif (item.sha256 or _sha256(repository, facts, revision)) != facts.sha256:
-            yield f"{path} has another SHA-256"
+def _finish(publication: Publication, head: str | None) -> None:
+    """Have main show a release that is tagged, and delete branches that are not needed any more."""
+    repository, outgoing = publication.repository, publication.outgoing
+    if head is not None and (publication.send or publication.delete):
+        with _although_published(publication, "main does not show it yet"):
+            repository.copy(publication.send, outgoing.tag, publication.delete, _title(outgoing), head)
+    for branch in publication.leftover:
+        with _although_published(publication, f"the branch {branch} is still there"):
+            repository.delete_branch(branch)
 
 
-def _sha256(repository: Repository, facts: FileFacts, revision: str) -> str:
-    return hashlib.sha256(repository.read(facts.path, revision, facts.bytes)).hexdigest()
+@contextmanager
+def _although_published(publication: Publication, what: str) -> Iterator[None]:
+    """Say in errors that the version is published, and what is missing still."""
+    try:
+        yield
+    except HubConflict:
+        raise
+    except HubError as error:
+        where, tag = publication.repository.repo_id, publication.outgoing.tag
+        raise HubError(f"{where}: {tag} is published, but {what}: {error}") from error
+
+
+def _title(outgoing: Outgoing) -> str:
+    return f"{outgoing.manifest.name} {outgoing.manifest.version}"
