@@ -59,6 +59,10 @@ class ReleaseError(SynthkitError):
     """A release folder is not what its manifest says."""
 
 
+class SignatureError(SynthkitError):
+    """A signature is missing, is not one, or is somebody else's; or a key cannot sign."""
+
+
 class ScoreError(SynthkitError):
     """A release cannot be scored, or a score file is not one."""
 

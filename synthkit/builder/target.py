@@ -10,7 +10,9 @@ from synthkit.errors import BuildError, ReleaseError
 from synthkit.release.files import FILES, MANIFEST, RECIPE
 from synthkit.release.folder import ReleaseFolder
 from synthkit.release.manifest import read_manifest, unlisted
+from synthkit.release.signature import read_signature
 from synthkit.system.files import sha256_of
+from synthkit.system.stopping import say
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,8 +93,11 @@ class Target(ReleaseFolder):
         shards = list(work.finished().values())
         check_alike(shards)
         self.check_replaceable(work)
+        signed = read_signature(self.path) is not None
         with self.replace() as new:
             write_into(new, self._inputs, work.shards, shards)
+        if signed:
+            say(f"{self.path}: was signed; the release that took its place is not")
 
     def _lost_power(self, work: Workspace) -> bool:
         """Whether a power cut left the folder, under a synthkit that did not yet wait for the disk.

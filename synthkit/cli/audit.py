@@ -78,3 +78,5 @@ def _print_audit(release: Path, audited: Audited) -> None:
         f"{found.suspected_of_held_out:,} nearest to a held-out image; "
         f"look at {release / 'audit.png'}"
     )
+    if audited.lost_signature:
+        print("The manifest states the audit now, so its signature was removed; sign it again")

@@ -8,13 +8,15 @@ import typer
 
 from synthkit.cli.help import PUBLISH
 from synthkit.cli.shared import FolderArgument, app, user_errors
-from synthkit.errors import SynthkitError
+from synthkit.cli.signing import CertificateOption, ChainOption, KeyOption, SigstoreOption, identity_of
+from synthkit.errors import SignatureError, SynthkitError
 from synthkit.system.names import printable
 
 if TYPE_CHECKING:
     from synthkit.hub.repository import Repository
     from synthkit.publish.outgoing import Outgoing
     from synthkit.publish.publish import Publication
+    from synthkit.publish.sign import SigningIdentity
 
 
 @app.command(
@@ -43,6 +45,16 @@ def publish(
             show_default=False,
         ),
     ] = None,
+    sign: Annotated[
+        bool,
+        typer.Option(
+            "--sign", help="Sign what is sent, with --key or --sigstore; the release here stays as it is."
+        ),
+    ] = False,
+    key: KeyOption = None,
+    certificate: CertificateOption = None,
+    chain: ChainOption = None,
+    sigstore: SigstoreOption = False,
 ) -> None:
     """Upload a release to the Hugging Face Hub under a tag such as v1.0.0.
 
@@ -51,16 +63,22 @@ def publish(
     """
     with user_errors():
         from synthkit.hub.repository import Repository
-        from synthkit.publish.outgoing import address_to
+        from synthkit.publish.outgoing import address_to, refuse_lost_signature
         from synthkit.publish.publish import check_release, prepare, target
         from synthkit.publish.publish import publish as carry_out
+        from synthkit.publish.publish import sign as sign_outgoing
         from synthkit.release.folder import ReleaseFolder
         from synthkit.release.recipe_file import read_recipe
 
+        if not sign and (key or certificate or chain or sigstore):
+            raise SignatureError("--key, --certificate, --chain and --sigstore sign: add --sign")
+        identity = identity_of(key, certificate, chain, sigstore=sigstore) if sign else None
         with ReleaseFolder.at(release).opened() as manifest:
             repository = Repository(target(release, manifest, repo_id))
             check_release(release, manifest)
             outgoing = address_to(release, manifest, repository.repo_id)
+            if identity is None:
+                refuse_lost_signature(release, outgoing)
             private = read_recipe(release).hub.private if public is None else not public
             try:
                 publication = prepare(repository, outgoing, private=private)
@@ -68,16 +86,20 @@ def publish(
                 if dry_run:
                     _print_list(repository, outgoing, None)
                 raise
+            if identity is not None and (publication.tagged or not dry_run):
+                publication = sign_outgoing(publication, identity)
         if publication.done:
-            print(f"{repository.url}: {outgoing.tag} is published already, and whole; nothing to do")
+            _print_done(publication)
         elif dry_run:
             _print_list(repository, outgoing, publication)
+            _print_identity("The manifest would be signed by", identity)
             print("Nothing was sent; publish it with the same command without --dry-run")
         else:
             done = carry_out(publication)
             for note in dict.fromkeys((*publication.notes, *done.notes)):
                 print(printable(note))
             _print_published(publication)
+            _print_identity("Signed by", identity)
         if public is not None and publication.private is public:
             print(f"It stays {_visibility(publication)}: change that at {repository.url}/settings")
 
@@ -108,6 +130,18 @@ def _print_list(repository: Repository, outgoing: Outgoing, publication: Publica
     print(f"Repository: {new}{_visibility(publication)}. The card is in order.")
 
 
+def _print_done(publication: Publication) -> None:
+    repository, tag = publication.repository, publication.outgoing.tag
+    print(f"{repository.url}: {tag} is published already, and whole; nothing to do")
+    if publication.outgoing.is_signed:
+        print(f"It is signed; by whom: synthkit verify {repository.repo_id}@{tag} --signer WHO")
+
+
+def _print_identity(what: str, identity: SigningIdentity | None) -> None:
+    if identity is not None:
+        print(printable(f"{what} {identity}"))
+
+
 def _visibility(publication: Publication) -> str:
     return "private" if publication.private else "public"
 
@@ -125,4 +159,5 @@ def _print_published(publication: Publication) -> None:
         f'Load it: load_dataset("{repository.repo_id}", revision="{outgoing.tag}", split="train", '
         "streaming=True)"
     )
-    print(f"Check a copy: synthkit verify {repository.repo_id}@{outgoing.tag}")
+    signer = " --signer WHO" if outgoing.is_signed else ""
+    print(f"Check a copy: synthkit verify {repository.repo_id}@{outgoing.tag}{signer}")

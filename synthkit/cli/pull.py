@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from synthkit.cli.help import PUBLISH
-from synthkit.cli.shared import app, user_errors
+from synthkit.cli.shared import IssuerOption, SignerOption, app, user_errors
+from synthkit.system.names import printable
 
 
 @app.command(
@@ -28,6 +29,8 @@ def pull(
         Path | None,
         typer.Option(metavar="DIR", help="Put it in DIR/NAME. Default: releases.", show_default=False),
     ] = None,
+    signer: SignerOption = None,
+    issuer: IssuerOption = None,
 ) -> None:
     """Download a release from the Hub and check every byte, to replay, audit or train on it.
 
@@ -35,13 +38,16 @@ def pull(
     """
     with user_errors():
         from synthkit.builder.options import RELEASES
+        from synthkit.cli.signing import signer_of
         from synthkit.publish.pull import pull as fetch
 
-        target, manifest = fetch(reference, out or RELEASES)
+        target, manifest, signed_by = fetch(reference, out or RELEASES, signer_of(signer, issuer))
         print(
             f"{target}: {manifest.name} {manifest.version} is here and intact: {manifest.images:,} images in "
             f"{len(manifest.shards)} shard(s), {manifest.size / 1e6:,.1f} MB"
         )
+        if signed_by is not None:
+            print(printable(f"Signed by {signed_by}"))
         print(
             f"Look at {target / 'samples.png'}; make images again with: synthkit replay {target} --sample 8"
         )

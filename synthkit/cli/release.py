@@ -46,7 +46,7 @@ def release(
         before = git.check_version(listed)
         if note := before.note(listed):
             print(f"note: {note}", file=sys.stderr)
-        stages.keep_audit(listed)
+        stages.keep_additions(listed)
         stages.reproduce(listed)
         told = write_changelog(listed, before.version)
         print(f"{listed.folder}: {name} {listed.entry.version} is made and verified; {printable(told)}")

@@ -43,6 +43,7 @@ def show(
         from synthkit.release.folder import ReleaseFolder
         from synthkit.release.image import read_image
         from synthkit.release.places import receive
+        from synthkit.release.signature import read_signature
         from synthkit.system.files import write_file
 
         release = find_release(reference, [RECIPE] if key is None else ())
@@ -55,7 +56,7 @@ def show(
             if as_json:
                 print_json(manifest.to_json().decode())
             else:
-                print(printable(as_text(summary(manifest, received.recipe))))
+                print(printable(as_text(summary(manifest, received.recipe, read_signature(release)))))
             return
         if picture is not None:
             from synthkit.inspection.history_picture import history_picture

@@ -16,6 +16,7 @@ from synthkit.release.image import read_image
 from synthkit.release.places import errors_without_content, find_model, receive
 from synthkit.release.real_images import find_source, open_place, read_place
 from synthkit.release.records import key_of
+from synthkit.release.signature import read_signature
 from synthkit.sources import held_out
 from synthkit.system.environment import check_device
 from synthkit.system.progress import progress
@@ -33,10 +34,11 @@ if TYPE_CHECKING:
 
 
 class Audited(NamedTuple):
-    """What an audit found, and the manifest of the release it was found in."""
+    """What an audit found, the manifest of the release it was found in, and whether that lost a signature."""
 
     found: Audit
     manifest: Manifest
+    lost_signature: bool
 
 
 def audit_release(
@@ -61,8 +63,9 @@ def audit_release(
         refuse_damaged(release.path, manifest, f"it is not audited: run synthkit verify {release.path}")
         images = _read_real(received, _outside(release.path, work_root))
         real, found = _compare(received, checkpoint, images, device, limits)
+        lost_signature = read_signature(release.path) is not None
         _write(release, manifest, real, found)
-    return Audited(found, manifest)
+    return Audited(found, manifest, lost_signature)
 
 
 def _outside(release: Path, work_root: Path) -> Path:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from synthkit.conditioning import METHODS
 from synthkit.errors import ReleaseError
-from synthkit.release.files import MANIFEST
+from synthkit.release.files import MANIFEST, SIGNATURE
 from synthkit.release.plan import GROUPS
+from synthkit.release.signature import parse_signature
 from synthkit.system.progress import data_size
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 Line = tuple[str, str]
 
 
-def summary(manifest: Manifest, recipe: Recipe) -> list[Line]:
+def summary(manifest: Manifest, recipe: Recipe, signature: bytes | None = None) -> list[Line]:
     """Return what describes a release, as the name and the text of each line.
 
     Raises ReleaseError if this synthkit does not know its method.
@@ -44,6 +45,7 @@ def summary(manifest: Manifest, recipe: Recipe) -> list[Line]:
         ("recipe", f"recipe.yaml, digest {manifest.recipe_digest}"),
         ("made with", ", ".join(f"{key} {value}" for key, value in manifest.environment.items())),
         ("licence", manifest.license),
+        *([("signature", _signature(signature))] if signature is not None else []),
     ]
 
 
@@ -71,6 +73,13 @@ def as_text(lines: list[Line]) -> str:
     """Return the lines as text, their names in a column."""
     width = max(len(name) for name, _ in lines)
     return "\n".join(f"{name:<{width}}  {text}" for name, text in lines)
+
+
+def _signature(raw: bytes) -> str:
+    said = parse_signature(raw)
+    if said is None:
+        return f"{SIGNATURE} is not one"
+    return f"{SIGNATURE} says it is by {said.claim}; synthkit verify --signer WHO checks it"
 
 
 def _form(manifest: Manifest) -> str:

@@ -1,1 +1,1 @@
-"""Sends releases to the Hub (`publish`, with `outgoing`) and brings them from there (`pull`)."""
+"""Signs releases (`sign`), sends them to the Hub (`publish`, `outgoing`), brings them from it (`pull`)."""

@@ -12,6 +12,7 @@ import semver
 
 from synthkit.errors import ReleaseError
 from synthkit.publish.compare import WRITTEN_BY_THE_HUB, changes, holds
+from synthkit.release.files import SIGNATURE
 from synthkit.system.progress import progress
 
 if TYPE_CHECKING:
@@ -95,11 +96,12 @@ def send_commit(
 def _fits(repository: Repository, outgoing: Outgoing, begun: str, head: str) -> bool:
     """Return whether each file of a branch is the release's, or main's.
 
-    Otherwise the branch was begun for another content of this version, or main changed since then.
+    Otherwise the branch was begun for another content of this version, or main changed since then. A
+    signature does not count: it is another one each time that the same release is signed.
     """
     main = repository.files(head)
     return all(
-        path in WRITTEN_BY_THE_HUB or remote == main.get(path) or holds(outgoing, path, remote)
+        path in (*WRITTEN_BY_THE_HUB, SIGNATURE) or remote == main.get(path) or holds(outgoing, path, remote)
         for path, remote in repository.files(begun).items()
     )
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import yaml
 
+from synthkit.errors import SignatureError
 from synthkit.release.card import render_card
 from synthkit.release.croissant import render_croissant
-from synthkit.release.files import CARD, CROISSANT, FILES, MANIFEST, RECIPE, is_data
+from synthkit.release.files import CARD, CROISSANT, FILES, MANIFEST, RECIPE, SIGNATURE, is_data
 from synthkit.release.image import read_image
 from synthkit.release.manifest import FileFacts
 from synthkit.release.records import key_of
+from synthkit.release.signature import read_signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,11 +47,23 @@ class Outgoing:
         content = self.contents[CARD]
         return (content if isinstance(content, bytes) else content.read_bytes()).decode()
 
+    @property
+    def is_signed(self) -> bool:
+        """Whether a signature over the manifest is sent, too."""
+        return SIGNATURE in self.facts
+
+    def signed(self, signature: bytes) -> Self:
+        """Return the same with a signature over its manifest, which stays the last file."""
+        facts = {**self.facts, SIGNATURE: _facts(SIGNATURE, signature)}
+        facts[MANIFEST] = facts.pop(MANIFEST)
+        return replace(self, facts=facts, contents={**self.contents, SIGNATURE: signature})
+
 
 def address_to(release: Path, manifest: Manifest, repo_id: str) -> Outgoing:
     """Return the release, byte for byte, as a build with `hub.repo_id: repo_id` in its recipe writes it.
 
-    The folder must be intact, and stays as it is.
+    The folder must be intact, and stays as it is. Its signature comes along if the manifest that is sent is
+    the one that was signed.
     """
     changed = {} if manifest.repo_id == repo_id else _renamed(release, manifest, repo_id)
     if changed:
@@ -61,7 +75,17 @@ def address_to(release: Path, manifest: Manifest, repo_id: str) -> Outgoing:
     contents |= {**changed, MANIFEST: manifest.to_json()}
     facts = {file.path: file for file in manifest.files}
     facts[MANIFEST] = _facts(MANIFEST, manifest.to_json())
-    return Outgoing(manifest, facts, contents)
+    outgoing, signature = Outgoing(manifest, facts, contents), read_signature(release)
+    return outgoing if changed or signature is None else outgoing.signed(signature)
+
+
+def refuse_lost_signature(release: Path, outgoing: Outgoing) -> None:
+    """Raise SignatureError if a release is signed and what is sent is not: its files name the repository."""
+    if read_signature(release) is not None and not outgoing.is_signed:
+        raise SignatureError(
+            f"{release}: its signature does not fit what is sent, whose card, recipe and metadata name "
+            f"{outgoing.manifest.repo_id}: sign that with --sign --key KEY (or remove {release / SIGNATURE})"
+        )
 
 
 def _renamed(release: Path, manifest: Manifest, repo_id: str) -> dict[str, bytes]:

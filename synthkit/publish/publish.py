@@ -17,19 +17,22 @@ from synthkit.errors import HubConflict, HubError, ReleaseError
 from synthkit.hub.patience import safe_line
 from synthkit.hub.repository import MAIN
 from synthkit.publish.branch import AT_ONCE, branch_of, leftover, put_together, send_commit
-from synthkit.publish.compare import changes, differences, remote_sha256
+from synthkit.publish.compare import changes, differences, holds, remote_sha256
 from synthkit.recipe.schema import NO_LICENSE
-from synthkit.release.files import MANIFEST
+from synthkit.release.files import MANIFEST, SIGNATURE
 from synthkit.release.manifest import MAX_BYTES, parse_manifest
+from synthkit.release.signature import MAX_BYTES as MAX_SIGNATURE_BYTES
 from synthkit.system.progress import progress
+from synthkit.verification.signature import misfit
 from synthkit.verification.verify import refuse_damaged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from synthkit.hub.repository import Repository, RepositoryState
+    from synthkit.hub.repository import RemoteFile, Repository, RepositoryState
     from synthkit.publish.outgoing import Outgoing
+    from synthkit.publish.sign import SigningIdentity
     from synthkit.release.manifest import FileFacts, Manifest
 
 _ATTEMPTS = 3
@@ -95,6 +98,21 @@ def prepare(repository: Repository, outgoing: Outgoing, *, private: bool) -> Pub
     return publication
 
 
+def sign(publication: Publication, identity: SigningIdentity) -> Publication:
+    """Return the same with a signature over the manifest that is sent.
+
+    A version that is tagged with a signature keeps it. Raises HubError if it is tagged without one,
+    SignatureError if none can be made.
+    """
+    repository, outgoing = publication.repository, publication.outgoing
+    if not publication.tagged:
+        signed = outgoing.signed(identity.sign(outgoing.manifest))
+        return _compare(repository, signed, private=publication.private)
+    if not outgoing.is_signed:
+        raise HubError(_without_signature(repository.repo_id, outgoing.tag))
+    return publication
+
+
 def publish(publication: Publication) -> Publication:
     """Send what is missing, compare what arrived with the manifest, and tag it; return what was done.
 
@@ -145,8 +163,8 @@ def _compare(repository: Repository, outgoing: Outgoing, *, private: bool) -> Pu
         repository, outgoing, state.head, state.private, begun=state.branches.get(branch), leftover=left
     )
     if outgoing.tag in state.tags:
-        _check_same(repository, outgoing)
-        publication = replace(publication, tagged=True)
+        outgoing = _as_published(repository, outgoing)
+        publication = replace(publication, outgoing=outgoing, tagged=True)
         if branch not in left or _latest(state) != outgoing.tag:
             return publication
     else:
@@ -162,7 +180,11 @@ def _again(publication: Publication) -> Publication:
     return _compare(publication.repository, publication.outgoing, private=publication.private)
 
 
-def _check_same(repository: Repository, outgoing: Outgoing) -> None:
+def _as_published(repository: Repository, outgoing: Outgoing) -> Outgoing:
+    """Return the release with the signature that it is tagged with, if it is not signed here.
+
+    Signing again would give other bytes. Raises HubError if something else is tagged than the release.
+    """
     version, where = outgoing.tag, repository.repo_id
     files, ours = repository.files(version), outgoing.manifest.to_json()
     theirs = files.get(MANIFEST)
@@ -171,8 +193,34 @@ def _check_same(repository: Repository, outgoing: Outgoing) -> None:
             f"{where}: {version} is published already, with other content; a version never changes: "
             "raise its version and build again"
         )
+    if not outgoing.is_signed:
+        outgoing = _with_signature(repository, outgoing, files)
+    elif SIGNATURE not in files:
+        raise HubError(_without_signature(where, version))
+    elif not holds(outgoing, SIGNATURE, files[SIGNATURE]):
+        raise HubError(
+            f"{where}: {version} is published already, with another signature; a version never changes: "
+            "raise its version and build again"
+        )
     for fault in differences(repository, outgoing, version, files):
         raise HubError(f"{where}: {version} on the Hub is not what its manifest says: {fault}")
+    return outgoing
+
+
+def _with_signature(repository: Repository, outgoing: Outgoing, files: Mapping[str, RemoteFile]) -> Outgoing:
+    """Return the release with the signature that its version has on the Hub, if it has one that fits."""
+    theirs = files.get(SIGNATURE)
+    if theirs is None or theirs.bytes > MAX_SIGNATURE_BYTES:
+        return outgoing
+    signature = repository.read(SIGNATURE, outgoing.tag, theirs.bytes)
+    return outgoing if misfit(outgoing.manifest.to_json(), signature) else outgoing.signed(signature)
+
+
+def _without_signature(where: str, version: str) -> str:
+    return (
+        f"{where}: {version} is published already, without a signature; a version never changes: "
+        "raise its version, build again and publish that signed"
+    )
 
 
 def _check_newer(where: str, outgoing: Outgoing, state: RepositoryState) -> None:
@@ -213,7 +261,7 @@ def _notes(
     Raises HubError if files would be deleted that did not come with a release.
     """
     released = {file.path: file for file in last.files} if last else {}
-    foreign = [path for path in delete if path not in released]
+    foreign = [path for path in delete if path not in released and (path != SIGNATURE or last is None)]
     if foreign:
         some = ", ".join(map(safe_line, foreign[:3]))
         raise HubError(
@@ -222,7 +270,7 @@ def _notes(
         )
     if last is not None and f"v{last.version}" not in state.tags:
         yield f"replaces {last.name} {last.version}, which was sent but never tagged"
-    for path in sorted({*send} & state.files.keys() - {MANIFEST}):
+    for path in sorted({*send} & state.files.keys() - {MANIFEST, SIGNATURE}):
         if not _is_released(repository, state, path, released.get(path)):
             yield f"replaces {path}, which no release brought; the repository's history keeps it"
 

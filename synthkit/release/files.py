@@ -20,11 +20,21 @@ SAMPLES = "samples.png"
 CROISSANT = "croissant.json"
 AUDIT = "audit.json"
 AUDIT_PICTURE = "audit.png"
+SIGNATURE = f"{MANIFEST}.sig"
 
 # The manifest, the shards and the table of records are checked while they are read; the other checks
 # derive a file again and compare.
 Check = Literal[
-    "manifest", "shard", "record table", "card", "croissant", "recipe", "samples", "audit", "audit picture"
+    "manifest",
+    "shard",
+    "record table",
+    "card",
+    "croissant",
+    "recipe",
+    "samples",
+    "audit",
+    "audit picture",
+    "signature",
 ]
 
 # What git, DVC and the Hub's client put into a copy of a release; `verify` ignores it.
@@ -37,15 +47,19 @@ class ReleaseFile:
 
     `name` is the path inside the release, `check` names the check that `verify` runs on it.
     `stated_in` is the field of the manifest that is set if and only if the release has the file; it is
-    empty for a file that every release has. `is_data` files are what `croissant.json` describes. A file
+    empty for other files. `in_manifest` says whether the manifest lists the file, with size and SHA-256: it
+    cannot list itself, nor the signature over it. A release may have an `optional` file or not, and nothing
+    states which. `is_data` files are what `croissant.json` describes. A file
     that `names_repository` is written anew when the release is published under another name.
     `in_card` is what the card says of it; empty if the card's list of files leaves it out.
     """
 
     name: str
-    writer: Literal["build", "audit"]
+    writer: Literal["build", "audit", "sign"]
     check: Check
     stated_in: str = ""
+    in_manifest: bool = True
+    optional: bool = False
     is_data: bool = False
     names_repository: bool = False
     in_card: str = ""
@@ -53,7 +67,7 @@ class ReleaseFile:
     @property
     def required(self) -> bool:
         """Whether every release has it."""
-        return not self.stated_in
+        return not self.stated_in and not self.optional
 
     def paths(self, shards: int) -> list[str]:
         """Return the paths of the file, or files, in a release of so many shards."""
@@ -80,10 +94,12 @@ FILES = (
         name=MANIFEST,
         writer="build",
         check="manifest",
+        in_manifest=False,
         in_card="size and SHA-256 of every file, counts, versions",
     ),
     ReleaseFile(name=AUDIT, writer="audit", check="audit", stated_in="audit"),
     ReleaseFile(name=AUDIT_PICTURE, writer="audit", check="audit picture", stated_in="audit"),
+    ReleaseFile(name=SIGNATURE, writer="sign", check="signature", in_manifest=False, optional=True),
 )
 
 _SHARD = re.compile(re.escape(SHARDS).replace(r"\*", "[^/]*"))

@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from synthkit.errors import BuildError, ReleaseError
-from synthkit.release.files import MANIFEST
+from synthkit.release.files import MANIFEST, SIGNATURE
 from synthkit.release.manifest import Manifest, file_facts, read_manifest, unlisted
 from synthkit.system.files import link, make_folder, naming_the_place, remove, sync_folder, sync_tree
 from synthkit.system.locks import held, is_left
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 _LEFT = ("old", "new", "trash")
 # How long to wait for the two renames of a replacement, which take microseconds, and for one that hangs.
@@ -179,23 +179,41 @@ class ReleaseFolder:
         """Add files to the release or replace some, and seal it again: in one step, or not at all.
 
         `before` is the manifest that was read, `manifest` the new one, whose list of files and seal are made
-        here. The caller must hold the lock. Raises ReleaseError if the release has changed since `before`
-        was read, or holds files of others.
+        here. A signature over the old manifest is left out. The caller must hold the lock. Raises
+        ReleaseError if the release has changed since `before` was read, or holds files of others.
         """
-        if read_manifest(self.path) != before:
-            raise ReleaseError(f"{self.path}: was replaced meanwhile; run the same command again")
-        self.check_own(before)
+        self._check_unchanged(before)
         with self.replace() as new:
             kept = [file for file in manifest.files if file.path not in files]
-            for file in kept:
-                place = new / file.path
-                place.parent.mkdir(parents=True, exist_ok=True)
-                link(self.path / file.path, place)
+            self._link(new, [file.path for file in kept])
             for name, content in files.items():
                 (new / name).write_bytes(content)
             changed = [file_facts(new, new / name) for name in files]
             every = sorted([*kept, *changed], key=lambda file: file.path)
             (new / MANIFEST).write_bytes(manifest.model_copy(update={"files": every}).sealed().to_json())
+
+    def add_signature(self, manifest: Manifest, signature: bytes) -> None:
+        """Put a signature over the manifest into the release, in one step; every other file stays.
+
+        The caller must hold the lock. Raises ReleaseError if the release has changed since its manifest was
+        read, or holds files of others.
+        """
+        self._check_unchanged(manifest)
+        with self.replace() as new:
+            self._link(new, [MANIFEST, *(file.path for file in manifest.files)])
+            (new / SIGNATURE).write_bytes(signature)
+
+    def _check_unchanged(self, before: Manifest) -> None:
+        if read_manifest(self.path) != before:
+            raise ReleaseError(f"{self.path}: was replaced meanwhile; run the same command again")
+        self.check_own(before)
+
+    def _link(self, new: Path, names: Iterable[str]) -> None:
+        """Give files of the release a second name below another folder."""
+        for name in names:
+            place = new / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            link(self.path / name, place)
 
     def _beside(self, what: str) -> Path:
         return self.path.with_name(f".{self.path.name}.{what}")

@@ -17,7 +17,7 @@ from pydantic import (
 
 from synthkit.errors import ReleaseError
 from synthkit.recipe.schema import MAX_EDGE, NAME, SEMVER
-from synthkit.release.files import MANIFEST, is_shard
+from synthkit.release.files import FILES, MANIFEST, is_shard
 from synthkit.system.files import sha256_of
 from synthkit.version import FORMAT_VERSION
 
@@ -248,11 +248,17 @@ def leads_elsewhere(release: Path, manifest: Manifest, name: str) -> bool:
 
 
 def unlisted(release: Path, manifest: Manifest) -> Iterator[str]:
-    """Yield the files of a release folder that its manifest does not name, hidden ones included."""
-    listed = {file.path for file in manifest.files} | {MANIFEST}
+    """Yield what lies in a release folder and is not the release's, hidden files included.
+
+    The release's files are those that its manifest names, the manifest itself, and the signature over it.
+    """
+    listed = {file.path for file in manifest.files}
+    beside = {file.name for file in FILES if not file.in_manifest}
     for path in sorted(release.rglob("*")):
         name = path.relative_to(release).as_posix()
-        if name not in listed and (path.is_symlink() or not path.is_dir()):
+        if name in listed or (name in beside and path.is_file()):
+            continue
+        if path.is_symlink() or not path.is_dir():
             yield name
 
 

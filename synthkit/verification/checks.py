@@ -9,10 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from synthkit.release.files import MANIFEST
 from synthkit.release.records import key_of
+from synthkit.release.signature import read_signature
 from synthkit.verification.audit import audit_faults
 from synthkit.verification.derived_files import card_faults, croissant_faults, recipe_faults
 from synthkit.verification.pictures import audit_picture_faults, samples_faults
+from synthkit.verification.signature import misfit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,6 +76,12 @@ def _audit_picture(path: Path, known: Known) -> Iterator[str]:
         yield from audit_picture_faults(path, known.manifest, len(known.audit.pairs), deep=known.deep)
 
 
+def _signature(path: Path, _: Known) -> Iterator[str]:
+    reason = misfit(path.with_name(MANIFEST).read_bytes(), read_signature(path.parent))
+    if reason:
+        yield reason
+
+
 CHECKS: dict[Check, Callable[[Path, Known], Iterator[str]]] = {
     "card": _card,
     "croissant": _croissant,
@@ -80,4 +89,5 @@ CHECKS: dict[Check, Callable[[Path, Known], Iterator[str]]] = {
     "samples": _samples,
     "audit": _audit,
     "audit picture": _audit_picture,
+    "signature": _signature,
 }

@@ -11,7 +11,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from synthkit.recipe.portable import portable_path
-from synthkit.release.files import FILES, MANIFEST
+from synthkit.release.files import FILES
 from synthkit.release.filter_counts import FilterCounts
 from synthkit.release.plan import balance_of, shard_count
 from synthkit.sources.base import is_relative_id
@@ -49,7 +49,7 @@ def misnamed_files(manifest: Manifest) -> Iterator[str]:
     `pull` fetches nothing before this finds no fault.
     """
     named, shards = {file.path for file in manifest.files}, len(manifest.shards)
-    rows = [file for file in FILES if file.name != MANIFEST]
+    rows = [file for file in FILES if file.in_manifest]
     wanted = {path for file in rows if file.required for path in file.paths(shards)}
     optional = [file for file in rows if not file.required]
     for name in sorted(wanted - named):

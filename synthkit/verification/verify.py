@@ -29,7 +29,7 @@ from synthkit.verification.shard import ShardReport, check_shard
 from synthkit.verification.table_rows import TableRows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Container, Iterator
     from pathlib import Path
 
     from synthkit.recipe.schema import Recipe
@@ -38,13 +38,16 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 20
 
 
-def refuse_damaged(release: Path, manifest: Manifest, advice: str, *, name: str | None = None) -> None:
+def refuse_damaged(
+    release: Path, manifest: Manifest, advice: str, *, name: str | None = None, but: Container[str] = ()
+) -> None:
     """Verify a release, showing progress, and raise ReleaseError if it is not what its manifest says.
 
     The error names the first fault, says how many more there are, and ends with `advice`. `name` is what
-    the user calls the release; by default, its folder.
+    the user calls the release; by default, its folder. Faults of the files in `but` do not count: the caller
+    is about to replace them.
     """
-    faults = verify_with_progress(release, manifest)
+    faults = [fault for fault in verify_with_progress(release, manifest) if fault.path not in but]
     if not faults:
         return
     called, more = name or str(release), total(faults) - 1
@@ -140,7 +143,7 @@ def _check_derived(release: Path, known: Known, log: FaultLog) -> None:
         # A file whose size or hash is wrong is reported already.
         if check is None or log.has(file.name) or not _is_file(release / file.name):
             continue
-        if file.required or file.name in named:
+        if file.required or file.name in named or not file.in_manifest:
             log.add(file.name, check(release / file.name, known))
 
 

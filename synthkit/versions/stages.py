@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthkit.errors import ReleaseError, VersionError
-from synthkit.release.files import AUDIT
+from synthkit.release.files import AUDIT, SIGNATURE
 from synthkit.release.folder import ReleaseFolder
 from synthkit.versions.params import LOCK, REPORTS
 
@@ -18,13 +18,15 @@ if TYPE_CHECKING:
     from synthkit.versions.params import Listed
 
 
-def keep_audit(listed: Listed) -> None:
-    """Have DVC take over the audit that `synthkit audit` put into the release folder.
+def keep_additions(listed: Listed) -> None:
+    """Have DVC take over what `synthkit audit` and `synthkit sign` put into the release folder.
 
     DVC would otherwise see a changed folder and make the release anew. A release that the recipe of now
     would not make is left alone. Raises VersionError if DVC fails.
     """
-    if not ReleaseFolder(listed.folder).is_here() or not (listed.folder / AUDIT).is_file():
+    if not ReleaseFolder(listed.folder).is_here():
+        return
+    if not any((listed.folder / name).is_file() for name in (AUDIT, SIGNATURE)):
         return
     _run_dvc("repro", f"inputs@{listed.name}")
     if _is_made(listed):

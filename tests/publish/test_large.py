@@ -17,6 +17,7 @@ from synthkit.release.manifest import read_manifest
 from tests.helpers.hub_client import Client
 from tests.helpers.hub_server import Fault, HubServer, Request
 from tests.helpers.publishing import REPO, TINY, build, published, whole
+from tests.helpers.signing import SIGNATURE, make_key
 from tests.publish.test_publish_faults import FAULTS, command, finished, survives
 
 # One image a shard.
@@ -393,3 +394,23 @@ def test_every_change_fails_in_every_way(hub: HubServer, synthkit: Client, large
     assert synthkit("publish", large, REPO).exit_code == 0
     for index in changing(hub):
         fail_once(hub, synthkit, large, index, kind)
+
+
+@pytest.mark.parametrize(("path", "again"), [("/tag/", True), (MAIN, True), (MAIN, False)])
+def test_a_signed_release_goes_on_where_it_was_stopped(
+    hub: HubServer, synthkit: Client, large: Path, tmp_path: Path, path: str, again: bool
+) -> None:
+    """Signing again gives another signature: the branch stays, and a tagged version keeps its own."""
+    lab = make_key(tmp_path, "lab")
+    signed = ("--sign", "--key", lab.key)
+    hub.faults.append(Fault("503", path=path, times=100))
+    assert synthkit("publish", large, REPO, *signed).exit_code == 1
+    assert branches(hub) == {"main", BRANCH}
+    hub.faults.clear()
+    hub.requests.clear()
+    ran = synthkit("publish", large, REPO, *(signed if again else ()))
+    assert ran.exit_code == 0, ran.output
+    assert not any(request.method == "POST" and "/branch/" in request.path for request in hub.requests)
+    assert branches(hub) == {"main"}
+    assert SIGNATURE in published(hub) and shown(hub) == published(hub)
+    assert "Signed by" in synthkit("verify", f"{REPO}@v1.0.0", "--signer", lab.pub).output

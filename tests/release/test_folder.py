@@ -274,6 +274,8 @@ OWN_WAYS = {
     "synthkit/release/folder.py": "into .NAME.new, and the names of releases",
     "synthkit/builder/finish.py": "into .NAME.new",
     "synthkit/publish/pull.py": "into what is arriving",
+    "synthkit/publish/sign.py": "into a temporary folder",
+    "synthkit/verification/signature.py": "into a temporary folder",
     "synthkit/release/shards.py": "a shard's temporary name",
     "synthkit/builder/workspace.py": "removes the work folder",
     "synthkit/builder/engines/ray_actor.py": "a scratch folder of one process",

@@ -19,6 +19,7 @@ from synthkit.versions import git, params
 from tests.conftest import Cli, digests
 from tests.helpers.paths import ROOT
 from tests.helpers.project import RECIPE, Project
+from tests.helpers.signing import make_key
 
 OTHER = """\
 name: other
@@ -307,10 +308,13 @@ def test_only_what_changed_is_made_again_and_what_was_stopped_goes_on(project: P
     assert digests(data.parent) != other
     assert project.made() == small
 
-    # An audit is kept, and recorded with the release.
+    # An audit and a signature are kept, and recorded with the release.
     project.commit("Start")
     project("synthkit", "audit", "releases/small")
+    key = make_key(project.folder.parent, "lab").key
+    project("synthkit", "sign", "releases/small", "--key", key)
     project("synthkit", "release", "small", "--tag")
+    assert (project.folder / "releases" / "small" / "manifest.json.sig").exists()
     assert (project.folder / "releases" / "small" / "audit.json").exists()
     assert project("git", "status", "--porcelain") == ""
 

@@ -1,0 +1,76 @@
+"""The options of commands that sign, and of those that ask who has signed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from synthkit.publish.sign import SigningIdentity
+    from synthkit.verification.signature import Signer
+
+KeyOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="The private key to sign with: PEM, on curve P-256, P-384 or P-521. Its password is asked "
+        "for, or read from SYNTHKIT_KEY_PASSWORD.",
+        show_default=False,
+    ),
+]
+CertificateOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="The certificate of the key (PEM), to sign by a name.", show_default=False
+    ),
+]
+ChainOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FILE",
+        help="A certificate between that one and its authority's (PEM). Repeatable.",
+        show_default=False,
+    ),
+]
+SigstoreOption = Annotated[
+    bool,
+    typer.Option(
+        "--sigstore",
+        help="Sign by an identity at Sigstore instead of a key; its public log shows it for good.",
+    ),
+]
+
+
+def identity_of(
+    key: Path | None, certificate: Path | None, chain: list[Path] | None, *, sigstore: bool
+) -> SigningIdentity:
+    """Return what signs. Raises SignatureError if it cannot."""
+    from synthkit.publish.sign import open_identity
+
+    return open_identity(key, certificate, chain or (), sigstore=sigstore, password=_password)
+
+
+def signer_of(signer: str | None, issuer: str | None) -> Signer | None:
+    """Return who must have signed, if a command was told. Raises SignatureError if nobody can be meant."""
+    from synthkit.errors import SignatureError
+    from synthkit.verification.signature import read_signer
+
+    if signer is None and issuer is not None:
+        raise SignatureError("--issuer says who vouches for an identity: name that with --signer")
+    return None if signer is None else read_signer(signer, issuer)
+
+
+def _password(key: Path) -> str | None:
+    """Return the password of a key, from the environment or a terminal; None if there is neither."""
+    from getpass import getpass
+
+    from synthkit.publish.sign import PASSWORD
+
+    told = os.environ.get(PASSWORD)
+    if told or not sys.stdin.isatty():
+        return told
+    return getpass(f"Password of {key}: ")
