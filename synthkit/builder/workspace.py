@@ -111,12 +111,16 @@ class Workspace:
     def settle(self) -> None:
         """Wait until every shard is seen here, then remove what lost workers left half-written.
 
-        Raises BuildError if shards that other nodes made do not appear.
+        A network disk shows the shards of other nodes after a while. Raises BuildError if some do not appear.
         """
         deadline = time.monotonic() + _UNSEEN_S
         while len(self.finished()) < len(self.numbers):
             if time.monotonic() > deadline:
-                raise BuildError(f"{self.shards}: shards that other nodes made do not appear here")
+                missing = len(self.numbers) - len(self.finished())
+                raise BuildError(
+                    f"{self.shards}: {missing:,} shards that were made do not appear here; if they are gone, "
+                    "run this again"
+                )
             time.sleep(0.5)
         self._tidy()
 

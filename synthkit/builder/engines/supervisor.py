@@ -174,7 +174,7 @@ class Supervisor(Generic[W]):
             self._free.append(worker.place)
         if worker.shard is not None:
             self._todo.appendleft(worker.shard)
-        self._display.lost(worker.kept, worker.made)
+            self._display.lost(worker.kept, worker.made)
         kind, where = self._transport.kind, worker.where or "a node"
         then = "no more are started there" if too_many else "another takes its place"
         stopping.say(f"{'an' if kind[0] in 'aeiou' else 'a'} {kind} on {where} {why or ended}; {then}")
@@ -210,7 +210,8 @@ class Supervisor(Generic[W]):
 
     def _end_silent(self) -> None:
         for worker in list(self.workers):
-            if time.monotonic() - worker.heard > self._timeout:
+            rests = worker.ready and worker.shard is None
+            if not rests and time.monotonic() - worker.heard > self._timeout:
                 self.lost(worker, f"showed no sign of life for {self._timeout:g} s")
 
     def _ask_all_to_stop(self) -> None:

@@ -200,3 +200,31 @@ def test_images_are_counted_once(script: Script, said: list[str]) -> None:
     team.run()
     assert counted.images == SHARDS * IMAGES
     assert counted.lost_images == 3
+
+
+def test_a_worker_that_rests_is_not_taken_for_silent(said: list[str]) -> None:
+    script = Script("worker", lasting=True)
+
+    rounds = iter(range(3))
+
+    def rests(team: Supervisor[Worker], worker: Worker) -> bool:
+        if worker.ready and worker.shard is None:
+            # As after a message that comes late.
+            worker.heard = -1e9
+        return worker.shard == SHARDS - 1 and next(rounds, None) is not None
+
+    script.misfortune = rests
+    supervisor(script, ["one", "two"]).run()
+    assert script.started == ["one", "two"]
+    assert said == []
+
+
+def test_a_death_before_the_first_shard_shows_no_progress(
+    script: Script, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[tuple[int, int]] = []
+    monkeypatch.setattr(Display, "lost", lambda display, kept, made: shown.append((kept, made)))
+    script.misfortune = dies(ready=False, times=1)
+    supervisor(script, ["here"]).run()
+    assert len(said) == 1
+    assert shown == []
