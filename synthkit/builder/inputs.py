@@ -10,7 +10,7 @@ from synthkit.errors import SourceError
 from synthkit.generators import check_recipe
 from synthkit.generators.batch_size import settled
 from synthkit.generators.checkpoint import locate
-from synthkit.release.plan import make_plan
+from synthkit.release.plan import check_classes, make_plan
 from synthkit.release.recipe_file import recipe_yaml
 from synthkit.release.remembered_places import remember_model, remember_source
 from synthkit.sources import held_out, open_source
@@ -80,6 +80,8 @@ def read_inputs(
     source = open_source(recipe.source)
     for note in source.notes:
         print(printable(f"real images: {note}"), file=sys.stderr)
+    # Before the images are read, which may take long.
+    check_classes(source.listing)
     checkpoint = locate(recipe.model)
     check_recipe(checkpoint, recipe)
     recipe = settled(recipe, checkpoint, work_root, device)
@@ -94,6 +96,15 @@ def read_inputs(
             advance=advance,
             known=advance.known,
             place=recipe.source.place,
+        )
+    if real.skipped:
+        first = real.skipped[0]
+        print(
+            printable(
+                f"real images: {len(real.skipped):,} skipped, since they cannot be read "
+                f"({first.id}: {first.reason}); manifest.json of the release names them"
+            ),
+            file=sys.stderr,
         )
     remember_source(work_root, real.digest, recipe.source)
     remember_model(work_root, checkpoint.name, checkpoint.revision, checkpoint.folder)

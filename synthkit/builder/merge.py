@@ -42,12 +42,13 @@ def merge(recipe: Recipe, folders: Sequence[str], options: Options) -> Outcome:
     with different content; the release is then not touched.
     """
     refuse_auto(recipe)
-    return complete(recipe, options, partial(_collect, folders))
+    roots = [_root(folder) for folder in folders]
+    return complete(recipe, options, partial(_collect, roots))
 
 
-def _collect(folders: Sequence[str], work: Workspace, inputs: Inputs, options: Options) -> Made:
+def _collect(roots: Sequence[Place], work: Workspace, inputs: Inputs, options: Options) -> Made:
     """Fill the work folder with shards that were made elsewhere."""
-    found = [shard for folder in folders for shard in _shards_of(folder, inputs, work)]
+    found = [shard for root in roots for shard in _shards_of(root, inputs, work)]
     _check(found, work, inputs)
     _bring(found, work)
     return Made()
@@ -91,12 +92,12 @@ def _bring(found: Sequence[Found], work: Workspace) -> None:
             raise _damaged(taken.get(name, str(work.shards / name)))
 
 
-def _shards_of(named: str, inputs: Inputs, work: Workspace) -> list[Found]:
-    """Find the finished shards in a folder or at an address that a user named, with the place of each.
+def _shards_of(root: Place, inputs: Inputs, work: Workspace) -> list[Found]:
+    """Find the finished shards below a folder or an address that a user named, with the place of each.
 
     Raises BuildError if there are none, or if one has not the sizes that its sidecar states.
     """
-    root, name, found = _root(named), work.folder.name, list[Found]()
+    name, found = work.folder.name, list[Found]()
     below = ("shards", f"{name}/shards", f"{WORK_FOLDER}/{name}/shards")
     for place in (root, *(root.below(folder) for folder in below)):
         sizes = place.listed()
@@ -107,12 +108,13 @@ def _shards_of(named: str, inputs: Inputs, work: Workspace) -> list[Found]:
             found.append((place, shard))
     if not found:
         raise BuildError(
-            f"{named}: has no finished shards of {name}{_others(root)}; give the same --set as its build"
+            f"{root}: has no finished shards of {name}{_others(root)}; give the same --set as its build"
         )
     return found
 
 
 def _root(named: str) -> Place:
+    """Return what a user named. Raises BuildError for a folder that is not there, or an unusable address."""
     if is_url(named):
         return RemoteShards(named)
     if not Path(named).is_dir():

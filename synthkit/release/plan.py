@@ -128,15 +128,7 @@ def balance(recipe: Recipe, listing: Listing) -> list[ClassBalance]:
 
     Raises SourceError if there is no class, a class has no real image, or nothing is left to make.
     """
-    if not listing.classes:
-        raise SourceError("the source has no classes: check source")
-    real = np.bincount(listing.labels, minlength=len(listing.classes)).tolist()
-    empty = [name for name, count in zip(listing.classes, real, strict=True) if count == 0]
-    if empty:
-        raise SourceError(
-            f"no real image of class {', '.join(empty[:5])}{' …' if len(empty) > 5 else ''}: "
-            "every class needs at least one; add images, or leave the class out with source.classes"
-        )
+    real = check_classes(listing)
     classes = balance_of(recipe, listing.classes, real)
     if not any(item.synthetic for item in classes):
         raise SourceError(
@@ -144,6 +136,20 @@ def balance(recipe: Recipe, listing: Listing) -> list[ClassBalance]:
             "already; raise it"
         )
     return classes
+
+
+def check_classes(listing: Listing) -> list[int]:
+    """Return the number of real images of each class. Raises SourceError for no class, or an empty one."""
+    if not listing.classes:
+        raise SourceError("the source has no classes: check source")
+    real: list[int] = np.bincount(listing.labels, minlength=len(listing.classes)).tolist()
+    empty = [name for name, count in zip(listing.classes, real, strict=True) if count == 0]
+    if empty:
+        raise SourceError(
+            f"no real image of class {', '.join(empty[:5])}{' …' if len(empty) > 5 else ''}: "
+            "every class needs at least one; add images, or leave the class out with source.classes"
+        )
+    return real
 
 
 def balance_of(recipe: Recipe, names: Sequence[str], real: Sequence[int]) -> list[ClassBalance]:

@@ -92,7 +92,9 @@ def test_an_unreadable_image_stops_the_build_or_is_skipped_and_listed(
     assert reason in told
     assert "mend or remove it, or set source.on_error: skip" in told
 
-    assert cli("build", folder_recipe, "--set", "source.on_error=skip").exit_code == 0
+    built = cli("build", folder_recipe, "--set", "source.on_error=skip")
+    assert built.exit_code == 0
+    assert "real images: 1 skipped, since they cannot be read (cat/a.png: " in built.output
     manifest = json.loads((cli.folder / "releases/small/manifest.json").read_text())
     (skipped,) = manifest["skipped"]
     assert skipped["id"] == "cat/a.png"
@@ -134,7 +136,11 @@ def test_hidden_folders_are_passed_over_and_names_must_be_unicode(cli: Cli, fold
 
 def test_a_class_without_images(cli: Cli, folder_recipe: Path) -> None:
     (cli.folder / "images" / "ghost").mkdir()
-    assert "no real image of class ghost" in refused(cli, folder_recipe)
+    (cli.folder / "images/cat/a.png").write_bytes(b"")
+    told = refused(cli, folder_recipe)
+    assert "no real image of class ghost" in told
+    # Before a single image is read.
+    assert "cannot be read" not in told and "reading real images" not in told
     result = cli("plan", folder_recipe)
     assert result.exit_code == 1
     assert "no real image of class ghost" in result.output

@@ -222,6 +222,12 @@ def test_the_command_to_merge_is_told_whole(cli: Cli) -> None:
     )
 
 
+def test_a_folder_that_is_not_there_is_told_first(cli: Cli) -> None:
+    assert cli("build", "flat.yaml").exit_code == 0
+    told = cli("merge", "flat.yaml", "gone", "--set", "seed=3")
+    assert (told.exit_code, told.output) == (1, "error: gone: there is no such folder\n")
+
+
 def test_folders_that_are_not_there_or_hold_nothing(cli: Cli) -> None:
     assert "error: gone: there is no such folder" in refused(cli, "gone")
     (cli.folder / "empty").mkdir()
