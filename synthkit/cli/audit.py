@@ -73,6 +73,11 @@ def _print_audit(release: Path, audited: Audited) -> None:
         f"manifest says) and with {found.held_out:,} held-out ones that are here"
     )
     print(f"median similarity to the nearest real image: {median}; of real images to each other: {real}")
+    limits = found.limits
+    print(
+        f"suspected: a similarity of at least {limits.similarity:g}, or perceptual hashes that differ in at "
+        f"most {limits.distance} bits"
+    )
     print(
         f"{release}: {found.suspected:,} of {found.images:,} suspected copies, {found.exact:,} exact, "
         f"{found.suspected_of_held_out:,} nearest to a held-out image; "

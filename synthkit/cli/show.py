@@ -66,3 +66,5 @@ def show(
             print_json(traced.record.to_json().decode())
         else:
             print(printable(as_text(history(manifest, traced))))
+            if picture is not None:
+                print(printable(f"The history as a picture: {picture}"))

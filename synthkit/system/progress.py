@@ -71,6 +71,7 @@ class _PlainLines:
         self._what, self._total, self._unit = what, total, unit
         self._known = self._done = float(done)
         self._start = self._shown = time.monotonic()
+        self._ended = False
         self._lock = threading.Lock()
 
     def __call__(self, count: float) -> None:
@@ -84,7 +85,8 @@ class _PlainLines:
             self._done += count
             self._known += known
             now = time.monotonic()
-            if now - self._shown >= _PLAIN_EVERY_S or self._finished:
+            ends, self._ended = self._finished and not self._ended, self._finished
+            if now - self._shown >= _PLAIN_EVERY_S or ends:
                 self._shown = now
                 print(self._line(now - self._start), file=sys.stderr, flush=True)
 

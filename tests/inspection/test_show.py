@@ -183,7 +183,8 @@ def test_a_picture_is_of_one_image(cli: Cli, small_release: Path) -> None:
 
 
 def picture(cli: Cli, release: Path, key: str, *settings: str) -> NDArray[np.uint8]:
-    output_of(cli, "show", release, key, "--picture", "history.png", *settings)
+    told = output_of(cli, "show", release, key, "--picture", "history.png", *settings)
+    assert told.endswith("The history as a picture: history.png\n")
     sheet = Image.open(cli.folder / "history.png")
     assert sheet.format == "PNG"
     return np.asarray(sheet)
