@@ -50,7 +50,7 @@ target_per_class: 12
 model:
   id: builtin:tiny-unclip-digits
 sampler:
-  steps: 3
+  steps: 2
   guidance_scale: 2.0
   batch_size: 8
 output:

@@ -16,7 +16,7 @@ from tests.conftest import digests
 from tests.helpers.warm import Warm, WarmProcess
 from tests.helpers.workers import finished_shards, flat_cli, is_alive, leftovers, wait_until, workers_of
 
-SHARDS = 60
+SHARDS = 40
 
 
 @pytest.mark.parametrize("kills", [20, pytest.param(50, marks=pytest.mark.slow)])

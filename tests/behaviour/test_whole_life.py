@@ -30,7 +30,7 @@ def test_from_a_recipe_to_those_who_train_on_it(hub: HubServer, synthkit: Client
     assert project.made() == before
     assert "Stage 'build@small' didn't change, skipping" in told
     first = digests(project.folder / "releases" / "small")
-    project("synthkit", "publish", "releases/small", REPO)
+    assert synthkit("publish", project.folder / "releases" / "small", REPO).exit_code == 0
     assert whole(hub, "v1.0.0")
 
     # The second: another guidance, and smaller images, for these come from no model that is guided.

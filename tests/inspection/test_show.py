@@ -110,7 +110,7 @@ def test_a_release_in_words(cli: Cli, small_release: Path) -> None:
     assert lines["medium"] == "4 classes, 19 real and 29 synthetic images"
     assert lines["few"] == "4 classes, 10 real and 38 synthetic images"
     assert lines["method"].startswith("embed-cutmix-dropout: drop(cutmix(f(x1), f(x2)))")
-    assert lines["sampler"] == "pndm, 3 steps, guidance 2.0, noise level 0, batches of 8; seed 7"
+    assert lines["sampler"] == "pndm, 2 steps, guidance 2.0, noise level 0, batches of 8; seed 7"
     assert lines["model"].startswith("builtin:tiny-unclip-digits at ")
     assert lines["real images"].startswith("44 (digits), digest ")
     assert lines["licence"] == "cc-by-4.0"

@@ -396,7 +396,14 @@ def test_every_change_fails_in_every_way(hub: HubServer, synthkit: Client, large
         fail_once(hub, synthkit, large, index, kind)
 
 
-@pytest.mark.parametrize(("path", "again"), [("/tag/", True), (MAIN, True), (MAIN, False)])
+@pytest.mark.parametrize(
+    ("path", "again"),
+    [
+        ("/tag/", True),
+        pytest.param(MAIN, True, marks=pytest.mark.slow),
+        pytest.param(MAIN, False, marks=pytest.mark.slow),
+    ],
+)
 def test_a_signed_release_goes_on_where_it_was_stopped(
     hub: HubServer, synthkit: Client, large: Path, tmp_path: Path, path: str, again: bool
 ) -> None:

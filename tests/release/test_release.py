@@ -97,7 +97,7 @@ def test_records_are_complete_and_never_null(small_release: Path) -> None:
     record = json.loads(read_record(small_release, "000000003"))
     assert all(value is not None for value in record.values())
     assert (record["model"], len(record["revision"])) == ("builtin:tiny-unclip-digits", 64)
-    assert (record["scheduler"], record["steps"], record["batch_size"]) == ("pndm", 3, 8)
+    assert (record["scheduler"], record["steps"], record["batch_size"]) == ("pndm", 2, 8)
     assert (record["attempt"], record["rejected"]) == (0, [])
     start, stop = record["region"]
     assert record["lam"] == pytest.approx(1 - (stop - start) / 128)
