@@ -57,26 +57,6 @@ FOUNDING_FIELDS = frozenset(
         "filters.label_agreement.classifier.sha256",
     }
 )
-# In the digest only where they are set. Every new field that changes data belongs here.
-LATER_FIELDS = frozenset(
-    {
-        "synthetic_per_class",
-        "filters",
-        "arithmetic",
-        "arithmetic.channels_last",
-        "arithmetic.compile",
-        "arithmetic.attention",
-        "arithmetic.fused_projections",
-        "arithmetic.vae_slicing",
-        "arithmetic.tf32",
-    }
-)
-# In the digest by what they lead to (the real images with their hashes, the model's name and revision, the
-# classifier's hash), so that a moved folder changes nothing. A section here stands for all of its fields.
-# A later field of `source` must default to null, which the recipe.yaml of a release leaves out.
-BY_CONTENT = frozenset(
-    {"source", "model.id", "model.revision", "filters.label_agreement.classifier.checkpoint"}
-)
 # In the recipe.yaml of a release whenever their section is. Any other later field is there where it is set.
 WRITTEN_WITH_SECTION = frozenset(
     {
@@ -87,6 +67,14 @@ WRITTEN_WITH_SECTION = frozenset(
         "arithmetic.vae_slicing",
         "arithmetic.tf32",
     }
+)
+# In the digest only where they are set. Every new field that changes data belongs here.
+LATER_FIELDS = WRITTEN_WITH_SECTION | {"synthetic_per_class", "filters", "arithmetic"}
+# In the digest by what they lead to (the real images with their hashes, the model's name and revision, the
+# classifier's hash), so that a moved folder changes nothing. A section here stands for all of its fields.
+# A later field of `source` must default to null, which the recipe.yaml of a release leaves out.
+BY_CONTENT = frozenset(
+    {"source", "model.id", "model.revision", "filters.label_agreement.classifier.checkpoint"}
 )
 # Never in the digest: no image depends on them.
 NOT_DATA = frozenset({"version", "summary", "license", "hub"})
