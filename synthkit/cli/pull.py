@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from synthkit.cli.help import PUBLISH
-from synthkit.cli.shared import IssuerOption, SignerOption, app, user_errors
+from synthkit.cli.shared import app, user_errors
+from synthkit.cli.signing import IssuerOption, SignerOption, signer_of
 from synthkit.system.names import printable
 
 
@@ -38,7 +39,6 @@ def pull(
     """
     with user_errors():
         from synthkit.builder.options import RELEASES
-        from synthkit.cli.signing import signer_of
         from synthkit.publish.pull import pull as fetch
 
         target, manifest, signed_by = fetch(reference, out or RELEASES, signer_of(signer, issuer))

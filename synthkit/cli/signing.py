@@ -43,6 +43,23 @@ SigstoreOption = Annotated[
         help="Sign by an identity at Sigstore instead of a key; its public log shows it for good.",
     ),
 ]
+SignerOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHO",
+        help="Who must have signed it: a file with their public key, or with a certificate that vouches for "
+        "theirs (PEM); or, with --issuer, their identity at Sigstore, e.g. me@lab.org.",
+        show_default=False,
+    ),
+]
+IssuerOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Who says at Sigstore that the identity is theirs, e.g. https://github.com/login/oauth.",
+        show_default=False,
+    ),
+]
 
 
 def identity_of(

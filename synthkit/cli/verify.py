@@ -10,14 +10,13 @@ import typer
 
 from synthkit.cli.help import TRUST
 from synthkit.cli.shared import (
-    IssuerOption,
     ReleaseArgument,
     ReportOption,
-    SignerOption,
     app,
     user_errors,
     write_report,
 )
+from synthkit.cli.signing import IssuerOption, SignerOption, signer_of
 from synthkit.system.names import printable
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ def verify(
     With --signer, also check that they signed it, and say who it was.
     """
     with user_errors():
-        from synthkit.cli.signing import signer_of
         from synthkit.publish.pull import find_release
         from synthkit.release.files import SIGNATURE
         from synthkit.release.folder import ReleaseFolder
