@@ -18,7 +18,7 @@ from synthkit.system.progress import progress
 from synthkit.system.work_root import WORK_FOLDER
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from synthkit.builder.inputs import Inputs
     from synthkit.builder.options import Options
@@ -98,11 +98,12 @@ def _shards_of(root: Place, inputs: Inputs, work: Workspace) -> list[Found]:
     Raises BuildError if there are none, or if one has not the sizes that its sidecar states.
     """
     name, found = work.folder.name, list[Found]()
+    known = {work.name(number) for number in work.numbers}
     below = ("shards", f"{name}/shards", f"{WORK_FOLDER}/{name}/shards")
     for place in (root, *(root.below(folder) for folder in below)):
         sizes = place.listed()
         for sidecar, stated in sorted(place.sidecars().items()):
-            shard = _checked(f"{place}/{sidecar}", stated, inputs, work)
+            shard = _checked(f"{place}/{sidecar}", stated, inputs, known)
             if not is_whole(shard, sizes):
                 raise _damaged(f"{place}/{shard.name}")
             found.append((place, shard))
@@ -130,7 +131,8 @@ def _others(root: Place) -> str:
     return f"; it has those of {', '.join(names)}: of another recipe" if names else ""
 
 
-def _checked(sidecar: str, shard: ShardFacts | None, inputs: Inputs, work: Workspace) -> ShardFacts:
+def _checked(sidecar: str, shard: ShardFacts | None, inputs: Inputs, known: Collection[str]) -> ShardFacts:
+    """Return what a sidecar states. Raises BuildError unless it is a shard of this build, one of `known`."""
     if shard is None:
         raise BuildError(f"{sidecar}: is damaged; remove it, and make the shard again there")
     if shard.origin.digest != inputs.digest:
@@ -138,7 +140,7 @@ def _checked(sidecar: str, shard: ShardFacts | None, inputs: Inputs, work: Works
             f"{sidecar}: was made from another recipe or other real images (digest "
             f"{shard.origin.digest[:12]}, this one is {inputs.digest[:12]}); merge what one recipe made"
         )
-    if shard.name not in {work.name(number) for number in work.numbers}:
+    if shard.name not in known:
         raise BuildError(
             f"{sidecar}: {shard.name} does not belong to this build, which has {inputs.plan.shards} shards"
         )
