@@ -49,17 +49,15 @@ def apply(denoiser: Any, decoder: Any, arithmetic: Arithmetic) -> None:
 
 def _switch_on(network: Any, method: str, option: str) -> None:
     """Call the method of a network that an option of `arithmetic` stands for."""
-    call = getattr(network, method, None)
+    kind = type(network).__name__
+    lacking = GeneratorError(f"arithmetic.{option}: this model's {kind} does not have it; set it to false")
+    if not hasattr(network, method):
+        raise lacking
     try:
-        if call is None:
-            raise NotImplementedError
-        call()
+        getattr(network, method)()
     except (NotImplementedError, ValueError):
         # diffusers refuses with one or the other.
-        kind = type(network).__name__
-        raise GeneratorError(
-            f"arithmetic.{option}: this model's {kind} does not have it; set it to false"
-        ) from None
+        raise lacking from None
 
 
 def make_repeatable(arithmetic: Arithmetic) -> None:
