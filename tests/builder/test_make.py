@@ -49,15 +49,6 @@ def cli(tmp_path: Path) -> Cli:
 
 
 @pytest.fixture(scope="module")
-def small_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished release of the recipe. Read it, do not change it."""
-    cli = FlatCli(tmp_path_factory.mktemp("small"))
-    result = cli("build", cli.recipe())
-    assert result.exit_code == 0, result.output
-    return cli.folder / "releases" / "small"
-
-
-@pytest.fixture(scope="module")
 def slow_release(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     cli = FlatCli(tmp_path_factory.mktemp("slow"))
     assert cli("build", cli.recipe(), *SLOW).exit_code == 0
@@ -115,20 +106,20 @@ def test_a_second_build_at_the_same_time_stops_and_names_the_first(cli: Cli, war
     assert cli("verify", "releases/small").exit_code == 0
 
 
-def test_in_another_folder_and_fresh_the_bytes_are_the_same(cli: Cli, small_release: Path) -> None:
+def test_in_another_folder_and_fresh_the_bytes_are_the_same(cli: Cli, flat_release: Path) -> None:
     recipe = cli.recipe()
     assert cli("build", recipe, "--out", cli.folder / "elsewhere").exit_code == 0
-    assert digests(cli.folder / "elsewhere" / "small") == digests(small_release)
+    assert digests(cli.folder / "elsewhere" / "small") == digests(flat_release)
     again = cli("build", recipe, "--out", cli.folder / "elsewhere", "--fresh")
     assert "76 of them made now" in again.output
-    assert digests(cli.folder / "elsewhere" / "small") == digests(small_release)
+    assert digests(cli.folder / "elsewhere" / "small") == digests(flat_release)
     assert not (cli.folder / "releases").exists()
     assert not (cli.folder / ".synthkit").exists()
 
 
-def test_the_releases_own_recipe_rebuilds_it(cli: Cli, small_release: Path) -> None:
-    assert cli("build", small_release / "recipe.yaml").exit_code == 0
-    assert digests(cli.folder / "releases" / "small") == digests(small_release)
+def test_the_releases_own_recipe_rebuilds_it(cli: Cli, flat_release: Path) -> None:
+    assert cli("build", flat_release / "recipe.yaml").exit_code == 0
+    assert digests(cli.folder / "releases" / "small") == digests(flat_release)
 
 
 def test_an_unchanged_rebuild_does_nothing_quickly(cli: Cli) -> None:
@@ -157,17 +148,17 @@ def test_new_words_rewrite_the_card_and_generate_nothing(cli: Cli) -> None:
     assert cli("verify", release).exit_code == 0
 
 
-def test_a_lost_release_folder_comes_back_without_generating(cli: Cli, small_release: Path) -> None:
+def test_a_lost_release_folder_comes_back_without_generating(cli: Cli, flat_release: Path) -> None:
     import shutil
 
     recipe = cli.recipe()
     cli("build", recipe)
     shutil.rmtree(cli.folder / "releases")
     assert "0 of them made now" in cli("build", recipe).output
-    assert digests(cli.folder / "releases" / "small") == digests(small_release)
+    assert digests(cli.folder / "releases" / "small") == digests(flat_release)
 
 
-def test_a_preview_is_marked_and_its_images_are_the_releases(cli: Cli, small_release: Path) -> None:
+def test_a_preview_is_marked_and_its_images_are_the_releases(cli: Cli, flat_release: Path) -> None:
     result = cli("build", cli.recipe(), "--limit", "10")
     assert result.exit_code == 0
     assert "This is a preview: 10 of 76 images;" in result.output
@@ -184,14 +175,14 @@ def test_a_preview_is_marked_and_its_images_are_the_releases(cli: Cli, small_rel
         column: list[str] = pq.read_table(release / "provenance/train.parquet")["image_sha256"].to_pylist()
         return column
 
-    assert hashes(preview) == hashes(small_release)[:10]
+    assert hashes(preview) == hashes(flat_release)[:10]
     assert cli("build", cli.recipe(), "--limit", "3").exit_code == 0
 
 
-def test_a_limit_beyond_the_end_is_the_whole_set_but_stays_a_preview(cli: Cli, small_release: Path) -> None:
+def test_a_limit_beyond_the_end_is_the_whole_set_but_stays_a_preview(cli: Cli, flat_release: Path) -> None:
     assert cli("build", cli.recipe(), "--limit", "1000").exit_code == 0
     preview = cli.folder / "releases" / "small-preview"
-    assert digests(preview / "data") == digests(small_release / "data")
+    assert digests(preview / "data") == digests(flat_release / "data")
     assert json.loads((preview / "manifest.json").read_text())["partial"] == {"of": 76}
     assert 'load_dataset("releases/small-preview", split' in (preview / "README.md").read_text()
     assert cli("build", cli.recipe(), "--limit", "5", "--set", "seed=9").exit_code == 0
@@ -251,9 +242,7 @@ def test_a_link_in_the_releases_place_is_not_followed(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("damage", ["", "half"])
-def test_a_shard_whose_records_are_damaged_is_not_finished(
-    cli: Cli, damage: str, small_release: Path
-) -> None:
+def test_a_shard_whose_records_are_damaged_is_not_finished(cli: Cli, damage: str, flat_release: Path) -> None:
     import shutil
 
     recipe = cli.recipe()
@@ -261,10 +250,10 @@ def test_a_shard_whose_records_are_damaged_is_not_finished(
     shutil.rmtree(cli.folder / "releases")
     next((cli.folder / ".synthkit").glob("*/shards/train-00001*.parquet")).write_text(damage)
     assert "24 of them made now" in cli("build", recipe).output
-    assert digests(cli.folder / "releases" / "small") == digests(small_release)
+    assert digests(cli.folder / "releases" / "small") == digests(flat_release)
 
 
-def test_a_shard_that_was_altered_is_made_again_not_published(cli: Cli, small_release: Path) -> None:
+def test_a_shard_that_was_altered_is_made_again_not_published(cli: Cli, flat_release: Path) -> None:
     """The work folder's shard and the release's are one file: what changes one changes both."""
     recipe = cli.recipe()
     cli("build", recipe)
@@ -275,15 +264,15 @@ def test_a_shard_that_was_altered_is_made_again_not_published(cli: Cli, small_re
     assert cli("verify", release).exit_code == 1
     assert "24 of them made now" in cli("build", recipe, "--set", "summary=Again.").output
     assert cli("verify", release).exit_code == 0
-    assert digests(release / "data") == digests(small_release / "data")
+    assert digests(release / "data") == digests(flat_release / "data")
 
 
-def test_a_shard_whose_sidecar_is_damaged_is_made_again(cli: Cli, small_release: Path) -> None:
+def test_a_shard_whose_sidecar_is_damaged_is_made_again(cli: Cli, flat_release: Path) -> None:
     recipe = cli.recipe()
     cli("build", recipe)
     next((cli.folder / ".synthkit").glob("*/shards/train-00001*.json")).write_text("junk")
     assert "24 of them made now" in cli("build", recipe, "--set", "summary=Again.").output
-    assert digests(cli.folder / "releases/small/data") == digests(small_release / "data")
+    assert digests(cli.folder / "releases/small/data") == digests(flat_release / "data")
 
 
 @pytest.mark.parametrize("seconds", [1.0, 3.0])
@@ -304,7 +293,7 @@ def test_a_build_can_be_stopped_while_libraries_load(
 
 
 @pytest.mark.slow
-def test_the_locale_changes_no_byte(cli: Cli, small_release: Path) -> None:
+def test_the_locale_changes_no_byte(cli: Cli, flat_release: Path) -> None:
     cli.recipe()
     latin = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run(
@@ -316,10 +305,10 @@ def test_the_locale_changes_no_byte(cli: Cli, small_release: Path) -> None:
         env={**os.environ, **latin, "PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 0, done.stderr
-    assert digests(cli.folder / "releases" / "small") == digests(small_release)
+    assert digests(cli.folder / "releases" / "small") == digests(flat_release)
 
 
-def test_what_a_kill_leaves_is_removed(cli: Cli, small_release: Path) -> None:
+def test_what_a_kill_leaves_is_removed(cli: Cli, flat_release: Path) -> None:
     recipe = cli.recipe()
     cli("build", recipe)
     work = next((cli.folder / ".synthkit").glob("small-*"))
@@ -336,7 +325,7 @@ def test_what_a_kill_leaves_is_removed(cli: Cli, small_release: Path) -> None:
     assert "24 of them made now" in result.output
     assert not list(work.rglob(".*.tmp"))
     assert not draft.exists()
-    assert digests(cli.folder / "releases" / "small") == digests(small_release)
+    assert digests(cli.folder / "releases" / "small") == digests(flat_release)
 
 
 def test_a_replacement_cut_off_between_its_renames_is_undone(cli: Cli) -> None:
