@@ -23,6 +23,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
+from tests.conftest import Cli
+
 SIGNATURE = "manifest.json.sig"
 
 
@@ -117,3 +119,11 @@ def resign_payload(path: Path, change: Callable[[Any], Any]) -> None:
         bundle["dsseEnvelope"]["payload"] = base64.b64encode(json.dumps(statement).encode()).decode()
 
     rewrite(path, change_payload)
+
+
+def faults(cli: Cli, release: Path, *arguments: str | Path) -> list[str]:
+    """The faults that `verify` names, as `file: reason`; it must fail."""
+    result = cli("verify", release, *arguments)
+    assert result.exit_code == 1, result.output
+    prefix = f"{release}/"
+    return [line.removeprefix(prefix) for line in result.stderr.splitlines() if line.startswith(prefix)]
