@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from synthkit.release.likeness import unit
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -99,12 +101,6 @@ def make_gates(
     sums = np.zeros((len(listing.classes), real.shape[1]), dtype=np.float64)
     np.add.at(sums, listing.labels, real)
     return Gates(filters, listing, generator, real, unit(sums.astype(np.float32)), classifier)
-
-
-def unit(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scale rows to length 1; rows of zeros stay zeros."""
-    lengths = np.linalg.norm(embeddings, axis=-1, keepdims=True)
-    return np.asarray(embeddings / np.maximum(lengths, 1e-12), dtype=np.float32)
 
 
 def grey_deviation(image: NDArray[np.uint8]) -> float:

@@ -52,7 +52,7 @@ def audit(
     """
     with user_errors():
         from synthkit.inspection.audit_release import audit_release
-        from synthkit.release.audit import Limits
+        from synthkit.release.likeness import Limits
         from synthkit.system.work_root import work_root
 
         limits = Limits(similarity, distance)

@@ -8,7 +8,6 @@ counts as near depends on the data.
 
 from __future__ import annotations
 
-import hashlib
 import io
 from dataclasses import dataclass
 from itertools import islice
@@ -17,8 +16,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image
 
-from synthkit.builder.filters import unit
-from synthkit.inspection.perceptual_hash import perceptual_hashes
 from synthkit.release.audit import (
     COLUMNS,
     HIGH,
@@ -26,13 +23,13 @@ from synthkit.release.audit import (
     QUANTILES,
     WIDE,
     Audit,
-    Limits,
     Pair,
     Part,
     picture_size,
     suspicion,
 )
 from synthkit.release.image import read_images
+from synthkit.release.likeness import joined, look_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -42,6 +39,7 @@ if TYPE_CHECKING:
 
     from synthkit.generators.base import Generator
     from synthkit.release.image import StoredImage
+    from synthkit.release.likeness import Limits, Views
     from synthkit.release.manifest import Manifest
     from synthkit.sources.pool import RealImages
 
@@ -56,23 +54,14 @@ class Synthetic(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Views:
-    """What is compared of N images: (N, D) float32 of length 1, (N,) uint64 pHashes, SHA-256 of pixels."""
-
-    embeddings: NDArray[np.float32]
-    hashes: NDArray[np.uint64]
-    pixels: list[str]
-
-
-@dataclass(frozen=True, slots=True)
 class Real:
     """The real images of a release, those of the pool first; `places` finds one by its pixels' SHA-256."""
 
     images: dict[Part, RealImages]
     names: list[str]
     parts: list[Part]
-    views: _Views
-    places: dict[str, int]
+    views: Views
+    places: dict[bytes, int]
 
     @property
     def pool(self) -> int:
@@ -91,20 +80,17 @@ def look_at_real(
     """Embed and hash the real images of the pool, and those held out."""
     names: list[str] = []
     parts: list[Part] = []
-    seen: list[_Views] = []
+    seen: list[Views] = []
     for part, real in images.items():
         names += real.listing.ids
         parts += [part] * len(real.listing)
         for start in range(0, len(real.listing), batch_size):
             some = range(start, min(start + batch_size, len(real.listing)))
-            seen.append(_view([real.load(position) for position in some], generator))
+            seen.append(look_at([real.load(position) for position in some], generator.embed_images))
             advance(len(some))
-    views = _Views(
-        np.concatenate([view.embeddings for view in seen]),
-        np.concatenate([view.hashes for view in seen]),
-        [pixels for view in seen for pixels in view.pixels],
-    )
-    return Real(images, names, parts, views, {pixels: place for place, pixels in enumerate(views.pixels)})
+    views = joined(seen)
+    places = {pixels.tobytes(): place for place, pixels in enumerate(views.pixels)}
+    return Real(images, names, parts, views, places)
 
 
 def audit(
@@ -119,7 +105,9 @@ def audit(
     nearest: list[float] = []
     counts = {"suspected": 0, "held out": 0, "exact": 0}
     for batch in images:
-        found = list(_compare(batch, _view([item.image for item in batch], generator), real, limits))
+        found = list(
+            _compare(batch, look_at([item.image for item in batch], generator.embed_images), real, limits)
+        )
         nearest += [pair.similarity for pair in found]
         counts["suspected"] += sum(pair.suspected for pair in found)
         counts["held out"] += sum(pair.suspected and pair.part == "held out" for pair in found)
@@ -153,12 +141,7 @@ def _synthetic(stored: StoredImage) -> Synthetic:
     return Synthetic(record.key, record.class_name, ids, stored.pixels())
 
 
-def _view(images: Sequence[Image.Image], generator: Generator) -> _Views:
-    pixels = [hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest() for image in images]
-    return _Views(unit(generator.embed_images(images)), perceptual_hashes(images), pixels)
-
-
-def _compare(batch: Sequence[Synthetic], views: _Views, real: Real, limits: Limits) -> Iterator[Pair]:
+def _compare(batch: Sequence[Synthetic], views: Views, real: Real, limits: Limits) -> Iterator[Pair]:
     """Yield, for each synthetic image, its pair with the real image that it may be a copy of.
 
     That is the one with the same pixels; else the nearest by embedding; but if that one is not suspected,
@@ -167,12 +150,12 @@ def _compare(batch: Sequence[Synthetic], views: _Views, real: Real, limits: Limi
     similarities = views.embeddings @ real.views.embeddings.T
     distances = np.bitwise_count(views.hashes[:, None] ^ real.views.hashes[None, :])
     for row, item in enumerate(batch):
-        place = real.places.get(views.pixels[row], int(similarities[row].argmax()))
+        place = real.places.get(views.pixels[row].tobytes(), int(similarities[row].argmax()))
         same_hash = int(distances[row].argmin())
         if similarities[row, place] < limits.similarity and distances[row, same_hash] <= limits.distance:
             place = same_hash
         similarity, distance = float(similarities[row, place]), int(distances[row, place])
-        is_exact = real.views.pixels[place] == views.pixels[row]
+        is_exact = bool((real.views.pixels[place] == views.pixels[row]).all())
         yield Pair(
             key=item.key,
             class_name=item.class_name,

@@ -8,7 +8,7 @@ from synthkit.errors import SourceError
 from synthkit.generators import choose_device_for, load
 from synthkit.generators.checkpoint import locate
 from synthkit.inspection.audit import Real, audit, look_at_real, picture, synthetic_images
-from synthkit.release.audit import PICTURED, Audit, Limits, Part, facts_of
+from synthkit.release.audit import PICTURED, Audit, Part, facts_of
 from synthkit.release.card import render_card
 from synthkit.release.files import AUDIT, AUDIT_PICTURE, CARD
 from synthkit.release.folder import ReleaseFolder
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from synthkit.generators.checkpoint import Checkpoint
+    from synthkit.release.likeness import Limits
     from synthkit.release.manifest import Manifest
     from synthkit.release.places import Received
     from synthkit.sources.pool import RealImages

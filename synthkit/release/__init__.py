@@ -6,6 +6,7 @@
   them. An image file is written by `image_writer` and its header is read by `image_header`; `image` finds one
   image of a release by its key.
 - `plan` and `seeds` draw what a release will hold. A build needs them, and verification draws the same again.
+- `likeness`, with `perceptual_hash`, measures how alike two images are.
 - `folder` replaces a release folder in one step; `diff` compares two releases.
 - `places`, `remembered_places` and `real_images` find the real images and the model that a release was made
   from; `loader_images` and `loader_streams` feed a release to a training loop.

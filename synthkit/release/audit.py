@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from synthkit.release.likeness import Limits  # noqa: TC001 (msgspec reads the annotation)
 from synthkit.release.manifest import AuditFacts
 
 if TYPE_CHECKING:
@@ -22,18 +23,6 @@ PICTURED = 16
 # The layout of audit.png: pairs in a row, and the width and height of each in pixels.
 COLUMNS, WIDE, HIGH = 4, 268, 172
 QUANTILES = (0.5, 0.9, 0.99, 0.999, 1.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The limits from which on a pair is suspected.
-
-    A pair is suspected if the cosine similarity of its embeddings f(x) is at least `similarity`, or if its
-    perceptual hashes differ in `distance` bits or fewer.
-    """
-
-    similarity: float = 0.98
-    distance: int = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from synthkit.sources.base import is_relative_id
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from synthkit.release.audit import Audit, Limits, Pair
+    from synthkit.release.audit import Audit, Pair
+    from synthkit.release.likeness import Limits
     from synthkit.release.manifest import Manifest
     from synthkit.release.records import Provenance
 

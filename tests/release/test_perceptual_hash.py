@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from synthkit.inspection.perceptual_hash import perceptual_hashes
+from synthkit.release.perceptual_hash import perceptual_hashes
 from synthkit.sources.base import load_image
 from synthkit.sources.digits import DigitsSource
 
