@@ -9,13 +9,14 @@ import numpy as np
 from synthkit.errors import ReleaseError
 from synthkit.release.card import render_card
 from synthkit.release.croissant import render_croissant
-from synthkit.release.files import CARD, CROISSANT, FILES, MANIFEST, RECIPE, RECORDS, SAMPLES, shard_name
+from synthkit.release.files import CARD, CROISSANT, FILES, MANIFEST, RECIPE, SAMPLES, shard_path, table_path
 from synthkit.release.filter_counts import FilterCounts
 from synthkit.release.manifest import (
     ClassFacts,
     FileFacts,
     FilterFacts,
     GeneratorFacts,
+    GrownFacts,
     Manifest,
     Partial,
     PoolImage,
@@ -30,6 +31,7 @@ from synthkit.release.samples import EXAMPLES, Example, SampleRow, contact_sheet
 from synthkit.release.shard_reader import decode_image, read_sample
 from synthkit.release.shards import records_path
 from synthkit.system.files import link
+from synthkit.version import FORMAT_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,24 +53,27 @@ def write_into(folder: Path, inputs: Inputs, shards_folder: Path, shards: Sequen
     (folder / "data").mkdir()
     (folder / "provenance").mkdir()
     files = [_place_shard(folder, shards_folder, shard) for shard in shards]
-    tars = [shards_folder / shard.name for shard in shards]
-    parquet = folder / RECORDS
-    _collect_records(parquet, tars)
+    blocks = [[shards[number] for number in inputs.plan.blocks.numbers(block)] for block in _blocks(inputs)]
+    tables = [folder / table_path(number) for number in _blocks(inputs)]
+    for table, block in zip(tables, blocks, strict=True):
+        _collect_records(table, [shards_folder / shard.name for shard in block])
     (folder / RECIPE).write_bytes(inputs.recipe_yaml)
     example = _first_record(folder, inputs)
-    manifest = _manifest(inputs, shards[0].origin.environment, files, example)
+    manifest = _manifest(inputs, blocks, files, example)
     if inputs.recipe.filters is not None:
-        manifest = manifest.model_copy(
-            update={"filters": _filter_facts(parquet, [shard.images for shard in shards])}
-        )
+        manifest = manifest.model_copy(update={"filters": _filter_facts(tables, blocks)})
     (folder / SAMPLES).write_bytes(_sheet(folder, inputs, manifest))
     (folder / CARD).write_bytes(render_card(manifest, example).encode())
-    data = sorted([*files, file_facts(folder, parquet)], key=lambda file: file.path)
+    data = sorted([*files, *(file_facts(folder, table) for table in tables)], key=lambda file: file.path)
     described = manifest.model_copy(update={"files": data})
     (folder / CROISSANT).write_bytes(render_croissant(described))
     others = [file_facts(folder, folder / name) for name in _ABOUT_THE_DATA]
     every = sorted([*data, *others], key=lambda file: file.path)
     (folder / MANIFEST).write_bytes(manifest.model_copy(update={"files": every}).sealed().to_json())
+
+
+def _blocks(inputs: Inputs) -> range:
+    return range(len(inputs.plan.blocks.images))
 
 
 def _place_shard(folder: Path, shards_folder: Path, shard: ShardFacts) -> FileFacts:
@@ -87,7 +92,7 @@ def _collect_records(target: Path, tars: Sequence[Path]) -> None:
 
 
 def _manifest(
-    inputs: Inputs, environment: dict[str, str], files: list[FileFacts], example: Mapping[str, Any]
+    inputs: Inputs, blocks: Sequence[Sequence[ShardFacts]], files: list[FileFacts], example: Mapping[str, Any]
 ) -> Manifest:
     recipe, real = inputs.recipe, inputs.real
     made = np.bincount(inputs.plan.labels, minlength=len(real.listing.classes)).tolist()
@@ -103,6 +108,7 @@ def _manifest(
         repo_id=recipe.hub.repo_id,
         partial=Partial(of=inputs.planned) if inputs.preview else None,
         recipe_digest=inputs.digest,
+        generation_digest=inputs.generation_digest,
         source=_source_facts(inputs),
         generator=GeneratorFacts(
             name=inputs.checkpoint.name, revision=inputs.checkpoint.revision, dtype=recipe.model.dtype
@@ -114,15 +120,23 @@ def _manifest(
         extension=recipe.output.extension,
         classes=classes,
         skipped=[SkippedFacts(id=item.id, reason=item.reason) for item in real.skipped],
-        environment=environment,
+        grown=[_grown(shards) for shards in blocks[:-1]],
+        environment=blocks[-1][0].origin.environment,
         files=files,
     )
 
 
-def _filter_facts(parquet: Path, rows: Sequence[int]) -> FilterFacts:
+def _grown(shards: Sequence[ShardFacts]) -> GrownFacts:
+    images = sum(shard.images for shard in shards)
+    return GrownFacts(images=images, shards=len(shards), environment=shards[0].origin.environment)
+
+
+def _filter_facts(tables: Sequence[Path], blocks: Sequence[Sequence[ShardFacts]]) -> FilterFacts:
     counts = FilterCounts()
-    for table in RecordTable(parquet, rows).parts(["attempt", "rejected"]):
-        counts.add(table["attempt"].to_pylist(), table["rejected"].to_pylist())
+    for path, shards in zip(tables, blocks, strict=True):
+        rows = [shard.images for shard in shards]
+        for table in RecordTable(path, rows, FORMAT_VERSION).parts(["attempt", "rejected"]):
+            counts.add(table["attempt"].to_pylist(), table["rejected"].to_pylist())
     return counts.facts()
 
 
@@ -172,9 +186,9 @@ def _example(folder: Path, inputs: Inputs, index: int) -> Example:
 
 def _sample(folder: Path, inputs: Inputs, index: int) -> tuple[Provenance, bytes]:
     """Read a record and its image file from a finished shard. Raises ReleaseError if it is damaged."""
-    shard, plan = index // inputs.plan.shard_size, inputs.plan
-    tar = folder / "data" / shard_name(shard, plan.shards)
+    shard = inputs.plan.blocks.shard_of(index)
+    tar, first = folder / shard_path(shard), inputs.plan.indices(shard)[0]
     try:
-        return read_sample(tar, shard * plan.shard_size, index, inputs.recipe.output.extension)
+        return read_sample(tar, first, index, inputs.recipe.output.extension, FORMAT_VERSION)
     except ValueError as error:
         raise ReleaseError(f"{tar}: {key_of(index)} cannot be read: {error}; build with --fresh") from None

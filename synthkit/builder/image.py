@@ -14,9 +14,9 @@ import numpy as np
 
 from synthkit.conditioning import METHODS, Mixing, drop
 from synthkit.release.image_writer import Mark, encode
-from synthkit.release.records import Provenance, key_of
+from synthkit.release.records import KINDS, key_of
 from synthkit.release.seeds import Stream, attempt_seed, stream
-from synthkit.version import __version__
+from synthkit.version import FORMAT_VERSION, __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from synthkit.generators.checkpoint import Checkpoint
     from synthkit.recipe.schema import Conditioning, Recipe
     from synthkit.release.plan import PlannedImage
+    from synthkit.release.records import Provenance
     from synthkit.sources.pool import RealImages
 
 
@@ -54,7 +55,10 @@ class Mixed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ImageMaker:
-    """Makes the images of a release; `embeddings` are those of the real images, (N, D), if it needs them."""
+    """Makes the images of a release of a format (`form`).
+
+    `digest` is what its records state; `embeddings` are those of the real images, (N, D), if it needs them.
+    """
 
     recipe: Recipe
     digest: str
@@ -62,6 +66,7 @@ class ImageMaker:
     checkpoint: Checkpoint
     generator: Generator
     embeddings: NDArray[np.float32] | None
+    form: int = FORMAT_VERSION
 
     def mix(self, draw: Draw) -> Mixed:
         """Mix the sources of a draw, as pixels or as embeddings, by the recipe's method."""
@@ -115,7 +120,8 @@ class ImageMaker:
         recipe, row = self.recipe, draw.row
         name = self.real.listing.classes[row.label]
         drops = METHODS[recipe.conditioning.method].drops
-        return Provenance(
+        kind = KINDS[self.form]
+        return kind(
             key=key_of(row.index),
             label=row.label,
             class_name=name,
@@ -139,8 +145,7 @@ class ImageMaker:
             image_sha256=hashlib.sha256(image).hexdigest(),
             attempt=draw.attempt,
             rejected=draw.rejected,
-            recipe_digest=self.digest,
-            synthkit_version=__version__,
+            **{kind.DIGEST: self.digest, "synthkit_version": __version__},
         )
 
 

@@ -46,6 +46,11 @@ class Inputs:
     preview: bool
 
     @property
+    def generation_digest(self) -> str:
+        """The SHA-256 of all that decides images, however many there are; records state it."""
+        return self.recipe.generation_digest(model=self.checkpoint.name, revision=self.checkpoint.revision)
+
+    @property
     def recipe_yaml(self) -> bytes:
         """recipe.yaml of the release."""
         data = self.recipe.portable(revision=self.checkpoint.revision)

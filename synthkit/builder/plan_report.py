@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from synthkit.builder.estimate import Estimate, estimate
 from synthkit.errors import SourceError
-from synthkit.release.plan import GROUPS, ClassBalance, balance, shard_count
+from synthkit.release.plan import GROUPS, ClassBalance, balance, block_counts, block_faults, blocks_of
 from synthkit.sources import open_source
 from synthkit.system.names import printable
 from synthkit.system.progress import data_size, duration
@@ -46,7 +46,7 @@ class Summary:
     @property
     def shards(self) -> int:
         """Shards they fill."""
-        return shard_count(self.synthetic, self.recipe.output.shard_size)
+        return blocks_of(self.recipe, block_counts(self.recipe, self.classes)).shards
 
     def group(self, name: str) -> dict[str, int]:
         """Count the classes and images of one group: many, medium or few."""
@@ -74,6 +74,9 @@ def summarise(recipe: Recipe, work_root: Path) -> Summary:
     source = open_source(recipe.source)
     try:
         classes = balance(recipe, source.listing)
+        fault = next(block_faults(recipe, block_counts(recipe, classes)), None)
+        if fault is not None:
+            raise SourceError(fault)
     except SourceError as error:
         # What was left out is often why a class is empty.
         raise SourceError("; ".join([str(error), *source.notes])) from None

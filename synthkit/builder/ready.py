@@ -59,7 +59,7 @@ def ready(setup: Setup, device: str, observer: Observer) -> ShardBuilder:
     names = [inputs.real.listing.classes[label] for label in np.unique(inputs.plan.labels)]
     generator.embed_prompts([recipe.prompt_for(name) for name in names])
     embedded = _embedded(inputs, generator, setup.embeddings, observer) if needed(recipe) else None
-    maker = ImageMaker(recipe, inputs.digest, inputs.real, inputs.checkpoint, generator, embedded)
+    maker = ImageMaker(recipe, inputs.generation_digest, inputs.real, inputs.checkpoint, generator, embedded)
     gates = _gates(inputs, generator, embedded, device)
     return ShardBuilder(inputs.plan, maker, gates, setup.shards, setup.origin)
 

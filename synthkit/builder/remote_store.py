@@ -33,7 +33,7 @@ class RemoteStore:
         self._shards = RemoteShards(f"{self.url}/{WORK_FOLDER}/{work_name(inputs)}/shards")
         self.part = part
         self.numbers = part.shards(inputs.plan.shards)
-        self._numbers = {shard_name(number, inputs.plan.shards): number for number in self.numbers}
+        self._numbers = {shard_name(number): number for number in self.numbers}
 
     def __str__(self) -> str:
         return self._shards.url

@@ -90,7 +90,7 @@ class ShardBuilder:
 
     def name(self, shard: int) -> str:
         """Return the file name of a shard."""
-        return shard_name(shard, self.plan.shards)
+        return shard_name(shard)
 
     def _planned(self, shard: int, made: Samples) -> Samples:
         """Return those images of a draft that are the plan's."""

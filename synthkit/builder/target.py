@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from synthkit.builder.finish import write_into
 from synthkit.builder.store import check_alike
 from synthkit.errors import BuildError, ReleaseError
-from synthkit.release.files import FILES, MANIFEST, RECIPE
+from synthkit.release.files import FILES, MANIFEST, RECIPE, is_table
 from synthkit.release.folder import ReleaseFolder
 from synthkit.release.manifest import read_manifest, unlisted
 from synthkit.release.signature import read_signature
@@ -109,7 +109,7 @@ class Target(ReleaseFolder):
         shards = {f"data/{shard.name}": shard.sha256 for shard in work.finished().values()}
         for path in self.path.rglob("*"):
             name = path.relative_to(self.path).as_posix()
-            if path.is_dir() or name in _NAMES:
+            if path.is_dir() or name in _NAMES or is_table(name):
                 continue
             if name not in shards or not (_is_blank(path) or sha256_of(path) == shards[name]):
                 return False

@@ -52,7 +52,6 @@ class Workspace:
         self.shards = self.folder / "shards"
         self.part = part
         self.numbers = part.shards(inputs.plan.shards)
-        self._count = inputs.plan.shards
 
     def __str__(self) -> str:
         return str(self.folder)
@@ -77,7 +76,7 @@ class Workspace:
 
     def name(self, number: int) -> str:
         """Return the file name of a shard."""
-        return shard_name(number, self._count)
+        return shard_name(number)
 
     def finished(self) -> dict[int, ShardFacts]:
         """Return the finished shards of this part, by number."""

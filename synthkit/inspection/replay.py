@@ -26,7 +26,10 @@ from synthkit.verification.replayed_record import RecordCheck
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from synthkit.generators.checkpoint import Checkpoint
+    from synthkit.recipe.schema import Recipe
     from synthkit.release.image import StoredImage
+    from synthkit.release.manifest import Manifest
     from synthkit.release.places import Received
     from synthkit.release.records import Provenance
 
@@ -62,7 +65,9 @@ class Replay:
         self._stored = stored
         checkpoint = locate(find_model(received))
         device = choose_device_for(checkpoint, recipe.model.dtype, device)
-        self.differences = changed(manifest.environment, describe(device))
+        here = describe(device)
+        made_in = [manifest.environment_of(int(item.record.key)) for item in stored]
+        self.differences = sorted({text for environment in made_in for text in changed(environment, here)})
         real = sources_of(received, [item.record for item in stored])
         self._positions = {name: position for position, name in enumerate(real.listing.ids)}
         generator = load(checkpoint, recipe, device)
@@ -73,10 +78,9 @@ class Replay:
         # The record names the model as the release does: its folder may have another name here. That the
         # content is the same, the pinned revision makes sure of.
         named = replace(checkpoint, name=manifest.generator.name)
-        digest = recipe.digest(
-            listing_digest=manifest.source.digest, model=named.name, revision=named.revision
-        )
-        self._maker = ImageMaker(recipe, digest, real, named, generator, embeddings)
+        form = manifest.format_version
+        digest = _digest(recipe, manifest, named)
+        self._maker = ImageMaker(recipe, digest, real, named, generator, embeddings, form)
         self._batch_size = recipe.sampler.batch_size
         every_one = real.source.source.listing if isinstance(real.source, Selected) else None
         self._check = RecordCheck(manifest, recipe, every_one)
@@ -98,6 +102,14 @@ class Replay:
         sources = tuple(self._positions[source.id] for source in record.sources)
         row = PlannedImage(int(record.key), record.label, sources, record.seed)
         return Draw(row, record.attempt, record.rejected)
+
+
+def _digest(recipe: Recipe, manifest: Manifest, checkpoint: Checkpoint) -> str:
+    """Return the digest that records of the release must state, made from the recipe and the model here."""
+    name, revision = checkpoint.name, checkpoint.revision
+    if manifest.format_version > 1:
+        return recipe.generation_digest(model=name, revision=revision)
+    return recipe.digest(listing_digest=manifest.source.digest, model=name, revision=revision, form=1)
 
 
 def compare(stored: StoredImage, image: bytes) -> Replayed:

@@ -65,7 +65,7 @@ def history(manifest: Manifest, stored: StoredImage) -> list[Line]:
             f"{stored.shard}: {record.key}.{manifest.extension}, {record.width}x{record.height}, "
             f"{data_size(len(stored.image))}, sha256 {record.image_sha256}",
         ),
-        ("made with", f"synthkit {record.synthkit_version}, recipe digest {record.recipe_digest}"),
+        ("made with", f"synthkit {record.version}, digest {record.digest}"),
     ]
 
 

@@ -12,7 +12,7 @@ from synthkit.hub.cache import cached, fetch
 from synthkit.hub.client import check_name, prepare_client
 from synthkit.hub.patience import NOT_HERE, offline
 from synthkit.hub.repository import KIND, Repository
-from synthkit.release.files import MANIFEST, SIGNATURE
+from synthkit.release.files import MANIFEST, SIGNATURE, row_of
 from synthkit.release.folder import ReleaseFolder
 from synthkit.release.manifest import MAX_BYTES, Manifest, parse_manifest, read_manifest
 from synthkit.release.signature import MAX_BYTES as MAX_SIGNATURE_BYTES
@@ -54,9 +54,9 @@ class Pulled(NamedTuple):
 def find_release(reference: str, only: Sequence[str] = ()) -> Path:
     """Return the folder of a release: a path, or `organisation/name@v1.0.0`, which is downloaded.
 
-    Of a release on the Hub, the manifest, its signature if there is one, and the files in `only` are fetched,
-    by default all files. The copy
-    lies in the cache of the Hub's client. Raises ReleaseError or HubError if there is no such release.
+    Of a release on the Hub, the manifest, its signature if there is one, and the files are fetched that
+    `only` names as the rows of `release/files.py` do, by default all files. The copy lies in the cache of the
+    Hub's client. Raises ReleaseError or HubError if there is no such release.
     """
     path = Path(reference)
     if ReleaseFolder.at(path).is_here():
@@ -74,10 +74,15 @@ def find_release(reference: str, only: Sequence[str] = ()) -> Path:
     repository = Repository(repo_id)
     commit = repository.commit_of(revision)
     manifest, content, signature = _describe(reference, repository, commit)
-    wanted = {file.path: file.bytes for file in manifest.files if not only or file.path in only}
+    wanted = {file.path: file.bytes for file in manifest.files if not only or _is_one_of(file.path, only)}
     if signature is not None:
         wanted[SIGNATURE] = len(signature)
     return fetch(repository, {MANIFEST: len(content), **wanted}, revision, commit)
+
+
+def _is_one_of(path: str, names: Sequence[str]) -> bool:
+    row = row_of(path)
+    return row is not None and row.name in names
 
 
 def pull(reference: str, releases: Path, signer: Signer | None = None) -> Pulled:

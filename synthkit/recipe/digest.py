@@ -69,7 +69,7 @@ WRITTEN_WITH_SECTION = frozenset(
     }
 )
 # In the digest only where they are set. Every new field that changes data belongs here.
-LATER_FIELDS = WRITTEN_WITH_SECTION | {"synthetic_per_class", "filters", "arithmetic"}
+LATER_FIELDS = WRITTEN_WITH_SECTION | {"synthetic_per_class", "filters", "arithmetic", "grown"}
 # In the digest by what they lead to (the real images with their hashes, the model's name and revision, the
 # classifier's hash), so that a moved folder changes nothing. A section here stands for all of its fields.
 # A later field of `source` must default to null, which the recipe.yaml of a release leaves out.
@@ -78,6 +78,8 @@ BY_CONTENT = frozenset(
 )
 # Never in the digest: no image depends on them.
 NOT_DATA = frozenset({"version", "summary", "license", "hub"})
+# In the digest of a release, and not in that of its images: how many there are, and in which shard each lies.
+COUNTS = frozenset({"target_per_class", "synthetic_per_class", "grown", "output.shard_size"})
 
 
 def fields_in_digest(recipe: Recipe) -> dict[str, Any]:
@@ -86,6 +88,15 @@ def fields_in_digest(recipe: Recipe) -> dict[str, Any]:
     # The first digest named the fields of this one section by their dotted names.
     model = found.pop("model")
     return found | {f"model.{name}": value for name, value in model.items()}
+
+
+def fields_in_generation_digest(recipe: Recipe) -> dict[str, Any]:
+    """Return the fields that decide images, whatever their number, with their values as JSON."""
+    found = fields_in_digest(recipe)
+    for path in COUNTS:
+        section, _, name = path.rpartition(".")
+        (found[section] if section else found).pop(name, None)
+    return found
 
 
 def left_out_of_recipe_yaml(section: BaseModel, at: str = "") -> dict[str, Any]:

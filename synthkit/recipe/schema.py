@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -23,7 +24,7 @@ from pydantic import (
 
 from synthkit.conditioning import METHODS
 from synthkit.config.section import Section
-from synthkit.recipe.digest import fields_in_digest, left_out_of_recipe_yaml
+from synthkit.recipe.digest import fields_in_digest, fields_in_generation_digest, left_out_of_recipe_yaml
 from synthkit.recipe.families import SourceConfig
 from synthkit.recipe.filters import Filters
 from synthkit.recipe.portable import portable_path, portable_places
@@ -176,6 +177,23 @@ class Hub(Section):
     private: bool = Field(True, description="Create the repository as private.")
 
 
+class Earlier(Section):
+    """What an earlier version of a release asked for: its images come first, and stay as they are."""
+
+    target: int = Field(
+        ge=1,
+        le=10_000_000,
+        description="Its target_per_class, or synthetic_per_class if the recipe has that.",
+    )
+    classes: int | None = Field(
+        None, ge=1, description="How many classes it had, if classes were added after it."
+    )
+
+    def has(self, label: int) -> bool:
+        """Return whether the version had a class."""
+        return self.classes is None or label < self.classes
+
+
 class Recipe(Section):
     """A recipe with every default filled in."""
 
@@ -212,6 +230,13 @@ class Recipe(Section):
         validate_default=True,
         description="Images each class has in the end, real and synthetic together.",
     )
+    grown: list[int | Earlier] = Field(
+        [],
+        max_length=1000,
+        description="What earlier versions of the release asked for, oldest first: targets, or targets with "
+        "numbers of classes. Their images stay, and new ones follow; `synthkit grow` writes it.",
+        examples=[[100]],
+    )
     conditioning: Conditioning = Field(Conditioning(), description="How the conditioning is augmented.")
     model: Model = Field(description="The image generator.")
     sampler: Sampler = Field(Sampler(), description="How the generator is sampled.")
@@ -243,31 +268,77 @@ class Recipe(Section):
             raise ValueError(f"is missing: {description} Or give synthetic_per_class.")
         raise ValueError("cannot be given together with synthetic_per_class: remove one (or set it to null)")
 
-    def synthetic_for(self, real: int) -> int:
-        """Return how many synthetic images a class with `real` real images gets."""
+    @field_validator("grown")
+    @classmethod
+    def _grows(cls, grown: list[int | Earlier], info: ValidationInfo) -> list[int | Earlier]:
+        now = info.data.get("target_per_class") or info.data.get("synthetic_per_class")
+        if now is None:  # Reported already.
+            return grown
+        steps = [*(_as_earlier(item) for item in grown), Earlier(target=now)]
+        for number, (before, after) in enumerate(pairwise(steps), start=1):
+            if after.target < before.target:
+                what = f"entry {number + 1} of grown" if number < len(grown) else "the target now"
+                raise ValueError(
+                    f"{what} is {after.target:,}, below {before.target:,} of entry {number}: targets rise"
+                )
+            if _classes(after) < _classes(before):
+                raise ValueError(
+                    f"entry {number} has more classes than what follows it: classes are only added"
+                )
+            if (after.target, _classes(after)) == (before.target, _classes(before)):
+                raise ValueError(f"entry {number} asks for the same as what follows it: remove it")
+        # One spelling for one meaning, since the digest covers it.
+        return [item if _as_earlier(item).classes is not None else _as_earlier(item).target for item in grown]
+
+    @property
+    def earlier(self) -> list[Earlier]:
+        """What earlier versions of the release asked for, oldest first."""
+        return [_as_earlier(item) for item in self.grown]
+
+    def synthetic_for(self, real: int, target: int | None = None) -> int:
+        """Return how many synthetic images a class with `real` real images gets.
+
+        `target` is another target than the recipe's: that of an earlier version.
+        """
         if self.target_per_class is None:
-            return self.synthetic_per_class or 0
-        return max(0, self.target_per_class - real)
+            return target or self.synthetic_per_class or 0
+        return max(0, (target or self.target_per_class) - real)
 
     def prompt_for(self, class_name: str) -> str:
         """Return the text given to the model for a class; underscores, as in folder names, become spaces."""
         return self.prompt.replace("{name}", class_name.replace("_", " "))
 
-    def digest(self, *, listing_digest: str, model: str, revision: str) -> str:
+    def digest(self, *, listing_digest: str, model: str, revision: str, form: int = FORMAT_VERSION) -> str:
         """Return the SHA-256 of all that changes data: fields, real images, model, format.
 
         `recipe/digest.py` says which fields. `listing_digest` is that of the real images
-        (`sources.pool.RealImages.digest`), `model` and `revision` name the model by its content. Raises
-        RecipeError if the weights of the filters' classifier are needed for its hash and are not here.
+        (`sources.pool.RealImages.digest`), `model` and `revision` name the model by its content, `form` is
+        the release's format. Raises RecipeError if the weights of the filters' classifier are needed for its
+        hash and are not here.
         """
-        pinned = self.filters and self.filters.pinned()
         facts = {
-            "format": FORMAT_VERSION,
-            "recipe": fields_in_digest(self.model_copy(update={"filters": pinned})),
+            "format": form,
+            "recipe": fields_in_digest(self._with_pinned_filters()),
             "source": listing_digest,
             "model": [model, revision],
         }
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        return _sha256(facts)
+
+    def generation_digest(self, *, model: str, revision: str) -> str:
+        """Return the SHA-256 of all that decides an image, given its class, real images and seed.
+
+        It leaves out how many images there are, so that it stays as a release grows. Raises what `digest`
+        raises.
+        """
+        facts = {
+            "format": FORMAT_VERSION,
+            "generation": fields_in_generation_digest(self._with_pinned_filters()),
+            "model": [model, revision],
+        }
+        return _sha256(facts)
+
+    def _with_pinned_filters(self) -> Self:
+        return self.model_copy(update={"filters": self.filters and self.filters.pinned()})
 
     def portable(self, *, revision: str) -> dict[str, Any]:
         """Return the recipe as a release holds it: complete, its model pinned, without paths of this machine.
@@ -293,6 +364,19 @@ class Recipe(Section):
             data["classes"] = self.source.classes
         data |= portable_places(self.source)
         return {"kind": data.pop("kind"), **data}
+
+
+def _as_earlier(item: int | Earlier) -> Earlier:
+    return item if isinstance(item, Earlier) else Earlier(target=item)
+
+
+def _classes(item: Earlier) -> float:
+    """Return how many classes a version had; infinite if it had all that there are."""
+    return float("inf") if item.classes is None else item.classes
+
+
+def _sha256(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def json_schema() -> dict[str, Any]:

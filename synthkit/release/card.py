@@ -109,7 +109,7 @@ def _features(manifest: Manifest) -> list[dict[str, Any]]:
         {"name": "__key__", "dtype": "string"},
         {"name": "__url__", "dtype": "string"},
         {"name": "cls", "dtype": {"class_label": {"names": names}}},
-        {"name": "json", "struct": [_column(field) for field in arrow_schema()]},
+        {"name": "json", "struct": [_column(field) for field in arrow_schema(manifest.format_version)]},
         {"name": manifest.extension, "dtype": "image"},
     ]
 
@@ -154,4 +154,4 @@ def _size_category(images: int) -> str:
 def _shard_pattern(shards: int) -> str:
     first, last = f"{0:05d}", f"{shards - 1:05d}"
     number = first if shards == 1 else f"{{{first}..{last}}}"
-    return f"{SPLIT}-{number}-of-{shards:05d}.tar"
+    return f"{SPLIT}-{number}.tar"

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from synthkit.conditioning import METHODS
-from synthkit.release.files import RECORDS, is_data
+from synthkit.release.files import is_data
 from synthkit.release.image_writer import SOURCE_TYPE
-from synthkit.release.records import Provenance
+from synthkit.release.records import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,11 +135,14 @@ def _record_set(manifest: Manifest) -> dict[str, Any]:
     image = {"fileSet": {"@id": "image-files"}}
     key = _field("key", "sc:Text", {**image, "extract": {"fileProperty": "filename"}})
     key["source"]["transform"] = {"regex": "^([0-9]+)"}
-    key["references"] = _column("key")
+    table = next(iter(manifest.tables()))
+    key["references"] = _column(table, "key")
     content = _field("image", "sc:ImageObject", {**image, "extract": {"fileProperty": "content"}})
-    columns = [_field(name, kind, _column(name)) for name, kind in _plain_columns()]
+    columns = [
+        _field(name, kind, _column(table, name)) for name, kind in _plain_columns(manifest.format_version)
+    ]
     lists = [
-        {**_field(name, kind, _column(column) | _transform(path)), "repeated": True}
+        {**_field(name, kind, _column(table, column) | _transform(path)), "repeated": True}
         for name, kind, column, path in _LISTS
     ]
     return {
@@ -152,9 +155,9 @@ def _record_set(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _plain_columns() -> Iterator[tuple[str, str]]:
+def _plain_columns(form: int) -> Iterator[tuple[str, str]]:
     """Yield the name and type of every column of the provenance that is a number or a text, but the key."""
-    info = msgspec.inspect.type_info(Provenance)
+    info = msgspec.inspect.type_info(KINDS[form])
     assert isinstance(info, msgspec.inspect.StructType)  # noqa: S101 (for the type checker)
     for kind, name in _TYPES.items():
         fields = (field.name for field in info.fields if isinstance(field.type, kind))
@@ -175,8 +178,8 @@ def _transform(path: str | None) -> dict[str, Any]:
     return {"transform": {"jsonPath": path}} if path else {}
 
 
-def _column(name: str) -> dict[str, Any]:
-    return {"fileObject": {"@id": RECORDS}, "extract": {"column": name}}
+def _column(table: str, name: str) -> dict[str, Any]:
+    return {"fileObject": {"@id": table}, "extract": {"column": name}}
 
 
 def _responsible(manifest: Manifest) -> dict[str, str]:

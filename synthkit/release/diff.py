@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from synthkit.errors import ReleaseError
-from synthkit.release.files import RECORDS
-from synthkit.release.record_table import RecordTable, UnreadableRecords
+from synthkit.release.record_table import RecordTables, UnreadableRecords
 from synthkit.system.environment import changed
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 _SHOWN = 10
 # The key says where an image stands in its release; the mark in the image file repeats it.
 _PLACE = ("key", "image_sha256")
+_DIGESTS = frozenset({"recipe_digest", "generation_digest"})
 
 
 @dataclass(slots=True)
@@ -136,13 +136,13 @@ def _flat(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 def _table(release: Path, manifest: Manifest) -> pa.Table:
     import pyarrow as pa
 
-    path = release / RECORDS
     try:
-        table = pa.concat_tables(RecordTable.of(path, manifest).parts())
+        table = pa.concat_tables(RecordTables(release, manifest).parts())
     except UnreadableRecords as error:
-        raise ReleaseError(f"{path}: cannot be read: {error.reason}") from None
+        raise ReleaseError(f"{error.path}: cannot be read: {error.reason}") from None
     if len(table["key"].unique()) != len(table):
-        raise ReleaseError(f"{path}: cannot be read: it names an image twice")
+        tables = ", ".join(manifest.tables())
+        raise ReleaseError(f"{release / tables}: cannot be read: it names an image twice")
     return table
 
 
@@ -161,7 +161,7 @@ def _images(before: pa.Table, after: pa.Table) -> _Images:
             found.same += 1
             continue
         fields = [name for name in names if before[name][place] != after[name][row]]
-        if set(fields) <= {"recipe_digest"} and before["key"][place] != after["key"][row]:
+        if set(fields) <= _DIGESTS and before["key"][place] != after["key"][row]:
             found.moved.append(key)
         else:
             found.changed.append(key)

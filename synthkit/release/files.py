@@ -13,7 +13,7 @@ from typing import Literal
 SPLIT = "train"
 MANIFEST = "manifest.json"
 SHARDS = f"data/{SPLIT}-*.tar"
-RECORDS = f"provenance/{SPLIT}.parquet"
+RECORDS = f"provenance/{SPLIT}-*.parquet"
 RECIPE = "recipe.yaml"
 CARD = "README.md"
 SAMPLES = "samples.png"
@@ -43,7 +43,7 @@ PUT_THERE_BY_TOOLS = frozenset({".git", ".gitattributes", ".gitignore", ".cache"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseFile:
-    """A file of a release; the row of the shards stands for all of them.
+    """A file of a release; a row whose name has a `*` stands for several.
 
     `name` is the path inside the release, `check` names the check that `verify` runs on it.
     `stated_in` is the field of the manifest that is set if and only if the release has the file; it is
@@ -69,9 +69,11 @@ class ReleaseFile:
         """Whether every release has it."""
         return not self.stated_in and not self.optional
 
-    def paths(self, shards: int) -> list[str]:
-        """Return the paths of the file, or files, in a release of so many shards."""
-        return [shard_path(shard, shards) for shard in range(shards)] if self.name == SHARDS else [self.name]
+    def paths(self, shards: int, blocks: int, form: int) -> list[str]:
+        """Return the paths of the file, or files, in a release of a format with so many shards and blocks."""
+        if self.name == SHARDS:
+            return shard_paths(shards, form)
+        return table_paths(blocks, form) if self.name == RECORDS else [self.name]
 
 
 # In the order in which `verify` checks derived files and the card lists files.
@@ -103,6 +105,8 @@ FILES = (
 )
 
 _SHARD = re.compile(re.escape(SHARDS).replace(r"\*", "[^/]*"))
+# Releases of format 1 have one table, without a number.
+_TABLE = re.compile(re.escape(RECORDS).replace(r"\-\*", "(-[0-9]{5,})?"))
 
 
 def is_shard(path: str) -> bool:
@@ -110,23 +114,45 @@ def is_shard(path: str) -> bool:
     return _SHARD.fullmatch(path) is not None
 
 
+def is_table(path: str) -> bool:
+    """Return whether a path inside a release is that of a table of records, of any format."""
+    return _TABLE.fullmatch(path) is not None
+
+
 def row_of(path: str) -> ReleaseFile | None:
     """Return the row for a path inside a release; None for a path that no release has."""
-    name = SHARDS if is_shard(path) else path
+    name = SHARDS if is_shard(path) else RECORDS if is_table(path) else path
     return next((row for row in FILES if row.name == name), None)
 
 
 def is_data(path: str) -> bool:
-    """Return whether a path is that of a shard or of the table of records."""
+    """Return whether a path is that of a shard or of a table of records."""
     row = row_of(path)
     return row is not None and row.is_data
 
 
-def shard_name(shard: int, shards: int) -> str:
-    """Return the name of a shard's tar: `train-00003-of-00012.tar`."""
-    return f"{SPLIT}-{shard:05d}-of-{shards:05d}.tar"
+def shard_name(shard: int) -> str:
+    """Return the name of a shard's tar: `train-00003.tar`; without the total, since a release can grow."""
+    return f"{SPLIT}-{shard:05d}.tar"
 
 
-def shard_path(shard: int, shards: int) -> str:
-    """Return the path of a shard inside a release: `data/train-00003-of-00012.tar`."""
-    return f"data/{shard_name(shard, shards)}"
+def shard_path(shard: int) -> str:
+    """Return the path of a shard inside a release: `data/train-00003.tar`."""
+    return f"data/{shard_name(shard)}"
+
+
+def shard_paths(shards: int, form: int) -> list[str]:
+    """Return the paths of all shards of a release of a format; those of format 1 say how many there are."""
+    if form == 1:
+        return [f"data/{SPLIT}-{shard:05d}-of-{shards:05d}.tar" for shard in range(shards)]
+    return [shard_path(shard) for shard in range(shards)]
+
+
+def table_path(block: int) -> str:
+    """Return the path of the table of records of a block: `provenance/train-00000.parquet`."""
+    return f"provenance/{SPLIT}-{block:05d}.parquet"
+
+
+def table_paths(blocks: int, form: int) -> list[str]:
+    """Return the paths of all tables of records of a release of a format with so many blocks."""
+    return [f"provenance/{SPLIT}.parquet"] if form == 1 else [table_path(block) for block in range(blocks)]

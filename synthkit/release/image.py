@@ -48,8 +48,9 @@ def read_image(release: Path, manifest: Manifest, key: str) -> StoredImage:
     for shard in manifest.shards:
         images = shard.images or 0
         if index < first + images:
+            path = release / shard.path
             with _release_errors(release, shard.path, key_of(index)):
-                found = read_sample(release / shard.path, first, index, manifest.extension)
+                found = read_sample(path, first, index, manifest.extension, manifest.format_version)
                 return _checked(release, manifest, shard.path, key_of(index), found)
         first += images
     raise ReleaseError(
@@ -59,11 +60,11 @@ def read_image(release: Path, manifest: Manifest, key: str) -> StoredImage:
 
 def read_images(release: Path, manifest: Manifest) -> Iterator[StoredImage]:
     """Yield every image of a release, in order. Raises ReleaseError for a damaged shard or sample."""
-    index = 0
+    index, form = 0, manifest.format_version
     for shard in manifest.shards:
         first = index
         with _release_errors(release, shard.path, "a sample"):
-            for found in read_samples(release / shard.path, first, manifest.extension):
+            for found in read_samples(release / shard.path, first, manifest.extension, form):
                 yield _checked(release, manifest, shard.path, key_of(index), found)
                 index += 1
             if index - first != shard.images:
@@ -115,7 +116,7 @@ def against_release(record: Provenance, key: str, manifest: Manifest) -> Iterato
         ("method", record.method, manifest.method),
         ("model", record.model, manifest.generator.name),
         ("revision", record.revision, manifest.generator.revision),
-        ("recipe_digest", record.recipe_digest, manifest.recipe_digest),
+        (record.DIGEST, record.digest, manifest.digest_in_records),
         ("width", record.width, manifest.width),
         ("height", record.height, manifest.height),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from torch.utils.data import ChainDataset  # noqa: TID253 (loaded by `synthkit.t
 
 from synthkit.errors import ReleaseError, UnreadableImage
 from synthkit.release.image_header import FORMATS
-from synthkit.release.records import Provenance, read_record
+from synthkit.release.records import KINDS, read_record
 from synthkit.release.shard_reader import decode_image
 from synthkit.sources.decoding import decode
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-_FIELDS = frozenset(Provenance.__struct_fields__)
+_FIELDS = {frozenset(kind.__struct_fields__) for kind in KINDS.values()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +114,8 @@ def _without_decoding(dataset: Any, column: str) -> Any:
 def _record(cell: Any) -> Mapping[str, Any] | None:
     """Return the record in a column `json`; None if another data set holds something else there."""
     if isinstance(cell, bytes):
-        try:
-            return read_record(cell).to_row()
-        except ValueError:
-            return None
-    return cell if isinstance(cell, Mapping) and cell.keys() == _FIELDS else None
+        for form in KINDS:
+            with suppress(ValueError):
+                return read_record(cell, form).to_row()
+        return None
+    return cell if isinstance(cell, Mapping) and frozenset(cell) in _FIELDS else None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import accumulate
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -17,7 +18,7 @@ from pydantic import (
 
 from synthkit.errors import ReleaseError
 from synthkit.recipe.schema import MAX_EDGE, NAME, SEMVER
-from synthkit.release.files import FILES, MANIFEST, is_shard
+from synthkit.release.files import FILES, MANIFEST, is_shard, table_paths
 from synthkit.system.files import sha256_of
 from synthkit.version import FORMAT_VERSION
 
@@ -91,12 +92,30 @@ class PoolImage(_Facts):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
+class PartFacts(_Facts):
+    """A file of the model: its part of the pipeline (`unet`, `vae` …), and where it is had.
+
+    `repository` and `revision` are those that the recipe names, wherever the file came from. `license` is
+    empty where it is not known.
+    """
+
+    role: str
+    repository: str
+    revision: str
+    file: str
+    bytes: int = Field(ge=0, lt=2**63)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    license: str = ""
+
+
 class GeneratorFacts(_Facts):
-    """The model that made the images."""
+    """The model that made the images; format 1 knows no licence and no parts."""
 
     name: str
     revision: str
     dtype: str
+    license: str = ""
+    parts: list[PartFacts] = Field([], fail_fast=True)
 
 
 class SkippedFacts(_Facts):
@@ -131,10 +150,27 @@ class AuditFacts(_Facts):
     exact: int
 
 
+class GrownFacts(_Facts):
+    """A block of images that an earlier version of the release had, and the environment it was made in."""
+
+    images: int = Field(ge=1, lt=2**63)
+    shards: int = Field(ge=1, lt=2**63)
+    environment: dict[str, str]
+
+
 class Partial(_Facts):
     """A preview: the first images of a release that has more."""
 
     of: int
+
+
+# What the manifests of format 1 lack.
+_LATER_OF_GENERATOR = {"license": True, "parts": True}
+_LATER: dict[str, Any] = {
+    "generation_digest": True,
+    "grown": True,
+    "generator": {"license": True, "parts": True},
+}
 
 
 class _Version(BaseModel):
@@ -154,6 +190,9 @@ class Manifest(_Facts):
     repo_id: str | None
     partial: Partial | None
     recipe_digest: str
+    generation_digest: str = Field(
+        "", description="SHA-256 of all that decides images, however many; empty in format 1."
+    )
     source: SourceFacts
     generator: GeneratorFacts
     method: str
@@ -165,7 +204,8 @@ class Manifest(_Facts):
     skipped: list[SkippedFacts] = Field(fail_fast=True)
     filters: FilterFacts | None = None
     audit: AuditFacts | None = None
-    environment: dict[str, str]
+    grown: list[GrownFacts] = Field([], description="The blocks of earlier versions.", fail_fast=True)
+    environment: dict[str, str] = Field(description="Where the newest block was made.")
     files: list[FileFacts] = Field(fail_fast=True)
     seal: str = Field("", description="SHA-256 of the manifest with this field empty.")
 
@@ -173,6 +213,44 @@ class Manifest(_Facts):
     def shards(self) -> list[FileFacts]:
         """The tars, in order."""
         return [file for file in self.files if is_shard(file.path)]
+
+    @property
+    def digest_in_records(self) -> str:
+        """The digest that every record states."""
+        return self.recipe_digest if self.format_version == 1 else self.generation_digest
+
+    @property
+    def environments(self) -> list[dict[str, str]]:
+        """The environment that each block was made in."""
+        return [*(block.environment for block in self.grown), self.environment]
+
+    def environment_of(self, index: int) -> dict[str, str]:
+        """Return the environment that the image with an index was made in."""
+        ends = accumulate(block.images for block in self.grown)
+        return self.environments[sum(end <= index for end in ends)]
+
+    def blocks(self) -> Iterator[list[FileFacts]]:
+        """Yield the shards of each block."""
+        rest = self.shards
+        for block in self.grown:
+            yield rest[: block.shards]
+            rest = rest[block.shards :]
+        yield rest
+
+    def block_of(self, shard: int) -> int:
+        """Return the block that a shard belongs to."""
+        ends = accumulate(block.shards for block in self.grown)
+        return sum(end <= shard for end in ends)
+
+    def table_of(self, shard: int) -> str:
+        """Return the path of the table that holds the records of a shard."""
+        return table_paths(1 + len(self.grown), self.format_version)[self.block_of(shard)]
+
+    def tables(self) -> dict[str, list[int]]:
+        """Return the paths of the tables of records, each with the number of images in its shards."""
+        paths = table_paths(1 + len(self.grown), self.format_version)
+        rows = ([shard.images or 0 for shard in shards] for shards in self.blocks())
+        return dict(zip(paths, rows, strict=True))
 
     @property
     def size(self) -> int:
@@ -186,7 +264,8 @@ class Manifest(_Facts):
 
     def to_json(self) -> bytes:
         """Return the content of manifest.json, indented so that people can read it."""
-        return self.model_dump_json(indent=2).encode() + b"\n"
+        later = _LATER if self.format_version == 1 else None
+        return self.model_dump_json(indent=2, exclude=later).encode() + b"\n"
 
 
 def read_manifest(release: Path) -> Manifest:

@@ -13,9 +13,10 @@ import numpy as np
 
 from synthkit.conditioning import METHODS
 from synthkit.errors import SourceError
+from synthkit.release.blocks import Blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -41,8 +42,11 @@ class PlannedImage:
 Group = Literal["many", "medium", "few"]
 GROUPS: tuple[Group, ...] = ("many", "medium", "few")
 
-# The second word of the Philox key for the order of images; the keys for classes are the labels, from 0 up.
+# The second word of the Philox key for the order of the first block's images; the next blocks have the next
+# lower words. The words for classes are the labels, from 0 up.
 _ORDER = 2**64 - 1
+# Of one class: labels, seeds and places, as in Draws.
+Columns = tuple["NDArray[np.int32]", "NDArray[np.uint64]", "NDArray[np.int32]"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +78,14 @@ class Plan:
     """Every image of a release, in release order.
 
     `labels` (N,) int32; `seeds` (N,) uint64 below 2**63; `pairs` (N, 2) int32, positions in the
-    listing, of which the first `sources` are used. Image i stands in shard i // shard_size.
+    listing, of which the first `sources` are used. `blocks` says which image stands in which shard.
     """
 
     labels: NDArray[np.int32]
     seeds: NDArray[np.uint64]
     pairs: NDArray[np.int32]
     sources: int
-    shard_size: int
+    blocks: Blocks
     batch_size: int
 
     def __len__(self) -> int:
@@ -90,16 +94,15 @@ class Plan:
     @property
     def shards(self) -> int:
         """How many shards the release has."""
-        return shard_count(len(self), self.shard_size)
+        return self.blocks.shards
 
     def images_in(self, shard: int) -> int:
         """Return how many images a shard holds."""
-        return min(self.shard_size, len(self) - shard * self.shard_size)
+        return len(self.blocks.indices(shard))
 
     def indices(self, shard: int) -> range:
         """Return the indices of a shard's images."""
-        start = shard * self.shard_size
-        return range(start, start + self.images_in(shard))
+        return self.blocks.indices(shard)
 
     def row(self, index: int) -> PlannedImage:
         """Return one planned image."""
@@ -113,14 +116,9 @@ class Plan:
             self.seeds[:count],
             self.pairs[:count],
             self.sources,
-            self.shard_size,
+            self.blocks.first(count),
             self.batch_size,
         )
-
-
-def shard_count(images: int, shard_size: int) -> int:
-    """Return how many shards hold so many images."""
-    return -(-images // shard_size)
 
 
 def balance(recipe: Recipe, listing: Listing) -> list[ClassBalance]:
@@ -168,13 +166,18 @@ def group_of(real: int, groups: Groups) -> Group:
 
 
 def make_plan(recipe: Recipe, listing: Listing) -> Plan:
-    """Plan every image: seed and pair keyed by (recipe seed, class, index), in a fixed shuffled order.
+    """Plan every image: seed and pair keyed by (recipe seed, class, index), each block in a shuffled order.
 
-    A class's k-th image has the same seed and pair whatever its target. Pairs are drawn uniformly
-    without replacement; a class with one image pairs it with itself.
+    A class's k-th image has the same seed and pair whatever its target, and an earlier block the same order
+    whatever comes after it. Pairs are drawn uniformly without replacement; a class with one image pairs it
+    with itself. Raises SourceError if nothing is to be made, or a block of the recipe would have no image.
     """
     classes = balance(recipe, listing)
-    drawn = draw_all(recipe.seed, classes)
+    counts = block_counts(recipe, classes)
+    fault = next(block_faults(recipe, counts), None)
+    if fault is not None:
+        raise SourceError(fault)
+    drawn = draw_all(recipe.seed, classes, counts)
     # Sorted once: the cost stays linear in images, however many classes there are.
     by_class = np.argsort(listing.labels, kind="stable").astype(np.int32)
     drawn.members[:] += first_members(classes)[drawn.labels][:, None]
@@ -183,22 +186,81 @@ def make_plan(recipe: Recipe, listing: Listing) -> Plan:
         drawn.seeds,
         by_class[drawn.members],
         METHODS[recipe.conditioning.method].sources,
-        recipe.output.shard_size,
+        blocks_of(recipe, counts),
         recipe.sampler.batch_size,
     )
 
 
-def draw_all(seed: int, classes: Sequence[ClassBalance]) -> Draws:
-    """Draw labels, seeds and places for every image; which real images have the places comes later."""
-    columns = [_draw_class(seed, item) for item in classes if item.synthetic]
-    labels, seeds, members = (np.concatenate(column) for column in zip(*columns, strict=True))
+def block_counts(recipe: Recipe, classes: Sequence[ClassBalance]) -> NDArray[np.int64]:
+    """Return (B, C) int64: how many images each class has at the end of each block.
+
+    The last row is what the recipe asks for now, the others what its earlier targets asked for.
+    """
+    earlier = [
+        [recipe.synthetic_for(item.real, block.target) if block.has(item.label) else 0 for item in classes]
+        for block in recipe.earlier
+    ]
+    return np.array([*earlier, [item.synthetic for item in classes]], dtype=np.int64)
+
+
+def block_faults(recipe: Recipe, counts: NDArray[np.int64]) -> Iterator[str]:
+    """Yield what the blocks of a recipe cannot be: without an image, or of more classes than there are."""
+    for number, block in enumerate(recipe.earlier):
+        if block.classes is not None and block.classes > counts.shape[1]:
+            yield (
+                f"grown: entry {number + 1} has {block.classes:,} classes, there are {counts.shape[1]:,}: "
+                "a release keeps its classes"
+            )
+    for number in np.flatnonzero(_added(counts).sum(axis=1) == 0).tolist():
+        what = f"entry {number + 1}" if number < len(counts) - 1 else "what comes after the last entry"
+        yield f"grown: {what} adds no image to those before; remove an entry, or raise the target"
+
+
+def blocks_of(recipe: Recipe, counts: NDArray[np.int64]) -> Blocks:
+    """Return how the images of a recipe are divided into blocks and shards."""
+    return Blocks(tuple(_added(counts).sum(axis=1).tolist()), recipe.output.shard_size)
+
+
+def _added(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return (B, C): how many images each block adds to each class."""
+    return np.diff(counts, axis=0, prepend=0)
+
+
+def draw_all(seed: int, classes: Sequence[ClassBalance], counts: NDArray[np.int64]) -> Draws:
+    """Draw labels, seeds and places for every image; which real images have the places comes later.
+
+    `counts` is what `block_counts` returns.
+    """
+    columns = [_draw_class(seed, item) for item in classes]
+    drawn = [_block(seed, number, columns, counts) for number in range(len(counts))]
     del columns
-    order = np.random.Generator(_philox(seed, _ORDER)).permutation(len(labels))
+    return drawn[0] if len(drawn) == 1 else _joined(drawn)
+
+
+def _block(seed: int, number: int, columns: Sequence[Columns], counts: NDArray[np.int64]) -> Draws:
+    """Return the draws of one block in its own shuffled order."""
+    starts = counts[number - 1] if number else np.zeros(counts.shape[1], dtype=np.int64)
+    slices = [
+        slice(start, stop) for start, stop in zip(starts.tolist(), counts[number].tolist(), strict=True)
+    ]
+    labels, seeds, members = (
+        np.concatenate([column[place] for column, place in zip(kind, slices, strict=True)])
+        for kind in zip(*columns, strict=True)
+    )
+    order = np.random.Generator(_philox(seed, _ORDER - number)).permutation(len(labels))
     # One column after another, so that the unsorted one is freed: at most 40 bytes an image.
     labels = labels[order]
     seeds = seeds[order]
     members = members[order]
     return Draws(labels, seeds, members)
+
+
+def _joined(drawn: Sequence[Draws]) -> Draws:
+    return Draws(
+        np.concatenate([block.labels for block in drawn]),
+        np.concatenate([block.seeds for block in drawn]),
+        np.concatenate([block.members for block in drawn]),
+    )
 
 
 def first_members(classes: Sequence[ClassBalance]) -> NDArray[np.int32]:
@@ -208,9 +270,7 @@ def first_members(classes: Sequence[ClassBalance]) -> NDArray[np.int32]:
     return starts
 
 
-def _draw_class(
-    seed: int, item: ClassBalance
-) -> tuple[NDArray[np.int32], NDArray[np.uint64], NDArray[np.int32]]:
+def _draw_class(seed: int, item: ClassBalance) -> Columns:
     raw = _philox(seed, item.label).random_raw(3 * item.synthetic).reshape(item.synthetic, 3)
     count = np.uint64(item.real)
     first = raw[:, 1] % count

@@ -1,4 +1,4 @@
-"""Reads provenance/train.parquet, in which each row group is a shard and each row an image.
+"""Reads the tables of records, in which each row group is a shard and each row an image: one for each block.
 
 The release may be a stranger's, and a Parquet file of some kilobytes can unpack to any size, since equal
 values are stored once. So before a row is read, the numbers in the file's footer are compared with the
@@ -10,7 +10,7 @@ Source: the Apache Parquet format, and Arrow's reader of it.
 from __future__ import annotations
 
 import struct
-from typing import IO, TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING
 
 from synthkit.errors import ReleaseError, one_line
 
@@ -40,29 +40,41 @@ class UnreadableRecords(ReleaseError):
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
-        self.reason = reason
+        self.path, self.reason = path, reason
+
+
+class RecordTables:
+    """The tables of records of a release, one after the other.
+
+    Raises UnreadableRecords if a file is missing, or is not a table of so many rows.
+    """
+
+    def __init__(self, release: Path, manifest: Manifest) -> None:
+        form, tables = manifest.format_version, manifest.tables()
+        self._tables = [RecordTable(release / path, rows, form) for path, rows in tables.items()]
+
+    def parts(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Yield the rows of every shard, one shard at a time. Raises UnreadableRecords."""
+        for table in self._tables:
+            yield from table.parts(columns)
 
 
 class RecordTable:
-    """The table of records in a Parquet file; `rows` are the numbers of images in the shards.
+    """The table of records in a Parquet file; `rows` are the numbers of images in its shards.
 
-    Raises UnreadableRecords if the file is missing, or is not a table of so many rows.
+    `form` is the format of the release. Raises UnreadableRecords if the file is missing, or is not a table of
+    so many rows.
     """
 
-    def __init__(self, path: Path, rows: Sequence[int]) -> None:
+    def __init__(self, path: Path, rows: Sequence[int], form: int) -> None:
         self._path, self._rows = path, rows
         try:
             with path.open("rb") as stream:
                 size = _check_tail(stream, len(rows))
             self._plain, self._strings = _open(path)
-            _check_footer(self._plain, size, rows)
+            _check_footer(self._plain, size, rows, form)
         except _errors() as error:
             raise UnreadableRecords(path, _told(error)) from None
-
-    @classmethod
-    def of(cls, path: Path, manifest: Manifest) -> Self:
-        """Open the table of a release with the numbers of its manifest. Raises UnreadableRecords."""
-        return cls(path, [shard.images or 0 for shard in manifest.shards])
 
     def read(self, shard: int, columns: Sequence[str] | None = None) -> pa.Table:
         """Read the rows of one shard, all columns or some. Raises UnreadableRecords."""
@@ -106,12 +118,12 @@ def _check_tail(stream: IO[bytes], groups: int) -> int:
     return size
 
 
-def _check_footer(file: pq.ParquetFile, size: int, rows: Sequence[int]) -> None:
+def _check_footer(file: pq.ParquetFile, size: int, rows: Sequence[int], form: int) -> None:
     """Raise ValueError unless the footer states these rows, with sizes that are possible."""
     from synthkit.release.records import arrow_schema
 
     metadata = file.metadata
-    if not file.schema_arrow.equals(arrow_schema()):
+    if not file.schema_arrow.equals(arrow_schema(form)):
         raise ValueError("its columns are not those of provenance records")
     if (metadata.metadata or {}).keys() - _OURS or file.schema_arrow.metadata:
         raise ValueError("it holds more than provenance records: metadata of its own")

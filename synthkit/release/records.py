@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import Meta
@@ -19,8 +19,9 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The record of one synthetic image: KEY.json in a shard, a row of provenance/train.parquet.
+    """The record of one synthetic image: KEY.json in a shard, a row of a table below `provenance/`.
 
+    These are the fields that every format has; a record is a `Provenance1` or a `Provenance2`.
     No field is ever null and each has one type, because `datasets` drops or truncates anything else.
     The fields, their types and meanings are explained in docs/provenance.md.
     """
@@ -48,8 +49,21 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     image_sha256: Sha256
     attempt: Count
     rejected: tuple[str, ...]
-    recipe_digest: Sha256
-    synthkit_version: str
+
+    # The format whose records these are, and the name of the field with the digest that ties a record to its
+    # recipe.
+    FORMAT: ClassVar[int]
+    DIGEST: ClassVar[str]
+
+    @property
+    def digest(self) -> str:
+        """The digest that ties the record to its recipe."""
+        return str(getattr(self, self.DIGEST))
+
+    @property
+    def version(self) -> str:
+        """The version of synthkit that made the image."""
+        return str(getattr(self, _VERSION))
 
     def to_json(self) -> bytes:
         """Return the bytes of KEY.json, fields in order; a record has exactly one form as bytes."""
@@ -60,13 +74,39 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return msgspec.to_builtins(self, builtin_types=())  # type: ignore[no-any-return]
 
 
-def read_record(raw: bytes) -> Provenance:
-    """Read a record from the bytes of KEY.json.
+class Provenance1(Provenance, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A record of format 1: it states the digest of the whole release."""
+
+    FORMAT: ClassVar[int] = 1
+    DIGEST: ClassVar[str] = "recipe_digest"
+
+    recipe_digest: Sha256
+    synthkit_version: str
+
+
+class Provenance2(Provenance, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A record of format 2: it states the digest of what decides images, and stays as a release grows."""
+
+    FORMAT: ClassVar[int] = 2
+    DIGEST: ClassVar[str] = "generation_digest"
+
+    generation_digest: Sha256
+    synthkit_version: str
+
+
+# The last field of every format: format 1 has its digest before it.
+_VERSION = "synthkit_version"
+# The kind of record that the releases of a format have.
+KINDS: dict[int, type[Provenance]] = {1: Provenance1, 2: Provenance2}
+
+
+def read_record(raw: bytes, form: int = FORMAT_VERSION) -> Provenance:
+    """Read a record from the bytes of KEY.json, of a release of format `form`.
 
     Raises ValueError (msgspec.DecodeError) unless the bytes are exactly what `to_json` gives.
     """
     try:
-        record = msgspec.json.decode(raw, type=Provenance)
+        record = msgspec.json.decode(raw, type=KINDS[form])
     except RecursionError:
         raise ValueError("is nested too deeply") from None
     if record.to_json() != raw:
@@ -76,8 +116,9 @@ def read_record(raw: bytes) -> Provenance:
 
 def record_schema() -> dict[str, Any]:
     """Return the JSON Schema of a record, which `synthkit schema provenance` prints."""
-    schema = msgspec.json.schema(Provenance)
-    provenance = schema["$defs"].pop("Provenance")
+    kind = KINDS[FORMAT_VERSION]
+    schema = msgspec.json.schema(kind)
+    provenance = schema["$defs"].pop(kind.__name__)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"synthkit provenance record, format {FORMAT_VERSION}",
@@ -92,11 +133,14 @@ def key_of(index: int) -> str:
     return f"{index:09d}"
 
 
-def arrow_schema() -> pa.Schema:
-    """Return the fields of a record as Arrow types, for the Parquet file and the features in the card."""
+def arrow_schema(form: int = FORMAT_VERSION) -> pa.Schema:
+    """Return the fields of a record as Arrow types, for the Parquet file and the features in the card.
+
+    `form` is the format of the release.
+    """
     import pyarrow as pa
 
-    info = msgspec.inspect.type_info(Provenance)
+    info = msgspec.inspect.type_info(KINDS[form])
     assert isinstance(info, msgspec.inspect.StructType)  # noqa: S101 (for the type checker)
     return pa.schema([pa.field(field.name, _arrow(field.type), nullable=False) for field in info.fields])
 

@@ -51,23 +51,24 @@ def samples(stream: IO[bytes], size: int, first: int, extension: str) -> Iterato
         raise ValueError(f"{key_of(index)} is not whole")
 
 
-def read_sample(tar: Path, first: int, index: int, extension: str) -> tuple[Provenance, bytes]:
+def read_sample(tar: Path, first: int, index: int, extension: str, form: int) -> tuple[Provenance, bytes]:
     """Read the record and the image file with an index, from a tar whose first image has the index `first`.
 
-    Raises OSError, or ValueError if the sample is not there or its record cannot be read.
+    `form` is the format of the release. Raises OSError, or ValueError if the sample is not there or its
+    record cannot be read.
     """
     with opened(tar) as (stream, size):
         for number, parts in enumerate(samples(stream, size, first, extension), first):
             if number == index:
-                return _read(stream, parts, extension)
+                return _read(stream, parts, extension, form)
     raise ValueError("it is not there")
 
 
-def read_samples(tar: Path, first: int, extension: str) -> Iterator[tuple[Provenance, bytes]]:
+def read_samples(tar: Path, first: int, extension: str, form: int) -> Iterator[tuple[Provenance, bytes]]:
     """Yield the record and the image file of every sample of a tar. Raises what `read_sample` raises."""
     with opened(tar) as (stream, size):
         for parts in samples(stream, size, first, extension):
-            yield _read(stream, parts, extension)
+            yield _read(stream, parts, extension, form)
 
 
 def read_label(stream: IO[bytes], parts: Parts) -> int:
@@ -95,7 +96,7 @@ def decode_image(raw: bytes, key: str, extension: str, size: tuple[int, int]) ->
         raise ReleaseError(f"{name}: cannot be read: {reason}; run synthkit verify --deep") from None
 
 
-def _read(stream: IO[bytes], parts: Parts, extension: str) -> tuple[Provenance, bytes]:
+def _read(stream: IO[bytes], parts: Parts, extension: str, form: int) -> tuple[Provenance, bytes]:
     if parts["json"].size > MAX_RECORD:
         raise ValueError("its record is too large")
-    return read_record(content(stream, parts["json"])), content(stream, parts[extension])
+    return read_record(content(stream, parts["json"]), form), content(stream, parts[extension])

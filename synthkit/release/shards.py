@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from synthkit.release.records import Provenance, arrow_schema
+from synthkit.release.records import KINDS, Provenance, arrow_schema
 from synthkit.system.files import link, rename, sha256_of, sync, sync_file, temporary_name, write_atomically
+from synthkit.version import FORMAT_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -182,9 +183,10 @@ def table_of(records: Sequence[Provenance]) -> pa.Table:
     """Return provenance records as an Arrow table, one row each."""
     import pyarrow as pa
 
-    columns = {name: [getattr(record, name) for record in records] for name in Provenance.__struct_fields__}
+    kind = type(records[0]) if records else KINDS[FORMAT_VERSION]
+    columns = {name: [getattr(record, name) for record in records] for name in kind.__struct_fields__}
     columns["sources"] = [[{"id": s.id, "sha256": s.sha256} for s in row] for row in columns["sources"]]
-    return pa.table(columns, schema=arrow_schema())
+    return pa.table(columns, schema=arrow_schema(kind.FORMAT))
 
 
 def _parquet(records: Sequence[Provenance]) -> bytes:

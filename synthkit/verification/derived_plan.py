@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synthkit.release.plan import balance_of, draw_all, first_members
+from synthkit.release.plan import balance_of, block_counts, block_faults, draw_all, first_members
 from synthkit.release.records import key_of
 
 if TYPE_CHECKING:
@@ -132,7 +132,11 @@ def derive(recipe: Recipe, manifest: Manifest, sources: int) -> DerivedPlan | No
         return None
     if whole != manifest.images and (manifest.partial is None or whole > MOST_PLANNED_OF_A_PREVIEW):
         return None
-    return DerivedPlan(draw_all(recipe.seed, classes), first_members(classes), sources, _pool(manifest, real))
+    counts = block_counts(recipe, classes)
+    if next(block_faults(recipe, counts), None) is not None:
+        return None
+    draws = draw_all(recipe.seed, classes, counts)
+    return DerivedPlan(draws, first_members(classes), sources, _pool(manifest, real))
 
 
 def _pool(manifest: Manifest, real: Sequence[int]) -> list[SourceImage] | None:

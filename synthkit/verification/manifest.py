@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from synthkit.recipe.portable import portable_path
 from synthkit.release.files import FILES
 from synthkit.release.filter_counts import FilterCounts
-from synthkit.release.plan import balance_of, shard_count
+from synthkit.release.plan import balance_of, block_counts, block_faults, blocks_of
 from synthkit.sources.base import is_relative_id
 from synthkit.sources.pool import digest_of
 from synthkit.system.environment import KEYS
@@ -48,9 +48,15 @@ def misnamed_files(manifest: Manifest) -> Iterator[str]:
 
     `pull` fetches nothing before this finds no fault.
     """
-    named, shards = {file.path for file in manifest.files}, len(manifest.shards)
+    named, shards, form = (
+        {file.path for file in manifest.files},
+        len(manifest.shards),
+        manifest.format_version,
+    )
     rows = [file for file in FILES if file.in_manifest]
-    wanted = {path for file in rows if file.required for path in file.paths(shards)}
+    wanted = {
+        path for file in rows if file.required for path in file.paths(shards, 1 + len(manifest.grown), form)
+    }
     optional = [file for file in rows if not file.required]
     for name in sorted(wanted - named):
         yield f"does not name {name}"
@@ -84,7 +90,22 @@ def own_faults(manifest: Manifest) -> Iterator[str]:
         yield "has a source.digest that is not a SHA-256"
     yield from _names(manifest)
     yield from _pool(manifest)
-    yield from _environment(manifest.environment)
+    for environment in manifest.environments:
+        yield from _environment(environment)
+    yield from _grown(manifest)
+
+
+def _grown(manifest: Manifest) -> Iterator[str]:
+    """Yield what is wrong with the blocks of earlier versions, and with the digest of format 2."""
+    if not _SHA256.fullmatch(manifest.generation_digest) and manifest.format_version > 1:
+        yield "has a generation_digest that is not a SHA-256"
+    for number, (block, shards) in enumerate(zip(manifest.grown, manifest.blocks(), strict=False)):
+        images = sum(shard.images or 0 for shard in shards)
+        if (block.shards, block.images) != (len(shards), images):
+            yield (
+                f"says block {number} has {block.images:,} images in {block.shards:,} shards, it lists "
+                f"{images:,} in {len(shards):,}"
+            )
 
 
 def _names(manifest: Manifest) -> Iterator[str]:
@@ -202,15 +223,22 @@ def _counts(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
 
 
 def _shards(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
-    size = recipe.output.shard_size
-    wanted = shard_count(manifest.images, size)
-    if len(manifest.shards) != wanted:
-        yield f"has {len(manifest.shards):,} shards, its {manifest.images:,} images fill {wanted:,}"
+    real = [item.real for item in manifest.classes]
+    counts = block_counts(recipe, balance_of(recipe, [item.name for item in manifest.classes], real))
+    if fault := next(block_faults(recipe, counts), None):
+        yield f"does not fit its recipe: {fault}"
+        return
+    blocks = blocks_of(recipe, counts).first(manifest.images)
+    if len(manifest.shards) != blocks.shards:
+        yield f"has {len(manifest.shards):,} shards, its {manifest.images:,} images fill {blocks.shards:,}"
         return
     for number, shard in enumerate(manifest.shards):
-        images = min(size, manifest.images - number * size)
+        images = len(blocks.indices(number))
         if shard.images != images:
             yield f"says {shard.path} has {shard.images} images, by the recipe it has {images}"
+    said, wanted = [block.images for block in manifest.grown], list(blocks.images[:-1])
+    if said != wanted:
+        yield f"says its earlier blocks have {said!s:.80} images, by the recipe they have {wanted!s:.80}"
 
 
 def _skipped(manifest: Manifest, recipe: Recipe) -> Iterator[str]:

@@ -46,17 +46,20 @@ class RecordRules:
             "scheduler": recipe.sampler.scheduler,
             "noise_level": recipe.sampler.noise_level,
             "batch_size": recipe.sampler.batch_size,
-            "synthkit_version": manifest.environment.get("synthkit"),
         }
+        self._manifest = manifest
         self.plan: DerivedPlan | None = derive(recipe, manifest, method.sources)
 
-    def faults(self, first: int, records: Sequence[Provenance | None]) -> Iterator[str]:
+    def faults(self, shard: int, first: int, records: Sequence[Provenance | None]) -> Iterator[str]:
         """Yield what is wrong with the records of a shard whose first image has the index `first`."""
+        version = self._manifest.environments[self._manifest.block_of(shard)].get("synthkit")
         known = [(key_of(index), record) for index, record in enumerate(records, start=first) if record]
         if self.plan is not None:
             yield from self.plan.faults(first, records)
         for key, record in known:
             yield from (f"{key}: {fault}" for fault in self._of_recipe(record))
+            if record.version != version:
+                yield f"{key}: its record's synthkit_version is {record.version:.64}, its block's {version}"
         if self._method.name in {record.method for _, record in known}:
             yield from self._mixing(known)
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synthkit.conditioning import METHODS
-from synthkit.release.records import Provenance
 from synthkit.verification.derived_plan import ORDINALS, derive
 from synthkit.verification.record_rules import attempt_faults
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from synthkit.recipe.schema import Recipe
     from synthkit.release.manifest import Manifest
+    from synthkit.release.records import Provenance
     from synthkit.sources.base import Listing
 
 # Fields that are compared with the image or the plan, or have rules of their own.
@@ -42,13 +42,13 @@ class RecordCheck:
 
     def false(self, said: Provenance, made: Provenance) -> Iterator[str]:
         """Yield each false field of the record `said`, in words; `made` is the replayed record."""
-        for name in Provenance.__struct_fields__:
+        for name in type(said).__struct_fields__:
             if name in _ELSEWHERE:
                 continue
             theirs, ours = getattr(said, name), getattr(made, name)
             if name == "synthkit_version":
                 # The replay may run a later version than the build did.
-                ours = self._manifest.environment.get(name.removesuffix("_version"))
+                ours = self._manifest.environment_of(int(said.key)).get(name.removesuffix("_version"))
             if not _equal(theirs, ours):
                 yield f"its record's {name} is {_shown(theirs)}, made again it is {_shown(ours)}"
         yield from self._planned(said)

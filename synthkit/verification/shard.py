@@ -96,7 +96,7 @@ def _check_sample(
     try:
         if len(parts["json"]) > MAX_RECORD:
             raise ValueError("is too large")
-        record = read_record(parts["json"])
+        record = read_record(parts["json"], manifest.format_version)
     except ValueError as error:
         report.faults.append(f"{key}.json is not a provenance record: {error}")
         return

@@ -1,4 +1,4 @@
-"""Compares the rows of provenance/train.parquet with the records in the shards."""
+"""Compares the rows of the tables of records with the records in the shards."""
 
 from __future__ import annotations
 
@@ -9,24 +9,30 @@ import msgspec
 
 from synthkit.errors import ReleaseError, one_line
 from synthkit.release.record_table import RecordTable, UnreadableRecords
-from synthkit.release.records import Provenance
+from synthkit.release.records import KINDS
 from synthkit.release.shards import table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from synthkit.release.records import Provenance
+
 
 class TableRows:
-    """The rows of the Parquet file, each row group a shard. Threads may compare shards at the same time."""
+    """The rows of the table of one block, each row group a shard; `first` is the number of its first shard.
 
-    def __init__(self, path: Path, images: Sequence[int]) -> None:
+    Threads may compare shards at the same time.
+    """
+
+    def __init__(self, path: Path, images: Sequence[int], form: int, first: int) -> None:
+        self._kind, self._first = KINDS[form], first
         self._lock = Lock()
         self._table: RecordTable | None = None
         self._fault = ""
         if path.is_file():
             try:
-                self._table = RecordTable(path, images)
+                self._table = RecordTable(path, images, form)
             except UnreadableRecords as error:
                 self._fault = error.reason
 
@@ -41,11 +47,11 @@ class TableRows:
             return
         try:
             with self._lock:
-                table = self._table.read(shard)
+                table = self._table.read(shard - self._first)
             known = [record for record in records if record is not None]
             if len(known) == len(records) and table.equals(table_of(known)):
                 return
-            found = [msgspec.convert(row, Provenance) for row in table.to_pylist()]
+            found = [msgspec.convert(row, self._kind) for row in table.to_pylist()]
         except (ReleaseError, ValueError) as error:
             reason = error.reason if isinstance(error, UnreadableRecords) else str(error)
             yield f"the rows of shard {shard} cannot be read: {one_line(reason)}"

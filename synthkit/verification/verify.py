@@ -17,7 +17,7 @@ from synthkit.conditioning import METHODS
 from synthkit.errors import RecipeError, ReleaseError, one_line
 from synthkit.recipe.load import load_complete
 from synthkit.recipe.portable import unportable
-from synthkit.release.files import FILES, MANIFEST, PUT_THERE_BY_TOOLS, RECIPE, RECORDS
+from synthkit.release.files import FILES, MANIFEST, PUT_THERE_BY_TOOLS, RECIPE
 from synthkit.release.manifest import leads_elsewhere, unlisted
 from synthkit.system.progress import progress
 from synthkit.verification.checks import CHECKS, Known
@@ -95,7 +95,7 @@ def _read_files(
     """Read every file once: compare its hash, and check what each shard holds and its rows in the table."""
     rules = None if recipe is None else RecordRules(recipe, manifest)
     collected = Collected.begin(release, manifest)
-    rows = TableRows(release / RECORDS, [shard.images or 0 for shard in manifest.shards])
+    tables = _tables(release, manifest)
     firsts = _first_indices(manifest)
 
     def check(file: FileFacts) -> tuple[list[str], ShardSummary | None]:
@@ -105,9 +105,10 @@ def _read_files(
         number, first = firsts[file.path]
         report = check_shard(release / file.path, first, manifest, deep=deep)
         reasons += _complete(report, file)
-        summary = ShardSummary(first, list(rows.differences(number, report.records)), report.labels)
+        table = tables[manifest.table_of(number)]
+        summary = ShardSummary(first, list(table.differences(number, report.records)), report.labels)
         if rules is not None:
-            reasons += rules.faults(first, report.records)
+            reasons += rules.faults(number, first, report.records)
             summary.read(rules, report.records, collected.wanted)
         return reasons, summary
 
@@ -115,10 +116,20 @@ def _read_files(
         for file, (reasons, summary) in zip(manifest.files, pool.map(check, manifest.files), strict=True):
             log.add(file.path, reasons)
             if summary is not None:
-                log.add(RECORDS, summary.row_faults)
+                log.add(manifest.table_of(firsts[file.path][0]), summary.row_faults)
                 collected.shards.append(summary)
-    log.add(RECORDS, rows.faults())
+    for path, table in tables.items():
+        log.add(path, table.faults())
     return collected
+
+
+def _tables(release: Path, manifest: Manifest) -> dict[str, TableRows]:
+    """Return the rows of every table of records, by its path."""
+    tables, first = {}, 0
+    for path, images in manifest.tables().items():
+        tables[path] = TableRows(release / path, images, manifest.format_version, first)
+        first += len(images)
+    return tables
 
 
 def _check_across_shards(manifest: Manifest, collected: Collected, log: FaultLog) -> None:
@@ -149,7 +160,7 @@ def _check_derived(release: Path, known: Known, log: FaultLog) -> None:
 
 def _is_quotable(manifest: Manifest, log: FaultLog) -> bool:
     """Return whether what the card and the metadata quote is complete and free of faults."""
-    quoted = (MANIFEST, RECORDS, *(shard.path for shard in manifest.shards))
+    quoted = (MANIFEST, *manifest.tables(), *(shard.path for shard in manifest.shards))
     complete = manifest.method in METHODS and manifest.classes and manifest.environment.keys() >= STATED
     return bool(complete) and not any(log.has(path) for path in quoted)
 
@@ -180,7 +191,12 @@ def _recipe(release: Path, manifest: Manifest, log: FaultLog) -> Recipe | None:
         log.add(RECIPE, faults)
         return None
     source, generator = manifest.source, manifest.generator
-    digest = recipe.digest(listing_digest=source.digest, model=generator.name, revision=generator.revision)
+    digest = recipe.digest(
+        listing_digest=source.digest,
+        model=generator.name,
+        revision=generator.revision,
+        form=manifest.format_version,
+    )
     for name in ("name", "version", "summary", "license"):
         if getattr(recipe, name) != getattr(manifest, name):
             log.add(RECIPE, [f"{name} is {getattr(recipe, name)!r:.64}, not the manifest's"])
@@ -189,6 +205,12 @@ def _recipe(release: Path, manifest: Manifest, log: FaultLog) -> Recipe | None:
         # Compared with another recipe, every record would be reported.
         return None
     log.add(MANIFEST, against_recipe(manifest, recipe))
+    if manifest.format_version > 1:
+        wanted = recipe.generation_digest(model=generator.name, revision=generator.revision)
+        if wanted != manifest.generation_digest:
+            log.add(
+                MANIFEST, [f"says generation_digest is {manifest.generation_digest[:16]}, not {wanted[:16]}"]
+            )
     return recipe
 
 

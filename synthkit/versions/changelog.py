@@ -10,8 +10,9 @@ import yaml
 
 from synthkit.errors import SynthkitError, VersionError, one_line
 from synthkit.release.diff import difference
-from synthkit.release.files import MANIFEST, RECIPE, RECORDS
+from synthkit.release.files import MANIFEST, RECIPE
 from synthkit.release.folder import ReleaseFolder
+from synthkit.release.manifest import read_manifest
 from synthkit.release.recipe_file import read_recipe
 from synthkit.system.files import make_folder, sha256_of, write_file
 from synthkit.versions.git import show_prefix
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from synthkit.versions.params import Listed
 
 _HEADER = "# Versions of {name}, newest first; written by `synthkit release {name}`.\n"
-_NEEDED = (MANIFEST, RECIPE, RECORDS)
 
 
 def write_changelog(listed: Listed, before: str | None) -> str:
@@ -92,10 +92,16 @@ def _fetch(listed: Listed, version: str, folder: Path) -> Path:
     release = f"{show_prefix()}{listed.folder.as_posix()}"
     try:
         files = DVCFileSystem(".", rev=f"{listed.name}@v{version}", subrepos=True)
-        for name in _NEEDED:
+
+        def get(name: str) -> None:
             place = folder / name
             place.parent.mkdir(parents=True, exist_ok=True)
             files.get_file(f"{release}/{name}", str(place))
+
+        for name in (MANIFEST, RECIPE):
+            get(name)
+        for name in read_manifest(folder).tables():
+            get(name)
     except Exception as error:
         # DVC, its remotes and git fail in ways of their own.
         raise VersionError(f"{version} is in no DVC cache or remote ({one_line(error)})") from None

@@ -55,7 +55,7 @@ def test_a_folder_of_images_builds(cli: Cli, folder_recipe: Path) -> None:
     assert [(item["name"], item["real"]) for item in manifest["classes"]] == [("cat", 3), ("lesser dog", 3)]
     import pyarrow.parquet as pq
 
-    rows = pq.read_table(cli.folder / "releases/small/provenance/train.parquet").to_pylist()
+    rows = pq.read_table(cli.folder / "releases/small/provenance/train-00000.parquet").to_pylist()
     ids = {source["id"] for row in rows for source in row["sources"]}
     assert ids <= {
         "cat/a.png",
@@ -241,7 +241,7 @@ def test_a_model_on_the_hub_that_is_in_the_cache_needs_no_network(
     import pyarrow.parquet as pq
 
     mine, builtin = (
-        pq.read_table(release / "provenance/train.parquet").to_pylist()
+        pq.read_table(release / "provenance/train-00000.parquet").to_pylist()
         for release in (cli.folder / "releases/small", small_release)
     )
     assert {(row["model"], row["revision"]) for row in mine} == {("me/tiny", commit)}

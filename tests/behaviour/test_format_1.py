@@ -56,7 +56,7 @@ def test_show_tells_where_an_image_comes_from(cli: Cli, key: str) -> None:
 
 @pytest.mark.parametrize("key", KEYS)
 def test_its_records(key: str) -> None:
-    record = read_record(read_member(SHARD, f"{key}.json"))
+    record = read_record(read_member(SHARD, f"{key}.json"), 1)
     assert (record.key, record.method, record.steps) == (key, "embed-cutmix-dropout", 1)
     assert read_member(SHARD, f"{key}.cls") == str(record.label).encode()
     assert len(record.sources) == 2

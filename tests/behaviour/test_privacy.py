@@ -92,7 +92,7 @@ def test_the_search_finds_what_is_hidden_in_every_kind_of_file(cli: Cli, home: P
     """So that the tests below prove something."""
     release = build(cli, "source: {kind: digits}\nsynthetic_per_class: 1\nprompt: margarethe")
     places = {where.split(":")[0] for where, raw in contents(release) if b"margarethe" in raw}
-    assert {"recipe.yaml", "README.md", "train.parquet", "000000000.json"} <= places
+    assert {"recipe.yaml", "README.md", "train-00000.parquet", "000000000.json"} <= places
     with pytest.raises(AssertionError, match="margarethe"):
         assert_private(release)
 

@@ -85,7 +85,7 @@ def test_memory_does_not_grow_with_the_release(
 
 def test_gates_are_counted_over_all_shards(cli: Cli) -> None:
     release = cli.folder / str(LARGE) / "small"
-    rows: list[dict[str, Any]] = pq.read_table(release / "provenance/train.parquet").to_pylist()
+    rows: list[dict[str, Any]] = pq.read_table(release / "provenance/train-00000.parquet").to_pylist()
     draws = [draw for row in rows for draw in row["rejected"]]
     facts = read_manifest(release).filters
     assert facts is not None

@@ -26,7 +26,7 @@ def build(cli: Cli, *values: str) -> Path:
 
 
 def rows(release: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = pq.read_table(release / "provenance/train.parquet").to_pylist()
+    found: list[dict[str, Any]] = pq.read_table(release / "provenance/train-00000.parquet").to_pylist()
     return found
 
 

@@ -172,7 +172,9 @@ def test_a_preview_is_marked_and_its_images_are_the_releases(cli: Cli, flat_rele
     def hashes(release: Path) -> list[str]:
         import pyarrow.parquet as pq
 
-        column: list[str] = pq.read_table(release / "provenance/train.parquet")["image_sha256"].to_pylist()
+        column: list[str] = pq.read_table(release / "provenance/train-00000.parquet")[
+            "image_sha256"
+        ].to_pylist()
         return column
 
     assert hashes(preview) == hashes(flat_release)[:10]
@@ -258,7 +260,7 @@ def test_a_shard_that_was_altered_is_made_again_not_published(cli: Cli, flat_rel
     recipe = cli.recipe()
     cli("build", recipe)
     release = cli.folder / "releases" / "small"
-    with (release / "data" / "train-00001-of-00004.tar").open("r+b") as tar:
+    with (release / "data" / "train-00001.tar").open("r+b") as tar:
         tar.seek(700)
         tar.write(b"XX")
     assert cli("verify", release).exit_code == 1
@@ -314,9 +316,9 @@ def test_what_a_kill_leaves_is_removed(cli: Cli, flat_release: Path) -> None:
     work = next((cli.folder / ".synthkit").glob("small-*"))
     first = sorted((work / "shards").glob("*.tar"))[0]
     first.with_suffix(".json").unlink()
-    (work / "shards" / ".train-00000-of-00004.tar.tmp").write_bytes(b"half")
+    (work / "shards" / ".train-00000.tar.tmp").write_bytes(b"half")
     next(work.glob("embeddings-*.npy")).write_bytes(b"half")
-    draft = work / "shards" / "train-00001-of-00004.draft"
+    draft = work / "shards" / "train-00001.draft"
     draft.write_bytes(b"of a shard that is finished")
     import shutil
 
@@ -378,7 +380,7 @@ def test_every_kind_of_method_builds_and_records_what_it_did(cli: Cli, method: s
     assert result.exit_code == 0, result.output
     import pyarrow.parquet as pq
 
-    rows = pq.read_table(cli.folder / "releases/small/provenance/train.parquet").to_pylist()
+    rows = pq.read_table(cli.folder / "releases/small/provenance/train-00000.parquet").to_pylist()
     mixes, pixels = "mix" in method, method.startswith(("mixup", "cutmix"))
     for row in rows:
         assert row["method"] == method
@@ -409,7 +411,7 @@ def test_other_formats_and_sizes(cli: Cli, image_format: str, extension: str, ki
         "output.quality=80",
     )
     assert cli("build", recipe, *changes).exit_code == 0
-    with tarfile.open(cli.folder / "releases/small/data/train-00000-of-00002.tar") as tar:
+    with tarfile.open(cli.folder / "releases/small/data/train-00000.tar") as tar:
         image = Image.open(io.BytesIO(tar.extractfile(f"000000000.{extension}").read()))  # type: ignore[union-attr]
     assert (image.format, image.size) == (kind, (48, 48))
     assert cli("verify", "releases/small").exit_code == 0

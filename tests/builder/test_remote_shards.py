@@ -87,7 +87,7 @@ def test_marks_of_stopped_builds_are_removed_by_the_next(
     assert "stopped" in cli(*command).output
     there = next((tmp_path / "store").glob(".synthkit/small-*/shards"))
     assert not list(there.iterdir())
-    others = {".ray-2-of-2-00ff.tmp", "notes.tmp", "train-00000-of-00004.tar"}
+    others = {".ray-2-of-2-00ff.tmp", "notes.tmp", "train-00000.tar"}
     for name in {".ray-1-of-1-00ff.tmp", ".ray-1-of-2-00ff.tmp", *others}:
         (there / name).touch()
     assert "stopped" in cli(*command).output
@@ -103,7 +103,7 @@ def test_a_shard_of_other_inputs_at_an_address_is_refused(cli: Cli, tmp_path: Pa
     shutil.copytree(cli.folder / ".synthkit", store / ".synthkit")
     command = ("build", recipe, *FLAT, "--engine", "ray", "--out", f"file://{store}")
     assert "4 of 4 shards are there, 0 images made now" in cli(*command).output
-    sidecar = next(store.glob(".synthkit/small-*/shards/train-00002-*.json"))
+    sidecar = next(store.glob(".synthkit/small-*/shards/train-00002.json"))
     stated = json.loads(sidecar.read_bytes())
     stated["origin"]["digest"] = "0" * 64
     sidecar.write_text(json.dumps(stated))

@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 from synthkit.errors import ReleaseError
 from synthkit.release.card import render_card
 from synthkit.release.croissant import render_croissant
-from synthkit.release.files import CARD, CROISSANT, MANIFEST, RECORDS
+from synthkit.release.files import CARD, CROISSANT, MANIFEST, table_path
 from synthkit.release.manifest import Manifest, read_manifest
-from synthkit.release.records import Provenance, arrow_schema
+from synthkit.release.records import Provenance, Provenance2, arrow_schema
 from synthkit.release.shards import add_sample, table_of
 from synthkit.verification.verify import verify_release
 
@@ -47,7 +47,7 @@ class Forgery:
         for samples in self.shards.values():
             for place, (record, image) in enumerate(samples):
                 if record.key == key:
-                    samples[place] = (msgspec.convert({**record.to_row(), **fields}, Provenance), image)
+                    samples[place] = (msgspec.convert({**record.to_row(), **fields}, type(record)), image)
 
     def repaint(self, key: str, change: Callable[[bytes], bytes]) -> None:
         """Another image file in the place of one, which its record names."""
@@ -62,7 +62,7 @@ class Forgery:
 
     def write(self, *, derived: bool = True) -> None:
         """Put it together again; `derived` also writes the card and the metadata that fit."""
-        with pq.ParquetWriter(self.folder / RECORDS, arrow_schema(), compression="zstd") as rows:
+        with pq.ParquetWriter(self.folder / table_path(0), arrow_schema(), compression="zstd") as rows:
             for path, samples in self.shards.items():
                 self._write_shard(path, samples)
                 rows.write_table(table_of([record for record, _ in samples]))
@@ -136,7 +136,7 @@ def _samples(tar: Path) -> Iterator[tuple[Provenance, bytes]]:
     records = {name[:-5]: raw for name, raw in members.items() if name.endswith(".json")}
     for key, raw in records.items():
         (image,) = (name for name in members if name.startswith(key) and not name.endswith((".json", ".cls")))
-        yield msgspec.json.decode(raw, type=Provenance), members[image]
+        yield msgspec.json.decode(raw, type=Provenance2), members[image]
 
 
 def faults_of(release: Path, *, deep: bool = False) -> list[str]:

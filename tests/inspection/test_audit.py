@@ -78,12 +78,12 @@ def test_real_images_that_are_not_here(cli: Cli, copy: Path) -> None:
 
 
 def test_a_damaged_release_is_told_in_a_line(cli: Cli, copy: Path) -> None:
-    shard = copy / "data/train-00001-of-00004.tar"
+    shard = copy / "data/train-00001.tar"
     shard.write_bytes(shard.read_bytes()[:5000])
     result = cli("audit", copy)
     assert result.exit_code == 1
     (line,) = [line for line in result.output.splitlines() if line.startswith("error: ")]
-    assert f"error: {copy}: data/train-00001-of-00004.tar: has 5,000 bytes, the manifest says " in line
+    assert f"error: {copy}: data/train-00001.tar: has 5,000 bytes, the manifest says " in line
     assert line.endswith(f"run synthkit verify {copy}")
     assert not (copy / "audit.json").exists()
 

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from synthkit.release.files import RECORDS
+from synthkit.release.files import table_path
 from synthkit.sources.digits import DigitsSource
 from tests.conftest import Cli
 from tests.helpers import miniatures
@@ -24,7 +24,7 @@ from tests.helpers.forging import image_files, rewrite_shard
 
 QUICK = ("--set", "sampler.steps=1", "--set", "sampler.batch_size=4")
 FIRST_COLOUR, SECOND_COLOUR = (46, 110, 190), (240, 170, 50)
-SHARD = "data/train-00001-of-00004.tar"
+SHARD = "data/train-00001.tar"
 FOLDER_RECIPE = """\
 name: small
 source: {kind: folder, root: images}
@@ -140,7 +140,7 @@ def test_an_image_in_words(cli: Cli, small_release: Path) -> None:
     assert lines["mixed"].endswith(f"of the second: coordinates {start} to {stop} are the second's")
     assert lines["dropped"] == "each coordinate of the embedding with probability 0.4"
     assert lines["seed"] == str(record["seed"])
-    assert lines["file"].startswith("data/train-00001-of-00004.tar: 000000030.png, 32x32, ")
+    assert lines["file"].startswith("data/train-00001.tar: 000000030.png, 32x32, ")
     assert lines["file"].endswith(f"sha256 {record['image_sha256']}")
 
 
@@ -191,7 +191,7 @@ def picture(cli: Cli, release: Path, key: str, *settings: str) -> NDArray[np.uin
 
 
 def key_of_class(cli: Cli, release: Path, name: str) -> str:
-    rows = pq.read_table(release / RECORDS).to_pylist()
+    rows = pq.read_table(release / table_path(0)).to_pylist()
     return next(str(row["key"]) for row in rows if row["class_name"] == name)
 
 

@@ -162,12 +162,12 @@ def test_what_arrives_otherwise_is_not_tagged(hub: HubServer, synthkit: Client, 
         if "/tree/" in request.path and len(hub.commits(REPO)) == 2:
             hub.on_request = None
             files = hub.store.get("dataset", REPO).head("main").files
-            path = "data/train-00000-of-00002.tar"
+            path = "data/train-00000.tar"
             files[path] = hub.store.get("dataset", REPO).made(path, b"other bytes")
 
     hub.on_request = spoil
     message = refused(hub, synthkit, release, REPO)
-    assert "what arrived is not the release: data/train-00000-of-00002.tar" in message
+    assert "what arrived is not the release: data/train-00000.tar" in message
     assert "v1.0.0 was not set" in message
 
 

@@ -96,11 +96,11 @@ def test_something_else_is_there(
 
 
 def test_the_wrong_bytes_under_a_tag(published_hub: HubServer, synthkit: Client, tmp_path: Path) -> None:
-    commit = published_hub.commit(REPO, {"data/train-00000-of-00002.tar": b"other bytes"})
+    commit = published_hub.commit(REPO, {"data/train-00000.tar": b"other bytes"})
     published_hub.store.get("dataset", REPO).tags["v1.0.0"] = commit
     refused(
         synthkit("pull", REFERENCE, "--out", tmp_path),
-        "data/train-00000-of-00002.tar",
+        "data/train-00000.tar",
         "not what the manifest",
     )
     assert not (tmp_path / "digits").exists()
@@ -125,7 +125,7 @@ def test_a_manifest_that_names_what_no_release_has(
 def test_files_that_are_larger_than_the_manifest_says_are_not_fetched(
     published_hub: HubServer, synthkit: Client, tmp_path: Path
 ) -> None:
-    path = "data/train-00000-of-00002.tar"
+    path = "data/train-00000.tar"
     published_hub.commit(REPO, {path: bytes(10_000_000)})
     refused(synthkit("pull", f"{REPO}@main", "--out", tmp_path), f"{path} is not what the manifest says")
     assert not any("/lfs/" in request.path for request in published_hub.requests)

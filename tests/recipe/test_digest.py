@@ -20,7 +20,7 @@ from synthkit.sources.hashes import KnownHashes
 from synthkit.sources.pool import read_all
 from tests.recipe.conftest import MINIMAL
 
-FACTS = {"listing_digest": "l", "model": "m", "revision": "r"}
+FACTS: dict[str, Any] = {"listing_digest": "l", "model": "m", "revision": "r", "form": 1}
 FILTERS = """\
 filters:
   blank: {}

@@ -127,7 +127,7 @@ def test_every_method_through_every_source(
     assert built.exit_code == 0, built.output
     import pyarrow.parquet as pq
 
-    rows = pq.read_table(cli.folder / "releases/mine-preview/provenance/train.parquet").to_pylist()
+    rows = pq.read_table(cli.folder / "releases/mine-preview/provenance/train-00000.parquet").to_pylist()
     assert [(row["method"], len(row["sources"])) for row in rows] == [(method, METHODS[method].sources)] * 2
 
 
@@ -165,7 +165,7 @@ def test_the_pool_is_in_the_manifest_by_id_and_hash_and_nothing_else_is_used(
         assert hashlib.sha256((root / image["id"]).read_bytes()).hexdigest() == image["sha256"]
     pool = {(image["id"], image["sha256"], image["label"]) for image in source["pool"]}
     assert len(pool) == 40
-    rows = pq.read_table(release / "provenance/train.parquet").to_pylist()
+    rows = pq.read_table(release / "provenance/train-00000.parquet").to_pylist()
     used = {(s["id"], s["sha256"], row["label"]) for row in rows for s in row["sources"]}
     assert used
     assert used <= pool

@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 
-# mlcroissant keeps what it unpacks under a file's path in its data set: `data/train-00000-of-00001.tar` of
+# mlcroissant keeps what it unpacks under a file's path in its data set: `data/train-00000.tar` of
 # another release would be taken for this one's. Must be set before it is imported.
 os.environ["CROISSANT_CACHE"] = tempfile.mkdtemp()
 
@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthkit.release.files import RECORDS
+from synthkit.release.files import table_path
 from tests.conftest import Cli
 from tests.helpers.commands import run_build
 from tests.helpers.forging import image_files
@@ -38,6 +38,11 @@ RESPONSIBLE = (
     "dataBiases",
     "personalSensitiveInformation",
 )
+
+
+@pytest.fixture(autouse=True)
+def nothing_unpacked() -> None:
+    shutil.rmtree(Path(os.environ["CROISSANT_CACHE"]) / "extract", ignore_errors=True)
 
 
 def opened(release: Path) -> Any:
@@ -67,7 +72,7 @@ def plain(value: Any) -> Any:
 def provenance(release: Path) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
-    return {row["key"]: row for row in pq.read_table(release / RECORDS).to_pylist()}
+    return {row["key"]: row for row in pq.read_table(release / table_path(0)).to_pylist()}
 
 
 def assert_the_same(release: Path) -> None:
@@ -115,8 +120,8 @@ def test_what_is_told_of_the_release(small_release: Path) -> None:
     manifest = json.loads((small_release / "manifest.json").read_text())
     listed = {file["path"]: file["sha256"] for file in manifest["files"]}
     files = {file.id: file.sha256 for file in metadata.distribution if hasattr(file, "sha256")}
-    shards = [f"data/train-{shard:05d}-of-00004.tar" for shard in range(4)]
-    assert {name: listed[name] for name in (*shards, RECORDS)} == {
+    shards = [f"data/train-{shard:05d}.tar" for shard in range(4)]
+    assert {name: listed[name] for name in (*shards, table_path(0))} == {
         name: sha256 for name, sha256 in files.items() if sha256
     }
 
@@ -145,7 +150,7 @@ def test_words_that_json_must_escape_stay_as_they_are(cli: Cli) -> None:
 def test_a_damaged_shard_is_refused(small_release: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(small_release, copy)
-    shard = copy / "data" / "train-00002-of-00004.tar"
+    shard = copy / "data" / "train-00002.tar"
     shard.write_bytes(shard.read_bytes().replace(b"nine", b"nein"))
-    with pytest.raises(Exception, match=r"Download\(data/train-00002-of-00004\.tar\)"):
+    with pytest.raises(Exception, match=r"Download\(data/train-00002\.tar\)"):
         records(copy)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from synthkit.release.files import RECORDS
+from synthkit.release.files import table_path
 from tests.conftest import Cli
 from tests.helpers.commands import error_of, output_of, run_build
 from tests.helpers.forging import reseal
@@ -71,12 +71,12 @@ def test_another_guidance_changes_every_image(cli: Cli, versions: dict[str, Path
     text, found = difference(cli, versions["base"], versions["guided"])
     assert found["recipe"] == {"sampler.guidance_scale": [2.0, 3.0]}
     assert found["changed"] == [f"{key:09d}" for key in range(10)]
-    assert found["changed_fields"] == {"guidance_scale": 10, "recipe_digest": 10}
+    assert found["changed_fields"] == {"guidance_scale": 10, "generation_digest": 10}
     assert (found["same"], found["added"], found["removed"], found["classes"]) == (0, [], [], {})
     assert "  recipe sampler.guidance_scale: 2.0 -> 3.0\n" in text
     assert "  images: 0 the same, 0 moved, 10 changed, 0 added, 0 removed (of 10 before)\n" in text
     assert "    changed: 000000000, 000000001, " in text
-    assert text.endswith("    changed in: guidance_scale (10), recipe_digest (10)\n")
+    assert text.endswith("    changed in: guidance_scale (10), generation_digest (10)\n")
 
 
 def test_a_higher_target_adds_images_to_every_class(cli: Cli, versions: dict[str, Path]) -> None:
@@ -120,8 +120,8 @@ def test_what_it_was_made_with_is_compared(cli: Cli, copy: Path, small_release: 
 
 def parquet_becomes(change: Callable[[Any], Any]) -> Callable[[Path], None]:
     def damage(release: Path) -> None:
-        pq.write_table(change(pq.read_table(release / RECORDS)), release / RECORDS)
-        reseal(release, RECORDS)
+        pq.write_table(change(pq.read_table(release / table_path(0))), release / table_path(0))
+        reseal(release, table_path(0))
 
     return damage
 
@@ -129,8 +129,8 @@ def parquet_becomes(change: Callable[[Any], Any]) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda release: (release / RECORDS).unlink(),
-        lambda release: (release / RECORDS).write_bytes(b"no Parquet"),
+        lambda release: (release / table_path(0)).unlink(),
+        lambda release: (release / table_path(0)).write_bytes(b"no Parquet"),
         parquet_becomes(lambda table: table.drop_columns(["key"])),
         parquet_becomes(lambda table: table.drop_columns(["image_sha256"])),
         parquet_becomes(lambda table: pa.concat_tables([table, table])),
@@ -140,8 +140,8 @@ def test_a_damaged_record_of_images_is_told_in_a_line(
     cli: Cli, copy: Path, small_release: Path, damage: Callable[[Path], Any]
 ) -> None:
     damage(copy)
-    assert f"{copy / RECORDS}: cannot be read: " in error_of(cli, "diff", small_release, copy)
-    assert f"{copy / RECORDS}: cannot be read: " in error_of(cli, "diff", copy, small_release)
+    assert f"{copy / table_path(0)}: cannot be read: " in error_of(cli, "diff", small_release, copy)
+    assert f"{copy / table_path(0)}: cannot be read: " in error_of(cli, "diff", copy, small_release)
 
 
 def test_what_is_no_release_cannot_be_compared(cli: Cli, small_release: Path) -> None:

@@ -21,7 +21,7 @@ from tests.helpers.workers import flat_recipe
 
 SUMMARY = (*BUILD, "--set", "summary=Better words.")
 REPLACED = "was replaced while it was read"
-SHARD, NO_SHARD = "data/train-00000-of-00002.tar", "data/train-00002-of-00003.tar"
+SHARD, NO_SHARD = "data/train-00000.tar", "data/train-00002.tar"
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_a_reader_is_told_of_a_replacement(cli: Cli) -> None:
     # What readers do not find says less than why they do not find it.
     with pytest.raises(ReleaseError, match=REPLACED), release.opened():
         assert cli(*BUILD).exit_code == 0
-        raise FileNotFoundError("data/train-00000-of-00009.tar")
+        raise FileNotFoundError("data/train-00000.tar")
 
 
 def test_an_audit_is_not_written_into_another_release_than_it_read(cli: Cli) -> None:
@@ -196,9 +196,7 @@ def test_an_empty_manifest_of_this_very_build_is_written_again(cli: Cli) -> None
     assert digests(release) == before
 
 
-@pytest.mark.parametrize(
-    "odd", ["notes.txt", "data/train-00002-of-00003.tar", "data/train-00000-of-00002.tar"]
-)
+@pytest.mark.parametrize("odd", ["notes.txt", "data/train-00003.tar", "data/train-00000.tar"])
 def test_an_empty_manifest_beside_something_else_is_left_alone(cli: Cli, odd: str) -> None:
     (cli.folder / RELEASE / "manifest.json").write_bytes(b"")
     (cli.folder / RELEASE / odd).unlink(missing_ok=True)

@@ -126,7 +126,7 @@ def test_an_image_that_lost_its_mark_is_found(
     assert result.exit_code == 1
     fault = "000000002: its image lacks the mark that says it is generated (XMP)"
     assert result.output.splitlines()[-2:] == [
-        f"{copy}/data/train-00000-of-00001.tar: {fault}",
+        f"{copy}/data/train-00000.tar: {fault}",
         f"{copy}: 1 fault(s); get it again, or build it with --fresh",
     ]
 

@@ -1,4 +1,4 @@
-"""provenance/train.parquet of a stranger: reading it takes no more memory than its release can need."""
+"""provenance/train-00000.parquet of a stranger: reading it takes no more memory than its release can need."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from synthkit.release.files import RECORDS
+from synthkit.release.files import table_path
 from synthkit.release.manifest import read_manifest
-from synthkit.release.record_table import RecordTable, UnreadableRecords
+from synthkit.release.record_table import RecordTable, RecordTables, UnreadableRecords
 from tests.conftest import Cli
 from tests.helpers.forging import Forgery
 
@@ -27,7 +27,7 @@ def copy(small_release: Path, tmp_path: Path) -> Path:
 
 
 def tables(release: Path) -> Tables:
-    with pq.ParquetFile(release / RECORDS) as file:
+    with pq.ParquetFile(release / table_path(0)) as file:
         return [file.read_row_group(number) for number in range(file.num_row_groups)]
 
 
@@ -38,7 +38,7 @@ def with_column(table: pa.Table, name: str, values: list[Any]) -> pa.Table:
 
 def write(release: Path, parts: Tables, **options: Any) -> None:
     """The table, one row group for each part, and a manifest that fits."""
-    with pq.ParquetWriter(release / RECORDS, parts[0].schema, compression="zstd", **options) as writer:
+    with pq.ParquetWriter(release / table_path(0), parts[0].schema, compression="zstd", **options) as writer:
         for part in parts:
             writer.write_table(part, row_group_size=10_000_000)
     Forgery.of(release).seal()
@@ -89,15 +89,15 @@ def test_a_table_that_is_not_that_of_the_shards_is_not_read(
     cli: Cli, copy: Path, change: Callable[[Tables], Tables], reason: str
 ) -> None:
     write(copy, change(tables(copy)))
-    assert (copy / RECORDS).stat().st_size < 500_000
+    assert (copy / table_path(0)).stat().st_size < 500_000
     result = cli("verify", copy)
     assert result.exit_code == 1
     assert reason in result.output
     refused = cli("diff", copy, copy)
     assert refused.exit_code == 1
-    assert f"error: {copy / RECORDS}: cannot be read: " in refused.output
-    with pytest.raises(UnreadableRecords, match=str(copy / RECORDS)):
-        list(RecordTable.of(copy / RECORDS, read_manifest(copy)).parts())
+    assert f"error: {copy / table_path(0)}: cannot be read: " in refused.output
+    with pytest.raises(UnreadableRecords, match=str(copy / table_path(0))):
+        list(RecordTables(copy, read_manifest(copy)).parts())
 
 
 @pytest.mark.parametrize(
@@ -110,9 +110,9 @@ def test_a_table_that_is_not_that_of_the_shards_is_not_read(
     ],
 )
 def test_what_is_no_table(copy: Path, content: bytes, reason: str) -> None:
-    (copy / RECORDS).write_bytes(content)
+    (copy / table_path(0)).write_bytes(content)
     with pytest.raises(UnreadableRecords) as caught:
-        RecordTable.of(copy / RECORDS, read_manifest(copy))
+        RecordTables(copy, read_manifest(copy))
     assert reason in caught.value.reason
     assert "\n" not in str(caught.value)
 
@@ -123,10 +123,11 @@ def test_more_rows_than_bytes_can_hold(copy: Path) -> None:
     rows = 300_000
     write(copy, [part.take(pa.array([0] * rows))])
     with pytest.raises(UnreadableRecords, match=r"it says it has 300,000 rows, in [\d,]+ bytes"):
-        RecordTable(copy / RECORDS, [rows])
+        RecordTable(copy / table_path(0), [rows], 2)
 
 
 def test_the_rows_as_they_were_written(small_release: Path) -> None:
-    table = RecordTable.of(small_release / RECORDS, read_manifest(small_release))
+    rows = [shard.images or 0 for shard in read_manifest(small_release).shards]
+    table = RecordTable(small_release / table_path(0), rows, 2)
     assert pa.concat_tables(table.parts()).equals(pa.concat_tables(tables(small_release)))
     assert table.read(1, ["key", "sources"]).equals(tables(small_release)[1].select(["key", "sources"]))

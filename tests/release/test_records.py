@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from synthkit.release.records import Provenance, read_record, record_schema
+from synthkit.release.records import Provenance2, read_record, record_schema
 from tests.conftest import Cli
 from tests.helpers.paths import ROOT
 
@@ -30,8 +30,8 @@ def records(small_release: Path) -> list[bytes]:
 def test_the_shipped_schema_is_the_schema_and_says_its_format(cli: Cli) -> None:
     stored = json.loads(SCHEMA.read_text())
     assert stored == record_schema() == json.loads(cli("schema", "provenance").output)
-    assert stored["title"] == "synthkit provenance record, format 1"
-    assert sorted(stored["required"]) == sorted(Provenance.__struct_fields__)
+    assert stored["title"] == "synthkit provenance record, format 2"
+    assert sorted(stored["required"]) == sorted(Provenance2.__struct_fields__)
     told = cli("schema", "manifesto")
     assert (told.exit_code, told.output.count("\n")) == (1, 1)
 
@@ -67,7 +67,7 @@ def test_every_record_is_valid_by_the_schema_and_is_read(records: list[bytes]) -
         {"sources": [{"id": "a\u2028", "sha256": "0" * 64}]},
         {"sources": [{"id": "a", "sha256": "0" * 64 + "\n"}]},
         {"image_sha256": "0" * 64 + "\n"},
-        {"recipe_digest": "0" * 64 + "\n"},
+        {"generation_digest": "0" * 64 + "\n"},
         {"key": "000000000\n"},
         {"region": [-1]},
         {"image_sha256": "ABC"},
@@ -92,7 +92,7 @@ def test_an_id_is_any_name_that_a_file_may_have(records: list[bytes]) -> None:
 
 
 def test_a_record_without_a_field_or_written_otherwise_is_none(records: list[bytes]) -> None:
-    for name in Provenance.__struct_fields__:
+    for name in Provenance2.__struct_fields__:
         record = json.loads(records[0])
         del record[name]
         with pytest.raises(ValueError, match=f"missing required field `{name}`"):

@@ -28,12 +28,12 @@ def test_the_folder_is_as_documented(small_release: Path) -> None:
     assert sorted(digests(small_release)) == [
         "README.md",
         "croissant.json",
-        "data/train-00000-of-00004.tar",
-        "data/train-00001-of-00004.tar",
-        "data/train-00002-of-00004.tar",
-        "data/train-00003-of-00004.tar",
+        "data/train-00000.tar",
+        "data/train-00001.tar",
+        "data/train-00002.tar",
+        "data/train-00003.tar",
         "manifest.json",
-        "provenance/train.parquet",
+        "provenance/train-00000.parquet",
         "recipe.yaml",
         "samples.png",
     ]
@@ -75,7 +75,7 @@ def read_record(release: Path, key: str) -> bytes:
 def test_webdataset_reads_it(small_release: Path) -> None:
     import webdataset
 
-    url = f"{small_release}/data/train-{{00000..00003}}-of-00004.tar"
+    url = f"{small_release}/data/train-{{00000..00003}}.tar"
     samples = list(webdataset.WebDataset(url, shardshuffle=False).decode("pil"))
     assert [sample["__key__"] for sample in samples] == [f"{index:09d}" for index in range(76)]
     assert all(isinstance(sample["cls"], int) and sample["png"].size == (32, 32) for sample in samples)
@@ -86,7 +86,10 @@ def test_the_parquet_is_the_same_records(small_release: Path, tmp_path: Path) ->
     from datasets import load_dataset
 
     rows: Any = load_dataset(
-        str(small_release), data_files="provenance/train.parquet", split="train", cache_dir=str(tmp_path)
+        str(small_release),
+        data_files="provenance/train-00000.parquet",
+        split="train",
+        cache_dir=str(tmp_path),
     )
     assert len(rows) == 76
     for index in (0, 40, 75):
@@ -120,7 +123,7 @@ def test_a_record_names_its_sources_by_content(small_release: Path) -> None:
 def test_the_images_are_what_the_records_say(small_release: Path) -> None:
     import hashlib
 
-    with tarfile.open(small_release / "data/train-00000-of-00004.tar") as archive:
+    with tarfile.open(small_release / "data/train-00000.tar") as archive:
         image = archive.extractfile("000000000.png").read()  # type: ignore[union-attr]
     record = json.loads(read_record(small_release, "000000000"))
     assert hashlib.sha256(image).hexdigest() == record["image_sha256"]
@@ -221,7 +224,7 @@ def test_no_file_tells_whose_machine_it_was(small_release: Path) -> None:
         if path.is_file():
             content = path.read_bytes()
             assert not [secret for secret in secrets if secret.encode() in content], path
-    table = pq.read_table(small_release / "provenance/train.parquet")
+    table = pq.read_table(small_release / "provenance/train-00000.parquet")
     text = str(table.to_pylist()) + str(table.schema.metadata)
     assert not [secret for secret in secrets if secret in text]
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from synthkit.errors import ReleaseError
-from synthkit.release.files import RECORDS
+from synthkit.release.files import table_path
 from synthkit.release.manifest import read_manifest
 from synthkit.verification.verify import verify_release
 from tests.conftest import Cli
@@ -103,7 +103,7 @@ def file_missing(release: Path, rng: random.Random) -> str:
 
 
 def file_extra(release: Path, rng: random.Random) -> str:
-    path = some_file(release, rng).parent / f"{rng.choice(['x', '.x', 'train-00003-of-00004'])}.tar"
+    path = some_file(release, rng).parent / f"{rng.choice(['x', '.x', 'train-00003'])}.tar"
     path.write_bytes(b"")
     return path.name
 
@@ -223,7 +223,7 @@ def label_changed(release: Path, rng: random.Random) -> str:
 
 
 def parquet_rows_swapped(release: Path, rng: random.Random) -> str:
-    path = release / RECORDS
+    path = release / table_path(0)
     file = pq.ParquetFile(path)
     groups = [file.read_row_group(number) for number in range(file.num_row_groups)]
     number = rng.randrange(len(groups))
@@ -232,7 +232,7 @@ def parquet_rows_swapped(release: Path, rng: random.Random) -> str:
     with pq.ParquetWriter(path, groups[0].schema, compression="zstd") as writer:
         for group in groups:
             writer.write_table(group)
-    reseal(release, RECORDS)
+    reseal(release, table_path(0))
     return f"shard {number}: {order}"
 
 

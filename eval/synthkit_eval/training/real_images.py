@@ -10,12 +10,12 @@ import numpy as np
 from synthkit.errors import ScoreError
 from synthkit.publish.pull import find_release
 from synthkit.recipe.source import SourceBase
-from synthkit.release.files import RECIPE, RECORDS
+from synthkit.release.files import RECIPE
 from synthkit.release.folder import ReleaseFolder
 from synthkit.release.places import errors_without_content, receive
 from synthkit.release.plan import group_of
 from synthkit.release.real_images import find_source, read_place
-from synthkit.release.record_table import RecordTable
+from synthkit.release.record_table import RecordTables
 from synthkit.sources import held_out
 from synthkit.verification.verify import refuse_damaged
 
@@ -199,7 +199,7 @@ def _learned_from(release: ScoredRelease, training: RealImages) -> Iterator[tupl
     yield from zip(training.listing.ids, training.sha256, strict=True)
     yield from ((image.id, image.sha256) for image in release.manifest.source.pool or ())
     columns = ["key", "sources", "image_sha256"]
-    for part in RecordTable.of(release.folder / RECORDS, release.manifest).parts(columns):
+    for part in RecordTables(release.folder, release.manifest).parts(columns):
         sources = part.column("sources").combine_chunks().flatten()
         yield from zip(sources.field("id").to_pylist(), sources.field("sha256").to_pylist(), strict=True)
         keys = (f"synthetic image {key}" for key in part.column("key").to_pylist())

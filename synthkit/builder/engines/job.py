@@ -36,7 +36,7 @@ class Job:
 
     def name(self, shard: int) -> str:
         """Return the file name of a shard."""
-        return shard_name(shard, self.inputs.plan.shards)
+        return shard_name(shard)
 
     def origin(self, environment: Mapping[str, str]) -> Origin:
         """Return the origin of shards made in an environment. Raises BuildError if others have another."""

@@ -194,8 +194,8 @@ def test_shards_at_an_address_become_the_same_release(
     assert not list(ray_cluster.home.rglob("*.tar"))
     # One that is cut off is made again, and the others are not.
     shards = next((tmp_path / "store").glob(".synthkit/small-*/shards"))
-    (shards / "train-00002-of-00004.parquet").write_bytes(b"half")
-    assert "train-00002-of-00004.tar: is not what its sidecar says" in cli("merge", recipe, *FLAT, url).output
+    (shards / "train-00002.parquet").write_bytes(b"half")
+    assert "train-00002.tar: is not what its sidecar says" in cli("merge", recipe, *FLAT, url).output
     assert "4 of 4 shards are there, 24 images made now" in cli(*command).output
     merged = cli("merge", recipe, *FLAT, url)
     assert merged.exit_code == 0, merged.output
@@ -208,12 +208,12 @@ def test_altered_bytes_at_an_address_are_not_merged(cli: Cli) -> None:
     recipe = cli.recipe()
     assert cli("build", recipe, *FLAT, "--out", "alone").exit_code == 0
     shards = next((cli.folder / "alone").glob(".synthkit/small-*/shards"))
-    with (shards / "train-00001-of-00004.tar").open("r+b") as tar:
+    with (shards / "train-00001.tar").open("r+b") as tar:
         tar.seek(700)
         tar.write(b"XX")
     result = cli("merge", recipe, *FLAT, f"file://{shards}")
     assert result.exit_code == 1
-    assert "train-00001-of-00004.tar: is not what its sidecar says" in result.output
+    assert "train-00001.tar: is not what its sidecar says" in result.output
     assert not (cli.folder / "releases" / "small").exists()
     assert not leftovers(cli.folder)
 
