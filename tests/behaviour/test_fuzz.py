@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from synthkit.errors import RecipeError, SynthkitError
 from synthkit.recipe.load import load
-from synthkit.release.files import MANIFEST, table_path
+from synthkit.release.files import MANIFEST
 from synthkit.release.manifest import Manifest
 from tests.helpers.fuzzing import (
     BASES,
@@ -32,6 +32,7 @@ from tests.helpers.fuzzing import (
     SHARD,
     SHIPPED,
     SNIPPETS,
+    TABLE,
     World,
     json_values,
     loaded,
@@ -193,9 +194,9 @@ def a_manifest_with_other_bytes(world: World, data: st.DataObject) -> None:
 
 def a_parquet_file_with_other_bytes(world: World, data: st.DataObject) -> None:
     """Under a manifest that fits; what Parquet leaves unread may differ."""
-    raw = (RELEASE / table_path(0)).read_bytes()
-    (world.release / table_path(0)).write_bytes(with_bytes_changed(data, raw))
-    world.reseal(table_path(0))
+    raw = (RELEASE / TABLE).read_bytes()
+    (world.release / TABLE).write_bytes(with_bytes_changed(data, raw))
+    world.reseal(TABLE)
     verified(world)
 
 

@@ -8,6 +8,7 @@ import json
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ import pyarrow.parquet as pq
 from synthkit.errors import ReleaseError
 from synthkit.release.card import render_card
 from synthkit.release.croissant import render_croissant
-from synthkit.release.files import CARD, CROISSANT, MANIFEST, table_path
+from synthkit.release.files import CARD, CROISSANT, MANIFEST
 from synthkit.release.manifest import Manifest, read_manifest
-from synthkit.release.records import Provenance, Provenance2, arrow_schema
+from synthkit.release.records import KINDS, Provenance, arrow_schema
 from synthkit.release.shards import add_sample, table_of
 from synthkit.verification.verify import verify_release
 
@@ -39,7 +40,7 @@ class Forgery:
     @classmethod
     def of(cls, release: Path) -> Forgery:
         manifest = read_manifest(release)
-        shards = {shard.path: list(_samples(release / shard.path)) for shard in manifest.shards}
+        shards = {shard.path: list(_samples(release / shard.path, manifest)) for shard in manifest.shards}
         return cls(release, manifest.model_dump(mode="json"), shards)
 
     def change(self, key: str, **fields: Any) -> None:
@@ -62,10 +63,12 @@ class Forgery:
 
     def write(self, *, derived: bool = True) -> None:
         """Put it together again; `derived` also writes the card and the metadata that fit."""
-        with pq.ParquetWriter(self.folder / table_path(0), arrow_schema(), compression="zstd") as rows:
-            for path, samples in self.shards.items():
-                self._write_shard(path, samples)
-                rows.write_table(table_of([record for record, _ in samples]))
+        form, shards = int(self.manifest["format_version"]), iter(self.shards.items())
+        for table, images in Manifest.model_validate(self.manifest).tables().items():
+            with pq.ParquetWriter(self.folder / table, arrow_schema(form), compression="zstd") as rows:
+                for path, samples in islice(shards, len(images)):
+                    self._write_shard(path, samples)
+                    rows.write_table(table_of([record for record, _ in samples]))
         self.seal()
         if derived:
             manifest = Manifest.model_validate(self.manifest)
@@ -130,13 +133,13 @@ def image_files(release: Path) -> dict[str, bytes]:
     return found
 
 
-def _samples(tar: Path) -> Iterator[tuple[Provenance, bytes]]:
+def _samples(tar: Path, manifest: Manifest) -> Iterator[tuple[Provenance, bytes]]:
     with tarfile.open(tar) as archive:
         members = {member.name: archive.extractfile(member).read() for member in archive}  # type: ignore[union-attr]
     records = {name[:-5]: raw for name, raw in members.items() if name.endswith(".json")}
     for key, raw in records.items():
         (image,) = (name for name in members if name.startswith(key) and not name.endswith((".json", ".cls")))
-        yield msgspec.json.decode(raw, type=Provenance2), members[image]
+        yield msgspec.json.decode(raw, type=KINDS[manifest.format_version]), members[image]
 
 
 def faults_of(release: Path, *, deep: bool = False) -> list[str]:

@@ -27,7 +27,8 @@ from synthkit.verification.verify import verify_release
 from tests.helpers.paths import ROOT
 
 RELEASE = ROOT / "tests" / "data" / "release-format-1"
-SHARD = "data/train-00000.tar"
+SHARD = "data/train-00000-of-00001.tar"
+TABLE = "provenance/train.parquet"
 KEYS = ("000000000", "000000001")
 SHIPPED = sorted(path.name for path in (ROOT / "recipes").glob("*.yaml"))
 FULL = """\
