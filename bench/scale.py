@@ -230,7 +230,7 @@ def write_synthkit(folder: Path, samples: list[dict[str, bytes]]) -> None:
     from synthkit.release.records import read_record
     from synthkit.release.shards import Origin, ShardWriter
 
-    with ShardWriter(folder, "train-00000-of-00001.tar", "png", Origin("", {})) as writer:
+    with ShardWriter(folder, "train-00000.tar", "png", Origin("", {}), "") as writer:
         for sample in samples:
             writer.write(read_record(sample["json"]), sample["png"])
 

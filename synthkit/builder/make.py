@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from synthkit.builder.engines import find_engine
 from synthkit.builder.estimate import log_rate
+from synthkit.builder.growth import take_earlier
 from synthkit.builder.inputs import check_leaks, read_inputs
 from synthkit.builder.options import WHOLE
 from synthkit.builder.outcome import Delivered, Made, Outcome
 from synthkit.builder.preflight import check_build, check_delivery
 from synthkit.builder.remote_store import RemoteStore
-from synthkit.builder.store import check_digests
+from synthkit.builder.store import check_planned
 from synthkit.builder.target import Target
 from synthkit.builder.workspace import Workspace
 from synthkit.system.files import naming_the_place
@@ -52,6 +53,8 @@ def complete(recipe: Recipe, options: Options, fill: Fill) -> Outcome:
                 target.check_replaceable(work)
             check_leaks(inputs)
             with work.opened(fresh=options.fresh):
+                if inputs.recipe.grown and not options.fresh:
+                    take_earlier(work, inputs, options.earlier or target.path)
                 made = fill(work, inputs, options)
                 if made.images:
                     log_rate(work, inputs, made)
@@ -81,14 +84,17 @@ def generate_missing(work: ShardStore, inputs: Inputs, options: Options) -> Made
     Raises BuildError if a finished shard was made from other inputs.
     """
     done = work.intact()
-    check_digests(work.place, inputs.digest, done.values())
+    check_planned(work.place, inputs, done)
     missing = tuple(number for number in work.numbers if number not in done)
     if not missing:
         return Made()
     from synthkit.builder.engines.display import Display
     from synthkit.builder.engines.job import Job
 
-    job = Job(inputs, work, missing, tuple(done.values()))
+    blocks = inputs.plan.blocks
+    begun = {blocks.block_of(number) for number in missing}
+    beside = tuple(facts for number, facts in done.items() if blocks.block_of(number) in begun)
+    job = Job(inputs, work, missing, beside)
     kept = sum(shard.images for shard in done.values())
     with Display(kept + job.images, kept) as display:
         workers = find_engine(options.engine).run(job, options, display)

@@ -10,6 +10,7 @@ from synthkit.builder.folder_shards import FolderShards
 from synthkit.builder.make import complete
 from synthkit.builder.outcome import Made
 from synthkit.builder.remote_shards import RemoteShards, is_url, is_whole
+from synthkit.builder.shard_plans import ShardPlans
 from synthkit.builder.store import check_alike
 from synthkit.errors import BuildError
 from synthkit.generators.batch_size import refuse_auto
@@ -18,7 +19,7 @@ from synthkit.system.progress import progress
 from synthkit.system.work_root import WORK_FOLDER
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Mapping, Sequence
 
     from synthkit.builder.inputs import Inputs
     from synthkit.builder.options import Options
@@ -68,11 +69,13 @@ def _check(found: Sequence[Found], work: Workspace, inputs: Inputs) -> None:
     missing = [number for number in work.numbers if work.name(number) not in every]
     if missing:
         shown = ", ".join(map(str, missing[:_SHOWN])) + (" …" if len(missing) > _SHOWN else "")
+        earlier = [number for number in missing if number not in inputs.plan.newest]
+        hint = "; name the release of the earlier version with --earlier" if earlier else ""
         raise BuildError(
             f"{len(missing):,} of {inputs.plan.shards:,} shards are missing ({shown}, counted from 0); name "
-            "the folders that have them, or make them here with synthkit build"
+            f"the folders that have them, or make them here with synthkit build{hint}"
         )
-    check_alike(every[work.name(number)] for number in work.numbers)
+    check_alike(inputs.plan.blocks, {number: every[work.name(number)] for number in work.numbers})
 
 
 def _bring(found: Sequence[Found], work: Workspace) -> None:
@@ -98,12 +101,13 @@ def _shards_of(root: Place, inputs: Inputs, work: Workspace) -> list[Found]:
     Raises BuildError if there are none, or if one has not the sizes that its sidecar states.
     """
     name, found = work.folder.name, list[Found]()
-    known = {work.name(number) for number in work.numbers}
+    known = {work.name(number): number for number in work.numbers}
+    plans = ShardPlans(inputs)
     below = ("shards", f"{name}/shards", f"{WORK_FOLDER}/{name}/shards")
     for place in (root, *(root.below(folder) for folder in below)):
         sizes = place.listed()
         for sidecar, stated in sorted(place.sidecars().items()):
-            shard = _checked(f"{place}/{sidecar}", stated, inputs, known)
+            shard = _checked(f"{place}/{sidecar}", stated, inputs, known, plans)
             if not is_whole(shard, sizes):
                 raise _damaged(f"{place}/{shard.name}")
             found.append((place, shard))
@@ -131,18 +135,26 @@ def _others(root: Place) -> str:
     return f"; it has those of {', '.join(names)}: of another recipe" if names else ""
 
 
-def _checked(sidecar: str, shard: ShardFacts | None, inputs: Inputs, known: Collection[str]) -> ShardFacts:
+def _checked(
+    sidecar: str, shard: ShardFacts | None, inputs: Inputs, known: Mapping[str, int], plans: ShardPlans
+) -> ShardFacts:
     """Return what a sidecar states. Raises BuildError unless it is a shard of this build, one of `known`."""
     if shard is None:
         raise BuildError(f"{sidecar}: is damaged; remove it, and make the shard again there")
-    if shard.origin.digest != inputs.digest:
+    digest = inputs.generation_digest
+    if shard.origin.digest != digest:
         raise BuildError(
-            f"{sidecar}: was made from another recipe or other real images (digest "
-            f"{shard.origin.digest[:12]}, this one is {inputs.digest[:12]}); merge what one recipe made"
+            f"{sidecar}: was made from another recipe (digest {shard.origin.digest[:12]}, this one is "
+            f"{digest[:12]}); merge what one recipe made"
         )
     if shard.name not in known:
         raise BuildError(
             f"{sidecar}: {shard.name} does not belong to this build, which has {inputs.plan.shards} shards"
+        )
+    if shard.plan != plans.digest(known[shard.name]):
+        raise BuildError(
+            f"{sidecar}: holds other images than this recipe plans for it: it has another target, or other "
+            "real images; merge what one recipe made"
         )
     return shard
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from synthkit.errors import BuildError
 from synthkit.system.work_root import work_root
+
+if TYPE_CHECKING:
+    from synthkit.release.plan import Plan
 
 LOG = "build.jsonl"
 
@@ -19,9 +22,19 @@ class Part(NamedTuple):
     number: int
     of: int
 
-    def shards(self, count: int) -> range:
-        """Return the numbers of its shards, which follow each other, of `count` shards in all."""
-        return range((self.number - 1) * count // self.of, self.number * count // self.of)
+    def shards(self, plan: Plan) -> range:
+        """Return the numbers of its shards, which follow each other.
+
+        Of a release that was grown, parts divide the newest block alone: the others are there.
+        """
+        if self == WHOLE:
+            return range(plan.shards)
+        return self.of_numbers(plan.newest)
+
+    def of_numbers(self, numbers: range) -> range:
+        """Return its share of the numbers of some shards."""
+        count = len(numbers)
+        return numbers[(self.number - 1) * count // self.of : self.number * count // self.of]
 
     def __str__(self) -> str:
         return f"{self.number}/{self.of}"
@@ -41,7 +54,8 @@ class Options:
     `part` makes only its shards, and no release; `fresh` drops finished shards; `overwrite` allows replacing
     what this recipe did not make. `engine` names who makes the shards (`engines.ENGINES`); `workers` is how
     many share the work, None for one a GPU; one that shows no sign of life for `timeout` seconds is replaced.
-    `address` is that of a Ray cluster, None for the one of this machine.
+    `address` is that of a Ray cluster, None for the one of this machine. `earlier` is the folder of the
+    version that a grown release continues, None for the one that it replaces.
     """
 
     out: Path | None = None
@@ -54,6 +68,7 @@ class Options:
     address: str | None = None
     fresh: bool = False
     overwrite: bool = False
+    earlier: Path | None = None
 
     @property
     def releases(self) -> Path:

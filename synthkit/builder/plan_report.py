@@ -39,6 +39,11 @@ class Summary:
         return sum(item.synthetic for item in self.classes)
 
     @property
+    def new(self) -> int:
+        """Images that no earlier version of the release has; all of them if it was never grown."""
+        return blocks_of(self.recipe, block_counts(self.recipe, self.classes)).images[-1]
+
+    @property
     def real(self) -> int:
         """Real images there are."""
         return sum(item.real for item in self.classes)
@@ -63,7 +68,12 @@ class Summary:
         return {
             "classes": [{key: getattr(item, key) for key in keys} for item in self.classes],
             "groups": {name: self.group(name) for name in GROUPS},
-            "totals": {"real": self.real, "synthetic": self.synthetic, "shards": self.shards},
+            "totals": {
+                "real": self.real,
+                "synthetic": self.synthetic,
+                "new": self.new,
+                "shards": self.shards,
+            },
             "estimate": {"bytes": self.estimate.bytes, "seconds": self.estimate.seconds},
             "notes": list(self.notes),
         }
@@ -74,13 +84,14 @@ def summarise(recipe: Recipe, work_root: Path) -> Summary:
     source = open_source(recipe.source)
     try:
         classes = balance(recipe, source.listing)
-        fault = next(block_faults(recipe, block_counts(recipe, classes)), None)
+        counts = block_counts(recipe, classes)
+        fault = next(block_faults(recipe, counts), None)
         if fault is not None:
             raise SourceError(fault)
     except SourceError as error:
         # What was left out is often why a class is empty.
         raise SourceError("; ".join([str(error), *source.notes])) from None
-    images = sum(item.synthetic for item in classes)
+    images = blocks_of(recipe, counts).images[-1]
     return Summary(recipe, classes, estimate(recipe, images, work_root), source.notes)
 
 
@@ -131,7 +142,8 @@ def _cost(summary: Summary) -> str:
         if cost.seconds is None
         else f"about {duration(cost.seconds)} at the last build's rate"
     )
-    return f"{summary.synthetic:,} images in {summary.shards:,} shard(s), {size}, {time}"
+    new = f", {summary.new:,} of them new" if summary.recipe.grown else ""
+    return f"{summary.synthetic:,} images in {summary.shards:,} shard(s){new}, {size}, {time}"
 
 
 def _table(*columns: str) -> Any:

@@ -13,6 +13,7 @@ from synthkit.builder.embeddings import embed, needed
 from synthkit.builder.filters import make_gates
 from synthkit.builder.image import ImageMaker
 from synthkit.builder.shard import ShardBuilder
+from synthkit.builder.shard_plans import ShardPlans
 from synthkit.generators import load
 from synthkit.system.locks import try_lock
 
@@ -61,7 +62,7 @@ def ready(setup: Setup, device: str, observer: Observer) -> ShardBuilder:
     embedded = _embedded(inputs, generator, setup.embeddings, observer) if needed(recipe) else None
     maker = ImageMaker(recipe, inputs.generation_digest, inputs.real, inputs.checkpoint, generator, embedded)
     gates = _gates(inputs, generator, embedded, device)
-    return ShardBuilder(inputs.plan, maker, gates, setup.shards, setup.origin)
+    return ShardBuilder(inputs.plan, ShardPlans(inputs), maker, gates, setup.shards, setup.origin)
 
 
 def _embedded(inputs: Inputs, generator: Generator, path: Path, observer: Observer) -> NDArray[np.float32]:

@@ -24,15 +24,16 @@ if TYPE_CHECKING:
 class RemoteStore:
     """The shards of one build, below an address; a ShardStore.
 
-    `part` says which of the build's shards this process is to make. Everything raises BuildError if the
-    address cannot be had.
+    `part` says which of the build's shards this process is to make; of a release that was grown, the newest
+    block's alone, since `merge` takes the others from the earlier version. Everything raises BuildError if
+    the address cannot be had.
     """
 
     def __init__(self, url: str, inputs: Inputs, part: Part) -> None:
         self.url = url.rstrip("/")
         self._shards = RemoteShards(f"{self.url}/{WORK_FOLDER}/{work_name(inputs)}/shards")
         self.part = part
-        self.numbers = part.shards(inputs.plan.shards)
+        self.numbers = part.of_numbers(inputs.plan.newest)
         self._numbers = {shard_name(number): number for number in self.numbers}
 
     def __str__(self) -> str:

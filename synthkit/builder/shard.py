@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from synthkit.builder.drafts import Samples
     from synthkit.builder.filters import Gates
     from synthkit.builder.image import ImageMaker, Mixed
+    from synthkit.builder.shard_plans import ShardPlans
     from synthkit.release.plan import Plan
     from synthkit.release.shards import Origin
 
@@ -56,9 +57,13 @@ class Observer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ShardBuilder:
-    """Builds the shards of a plan in a folder; `gates` is None for a recipe without quality gates."""
+    """Builds the shards of a plan in a folder; `gates` is None for a recipe without quality gates.
+
+    `plans` hashes what is planned for a shard, for its sidecar.
+    """
 
     plan: Plan
+    plans: ShardPlans
     maker: ImageMaker
     gates: Gates | None
     folder: Path
@@ -72,7 +77,8 @@ class ShardBuilder:
         name, extension = self.name(shard), self.maker.recipe.output.extension
         draft = draft_path(self.folder, name)
         there = finished(self.folder, name)
-        if there is not None and there.origin == self.origin:
+        plan = self.plans.digest(shard)
+        if there is not None and (there.origin, there.plan) == (self.origin, plan):
             observer.kept(self.plan.images_in(shard))
             return
         made = self._planned(shard, read_draft(draft, self.origin, extension))
@@ -83,7 +89,7 @@ class ShardBuilder:
             if observer.stopping and len(made) < self.plan.images_in(shard):
                 write_draft(draft, made, self.origin, extension)
                 raise Stopped
-        with ShardWriter(self.folder, name, extension, self.origin) as writer:
+        with ShardWriter(self.folder, name, extension, self.origin, plan) as writer:
             for index in sorted(made):
                 writer.write(*made[index])
         draft.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Protocol
 
+from synthkit.builder.shard_plans import ShardPlans
 from synthkit.errors import BuildError
 from synthkit.release.shards import Origin
 from synthkit.system.environment import changed
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from synthkit.builder.inputs import Inputs
     from synthkit.builder.options import Part
+    from synthkit.release.blocks import Blocks
     from synthkit.release.shards import ShardFacts
 
 
@@ -74,10 +76,11 @@ def mark_prefix(part: Part) -> str:
     return f".ray-{part.number}-of-{part.of}-"
 
 
-def check_digests(place: str, digest: str, done: Iterable[ShardFacts]) -> None:
-    """Raise BuildError if a finished shard was made from other inputs than those with this digest."""
-    for facts in done:
-        if facts.origin.digest != digest:
+def check_planned(place: str, inputs: Inputs, done: Mapping[int, ShardFacts]) -> None:
+    """Raise BuildError if a finished shard was made from other inputs than these."""
+    plans, digest = ShardPlans(inputs), inputs.generation_digest
+    for number, facts in done.items():
+        if (facts.origin.digest, facts.plan) != (digest, plans.digest(number)):
             raise BuildError(
                 f"{place}/{facts.name}: was made from another recipe or other real images; remove it"
             )
@@ -99,11 +102,14 @@ def one_origin(place: str, digest: str, environment: Mapping[str, str], done: It
     return origin
 
 
-def check_alike(shards: Iterable[ShardFacts]) -> None:
-    """Raise BuildError if shards were made in different environments: no release mixes them."""
-    first: ShardFacts | None = None
-    for shard in shards:
-        first = first or shard
+def check_alike(blocks: Blocks, shards: Mapping[int, ShardFacts]) -> None:
+    """Raise BuildError if shards of one block were made in different environments.
+
+    A block is made in one environment. A later one may be made in another, and the manifest states both.
+    """
+    firsts: dict[int, ShardFacts] = {}
+    for number, shard in shards.items():
+        first = firsts.setdefault(blocks.block_of(number), shard)
         differences = changed(first.origin.environment, shard.origin.environment)
         if differences:
             raise BuildError(

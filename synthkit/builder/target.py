@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from synthkit.builder.finish import write_into
+from synthkit.builder.growth import check_earlier
 from synthkit.builder.store import check_alike
 from synthkit.errors import BuildError, ReleaseError
 from synthkit.release.files import FILES, MANIFEST, RECIPE, is_table
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from synthkit.builder.inputs import Inputs
     from synthkit.builder.options import Options
     from synthkit.builder.workspace import Workspace
+    from synthkit.release.manifest import Manifest
 
 _NAMES = frozenset(file.name for file in FILES)
 
@@ -70,13 +72,10 @@ class Target(ReleaseFolder):
             raise BuildError(
                 f"{error}; move it away, choose another --out, or replace it with --overwrite"
             ) from None
-        digest = self._inputs.digest
-        if manifest.recipe_digest != digest and (manifest.partial is None or not self._inputs.preview):
-            raise BuildError(
-                f"{self.path}: was built from another recipe (digest {manifest.recipe_digest[:12]}, version "
-                f"{manifest.version}; this one is {digest[:12]}); change the recipe's name, choose another "
-                "--out, or replace it with --overwrite"
-            )
+        if manifest.recipe_digest != self._inputs.digest and (
+            manifest.partial is None or not self._inputs.preview
+        ):
+            self._check_grows(manifest)
         foreign = list(unlisted(self.path, manifest))
         if foreign:
             raise BuildError(
@@ -84,18 +83,33 @@ class Target(ReleaseFolder):
                 "move them away, or lose them with --overwrite"
             )
 
+    def _check_grows(self, manifest: Manifest) -> None:
+        """Raise BuildError unless the release in the folder is an earlier version of this one."""
+        inputs = self._inputs
+        if inputs.recipe.grown:
+            check_earlier(inputs, self.path, manifest)
+            return
+        hint = ""
+        if manifest.generation_digest == inputs.generation_digest and manifest.partial is None:
+            hint = "to keep its images and add to them, run synthkit grow with the recipe; or "
+        raise BuildError(
+            f"{self.path}: was built from another recipe (digest {manifest.recipe_digest[:12]}, version "
+            f"{manifest.version}; this one is {inputs.digest[:12]}); {hint}change the recipe's name, choose "
+            "another --out, or replace it with --overwrite"
+        )
+
     def write(self, work: Workspace) -> None:
         """Write the release from finished shards beside its place, then put it there in one step.
 
         Raises BuildError if the shards were made in different environments, or if somebody put files there
         while they were made.
         """
-        shards = list(work.finished().values())
-        check_alike(shards)
+        finished = work.finished()
+        check_alike(self._inputs.plan.blocks, finished)
         self.check_replaceable(work)
         signed = read_signature(self.path) is not None
         with self.replace() as new:
-            write_into(new, self._inputs, work.shards, shards)
+            write_into(new, self._inputs, work.shards, list(finished.values()))
         if signed:
             say(f"{self.path}: was signed; the release that took its place is not")
 

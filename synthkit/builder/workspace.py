@@ -51,7 +51,7 @@ class Workspace:
         self.folder = root / work_name(inputs)
         self.shards = self.folder / "shards"
         self.part = part
-        self.numbers = part.shards(inputs.plan.shards)
+        self.numbers = part.shards(inputs.plan)
 
     def __str__(self) -> str:
         return str(self.folder)

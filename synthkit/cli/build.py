@@ -13,6 +13,7 @@ from synthkit.cli import completion
 from synthkit.cli.help import MAKE
 from synthkit.cli.shared import (
     DeviceOption,
+    EarlierOption,
     RecipeArgument,
     SetOption,
     app,
@@ -99,6 +100,7 @@ def build(
             show_default=False,
         ),
     ] = None,
+    earlier: EarlierOption = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Delete finished work and make everything again.")
     ] = False,
@@ -129,6 +131,7 @@ def build(
             address=address,
             fresh=fresh,
             overwrite=overwrite,
+            earlier=earlier,
         )
         started, loaded = time.monotonic(), load_recipe(recipe, override)
         if out and is_url(out):
@@ -160,7 +163,7 @@ def _print_delivered(outcome: Delivered, seconds: float, merge_command: str) -> 
     from synthkit.system.progress import duration
 
     print(
-        f"{outcome.url}: {outcome.shards} of {outcome.inputs.plan.shards} shards are there, "
+        f"{outcome.url}: {outcome.shards} of {len(outcome.inputs.plan.newest)} shards are there, "
         f"{outcome.made.images:,} images made now in {duration(seconds)}"
     )
     print(f"Complete the release with: {merge_command}")

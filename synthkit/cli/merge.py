@@ -9,6 +9,7 @@ import typer
 
 from synthkit.cli.help import MAKE
 from synthkit.cli.shared import (
+    EarlierOption,
     OutOption,
     RecipeArgument,
     SetOption,
@@ -38,6 +39,7 @@ def merge(
     ] = None,
     override: SetOption = None,
     out: OutOption = None,
+    earlier: EarlierOption = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a folder that this recipe did not make.")
     ] = False,
@@ -51,6 +53,6 @@ def merge(
         from synthkit.builder.merge import merge as collect
         from synthkit.builder.options import Options
 
-        options = Options(out=out, overwrite=overwrite)
+        options = Options(out=out, overwrite=overwrite, earlier=earlier)
         started, loaded = time.monotonic(), load_recipe(recipe, override)
         print_outcome(collect(loaded, folders or [], options), time.monotonic() - started)

@@ -65,6 +65,16 @@ OutOption = Annotated[
         show_default=False,
     ),
 ]
+EarlierOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--earlier",
+        metavar="DIR",
+        help="The release of an earlier version, whose images a grown release keeps. Default: the one in the "
+        "place of the new one.",
+        show_default=False,
+    ),
+]
 FolderArgument = Annotated[
     Path,
     typer.Argument(
@@ -139,7 +149,7 @@ def print_outcome(outcome: Outcome, seconds: float, merge_command: str = "") -> 
     inputs, images = outcome.inputs, len(outcome.inputs.plan)
     if outcome.part != WHOLE and outcome.made is not None:
         made = outcome.made.images
-        numbers = outcome.part.shards(inputs.plan.shards)
+        numbers = outcome.part.shards(inputs.plan)
         print(
             f"{outcome.release}: part {outcome.part} is finished, {len(numbers)} of {inputs.plan.shards} "
             f"shards, {made:,} images made now in {duration(seconds)}"

@@ -166,7 +166,7 @@ def _value(data: Any, path: str) -> Any:
 
 def _fill_in(text: RecipeText, fields: Sequence[str], before: Recipe, recipe: Recipe) -> None:
     """Write the values that some fields have in `recipe` into the text of `before`."""
-    data = _in_order(recipe)
+    data = in_order(recipe)
     if recipe.source.kind != before.source.kind:
         recipe_text.keep(text.entries, "source", ["kind"])
     paths = dict.fromkeys(_CLASSES if field.startswith(f"{_CLASSES}.") else field for field in fields)
@@ -175,7 +175,7 @@ def _fill_in(text: RecipeText, fields: Sequence[str], before: Recipe, recipe: Re
         recipe_text.put(text.entries, path.split("."), data)
 
 
-def _in_order(recipe: Recipe) -> dict[str, Any]:
+def in_order(recipe: Recipe) -> dict[str, Any]:
     """Return the recipe's values in the order of a file: a source's own fields before the shared ones."""
     data = recipe.model_dump(mode="json", exclude_none=True)
     source = data["source"]

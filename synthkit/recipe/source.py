@@ -58,7 +58,7 @@ def available_from_field(where: str) -> Any:
 class SourceBase(Section):
     """What every family has: which classes and which of their images make the pool.
 
-    Applied in this order: classes, subset, exclude, halve, long_tail, shots or limit_per_class.
+    Applied in this order: classes, subset, exclude, halve, long_tail, shots or limit_per_class, class_order.
     """
 
     # The fields that may hold paths of this machine; a release keeps the last part of each alone.
@@ -81,6 +81,12 @@ class SourceBase(Section):
     shots: int | None = Field(None, ge=1, description="Few-shot: exactly this many images of each class.")
     trial: int = Field(0, ge=0, lt=2**63, description="Which random choice of shots.")
     limit_per_class: int | None = Field(None, ge=1, description="At most this many images of each class.")
+    class_order: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="The classes that have the first labels, in this order; the others follow in the data "
+        "set's own. `synthkit grow` writes it, so that classes keep their labels when others are added.",
+    )
     groups: Groups = Field(Groups(), description="Thresholds of the many / medium / few groups.")
     on_error: Literal["stop", "skip"] = Field(
         "stop",

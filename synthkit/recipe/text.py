@@ -67,8 +67,15 @@ def put(entries: list[Entry], path: Sequence[str], data: Mapping[str, Any], dept
     if rest and isinstance(value, dict) and (entry.entries is not None or not entry.lines):
         entry.lines, entry.entries = [f"{_INDENT * depth}{key}:"], entry.entries or []
         put(entry.entries, rest, value, depth + 1)
+    elif rest and isinstance(value, dict) and isinstance(flow := _flow(entry), dict):
+        _set(flow, rest, value)
+        text = yaml.safe_dump(flow, default_flow_style=True, allow_unicode=True, sort_keys=False, width=2**16)
+        entry.lines = [f"{_INDENT * depth}{key}: {text.strip()}{_remark(entry)}"]
     else:
+        remark = _remark(entry)
         entry.lines, entry.entries = _written(key, value, depth), None
+        if len(entry.lines) == 1:
+            entry.lines[0] += remark
 
 
 def keep(entries: list[Entry], section: str, keys: Sequence[str]) -> None:
@@ -76,6 +83,35 @@ def keep(entries: list[Entry], section: str, keys: Sequence[str]) -> None:
     for entry in entries:
         if entry.key == section and entry.entries is not None:
             entry.entries = [inner for inner in entry.entries if inner.key in keys]
+
+
+def _flow(entry: Entry) -> Any:
+    """Return the value of a section that is written in braces."""
+    return yaml.safe_load("\n".join(entry.lines))[entry.key] if entry.lines else None
+
+
+def _set(section: dict[str, Any], path: Sequence[str], data: Mapping[str, Any]) -> None:
+    """Set the value that `data` holds at a path of keys; a key that has none there is removed."""
+    key, *rest = path
+    value = data.get(key)
+    if rest and isinstance(value, dict):
+        _set(section.setdefault(key, {}), rest, value)
+    elif value is None:
+        section.pop(key, None)
+    else:
+        section[key] = value
+
+
+def _remark(entry: Entry) -> str:
+    """Return the comment behind a value of one line, with the spaces before it."""
+    if len(entry.lines) != 1 or entry.entries is not None:
+        return ""
+    line = entry.lines[0].strip()
+    node = yaml.compose(line, yaml.SafeLoader)
+    if not isinstance(node, yaml.MappingNode):
+        return ""
+    rest = line[node.value[0][1].end_mark.column :]
+    return rest if rest.lstrip().startswith("#") else ""
 
 
 def _slot(entries: list[Entry], key: str, data: Mapping[str, Any]) -> Entry:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _SHOWN = 10
 # The key says where an image stands in its release; the mark in the image file repeats it.
 _PLACE = ("key", "image_sha256")
+# The fields of a recipe that change when a release grows.
+_GROWTH = frozenset({"grown", "version", "target_per_class", "synthetic_per_class", "source.class_order"})
 _DIGESTS = frozenset({"recipe_digest", "generation_digest"})
 
 
@@ -54,10 +56,17 @@ class Difference:
     moved: list[str]
     changed: list[str]
     changed_fields: dict[str, int]
+    blocks: tuple[int, int] = (1, 1)
+
+    @property
+    def grown(self) -> bool:
+        """Whether the newer release holds all images of the older one as they were, and new blocks."""
+        lost = self.removed or self.moved or self.changed
+        return self.blocks[1] > self.blocks[0] and bool(self.added) and not lost
 
     def to_json(self) -> dict[str, Any]:
         """Return the difference as plain data."""
-        return asdict(self)
+        return {**asdict(self), "grown": self.grown}
 
 
 def difference(old: tuple[Path, Manifest, Recipe], new: tuple[Path, Manifest, Recipe]) -> Difference:
@@ -89,6 +98,7 @@ def difference(old: tuple[Path, Manifest, Recipe], new: tuple[Path, Manifest, Re
         moved=images.moved,
         changed=images.changed,
         changed_fields=dict(images.fields),
+        blocks=(1 + len(old[1].grown), 1 + len(new[1].grown)),
     )
 
 
@@ -98,6 +108,10 @@ def as_text(found: Difference) -> str:
     lines += [f"  recipe {name}: {_said(a)} -> {_said(b)}" for name, (a, b) in found.recipe.items()]
     lines += [f"  made with {text}" for text in found.environment]
     lines += [f"  class {name}: {a:,} -> {b:,} images" for name, (a, b) in _some(found.classes)]
+    if found.grown:
+        alone = found.recipe.keys() <= _GROWTH and not found.environment
+        rest = "nothing else changed" if alone else f"the {found.same:,} images before are the same"
+        return "\n".join([*lines, f"  grown by {len(found.added):,} images, {rest}"])
     total = found.same + len(found.moved) + len(found.changed) + len(found.removed)
     lines.append(
         f"  images: {found.same:,} the same, {len(found.moved):,} moved, {len(found.changed):,} changed, "

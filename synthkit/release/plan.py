@@ -96,6 +96,11 @@ class Plan:
         """How many shards the release has."""
         return self.blocks.shards
 
+    @property
+    def newest(self) -> range:
+        """The numbers of the newest block's shards: those that no earlier version of the release has."""
+        return self.blocks.numbers(len(self.blocks.images) - 1)
+
     def images_in(self, shard: int) -> int:
         """Return how many images a shard holds."""
         return len(self.blocks.indices(shard))

@@ -29,14 +29,17 @@ if TYPE_CHECKING:
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """What all shards of a release share: the digest of what decides them, and the environment."""
+    """What shards of one build share: the digest of what decides images, and the environment."""
 
     digest: str
     environment: dict[str, str]
 
 
 class ShardFacts(msgspec.Struct, frozen=True):
-    """The sidecar of a finished shard: sizes and SHA-256 of its tar and of its Parquet file of records."""
+    """The sidecar of a finished shard: sizes and SHA-256 of its tar and of its Parquet file of records.
+
+    `plan` is the SHA-256 of what was planned for it: labels, seeds, real images (`builder/shard_plans.py`).
+    """
 
     name: str
     images: int
@@ -45,6 +48,7 @@ class ShardFacts(msgspec.Struct, frozen=True):
     records_bytes: int
     records_sha256: str
     origin: Origin
+    plan: str
 
 
 class ShardWriter:
@@ -53,8 +57,9 @@ class ShardWriter:
     Use it as a context manager: the files get their final names when the block ends without an error.
     """
 
-    def __init__(self, folder: Path, name: str, extension: str, origin: Origin) -> None:
-        self._folder, self._name, self._extension, self._origin = folder, name, extension, origin
+    def __init__(self, folder: Path, name: str, extension: str, origin: Origin, plan: str) -> None:
+        self._folder, self._name, self._extension = folder, name, extension
+        self._origin, self._plan = origin, plan
         self._written = temporary_name(folder / name)
         self._stream = self._written.open("wb")
         self._tar = tarfile.TarFile(fileobj=self._stream, mode="w", format=tarfile.USTAR_FORMAT)
@@ -93,6 +98,7 @@ class ShardWriter:
             records_bytes=len(records),
             records_sha256=hashlib.sha256(records).hexdigest(),
             origin=self._origin,
+            plan=self._plan,
         )
         rename(self._written, tar)
         write_atomically(sidecar_path(tar), msgspec.json.encode(facts))
@@ -111,6 +117,27 @@ def add_member(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     member.size = len(content)
     member.mode = 0o644
     tar.addfile(member, io.BytesIO(content))
+
+
+def take(
+    tar: Path, records: Sequence[Provenance], folder: Path, facts: Callable[[bytes], ShardFacts]
+) -> None:
+    """Link the shard of a release into a folder, with its Parquet file of records; the sidecar comes last.
+
+    `facts` returns what the sidecar states, given the content of the Parquet file.
+    """
+    table = _parquet(records)
+    stated = facts(table)
+    place = folder / stated.name
+    write_atomically(records_path(place), table)
+    temporary = temporary_name(place)
+    try:
+        link(tar.resolve(), temporary)
+        sync_file(temporary)
+        rename(temporary, place)
+    finally:
+        temporary.unlink(missing_ok=True)
+    write_atomically(sidecar_path(place), msgspec.json.encode(stated))
 
 
 def finished(folder: Path, name: str) -> ShardFacts | None:

@@ -75,6 +75,8 @@ def select(source: Source, config: SourceBase) -> Source:
         pool = _only(pool, in_shots(pool.listing, config.shots, config.trial))
     if config.limit_per_class is not None:
         pool = _only(pool, ranks(pool.listing, "limit/0") < config.limit_per_class)
+    if config.class_order is not None:
+        pool = _in_order(pool, config.class_order)
     _check_names(pool.listing.classes)
     return source if pool.listing is source.listing else pool
 
@@ -208,6 +210,25 @@ def _with_subset(pool: Selected, subset: Sequence[str | int]) -> Selected:
     mapping = np.full(len(names), -1, dtype=np.int32)
     mapping[kept] = np.arange(len(kept))
     return _mapped(pool, tuple(names[number] for number in kept), mapping)
+
+
+def _in_order(pool: Selected, order: Sequence[str]) -> Selected:
+    """Return the pool with some classes first, in that order, and the others behind them in theirs."""
+    names = pool.listing.classes
+    wanted = _as_spelt(order, names)
+    _check_known(wanted, names, "source.class_order")
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        places.setdefault(name, []).append(place)
+    try:
+        # Two classes that share a name keep their order.
+        first = [places[name].pop(0) for name in wanted]
+    except IndexError:
+        raise SourceError("source.class_order: names a class more than once") from None
+    every = [*first, *sorted(place for left in places.values() for place in left)]
+    mapping = np.empty(len(names), dtype=np.int32)
+    mapping[every] = np.arange(len(names))
+    return _mapped(pool, tuple(names[place] for place in every), mapping)
 
 
 def _check_not_a_name(number: int, names: Sequence[str]) -> None:

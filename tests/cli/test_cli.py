@@ -94,7 +94,7 @@ def test_plan_for_machines(cli: Cli) -> None:
     plan = json.loads(cli("plan", ROOT / "recipes/digits_lt_ecd.yaml", "--json").output)
     assert plan["classes"][9] == {"label": 9, "name": "nine", "group": "few", "real": 5, "synthetic": 95}
     assert plan["groups"]["many"] == {"classes": 3, "real": 133, "synthetic": 167}
-    assert plan["totals"] == {"real": 224, "synthetic": 776, "shards": 7}
+    assert plan["totals"] == {"real": 224, "synthetic": 776, "new": 776, "shards": 7}
     assert plan["estimate"]["seconds"] is None
 
 

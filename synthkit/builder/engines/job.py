@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Shards to make, by number (`missing`), and the place that receives them and has others (`done`)."""
+    """Shards to make, by number (`missing`), and the place that receives them.
+
+    `done` are finished shards of the same blocks, whose environment the missing ones must have too.
+    """
 
     inputs: Inputs
     store: ShardStore
@@ -40,7 +43,7 @@ class Job:
 
     def origin(self, environment: Mapping[str, str]) -> Origin:
         """Return the origin of shards made in an environment. Raises BuildError if others have another."""
-        return one_origin(str(self.store), self.inputs.digest, environment, self.done)
+        return one_origin(str(self.store), self.inputs.generation_digest, environment, self.done)
 
     @property
     def less_memory(self) -> str:

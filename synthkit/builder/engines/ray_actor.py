@@ -130,7 +130,7 @@ class Actor:
 
         work = Workspace(root, inputs)
         folder = Path(orders.place) if self._remote is None else _own_folder(work.folder)
-        origin = Origin(orders.digest, orders.environment)
+        origin = Origin(inputs.generation_digest, orders.environment)
         work.folder.mkdir(parents=True, exist_ok=True)
         self._observer.begin(None)
         try:

@@ -1,0 +1,116 @@
+"""Changes a recipe so that its release grows: what an earlier version asked for is written into it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import semver
+
+from synthkit.builder.growth import entries, generation_differences, targets
+from synthkit.errors import BuildError
+from synthkit.recipe import text as recipe_text
+from synthkit.recipe.init import in_order
+from synthkit.recipe.load import load
+from synthkit.release.manifest import read_manifest
+from synthkit.release.plan import balance, block_counts, block_faults
+from synthkit.release.recipe_file import read_recipe
+from synthkit.sources import open_source
+from synthkit.system.files import write_file
+from synthkit.version import FORMAT_VERSION
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from synthkit.recipe.schema import Recipe
+    from synthkit.release.manifest import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """What a recipe asks for now: its version, and how many images are kept and are new."""
+
+    name: str
+    before: str
+    version: str
+    kept: int
+    new: int
+    added_classes: tuple[str, ...]
+
+
+def grow_recipe(path: Path, release: Path, target: int | None, version: str | None) -> Grown:
+    """Write into a recipe that it continues a release; its comments stay.
+
+    `target` is the new target, by default the one in the recipe; `version` the new version, by default the
+    next minor one. Raises BuildError, RecipeError or ReleaseError, and changes nothing, if the recipe cannot
+    continue the release or would add no image to it.
+    """
+    recipe, manifest = load(path), read_manifest(release)
+    _check_continues(recipe, release, manifest)
+    earlier = read_recipe(release)
+    classes = open_source(recipe.source).listing.classes
+    before = [item.name for item in manifest.classes]
+    order, added = _order(classes, before)
+    blocks = targets(earlier, len(before))
+    counted = "target_per_class" if earlier.synthetic_per_class is None else "synthetic_per_class"
+    asked = target or getattr(recipe, counted)
+    if asked is None or asked < blocks[-1][0] or (asked == blocks[-1][0] and not added):
+        given = f"--target {target}" if target else f"{counted} {asked}"
+        raise BuildError(
+            f"{given}: {manifest.name} {manifest.version} has {blocks[-1][0]:,} already; give a larger "
+            "--target, or add classes to the real images"
+        )
+    changes = {
+        "version": version or _next(recipe, manifest),
+        counted: asked,
+        "grown": entries(blocks, len(classes)),
+        **({"source.class_order": order} if order else {}),
+    }
+    grown = load(path, [f"{field}={json.dumps(value)}" for field, value in changes.items()])
+    counts = block_counts(grown, balance(grown, open_source(grown.source).listing))
+    fault = next(block_faults(grown, counts), None)
+    if fault is not None:
+        raise BuildError(fault)
+    _write(path, grown, list(changes))
+    kept, every = counts[-2].sum(), counts[-1].sum()
+    return Grown(grown.name, manifest.version, grown.version, int(kept), int(every - kept), tuple(added))
+
+
+def _check_continues(recipe: Recipe, release: Path, manifest: Manifest) -> None:
+    """Raise BuildError if a release is no whole one of this format, or its images were made otherwise."""
+    if manifest.format_version != FORMAT_VERSION or manifest.partial is not None:
+        what = "is a preview" if manifest.partial else f"has format {manifest.format_version}"
+        raise BuildError(f"{release}: {what}; only a whole release of format {FORMAT_VERSION} can grow")
+    for name, now, then in generation_differences(recipe, read_recipe(release)):
+        raise BuildError(
+            f"{release}: was made with {name} {then}, the recipe says {now}; a release grows only by images "
+            "that are made alike: change it back, or give the recipe another name"
+        )
+
+
+def _order(now: tuple[str, ...], before: list[str]) -> tuple[list[str], list[str]]:
+    """Return the classes that must come first, if they would not by themselves, and the added classes.
+
+    Raises BuildError if a class of the release is gone.
+    """
+    added = list(now)
+    for name in before:
+        if name not in added:
+            raise BuildError(f"source: class {name!r} of the release is missing; a release keeps its classes")
+        added.remove(name)
+    return ([] if list(now[: len(before)]) == before else before), added
+
+
+def _next(recipe: Recipe, manifest: Manifest) -> str:
+    if semver.Version.parse(recipe.version) > manifest.version:
+        return recipe.version
+    return str(semver.Version.parse(manifest.version).bump_minor())
+
+
+def _write(path: Path, recipe: Recipe, fields: list[str]) -> None:
+    text = recipe_text.read(path.read_text(encoding="utf-8"))
+    data: dict[str, Any] = in_order(recipe)
+    for field in fields:
+        recipe_text.put(text.entries, field.split("."), data)
+    write_file(path, str(text).encode())

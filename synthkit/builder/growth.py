@@ -1,0 +1,218 @@
+"""Grows a release: the shards of an earlier version are taken as they are, and only what is new is made.
+
+They come from the work folder of the earlier version, or from its release folder, which is verified first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import semver
+
+from synthkit.builder.shard_plans import ShardPlans
+from synthkit.errors import BuildError, ReleaseError
+from synthkit.recipe.digest import fields_in_generation_digest
+from synthkit.release.manifest import read_manifest
+from synthkit.release.recipe_file import read_recipe
+from synthkit.release.record_table import RecordTable
+from synthkit.release.records import KINDS, key_of
+from synthkit.release.shards import Origin, ShardFacts, adopt, finished, take
+from synthkit.system.names import printable
+from synthkit.verification.verify import refuse_damaged
+from synthkit.version import FORMAT_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from synthkit.builder.inputs import Inputs
+    from synthkit.builder.workspace import Workspace
+    from synthkit.recipe.schema import Recipe
+    from synthkit.release.manifest import Manifest
+    from synthkit.release.records import Provenance
+
+_AGAIN = "the earlier version must be as it was published: get it again with synthkit pull"
+
+
+def take_earlier(work: Workspace, inputs: Inputs, release: Path) -> None:
+    """Put the shards of earlier blocks into a work folder, as far as they are found.
+
+    `release` is the folder of the earlier version; it may be missing, and then its images are made again.
+    Raises BuildError or ReleaseError if it was changed, or if it is not an earlier version of this release.
+    """
+    blocks = inputs.plan.blocks
+    done, newest = work.finished(), len(inputs.recipe.grown)
+    wanted = [number for number in work.numbers if blocks.block_of(number) < newest and number not in done]
+    if not wanted:
+        return
+    plans = ShardPlans(inputs)
+    wanted = [number for number in wanted if not _from_work_folders(work, inputs, plans, number)]
+    if not wanted:
+        return
+    try:
+        manifest = read_manifest(release)
+    except ReleaseError as error:
+        _say(f"no earlier version to take images from ({error}); the earlier images are made again")
+        return
+    check_earlier(inputs, release, manifest)
+    there = [number for number in wanted if number < len(manifest.shards)]
+    refuse_damaged(release, manifest, _AGAIN)
+    images = sum(_from_release(work, inputs, plans, release, manifest, number) for number in there)
+    _say(f"{release}: took {images:,} images of version {manifest.version} as they are")
+
+
+def _say(text: str) -> None:
+    print(printable(text), file=sys.stderr)
+
+
+def check_earlier(inputs: Inputs, release: Path, manifest: Manifest) -> None:
+    """Raise BuildError, which says why, if a release is not an earlier version of the one to be built."""
+    fault = next(_faults(inputs, release, manifest), None)
+    if fault is not None:
+        raise BuildError(
+            f"{release}: version {manifest.version} is not an earlier version of this release: {fault}"
+        )
+
+
+def targets(recipe: Recipe, classes: int) -> list[tuple[int, int]]:
+    """Return the target and the number of classes of each block, given how many classes there are now."""
+    now = recipe.target_per_class or recipe.synthetic_per_class or 0
+    return [*((item.target, item.classes or classes) for item in recipe.earlier), (now, classes)]
+
+
+def entries(blocks: list[tuple[int, int]], classes: int) -> list[Any]:
+    """Return targets with their numbers of classes as a recipe's `grown` has them.
+
+    `classes` is how many there are now: a version with as many is told by its target alone.
+    """
+    return [target if count == classes else {"target": target, "classes": count} for target, count in blocks]
+
+
+def generation_differences(one: Recipe, other: Recipe) -> Iterator[tuple[str, Any, Any]]:
+    """Yield each field that decides images and differs between two recipes, with both values."""
+    ours, theirs = (dict(_flat(fields_in_generation_digest(recipe))) for recipe in (one, other))
+    for name in sorted(ours.keys() | theirs.keys()):
+        if ours.get(name) != theirs.get(name):
+            yield name, ours.get(name), theirs.get(name)
+
+
+def _faults(inputs: Inputs, release: Path, manifest: Manifest) -> Iterator[str]:
+    recipe = inputs.recipe
+    if manifest.format_version != FORMAT_VERSION:
+        yield f"it has format {manifest.format_version}, and releases grow from format {FORMAT_VERSION} on"
+        return
+    if manifest.partial is not None:
+        yield "it is a preview"
+    earlier = read_recipe(release)
+    if manifest.generation_digest != inputs.generation_digest:
+        for name, now, then in generation_differences(recipe, earlier):
+            yield f"{name} is {now} now, and was {then}; give the recipe another name"
+        yield f"the model is another one now: it was {manifest.generator.revision}"
+    if manifest.generator.name != inputs.checkpoint.name:
+        yield f"its model is called {manifest.generator.name}; keep that in model.id"
+    if earlier.output.shard_size != recipe.output.shard_size:
+        then, now = earlier.output.shard_size, recipe.output.shard_size
+        yield f"output.shard_size is {now} now, and was {then}; earlier shards stay as they are"
+    if (earlier.target_per_class is None) is not (recipe.target_per_class is None):
+        yield "one counts by target_per_class, the other by synthetic_per_class; stay with the earlier one"
+    yield from _class_faults(inputs, manifest)
+    yield from _target_faults(inputs, manifest, earlier)
+
+
+def _target_faults(inputs: Inputs, manifest: Manifest, earlier: Recipe) -> Iterator[str]:
+    recipe = inputs.recipe
+    then, now = targets(earlier, len(manifest.classes)), targets(recipe, len(inputs.real.listing.classes))
+    if then != now[: len(then)] or len(then) >= len(now):
+        wanted = entries(then, len(inputs.real.listing.classes))
+        yield f"grown must begin with {wanted}, which that version asked for; synthkit grow writes it"
+    if semver.Version.parse(recipe.version) <= manifest.version:
+        yield f"version is {recipe.version}; raise it"
+
+
+def _class_faults(inputs: Inputs, manifest: Manifest) -> Iterator[str]:
+    listing = inputs.real.listing
+    counts = [0] * len(listing.classes)
+    for label in listing.labels.tolist():
+        counts[label] += 1
+    for item in manifest.classes:
+        name = listing.classes[item.label] if item.label < len(listing.classes) else "missing"
+        if name != item.name:
+            yield (
+                f"its class {item.label} is {item.name!r:.64}, and now is {name!r:.64}; classes keep their "
+                "labels: synthkit grow puts new ones behind them"
+            )
+            return
+        if counts[item.label] != item.real:
+            yield (
+                f"class {item.name!r:.64} had {item.real:,} real images and has {counts[item.label]:,}: "
+                "with others the same seeds would choose other images; give the recipe another name"
+            )
+            return
+
+
+def _from_work_folders(work: Workspace, inputs: Inputs, plans: ShardPlans, number: int) -> bool:
+    """Link a shard from the work folder of another version, if one has it finished."""
+    digest, plan = inputs.generation_digest, plans.digest(number)
+    for other in sorted(work.folder.parent.glob(f"{inputs.recipe.name}-*/shards")):
+        facts = finished(other, work.name(number)) if other != work.shards else None
+        if facts is not None and (facts.origin.digest, facts.plan) == (digest, plan):
+            adopt(other, facts, work.shards)
+            return True
+    return False
+
+
+def _from_release(
+    work: Workspace, inputs: Inputs, plans: ShardPlans, release: Path, manifest: Manifest, number: int
+) -> int:
+    """Link a shard from the release of an earlier version; return its number of images.
+
+    Raises BuildError if it holds other images than are planned now.
+    """
+    file = manifest.shards[number]
+    records = _records(release, manifest, number)
+    for index, record in zip(inputs.plan.indices(number), records, strict=True):
+        row = inputs.plan.row(index)
+        planned = (key_of(index), row.label, row.seed, inputs.real.named(row.sources))
+        if (record.key, record.label, record.seed, record.sources) != planned:
+            raise BuildError(
+                f"{release / file.path}: {key_of(index)} was made from other real images than there are now; "
+                "bring those back, or give the recipe another name"
+            )
+
+    def facts(table: bytes) -> ShardFacts:
+        return ShardFacts(
+            name=work.name(number),
+            images=len(records),
+            bytes=file.bytes,
+            sha256=file.sha256,
+            records_bytes=len(table),
+            records_sha256=hashlib.sha256(table).hexdigest(),
+            origin=Origin(inputs.generation_digest, manifest.environments[manifest.block_of(number)]),
+            plan=plans.digest(number),
+        )
+
+    take(release / file.path, records, work.shards, facts)
+    return len(records)
+
+
+def _records(release: Path, manifest: Manifest, number: int) -> list[Provenance]:
+    """Return the records of a shard, which verification has found to be those of its table."""
+    table, rows = manifest.table_of(number), manifest.tables()
+    first = 0
+    for path, images in rows.items():
+        if path == table:
+            break
+        first += len(images)
+    found = RecordTable(release / table, rows[table], manifest.format_version).read(number - first)
+    return [msgspec.convert(row, KINDS[manifest.format_version]) for row in found.to_pylist()]
+
+
+def _flat(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in data.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
