@@ -64,6 +64,8 @@ def test_a_release_and_itself_do_not_differ(cli: Cli, small_release: Path) -> No
         "moved": [],
         "changed": [],
         "changed_fields": {},
+        "blocks": [1, 1],
+        "grown": False,
     }
 
 
