@@ -25,7 +25,7 @@ from synthkit.verification.verify import refuse_damaged
 from synthkit.version import FORMAT_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from synthkit.builder.inputs import Inputs
@@ -49,7 +49,8 @@ def take_earlier(work: Workspace, inputs: Inputs, release: Path) -> None:
     if not wanted:
         return
     plans = ShardPlans(inputs)
-    wanted = [number for number in wanted if not _from_work_folders(work, inputs, plans, number)]
+    others = [folder for folder in _work_folders(work, inputs) if folder != work.shards]
+    wanted = [number for number in wanted if not _from_work_folders(others, work, inputs, plans, number)]
     if not wanted:
         return
     try:
@@ -153,11 +154,18 @@ def _class_faults(inputs: Inputs, manifest: Manifest) -> Iterator[str]:
             return
 
 
-def _from_work_folders(work: Workspace, inputs: Inputs, plans: ShardPlans, number: int) -> bool:
+def _work_folders(work: Workspace, inputs: Inputs) -> list[Path]:
+    """Return the folders of finished shards of all builds of this name."""
+    return sorted(work.folder.parent.glob(f"{inputs.recipe.name}-*/shards"))
+
+
+def _from_work_folders(
+    others: Sequence[Path], work: Workspace, inputs: Inputs, plans: ShardPlans, number: int
+) -> bool:
     """Link a shard from the work folder of another version, if one has it finished."""
     digest, plan = inputs.generation_digest, plans.digest(number)
-    for other in sorted(work.folder.parent.glob(f"{inputs.recipe.name}-*/shards")):
-        facts = finished(other, work.name(number)) if other != work.shards else None
+    for other in others:
+        facts = finished(other, work.name(number))
         if facts is not None and (facts.origin.digest, facts.plan) == (digest, plan):
             adopt(other, facts, work.shards)
             return True

@@ -62,6 +62,7 @@ class Inputs:
             "name": self.recipe.name,
             "version": self.recipe.version,
             "digest": self.digest,
+            "generation_digest": self.generation_digest,
             "images": len(self.plan),
             "real_images": {"images": len(self.real.listing), "digest": self.real.digest},
             "model": {"id": self.checkpoint.name, "revision": self.checkpoint.revision},

@@ -53,7 +53,7 @@ def complete(recipe: Recipe, options: Options, fill: Fill) -> Outcome:
                 target.check_replaceable(work)
             check_leaks(inputs)
             with work.opened(fresh=options.fresh):
-                if inputs.recipe.grown and not options.fresh:
+                if inputs.recipe.grown and not (options.fresh or inputs.preview):
                     take_earlier(work, inputs, options.earlier or target.path)
                 made = fill(work, inputs, options)
                 if made.images:

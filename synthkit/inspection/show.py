@@ -36,6 +36,7 @@ def summary(manifest: Manifest, recipe: Recipe, signature: bytes | None = None) 
         *([("about", manifest.summary)] if manifest.summary else []),
         ("images", f"{manifest.images:,} of {len(manifest.classes):,} classes, {_form(manifest)}"),
         *_groups(manifest),
+        *_blocks(manifest),
         ("files", f"{len(manifest.files)}, {len(manifest.shards)} of them shards; {data_size(size)}"),
         ("method", f"{manifest.method}: {METHODS[manifest.method].formula}"),
         ("sampler", f"{_sampling(recipe.sampler)}; seed {recipe.seed}"),
@@ -47,6 +48,15 @@ def summary(manifest: Manifest, recipe: Recipe, signature: bytes | None = None) 
         ("licence", manifest.license),
         *([("signature", _signature(signature))] if signature is not None else []),
     ]
+
+
+def _blocks(manifest: Manifest) -> list[Line]:
+    """Return how many images each version added, if the release was grown."""
+    if not manifest.grown:
+        return []
+    earlier = [block.images for block in manifest.grown]
+    counts = [f"{images:,}" for images in (*earlier, manifest.images - sum(earlier))]
+    return [("grown", f"{', then '.join(counts)} images")]
 
 
 def history(manifest: Manifest, stored: StoredImage) -> list[Line]:

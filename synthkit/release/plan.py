@@ -45,6 +45,8 @@ GROUPS: tuple[Group, ...] = ("many", "medium", "few")
 # The second word of the Philox key for the order of the first block's images; the next blocks have the next
 # lower words. The words for classes are the labels, from 0 up.
 _ORDER = 2**64 - 1
+# The names of shards have five digits, so that they stand in the order of their numbers.
+_MOST_SHARDS = 100_000
 # Of one class: labels, seeds and places, as in Draws.
 Columns = tuple["NDArray[np.int32]", "NDArray[np.uint64]", "NDArray[np.int32]"]
 
@@ -216,6 +218,9 @@ def block_faults(recipe: Recipe, counts: NDArray[np.int64]) -> Iterator[str]:
                 f"grown: entry {number + 1} has {block.classes:,} classes, there are {counts.shape[1]:,}: "
                 "a release keeps its classes"
             )
+    shards = blocks_of(recipe, counts).shards
+    if shards > _MOST_SHARDS:
+        yield f"output.shard_size: makes {shards:,} shards, a release has {_MOST_SHARDS:,} at most; raise it"
     for number in np.flatnonzero(_added(counts).sum(axis=1) == 0).tolist():
         what = f"entry {number + 1}" if number < len(counts) - 1 else "what comes after the last entry"
         yield f"grown: {what} adds no image to those before; remove an entry, or raise the target"
