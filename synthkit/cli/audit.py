@@ -1,4 +1,4 @@
-"""`synthkit audit`: a search for copies of real images in a release."""
+"""`synthkit audit`: a search for copies of real images in a release, and for near duplicates in it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from synthkit.inspection.audit_release import Audited
+    from synthkit.release.audit import Duplicates
+
+# How many classes the summary names.
+_WORST = 5
 
 
 @app.command(
@@ -41,21 +45,43 @@ def audit(
             help="Suspect pairs whose perceptual hashes differ in at most this many bits.",
         ),
     ] = 2,
+    duplicate_similarity: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            metavar="COSINE",
+            help="Synthetic images of a class whose embeddings have at least this cosine similarity are near "
+            "duplicates.",
+        ),
+    ] = 0.98,
+    duplicate_distance: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=64,
+            metavar="BITS",
+            help="Synthetic images whose perceptual hashes differ in at most this many bits are near "
+            "duplicates.",
+        ),
+    ] = 2,
     override: SetOption = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Look for copies of real images in a release, and add the result to its card.
+    """Look for copies of real images and near duplicates in a release, and add the result to its card.
 
-    It compares every synthetic image with the real ones that the release was made from and with those
-    held out for scoring: by the model's embeddings, by perceptual hashes and pixel by pixel. It adds
-    audit.json and audit.png to the release.
+    It compares every synthetic image with the real ones that the release was made from, with those
+    held out for scoring, and with the other synthetic ones: by the model's embeddings, by perceptual
+    hashes and pixel by pixel. It adds audit.json and audit.png to the release.
     """
     with user_errors():
-        from synthkit.inspection.audit_release import audit_release
+        from synthkit.inspection.audit_release import Wanted, audit_release
         from synthkit.release.likeness import Limits
         from synthkit.system.work_root import work_root
 
-        limits = Limits(similarity, distance)
+        limits = Wanted(
+            copies=Limits(similarity, distance), duplicates=Limits(duplicate_similarity, duplicate_distance)
+        )
         _print_audit(release, audit_release(release, override or (), device, limits, work_root(None)))
 
 
@@ -78,6 +104,7 @@ def _print_audit(release: Path, audited: Audited) -> None:
         f"suspected: a similarity of at least {limits.similarity:g}, or perceptual hashes that differ in at "
         f"most {limits.distance} bits"
     )
+    _print_duplicates(audited.duplicates, found.images)
     print(
         f"{release}: {found.suspected:,} of {found.images:,} suspected copies, {found.exact:,} exact, "
         f"{found.suspected_of_held_out:,} nearest to a held-out image; "
@@ -85,3 +112,21 @@ def _print_audit(release: Path, audited: Audited) -> None:
     )
     if audited.lost_signature:
         print("The manifest states the audit now, so its signature was removed; sign it again")
+
+
+def _print_duplicates(found: Duplicates, images: int) -> None:
+    limits, share = found.limits, found.in_groups / images if images else 0
+    print(
+        f"near duplicates: {found.in_groups:,} of {images:,} synthetic images ({share:.1%}), in "
+        f"{found.groups:,} groups; {found.exact:,} have the pixels of another one, {found.perceptual:,} a "
+        f"perceptual hash within {limits.distance} bits of its, {found.embedding:,} in their class a "
+        f"similarity of at least {limits.similarity:g}"
+    )
+    worst = ", ".join(
+        f"{item.class_name} {item.share:.1%} ({item.in_groups:,} of {item.images:,})"
+        for item in found.classes[:_WORST]
+    )
+    if worst:
+        more = len(found.classes) - _WORST
+        others = f", and a smaller share of {more:,} more" if more > 0 else ""
+        print(printable(f"near duplicates by class: {worst}{others}"))

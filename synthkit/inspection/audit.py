@@ -8,26 +8,14 @@ counts as near depends on the data.
 
 from __future__ import annotations
 
-import io
+from array import array
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from PIL import Image
 
-from synthkit.release.audit import (
-    COLUMNS,
-    HIGH,
-    KEPT_PAIRS,
-    QUANTILES,
-    WIDE,
-    Audit,
-    Pair,
-    Part,
-    picture_size,
-    suspicion,
-)
+from synthkit.release.audit import KEPT_PAIRS, QUANTILES, Audit, Pair, Part, suspicion
 from synthkit.release.image import read_images
 from synthkit.release.likeness import joined, look_at
 
@@ -36,8 +24,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from PIL import Image
 
     from synthkit.generators.base import Generator
+    from synthkit.inspection.near_duplicates import SyntheticViews
     from synthkit.release.image import StoredImage
     from synthkit.release.likeness import Limits, Views
     from synthkit.release.manifest import Manifest
@@ -48,6 +38,7 @@ class Synthetic(NamedTuple):
     """One image of a release with what an audit needs of its record."""
 
     key: str
+    label: int
     class_name: str
     source_ids: frozenset[str]
     image: Image.Image
@@ -98,17 +89,18 @@ def audit(
     real: Real,
     generator: Generator,
     limits: Limits,
+    seen: SyntheticViews,
     advance: Callable[[int], None],
 ) -> Audit:
-    """Compare batches of synthetic images with the real ones; memory does not grow with their number."""
+    """Compare batches of synthetic images with the real ones; `seen` takes what was compared of them."""
     pairs: list[Pair] = []
-    nearest: list[float] = []
+    nearest = array("d")
     counts = {"suspected": 0, "held out": 0, "exact": 0}
     for batch in images:
-        found = list(
-            _compare(batch, look_at([item.image for item in batch], generator.embed_images), real, limits)
-        )
-        nearest += [pair.similarity for pair in found]
+        views = look_at([item.image for item in batch], generator.embed_images)
+        seen.add([item.label for item in batch], views)
+        found = list(_compare(batch, views, real, limits))
+        nearest.extend(pair.similarity for pair in found)
         counts["suspected"] += sum(pair.suspected for pair in found)
         counts["held out"] += sum(pair.suspected and pair.part == "held out" for pair in found)
         counts["exact"] += sum(pair.exact for pair in found)
@@ -138,7 +130,7 @@ def synthetic_images(release: Path, manifest: Manifest, batch_size: int) -> Iter
 def _synthetic(stored: StoredImage) -> Synthetic:
     record = stored.record
     ids = frozenset(source.id for source in record.sources)
-    return Synthetic(record.key, record.class_name, ids, stored.pixels())
+    return Synthetic(record.key, record.label, record.class_name, ids, stored.pixels())
 
 
 def _compare(batch: Sequence[Synthetic], views: Views, real: Real, limits: Limits) -> Iterator[Pair]:
@@ -181,36 +173,3 @@ def _among_themselves(embeddings: NDArray[np.float32]) -> list[float]:
 
 def _quantiles(values: Sequence[float]) -> dict[str, float]:
     return {f"{q:g}": round(float(np.quantile(values, q)), 4) for q in QUANTILES} if values else {}
-
-
-def picture(pairs: Sequence[Pair], images: dict[str, Image.Image], real: dict[str, Image.Image]) -> bytes:
-    """Draw audit.png: the most suspicious pairs, synthetic beside real, with their numbers."""
-    from PIL import ImageDraw
-
-    from synthkit.release.samples import FIRST, INK, SOFT, SYNTHETIC, drawable, fit, font
-
-    columns, tile, wide, high = COLUMNS, 112, WIDE, HIGH
-    sheet = Image.new("RGB", picture_size(len(pairs)), "white")
-    draw = ImageDraw.Draw(sheet)
-    draw.text(
-        (16, 14), "Nearest pairs: synthetic, and the real image it is nearest to", fill=INK, font=font(20)
-    )
-    for number, pair in enumerate(pairs):
-        left, top = 16 + number % columns * wide, 56 + number // columns * high
-        both = ((images[pair.key], SYNTHETIC), (real[f"{pair.part}/{pair.real}"], FIRST))
-        for place, (image, frame) in enumerate(both):
-            x = left + place * (tile + 8)
-            sheet.paste(fit(image, tile), (x, top))
-            draw.rectangle((x - 2, top - 2, x + tile + 1, top + tile + 1), outline=frame, width=2)
-        kind = "exact copy" if pair.exact else "suspected" if pair.suspected else "not suspected"
-        draw.text(
-            (left, top + tile + 8),
-            f"{pair.similarity:.3f}, {pair.distance} bits: {kind}",
-            fill=INK,
-            font=font(13),
-        )
-        note = f"{pair.key} / {pair.real}" + (", its source" if pair.source else "")
-        draw.text((left, top + tile + 26), drawable(note, 42), fill=SOFT, font=font(11))
-    buffer = io.BytesIO()
-    sheet.save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from synthkit.errors import SourceError
 from synthkit.generators import choose_device_for, load
 from synthkit.generators.checkpoint import locate
-from synthkit.inspection.audit import Real, audit, look_at_real, picture, synthetic_images
-from synthkit.release.audit import PICTURED, Audit, Part, facts_of
+from synthkit.inspection.audit import Real, audit, look_at_real, synthetic_images
+from synthkit.inspection.audit_picture import picture
+from synthkit.inspection.near_duplicates import SyntheticViews, describe, find_groups
+from synthkit.release.audit import (
+    PICTURED,
+    PICTURED_MEMBERS,
+    Audit,
+    Duplicates,
+    Part,
+    facts_of,
+    pictured_groups,
+)
 from synthkit.release.card import render_card
 from synthkit.release.files import AUDIT, AUDIT_PICTURE, CARD
 from synthkit.release.folder import ReleaseFolder
@@ -34,18 +45,26 @@ if TYPE_CHECKING:
     from synthkit.sources.pool import RealImages
 
 
+class Wanted(NamedTuple):
+    """From which limits on an image is suspected to copy a real one, and two are near duplicates."""
+
+    copies: Limits
+    duplicates: Limits
+
+
 class Audited(NamedTuple):
     """What an audit found, the manifest of the release it was found in, and whether that lost a signature."""
 
     found: Audit
+    duplicates: Duplicates
     manifest: Manifest
     lost_signature: bool
 
 
 def audit_release(
-    path: Path, overrides: Sequence[str], device: str, limits: Limits, work_root: Path
+    path: Path, overrides: Sequence[str], device: str, limits: Wanted, work_root: Path
 ) -> Audited:
-    """Compare a release with its real images; write audit.json, audit.png and the number in the card.
+    """Compare a release with its real images and with itself; write audit.json, audit.png and the card.
 
     The release is locked meanwhile. Raises SourceError if the real images are not here,
     ReleaseError if others are or the release is not intact, GeneratorError if the model is not here.
@@ -62,11 +81,14 @@ def audit_release(
         device = choose_device_for(checkpoint, recipe.model.dtype, device)
         # An audit writes a new card and manifest, which would cover up what is damaged.
         refuse_damaged(release.path, manifest, f"it is not audited: run synthkit verify {release.path}")
-        images = _read_real(received, _outside(release.path, work_root))
-        real, found = _compare(received, checkpoint, images, device, limits)
+        outside = _outside(release.path, work_root)
+        images = _read_real(received, outside)
+        real, found, duplicates = _compare(received, checkpoint, images, device, limits, outside)
         lost_signature = read_signature(release.path) is not None
-        _write(release, manifest, real, found)
-    return Audited(found, manifest, lost_signature)
+        # Format 1 has no place for groups: they are told, and not written.
+        whole = found if manifest.format_version == 1 else replace(found, duplicates=duplicates)
+        _write(release, manifest, real, whole)
+    return Audited(found, duplicates, manifest, lost_signature)
 
 
 def _outside(release: Path, work_root: Path) -> Path:
@@ -95,16 +117,24 @@ def _compare(
     checkpoint: Checkpoint,
     images: dict[Part, RealImages],
     device: str,
-    limits: Limits,
-) -> tuple[Real, Audit]:
+    limits: Wanted,
+    folder: Path,
+) -> tuple[Real, Audit, Duplicates]:
+    """Compare what is synthetic with what is real, and with each other; embeddings wait in a folder."""
     release, manifest, recipe = received.folder, received.manifest, received.recipe
     batch_size = recipe.sampler.batch_size
     generator = load(checkpoint, recipe, device)
     with progress("embedding real images", sum(len(part.listing) for part in images.values())) as advance:
         real = look_at_real(images, generator, batch_size, advance)
-    with progress("comparing", manifest.images) as advance:
-        synthetic = synthetic_images(release, manifest, batch_size)
-        return real, audit(synthetic, real, generator, limits, advance)
+    counts = [item.synthetic for item in manifest.classes]
+    with SyntheticViews(folder, counts, generator.embedding_size) as seen:
+        with progress("comparing", manifest.images) as advance:
+            synthetic = synthetic_images(release, manifest, batch_size)
+            found = audit(synthetic, real, generator, limits.copies, seen, advance)
+        with progress("looking for near duplicates", manifest.images) as advance:
+            groups = find_groups(seen, limits.duplicates, advance)
+        names = [item.name for item in manifest.classes]
+        return real, found, describe(groups, seen.labels, names, limits.duplicates)
 
 
 def _write(release: ReleaseFolder, manifest: Manifest, real: Real, found: Audit) -> None:
@@ -119,6 +149,8 @@ def _write(release: ReleaseFolder, manifest: Manifest, real: Real, found: Audit)
 
 
 def _picture(release: Path, manifest: Manifest, real: Real, found: Audit) -> bytes:
-    pairs = found.pairs[:PICTURED]
-    synthetic = {pair.key: read_image(release, manifest, pair.key).pixels() for pair in pairs}
-    return picture(pairs, synthetic, {f"{pair.part}/{pair.real}": real.load(pair) for pair in pairs})
+    pairs, groups = found.pairs[:PICTURED], pictured_groups(found)
+    shown = [key for group in groups for key in [*group.members][:PICTURED_MEMBERS]]
+    keys = dict.fromkeys([*(pair.key for pair in pairs), *shown])
+    synthetic = {key: read_image(release, manifest, key).pixels() for key in keys}
+    return picture(pairs, groups, synthetic, {f"{pair.part}/{pair.real}": real.load(pair) for pair in pairs})

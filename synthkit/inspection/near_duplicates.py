@@ -14,6 +14,16 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from synthkit.inspection.hash_neighbours import near_pairs
+from synthkit.release.audit import (
+    KEPT_GROUPS,
+    KEPT_MEMBERS,
+    ClassShare,
+    Duplicates,
+    Group,
+    share_of,
+    worst_class,
+)
+from synthkit.release.records import key_of
 from synthkit.system.files import make_folder, naming_the_place
 
 if TYPE_CHECKING:
@@ -129,6 +139,57 @@ def find_groups(seen: SyntheticViews, limits: Limits, advance: Callable[[int], N
             groups.join(first, second)
         advance(len(rows))
     return Groups(groups.numbers(), exact, perceptual, embedding)
+
+
+def describe(groups: Groups, labels: NDArray[np.int32], classes: Sequence[str], limits: Limits) -> Duplicates:
+    """Return what audit.json states of the groups; `labels` (N,) are places in the names of the classes."""
+    sizes = np.bincount(groups.group)
+    is_near = sizes[groups.group] > 1
+    return Duplicates(
+        limits=limits,
+        groups=int((sizes > 1).sum()),
+        in_groups=int(is_near.sum()),
+        exact=int(groups.exact.sum()),
+        perceptual=int(groups.perceptual.sum()),
+        embedding=int(groups.embedding.sum()),
+        classes=tuple(_shares(is_near, labels, classes)),
+        largest=tuple(
+            _group(np.flatnonzero(groups.group == number), groups, labels, classes)
+            for number in _largest(groups.group, sizes)
+        ),
+    )
+
+
+def _shares(
+    is_near: NDArray[np.bool_], labels: NDArray[np.int32], classes: Sequence[str]
+) -> list[ClassShare]:
+    images = np.bincount(labels, minlength=len(classes)).tolist()
+    near = np.bincount(labels[is_near], minlength=len(classes)).tolist()
+    shares = (
+        ClassShare(label, name, images[label], near[label], share_of(near[label], images[label]))
+        for label, name in enumerate(classes)
+        if near[label]
+    )
+    return sorted(shares, key=worst_class)
+
+
+def _largest(group: NDArray[np.int32], sizes: NDArray[np.intp]) -> list[int]:
+    """Return the numbers of the largest groups; of equal ones, that with the first image comes first."""
+    numbers, first = np.unique(group, return_index=True)
+    order = numbers[np.lexsort((first, -sizes[numbers]))][:KEPT_GROUPS]
+    return [number for number in order.tolist() if sizes[number] > 1]
+
+
+def _group(
+    images: NDArray[np.intp], groups: Groups, labels: NDArray[np.int32], classes: Sequence[str]
+) -> Group:
+    return Group(
+        images=len(images),
+        exact=int(groups.exact[images].sum()),
+        perceptual=int(groups.perceptual[images].sum()),
+        embedding=int(groups.embedding[images].sum()),
+        members={key_of(image): classes[labels[image]] for image in images[:KEPT_MEMBERS].tolist()},
+    )
 
 
 def _join_equal(values: NDArray[np.bytes_], groups: _Joined) -> NDArray[np.bool_]:

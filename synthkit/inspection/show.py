@@ -137,6 +137,13 @@ def _judged(manifest: Manifest) -> Iterator[Line]:
             f"{audit.suspected:,} of {audit.images:,} images suspected to copy a real one, "
             f"{audit.exact:,} exactly; {audit.suspected_of_held_out:,} of them one held out",
         )
+    if audit is not None and audit.duplicates is not None:
+        duplicates = audit.duplicates
+        yield (
+            "duplicates",
+            f"{duplicates.images:,} of {audit.images:,} images in {duplicates.groups:,} groups of near "
+            f"duplicates, {duplicates.exact:,} with the same pixels as another",
+        )
 
 
 def _conditioned_on(record: Provenance) -> Iterator[Line]:

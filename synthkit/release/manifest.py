@@ -137,8 +137,24 @@ class FilterFacts(_Facts):
     reasons: dict[str, int]
 
 
+class DuplicateFacts(_Facts):
+    """What `synthkit audit` found among the synthetic images: groups of near duplicates, and images in them.
+
+    `exact` images have the same pixels as another one. audit.json lists the groups.
+    """
+
+    similarity: float
+    distance: int
+    groups: int
+    images: int
+    exact: int
+
+
 class AuditFacts(_Facts):
-    """What `synthkit audit` found: images suspected to copy a real one; audit.json has the pairs."""
+    """What `synthkit audit` found: images suspected to copy a real one; audit.json has the pairs.
+
+    Format 1 knows no `duplicates`.
+    """
 
     images: int
     pool: int
@@ -148,6 +164,7 @@ class AuditFacts(_Facts):
     suspected: int
     suspected_of_held_out: int
     exact: int
+    duplicates: DuplicateFacts | None = None
 
 
 class GrownFacts(_Facts):
@@ -170,6 +187,7 @@ _LATER: dict[str, Any] = {
     "generation_digest": True,
     "grown": True,
     "generator": {"license": True, "parts": True},
+    "audit": {"duplicates": True},
 }
 
 

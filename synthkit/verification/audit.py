@@ -8,8 +8,8 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from synthkit.release.records import key_of
 from synthkit.sources.base import is_relative_id
+from synthkit.verification.duplicates import are_limits, duplicate_faults, is_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,6 +31,10 @@ def audit_faults(manifest: Manifest, found: Audit, records: Mapping[str, Provena
         reason = _pair(pair, found, manifest, records.get(pair.key))
         if reason:
             yield f"{pair.key:.20}: {reason}"
+    if (found.duplicates is None) is not (manifest.format_version == 1):
+        yield f"says {'nothing' if found.duplicates is None else 'something'} of near duplicates"
+    elif found.duplicates is not None:
+        yield from duplicate_faults(manifest, found.duplicates, records)
 
 
 def _totals(manifest: Manifest, found: Audit) -> Iterator[str]:
@@ -50,7 +54,7 @@ def _totals(manifest: Manifest, found: Audit) -> Iterator[str]:
     )
     if not counts_fit:
         yield "has counts that do not fit each other"
-    if not (0 <= found.limits.similarity <= 1 and 0 <= found.limits.distance <= 64):
+    if not are_limits(found.limits):
         yield "has limits that no audit accepts"
 
 
@@ -91,9 +95,7 @@ def _is_cosine(value: float) -> bool:
 
 def _pair(pair: Pair, found: Audit, manifest: Manifest, record: Provenance | None) -> str:
     """Return what is wrong with a pair, or an empty string."""
-    if not (pair.key.isascii() and pair.key.isdecimal() and len(pair.key) < 20):
-        return "its pair has no key"
-    if pair.key != key_of(int(pair.key)) or int(pair.key) >= manifest.images:
+    if not is_key(pair.key, manifest.images):
         return "its pair names an image that the release does not have"
     if not is_relative_id(pair.real) or not 0 <= pair.distance <= 64 or not _is_cosine(pair.similarity):
         return "its pair has no real image, distance or similarity"

@@ -73,7 +73,7 @@ def _audit(_: Path, known: Known) -> Iterator[str]:
 
 def _audit_picture(path: Path, known: Known) -> Iterator[str]:
     if known.audit is not None:
-        yield from audit_picture_faults(path, known.manifest, len(known.audit.pairs), deep=known.deep)
+        yield from audit_picture_faults(path, known.manifest, known.audit, deep=known.deep)
 
 
 def _signature(path: Path, _: Known) -> Iterator[str]:

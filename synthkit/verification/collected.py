@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
-from synthkit.release.audit import read_audit
+from synthkit.release.audit import listed_keys, read_audit
 from synthkit.release.files import AUDIT
 from synthkit.release.filter_counts import FilterCounts
 from synthkit.release.records import key_of
@@ -69,7 +69,7 @@ class Collected:
         """Read the audit, which says which records will be wanted; no shard is read yet."""
         named = {file.path for file in manifest.files}
         audit = read_audit(release / AUDIT) if AUDIT in named and (release / AUDIT).is_file() else None
-        shown = [pair.key for pair in audit.pairs] if audit else []
+        shown = listed_keys(audit) if audit else []
         return cls(audit, frozenset([key_of(0), *shown]))
 
     @property

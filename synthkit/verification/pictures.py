@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from synthkit.release.audit import Audit
     from synthkit.release.manifest import Manifest
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -38,11 +39,12 @@ def samples_faults(path: Path, manifest: Manifest, *, deep: bool) -> Iterator[st
         yield from _faults(path, manifest, sheet_size(len(labels), columns), deep=deep)
 
 
-def audit_picture_faults(path: Path, manifest: Manifest, pairs: int, *, deep: bool) -> Iterator[str]:
-    """Yield a fault if audit.png is not a picture of so many pairs, which is how many audit.json lists."""
-    from synthkit.release.audit import PICTURED, picture_size
+def audit_picture_faults(path: Path, manifest: Manifest, found: Audit, *, deep: bool) -> Iterator[str]:
+    """Yield a fault if audit.png is not a picture of as many pairs and groups as audit.json lists."""
+    from synthkit.release.audit import PICTURED, picture_size, pictured_groups
 
-    yield from _faults(path, manifest, picture_size(min(pairs, PICTURED)), deep=deep)
+    size = picture_size(min(len(found.pairs), PICTURED), len(pictured_groups(found)))
+    yield from _faults(path, manifest, size, deep=deep)
 
 
 def _faults(path: Path, manifest: Manifest, wanted: tuple[int, int], *, deep: bool) -> Iterator[str]:

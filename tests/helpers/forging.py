@@ -61,6 +61,9 @@ class Forgery:
     def record(self, key: str) -> Provenance:
         return next(record for some in self.shards.values() for record, _ in some if record.key == key)
 
+    def image(self, key: str) -> bytes:
+        return next(image for some in self.shards.values() for record, image in some if record.key == key)
+
     def write(self, *, derived: bool = True) -> None:
         """Put it together again; `derived` also writes the card and the metadata that fit."""
         form, shards = int(self.manifest["format_version"]), iter(self.shards.items())

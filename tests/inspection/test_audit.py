@@ -1,4 +1,4 @@
-"""`synthkit audit`: copies of real images are found, shown, and counted in the card."""
+"""`synthkit audit`: copies of real images and near duplicates are found, shown, and counted in the card."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from synthkit.release.image_writer import save_options
 from synthkit.sources.base import load_image
 from synthkit.sources.digits import DigitsSource
 from tests.conftest import Cli
-from tests.helpers.forging import repaint
+from tests.helpers.forging import Forgery, repaint
+from tests.helpers.paths import DATA
 
 
 @pytest.fixture
@@ -59,6 +60,78 @@ def test_a_copy_that_was_smuggled_in_is_found_first(cli: Cli, copy: Path) -> Non
     assert first["similarity"] > 0.999
     assert ", 1 exact, " in result.output
     assert ", 1 of them exact" in (copy / "README.md").read_text()
+
+
+def test_two_images_of_the_same_pixels_are_a_group(cli: Cli, copy: Path) -> None:
+    """One image, and one that was compressed again, in place of images of other classes."""
+    forgery = Forgery.of(copy)
+    original = Image.open(io.BytesIO(forgery.image("000000004"))).convert("RGB")
+    soft = io.BytesIO()
+    original.save(soft, "JPEG", quality=95)
+    for key, image in (("000000010", original), ("000000050", Image.open(soft))):
+        forgery.repaint(key, lambda marked, image=image: saved_with_its_mark(image, marked))
+    forgery.write()
+    names = {key: forgery.record(key).class_name for key in ("000000004", "000000010", "000000050")}
+    assert len(set(names.values())) > 1
+    result = cli("audit", copy)
+    assert result.exit_code == 0, result.output
+    audit = json.loads((copy / "audit.json").read_text())
+    found = audit["duplicates"]
+    assert found["limits"] == {"similarity": 0.98, "distance": 2}
+    assert (found["exact"], found["perceptual"]) == (2, 3)
+    (group,) = [group for group in found["largest"] if group["exact"]]
+    assert set(group["members"].items()) >= set(names.items())
+    assert sum(item["in_groups"] for item in found["classes"]) == found["in_groups"]
+    share = found["classes"][0]
+    assert share["share"] == round(share["in_groups"] / share["images"], 4)
+    told, groups = result.output, found["groups"]
+    assert f"near duplicates: {found['in_groups']} of 76 synthetic images (" in told
+    assert f"in {groups} groups; 2 have the pixels of another one, 3 a perceptual hash within 2 bits" in told
+    percent = f"{share['share']:.1%} ({share['in_groups']} of {share['images']})"
+    assert f"near duplicates by class: {share['class_name']} {percent}" in told
+    card = (copy / "README.md").read_text()
+    assert f"Near duplicates: {found['in_groups']} of 76 images are in {groups} groups" in card
+    assert (
+        f"{found['in_groups']} of 76 images in {groups} groups of near duplicates, 2 with"
+        in cli("show", copy).output
+    )
+    with Image.open(copy / "audit.png") as picture:
+        assert picture.height == 4 * 172 + 60 + 56 + 172 * min(groups, 8)
+    assert cli("verify", copy).exit_code == 0
+
+
+def test_the_limits_of_near_duplicates_can_be_set(cli: Cli, copy: Path) -> None:
+    result = cli("audit", copy, "--duplicate-distance", "64", "--duplicate-similarity", "0.5")
+    assert result.exit_code == 0, result.output
+    audit = json.loads((copy / "audit.json").read_text())
+    found = audit["duplicates"]
+    assert (audit["limits"], found["limits"]) == (
+        {"similarity": 0.98, "distance": 2},
+        {"similarity": 0.5, "distance": 64},
+    )
+    assert (found["groups"], found["in_groups"], found["perceptual"]) == (1, 76, 76)
+    assert len(found["largest"][0]["members"]) == 16
+    assert {share["share"] for share in found["classes"]} == {1.0}
+    assert cli("verify", copy).exit_code == 0
+    for option, value in (("--duplicate-similarity", "1.5"), ("--duplicate-distance", "-1")):
+        result = cli("audit", copy, option, value)
+        assert result.exit_code == 2
+        assert f"Invalid value for '{option}'" in result.output
+
+
+def test_a_release_of_format_1_stays_one(cli: Cli) -> None:
+    """Its audit.json has no place for near duplicates: they are told, and not written."""
+    old = Path(shutil.copytree(DATA / "release-format-1", cli.folder / "old"))
+    result = cli("audit", old, "--duplicate-distance", "64")
+    assert result.exit_code == 0, result.output
+    assert "near duplicates: 2 of 2 synthetic images (100.0%), in 1 groups" in result.output
+    audit = json.loads((old / "audit.json").read_text())
+    assert (audit["images"], "duplicates" in audit) == (2, False)
+    manifest = json.loads((old / "manifest.json").read_text())
+    assert (manifest["format_version"], "duplicates" in manifest["audit"]) == (1, False)
+    assert "Near duplicates" not in (old / "README.md").read_text()
+    assert cli("verify", old).exit_code == 0
+    assert "duplicates" not in cli("show", old).output
 
 
 def saved_with_its_mark(image: Image.Image, marked: bytes) -> bytes:
