@@ -10,10 +10,12 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 import numpy as np
 
 from synthkit.conditioning import METHODS, Mixing, drop
-from synthkit.release.image_writer import Mark, encode
+from synthkit.release.image_writer import encode, picture
+from synthkit.release.marks import mark_of
 from synthkit.release.records import KINDS, key_of
 from synthkit.release.seeds import Stream, attempt_seed, stream
 from synthkit.version import FORMAT_VERSION, __version__
@@ -101,9 +103,10 @@ class ImageMaker:
 
     def finish(self, draw: Draw, mixing: Mixing, pixels: NDArray[np.uint8]) -> tuple[Provenance, bytes]:
         """Encode the image of a draw with its mark; return its record and the bytes of the file."""
-        mark = Mark(self.recipe.name, key_of(draw.row.index), self.checkpoint.name, self.checkpoint.revision)
-        image, size = encode(pixels, self.recipe.output, mark)
-        return self._record(draw, mixing, image, size), image
+        image = picture(pixels, self.recipe.output)
+        record = self.record(draw, mixing, image.size)
+        file = encode(image, self.recipe.output, mark_of(record, self.recipe.name))
+        return msgspec.structs.replace(record, image_sha256=hashlib.sha256(file).hexdigest()), file
 
     def is_of(self, record: Provenance, row: PlannedImage) -> bool:
         """Return whether a record is that of a planned image."""
@@ -116,7 +119,11 @@ class ImageMaker:
             return self.generator.embed_images(pixels)
         return np.stack([item.embedding for item in mixed if item.embedding is not None])
 
-    def _record(self, draw: Draw, mixing: Mixing, image: bytes, size: tuple[int, int]) -> Provenance:
+    def record(self, draw: Draw, mixing: Mixing, size: tuple[int, int]) -> Provenance:
+        """Return the record of a draw before its image is a file: the file's hash is empty.
+
+        `size` is the width and height of the image in pixels.
+        """
         recipe, row = self.recipe, draw.row
         name = self.real.listing.classes[row.label]
         drops = METHODS[recipe.conditioning.method].drops
@@ -142,7 +149,7 @@ class ImageMaker:
             batch_size=recipe.sampler.batch_size,
             width=size[0],
             height=size[1],
-            image_sha256=hashlib.sha256(image).hexdigest(),
+            image_sha256="",
             attempt=draw.attempt,
             rejected=draw.rejected,
             **{kind.DIGEST: self.digest, "synthkit_version": __version__},

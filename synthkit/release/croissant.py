@@ -16,7 +16,7 @@ import msgspec
 
 from synthkit.conditioning import METHODS
 from synthkit.release.files import is_data
-from synthkit.release.image_writer import SOURCE_TYPE
+from synthkit.release.marks import SOURCE_TYPE
 from synthkit.release.records import KINDS
 
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from synthkit.errors import UnreadableImage
+from synthkit.recipe.filters import MAX_DRAWS
 from synthkit.release.image import against_release
 from synthkit.release.image_header import FORMATS, check_png_data, read_header
-from synthkit.release.image_writer import Mark
+from synthkit.release.marks import mark_of
 from synthkit.release.records import Provenance, key_of, read_record
 from synthkit.release.shard_reader import MAX_RECORD
 from synthkit.release.tar_members import content, members, opened
@@ -129,8 +130,15 @@ def _against_header(record: Provenance, image: bytes, manifest: Manifest) -> Ite
         return
     if header.size != (record.width, record.height):
         yield f"its image is {header.width}x{header.height}, its record's {record.width}x{record.height}"
-    if header.xmp != Mark(manifest.name, record.key, record.model, record.revision).packet():
+    yield from _against_mark(record, header.xmp, manifest)
+
+
+def _against_mark(record: Provenance, xmp: bytes | None, manifest: Manifest) -> Iterator[str]:
+    if xmp is None:
         yield "its image lacks the mark that says it is generated (XMP)"
+    # A record that states too many draws is a fault already.
+    elif record.attempt < MAX_DRAWS and xmp != mark_of(record, manifest.name):
+        yield "its image has another mark (XMP) than its record gives"
 
 
 def _decoded(record: Provenance, raw: bytes, extension: str) -> Iterator[str]:

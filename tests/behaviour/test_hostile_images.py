@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import webdataset
@@ -22,9 +23,10 @@ from synthkit.errors import ReleaseError
 from synthkit.recipe.schema import Output
 from synthkit.release.image import read_image, read_images
 from synthkit.release.image_header import check_png_data, read_header
-from synthkit.release.image_writer import Mark, encode
+from synthkit.release.image_writer import encode
 from synthkit.release.loader_images import rows_of
-from synthkit.release.manifest import Manifest, read_manifest
+from synthkit.release.manifest import read_manifest
+from synthkit.release.marks import mark_of
 from synthkit.release.shard_reader import decode_image
 from synthkit.release.shards import Origin
 from synthkit.verification.verify import verify_release
@@ -45,6 +47,7 @@ from tests.helpers.hostile import (
     strange_members,
     whole_tar,
 )
+from tests.helpers.records import RECORD
 
 KEY = "000000000"
 
@@ -55,8 +58,8 @@ def copy(cli: Cli) -> Path:
     return Path(shutil.copytree(RELEASE, cli.folder / "small"))
 
 
-def mark_of(manifest: Manifest) -> Mark:
-    return Mark(manifest.name, KEY, manifest.generator.name, manifest.generator.revision)
+def first_mark(release: Path) -> bytes:
+    return mark_of(read_image(release, read_manifest(release), KEY).record, "small")
 
 
 def faults(release: Path, *, deep: bool = False) -> list[str]:
@@ -87,12 +90,12 @@ SIZES = [(1, 1), (8, 8), (31, 64), (257, 130)]
 @pytest.mark.parametrize("extension", FORMATS)
 def test_every_image_that_a_build_writes_is_read(extension: str, size: tuple[int, int]) -> None:
     qualities = (None,) if extension == "png" else (1, 24, 75, 95, 100)
+    mark = mark_of(msgspec.structs.replace(RECORD, model="R&D <v2> 模型"), "small")
     for pixels, quality in product((noise(size), noise(size) * 0), qualities):
-        mark = Mark("small", KEY, "R&D <v2> 模型", "r" * 64)
-        raw, written = encode(pixels, Output(format=FORMATS[extension], quality=quality), mark)
+        raw = encode(Image.fromarray(pixels), Output(format=FORMATS[extension], quality=quality), mark)
         header = read_header(raw, extension)
-        assert (header.size, header.xmp) == (written, mark.packet())
-        assert written == decode_image(raw, KEY, extension, size).size == size
+        assert (header.size, header.xmp) == (size, mark)
+        assert decode_image(raw, KEY, extension, size).size == size
         if extension == "png":
             check_png_data(raw, size)
 
@@ -161,7 +164,7 @@ def test_data_of_a_png_that_are_not_its_pixels_are_found_without_room_for_them()
     ],
 )
 def test_verify_says_what_is_in_the_place_of_an_image(copy: Path, name: str, fault: str) -> None:
-    raw = hostile("png", mark_of(read_manifest(copy)), (32, 32))[name]
+    raw = hostile("png", first_mark(copy), (32, 32))[name]
     repaint(copy, KEY, lambda image: raw)
     for deep in (False, True):
         (told,) = faults(copy, deep=deep)
@@ -169,14 +172,14 @@ def test_verify_says_what_is_in_the_place_of_an_image(copy: Path, name: str, fau
 
 
 def test_verify_compares_an_images_size_before_it_is_decoded(copy: Path) -> None:
-    raw = good("png", (33, 32), mark_of(read_manifest(copy)))
+    raw = good("png", (33, 32), first_mark(copy))
     repaint(copy, KEY, lambda image: raw)
     for deep in (False, True):
         assert faults(copy, deep=deep) == [f"{SHARD}: {KEY}: its image is 33x32, its record's 32x32"]
 
 
 def test_verify_deep_finds_data_that_are_not_the_pixels(copy: Path) -> None:
-    for name, raw in data_of_pngs((32, 32), mark_of(read_manifest(copy))).items():
+    for name, raw in data_of_pngs((32, 32), first_mark(copy)).items():
         repaint(copy, KEY, lambda image, raw=raw: raw)
         assert faults(copy) == [], name
         (told,) = faults(copy, deep=True)
@@ -229,7 +232,7 @@ def test_a_training_loop_decodes_images_as_what_their_column_says(
     whole = {bytes(image.numpy()) for image in images()}
     manifest = read_manifest(copy)
     assert whole > {traced.pixels().tobytes() for traced in read_images(copy, manifest)}
-    raw = good("png", (33, 32), mark_of(manifest))
+    raw = good("png", (33, 32), first_mark(copy))
     for image, told in ((EPS, "it is not PNG"), (raw, "it is 33x32, its record says 32x32")):
         repaint(copy, KEY, lambda before, image=image: image)
         with pytest.raises(ReleaseError, match=rf"^{KEY}\.png: cannot be read: {told}"):

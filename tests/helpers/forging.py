@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import struct
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,13 +17,16 @@ import msgspec
 import pyarrow.parquet as pq
 
 from synthkit.errors import ReleaseError
+from synthkit.recipe.filters import MAX_DRAWS
 from synthkit.release.card import render_card
 from synthkit.release.croissant import render_croissant
 from synthkit.release.files import CARD, CROISSANT, MANIFEST
 from synthkit.release.manifest import Manifest, read_manifest
+from synthkit.release.marks import mark_of
 from synthkit.release.records import KINDS, Provenance, arrow_schema
 from synthkit.release.shards import add_sample, table_of
 from synthkit.verification.verify import verify_release
+from tests.helpers.hostile import chunk, riff, segment
 
 Members = list[tuple[tarfile.TarInfo, bytes]]
 Samples = list[tuple[Provenance, bytes]]
@@ -48,7 +52,19 @@ class Forgery:
         for samples in self.shards.values():
             for place, (record, image) in enumerate(samples):
                 if record.key == key:
-                    samples[place] = (msgspec.convert({**record.to_row(), **fields}, type(record)), image)
+                    samples[place] = self._changed(record, image, fields)
+
+    def _changed(self, record: Provenance, image: bytes, fields: Node) -> tuple[Provenance, bytes]:
+        """The record with other values; if its image has its mark, the image gets the mark that fits."""
+        changed = msgspec.convert({**record.to_row(), **fields}, type(record))
+        name, extension = self.manifest["name"], self.manifest["extension"]
+        before = mark_part(extension, mark_of(record, name))
+        if before not in image or changed.attempt >= MAX_DRAWS:
+            return changed, image
+        image = image.replace(before, mark_part(extension, mark_of(changed, name)))
+        image = riff(image[12:]) if extension == "webp" else image
+        fits = {"image_sha256": hashlib.sha256(image).hexdigest(), **fields}
+        return msgspec.structs.replace(changed, image_sha256=fits["image_sha256"]), image
 
     def repaint(self, key: str, change: Callable[[bytes], bytes]) -> None:
         """Another image file in the place of one, which its record names."""
@@ -95,6 +111,16 @@ class Forgery:
         with tarfile.open(self.folder / path, "w", format=tarfile.USTAR_FORMAT) as tar:
             for record, image in samples:
                 add_sample(tar, record, image, extension)
+
+
+def mark_part(extension: str, mark: bytes) -> bytes:
+    """The part of an image file that holds a mark."""
+    match extension:
+        case "png":
+            return chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + mark)
+        case "jpg":
+            return segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + mark)
+    return b"XMP " + struct.pack("<I", len(mark)) + mark + b"\0" * (len(mark) % 2)
 
 
 def repaint(release: Path, key: str, change: Callable[[bytes], bytes]) -> None:

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from synthkit.recipe.schema import Output
-from synthkit.release.image_writer import Mark, encode, save_options
+from synthkit.release.image_writer import encode, save_options
+from synthkit.release.marks import mark_of
+from tests.helpers.records import RECORD
 
-MARK = Mark("small", "000000000", "builtin:tiny-unclip-digits", "r" * 64)
+MARK = mark_of(RECORD, "small")
 SIZE = (32, 24)
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 24\n%%EndComments\nshowpage\n%%EOF\n"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="32" height="24"><script>alert(1)</script></svg>'
@@ -44,9 +46,9 @@ TYPES = {
 FORMATS = {"png": "png", "jpg": "jpeg", "webp": "webp"}
 
 
-def good(extension: str, size: tuple[int, int] = SIZE, mark: Mark = MARK) -> bytes:
+def good(extension: str, size: tuple[int, int] = SIZE, mark: bytes = MARK) -> bytes:
     """An image file as a build writes it."""
-    return encode(noise(size), Output(format=FORMATS[extension]), mark)[0]  # type: ignore[arg-type]
+    return encode(Image.fromarray(noise(size)), Output(format=FORMATS[extension]), mark)  # type: ignore[arg-type]
 
 
 def noise(size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -61,7 +63,7 @@ def saved(image: Image.Image, form: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def hostile(extension: str, mark: Mark = MARK, size: tuple[int, int] = SIZE) -> dict[str, bytes]:
+def hostile(extension: str, mark: bytes = MARK, size: tuple[int, int] = SIZE) -> dict[str, bytes]:
     """Files that no build writes, under the name of one that it does, by what they are."""
     image = Image.new("RGB", size, "red")
     every = {name: raw for name in FORMATS if name != extension for raw in [good(name, size, mark)]}
@@ -75,14 +77,14 @@ def hostile(extension: str, mark: Mark = MARK, size: tuple[int, int] = SIZE) -> 
         "one byte more": whole + b"\0",
         "a zip behind it": whole + b"PK\x05\x06" + bytes(18),
         "itself twice": whole * 2,
-        "the mark behind it": saved(image, FORMATS[extension]) + mark.packet(),
+        "the mark behind it": saved(image, FORMATS[extension]) + mark,
     }
     return found | {"png": png, "jpg": jpeg, "webp": webp}[extension](whole, image, mark)
 
 
-def png(whole: bytes, image: Image.Image, mark: Mark) -> dict[str, bytes]:
+def png(whole: bytes, image: Image.Image, mark: bytes) -> dict[str, bytes]:
     """Of a PNG: kinds of pixels, chunks, animations, sizes that are not true."""
-    options = save_options("png", mark.packet())
+    options = save_options("png", mark)
     kinds = ("L", "LA", "RGBA", "P", "1", "I;16")
     sixteen = png_of(*image.size, b"", depth=16)
     found = {f"mode {mode}": saved(image.convert(mode), "PNG", **options) for mode in kinds}
@@ -95,7 +97,7 @@ def png(whole: bytes, image: Image.Image, mark: Mark) -> dict[str, bytes]:
         "a profile": put(whole, b"iCCP", b"x\0\0" + bomb),
         "hidden text": put(whole, b"tEXt", b"secret\0of somebody"),
         "packed text": put(whole, b"zTXt", b"secret\0\0" + bomb),
-        "a second mark": put(whole, b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + mark.packet()),
+        "a second mark": put(whole, b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + mark),
         "a packed mark": png_of(*image.size, b"", xmp=b"XML:com.adobe.xmp\0\x01\0\0\0" + bomb),
         "Exif": put(whole, b"eXIf", b"MM\0*\0\0\0\x08\0\0"),
         "a chunk of its own": put(whole, b"prIv", b"secret"),
@@ -117,9 +119,9 @@ def between_its_data(whole: bytes) -> bytes:
     return whole[:start] + b"".join(parts) + whole[-12:]
 
 
-def jpeg(whole: bytes, image: Image.Image, mark: Mark) -> dict[str, bytes]:
+def jpeg(whole: bytes, image: Image.Image, mark: bytes) -> dict[str, bytes]:
     """Of a JPEG: colours, ways of encoding, segments, sizes that are not true."""
-    packet = {"xmp": mark.packet(), "subsampling": 0, "quality": 95}
+    packet = {"xmp": mark, "subsampling": 0, "quality": 95}
     after = 20
     return {
         "CMYK": saved(image.convert("CMYK"), "JPEG", **packet),
@@ -142,9 +144,9 @@ def jpeg(whole: bytes, image: Image.Image, mark: Mark) -> dict[str, bytes]:
     }
 
 
-def webp(whole: bytes, image: Image.Image, mark: Mark) -> dict[str, bytes]:
+def webp(whole: bytes, image: Image.Image, mark: bytes) -> dict[str, bytes]:
     """Of a WebP: animations, transparency, chunks, sizes that are not true."""
-    packet = {"xmp": mark.packet()}
+    packet = {"xmp": mark}
     frames = {"save_all": True, "append_images": [Image.new("RGB", image.size, "blue")]}
     clear = Image.new("RGBA", image.size, (255, 0, 0, 100))
     wide = bytearray(whole)
@@ -166,10 +168,10 @@ def webp(whole: bytes, image: Image.Image, mark: Mark) -> dict[str, bytes]:
     }
 
 
-def data_of_pngs(size: tuple[int, int] = SIZE, mark: Mark = MARK) -> dict[str, bytes]:
+def data_of_pngs(size: tuple[int, int] = SIZE, mark: bytes = MARK) -> dict[str, bytes]:
     """PNGs with a good header, whose data are too much, too little, or damaged: found by `--deep`."""
     width, height = size
-    xmp = b"XML:com.adobe.xmp\0\0\0\0\0" + mark.packet()
+    xmp = b"XML:com.adobe.xmp\0\0\0\0\0" + mark
     right = bytes((3 * width + 1) * height)
     packed = zlib.compress(right)
     return {

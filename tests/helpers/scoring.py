@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 from PIL import Image
 
 from synthkit.recipe.families import DigitsSourceConfig
 from synthkit.recipe.schema import Output
-from synthkit.release.image_writer import Mark, encode
+from synthkit.release.image_writer import encode
 from synthkit.release.manifest import read_manifest
+from synthkit.release.marks import mark_of
 from synthkit.release.records import Provenance
 from synthkit.sources import open_source
 from synthkit.sources.hashes import KnownHashes
@@ -55,8 +55,7 @@ def swap_images(release: Path, folder: Path, picture: Callable[[int, int], Image
 def _swapped(
     record: Provenance, name: str, picture: Callable[[int, int], Image.Image]
 ) -> tuple[Provenance, bytes]:
-    mark = Mark(name, record.key, record.model, record.revision)
-    image, _ = encode(np.asarray(picture(int(record.key), record.label)), Output(), mark)
+    image = encode(picture(int(record.key), record.label), Output(), mark_of(record, name))
     return msgspec.structs.replace(record, image_sha256=hashlib.sha256(image).hexdigest()), image
 
 
