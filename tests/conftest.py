@@ -40,6 +40,7 @@ name: small
 version: 1.2.3
 summary: A release for tests.
 license: cc-by-4.0
+released: 2026-12-01
 source:
   kind: digits
   max_per_class: 8

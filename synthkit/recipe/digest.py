@@ -77,7 +77,7 @@ BY_CONTENT = frozenset(
     {"source", "model.id", "model.revision", "filters.label_agreement.classifier.checkpoint"}
 )
 # Never in the digest: no image depends on them.
-NOT_DATA = frozenset({"version", "summary", "license", "hub"})
+NOT_DATA = frozenset({"version", "summary", "license", "released", "hub"})
 # In the digest of a release, and not in that of its images: how many there are, and in which shard each lies.
 COUNTS = frozenset({"target_per_class", "synthetic_per_class", "grown", "output.shard_size"})
 

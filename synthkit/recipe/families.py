@@ -200,6 +200,11 @@ class HubSourceConfig(SourceBase):
         return Path(os.path.expanduser(self.id))  # noqa: PTH111 (Path.expanduser fails for a folder called ~x)
 
     @property
+    def repository(self) -> str | None:
+        """The data set on the Hub, as organisation/name; None for a path, and for a name that may be one."""
+        return None if self.is_path or "/" not in self.id else self.id
+
+    @property
     def is_here(self) -> bool:
         """Whether there is such a file or folder on this machine."""
         return os.path.exists(self.path)  # noqa: PTH110 (a name may be too long for any file)

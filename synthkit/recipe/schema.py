@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from contextlib import suppress
+from datetime import date
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
@@ -213,6 +215,12 @@ class Recipe(Section):
         "Without one it cannot be published.",
         examples=["cc-by-4.0"],
     )
+    released: str | None = Field(
+        None,
+        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
+        description="The day on which this version is published, for its metadata and its citation.",
+        examples=["2026-12-01"],
+    )
     source: SourceConfig = Field(description="The real images.")
     prompt: str = Field(
         "{name}",
@@ -247,6 +255,16 @@ class Recipe(Section):
     seed: int = Field(0, ge=0, lt=2**63, description="The seed that every image's own seed is derived from.")
     output: Output = Field(Output(), description="How the images are written.")
     hub: Hub = Field(Hub(), description="The Hub repository that the release is meant for.")
+
+    @field_validator("released", mode="before")
+    @classmethod
+    def _day(cls, day: object) -> object:
+        """Take a day as YAML reads it, too: without quotes it is no text."""
+        if isinstance(day, str):
+            with suppress(ValueError):
+                return date.fromisoformat(day).isoformat()
+            raise ValueError("must be a day: year-month-day, as in 2026-12-01")
+        return day.isoformat() if isinstance(day, date) else day
 
     @field_validator("prompt")
     @classmethod

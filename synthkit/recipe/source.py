@@ -103,6 +103,11 @@ class SourceBase(Section):
         return None
 
     @property
+    def repository(self) -> str | None:
+        """The data set on the Hub that the source names; None in a family that names none."""
+        return None
+
+    @property
     def place(self) -> str:
         """The dotted name of the field that says where the images are, as `source.root`."""
         fields = [name for name in ("images", "root", "id") if name in self.PATHS]

@@ -72,6 +72,7 @@ class ClassFacts(_Facts):
 class SourceFacts(_Facts):
     """The real images: their kind, how many, and the digest over their ids, labels and contents.
 
+    `repository` is the data set on the Hub that they come from, if they do; format 1 does not know it.
     A few-shot release lists its pool, which a classifier may train on and must not be scored on.
     """
 
@@ -79,6 +80,7 @@ class SourceFacts(_Facts):
     images: int
     digest: str
     available_from: str = ""
+    repository: str | None = None
     shots: int | None = None
     trial: int | None = None
     pool: list[PoolImage] | None = Field(None, fail_fast=True)
@@ -184,8 +186,10 @@ class Partial(_Facts):
 # What the manifests of format 1 lack.
 _LATER_OF_GENERATOR = {"license": True, "parts": True}
 _LATER: dict[str, Any] = {
+    "released": True,
     "generation_digest": True,
     "grown": True,
+    "source": {"repository": True},
     "generator": {"license": True, "parts": True},
     "audit": {"duplicates": True},
 }
@@ -205,6 +209,11 @@ class Manifest(_Facts):
     version: str = Field(pattern=SEMVER)
     summary: str
     license: str
+    released: str | None = Field(
+        None,
+        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
+        description="The day of publishing that the recipe names.",
+    )
     repo_id: str | None
     partial: Partial | None
     recipe_digest: str

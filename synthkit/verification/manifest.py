@@ -165,6 +165,7 @@ def against_recipe(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
         ("generator.revision", manifest.generator.revision, recipe.model.revision),
         ("source.kind", manifest.source.kind, source.kind),
         ("source.available_from", manifest.source.available_from, source.available_from),
+        ("source.repository", manifest.source.repository, _repository(manifest, recipe)),
         ("source.shots", manifest.source.shots, source.shots),
         ("source.trial", manifest.source.trial, source.trial if few_shot else None),
     )
@@ -186,6 +187,11 @@ def against_recipe(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
             if manifest.filters
             else ("does not say what the quality gates of its recipe did")
         )
+
+
+def _repository(manifest: Manifest, recipe: Recipe) -> str | None:
+    """Return the Hub's data set that the recipe names; None in format 1, whose manifests do not state it."""
+    return recipe.source.repository if manifest.format_version > 1 else None
 
 
 def _names_of_model(recipe: Recipe) -> set[str]:

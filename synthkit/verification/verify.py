@@ -197,7 +197,7 @@ def _recipe(release: Path, manifest: Manifest, log: FaultLog) -> Recipe | None:
         revision=generator.revision,
         form=manifest.format_version,
     )
-    for name in ("name", "version", "summary", "license"):
+    for name in ("name", "version", "summary", "license", "released"):
         if getattr(recipe, name) != getattr(manifest, name):
             log.add(RECIPE, [f"{name} is {getattr(recipe, name)!r:.64}, not the manifest's"])
     if digest != manifest.recipe_digest:
