@@ -21,7 +21,8 @@ from synthkit.release.audit import (
     pictured_groups,
 )
 from synthkit.release.card import render_card
-from synthkit.release.files import AUDIT, AUDIT_PICTURE, CARD
+from synthkit.release.croissant import render_croissant
+from synthkit.release.files import AUDIT, AUDIT_PICTURE, CARD, CROISSANT
 from synthkit.release.folder import ReleaseFolder
 from synthkit.release.image import read_image
 from synthkit.release.places import errors_without_content, find_model, receive
@@ -144,6 +145,7 @@ def _write(release: ReleaseFolder, manifest: Manifest, real: Real, found: Audit)
         AUDIT: found.to_bytes(),
         AUDIT_PICTURE: _picture(release.path, manifest, real, found),
         CARD: render_card(audited, example).encode(),
+        CROISSANT: render_croissant(audited),
     }
     release.amend(manifest, audited, files)
 

@@ -1,11 +1,9 @@
 """croissant.json of a release, its metadata for machines: a pure function of the manifest.
 
-Its record set joins the images in the tars, by key, with the columns of provenance/train.parquet.
+Its record set joins the images in the tars, by key, with the columns of the tables of records.
 
-Source: MLCommons Croissant format 1.0 and its responsible-AI vocabulary 1.0.
+Source: MLCommons Croissant 1.1. `responsible.py` has the RAI properties, `lineage.py` the provenance.
 """
-
-# ruff: noqa: E501 (sentences)
 
 from __future__ import annotations
 
@@ -14,23 +12,30 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from synthkit.conditioning import METHODS
-from synthkit.release.files import is_data
-from synthkit.release.marks import SOURCE_TYPE
+from synthkit.release.citation import METHOD, data_set
+from synthkit.release.files import RECORDS, is_data, is_table
+from synthkit.release.hub_address import account_url, dataset_url
+from synthkit.release.licenses import license_url
+from synthkit.release.lineage import derived_from, generated_by
 from synthkit.release.records import KINDS
+from synthkit.release.responsible import responsible_ai
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from synthkit.release.manifest import FileFacts, Manifest
 
+CONFORMS_TO = ("http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0")
+KEYWORDS = ("synthetic", "image classification", "diffusion model", "augmented conditioning")
 _MEDIA = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
-_CR = "cr:"
 _TERMS = (
+    "annotation",
+    "arrayShape",
     "citeAs",
-    "equivalentProperty",
-    "samplingRate",
     "column",
+    "containedIn",
+    "equivalentProperty",
+    "excludes",
     "extract",
     "field",
     "fileObject",
@@ -38,21 +43,27 @@ _TERMS = (
     "fileSet",
     "format",
     "includes",
+    "isArray",
     "isLiveDataset",
     "jsonPath",
     "key",
     "md5",
     "parentField",
     "path",
+    "readLines",
     "recordSet",
     "references",
     "regex",
     "repeated",
     "replace",
+    "samplingRate",
+    "sdVersion",
     "separator",
     "source",
     "subField",
     "transform",
+    "unArchive",
+    "value",
 )
 _CONTEXT: dict[str, Any] = {
     "@language": "en",
@@ -61,11 +72,12 @@ _CONTEXT: dict[str, Any] = {
     "cr": "http://mlcommons.org/croissant/",
     "rai": "http://mlcommons.org/croissant/RAI/",
     "dct": "http://purl.org/dc/terms/",
+    "prov": "http://www.w3.org/ns/prov#",
     "conformsTo": "dct:conformsTo",
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "examples": {"@id": "cr:examples", "@type": "@json"},
-    **{term: f"{_CR}{term}" for term in _TERMS},
+    **{term: f"cr:{term}" for term in _TERMS},
 }
 # Types of the plain columns of the provenance, in the order in which the file has them.
 _TYPES = {
@@ -88,22 +100,39 @@ def render_croissant(manifest: Manifest) -> bytes:
 
 
 def describe(manifest: Manifest) -> dict[str, Any]:
-    """Return the JSON-LD document; the files of the manifest that are data are its distribution."""
+    """Return the JSON-LD document; what is not known is left out, or said to be unknown."""
     return {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
-        "conformsTo": ["http://mlcommons.org/croissant/1.0", "http://mlcommons.org/croissant/RAI/1.0"],
+        "conformsTo": list(CONFORMS_TO),
         "name": manifest.name,
         "description": manifest.summary or "Synthetic training images made by augmented conditioning.",
         "version": manifest.version,
-        "license": manifest.license,
-        "citeAs": "Chen, Zhang, Romero-Soriano: Augmented Conditioning Is Enough For Effective Training "
-        "Image Generation. arXiv 2502.04475 (2025). (The method; this data set was made with synthkit.)",
-        **({"url": f"https://huggingface.co/datasets/{manifest.repo_id}"} if manifest.repo_id else {}),
-        **_responsible(manifest),
-        "distribution": [*(_file(file) for file in manifest.files if is_data(file.path)), _images(manifest)],
-        "recordSet": [_record_set(manifest)],
+        **({"datePublished": manifest.released} if manifest.released else {}),
+        "license": license_url(manifest.license),
+        "citeAs": data_set(manifest),
+        "citation": METHOD,
+        "keywords": list(KEYWORDS),
+        **(_publisher(manifest.repo_id) if manifest.repo_id else {}),
+        "isLiveDataset": False,
+        "prov:wasDerivedFrom": derived_from(manifest),
+        "prov:wasGeneratedBy": generated_by(manifest),
+        **responsible_ai(manifest),
+        **structure(manifest),
     }
+
+
+def structure(manifest: Manifest) -> dict[str, Any]:
+    """Return the files that are data and what they hold: the document's `distribution` and `recordSet`."""
+    files = [_file(file) for file in manifest.files if is_data(file.path)]
+    tables = [file.path for file in manifest.files if is_table(file.path)]
+    sets = [_images(manifest)] if len(tables) == 1 else [_images(manifest), _TABLES]
+    return {"distribution": [*files, *sets], "recordSet": [_record_set(manifest, _rows_of(tables))]}
+
+
+def _publisher(repo_id: str) -> dict[str, Any]:
+    creator = {"@type": "sc:Organization", "name": repo_id.partition("/")[0], "url": account_url(repo_id)}
+    return {"url": dataset_url(repo_id), "creator": creator}
 
 
 def _file(file: FileFacts) -> dict[str, Any]:
@@ -124,39 +153,58 @@ def _images(manifest: Manifest) -> dict[str, Any]:
         "@type": "cr:FileSet",
         "@id": "image-files",
         "name": "image-files",
-        "description": "The images of all shards; KEY.cls and KEY.json beside them hold label and provenance.",
+        "description": "The images of all shards; KEY.cls and KEY.json beside them hold label and "
+        "provenance.",
         "containedIn": inside if len(inside) > 1 else inside[0],
         "encodingFormat": _MEDIA[manifest.extension],
         "includes": f"*.{manifest.extension}",
     }
 
 
-def _record_set(manifest: Manifest) -> dict[str, Any]:
+# Of a release that grew: one table for each block. Not `containedIn` the files above: of files that are no
+# archives, mlcroissant 1.1.1 reads no set ("did not set output for Concatenate").
+_TABLES = {
+    "@type": "cr:FileSet",
+    "@id": "record-files",
+    "name": "record-files",
+    "description": "The tables of records of all blocks.",
+    "encodingFormat": "application/x-parquet",
+    "includes": RECORDS,
+}
+
+
+def _rows_of(tables: list[str]) -> dict[str, Any]:
+    """Return the part of a field's source that names the table, or the tables, of records."""
+    return {"fileObject": {"@id": tables[0]}} if len(tables) == 1 else {"fileSet": {"@id": _TABLES["@id"]}}
+
+
+def _record_set(manifest: Manifest, rows: dict[str, Any]) -> dict[str, Any]:
+    def column(name: str) -> dict[str, Any]:
+        return {**rows, "extract": {"column": name}}
+
     image = {"fileSet": {"@id": "image-files"}}
     key = _field("key", "sc:Text", {**image, "extract": {"fileProperty": "filename"}})
     key["source"]["transform"] = {"regex": "^([0-9]+)"}
-    table = next(iter(manifest.tables()))
-    key["references"] = _column(table, "key")
+    key["references"] = column("key")
     content = _field("image", "sc:ImageObject", {**image, "extract": {"fileProperty": "content"}})
-    columns = [
-        _field(name, kind, _column(table, name)) for name, kind in _plain_columns(manifest.format_version)
-    ]
+    columns = [_field(name, kind, column(name)) for name, kind in _plain_columns(manifest.format_version)]
     lists = [
-        {**_field(name, kind, _column(table, column) | _transform(path)), "repeated": True}
-        for name, kind, column, path in _LISTS
+        {**_field(name, kind, column(of) | _transform(path)), "repeated": True}
+        for name, kind, of, path in _LISTS
     ]
     return {
         "@type": "cr:RecordSet",
         "@id": "images",
         "name": "images",
-        "description": f"One record per synthetic image of {len(manifest.classes)} classes, with its provenance.",
+        "description": f"One record per synthetic image of {len(manifest.classes)} classes, with its "
+        "provenance.",
         "key": {"@id": "images/key"},
         "field": [key, content, *columns, *lists],
     }
 
 
 def _plain_columns(form: int) -> Iterator[tuple[str, str]]:
-    """Yield the name and type of every column of the provenance that is a number or a text, but the key."""
+    """Yield the name and type of every column of the records that is a number or a text, but the key."""
     info = msgspec.inspect.type_info(KINDS[form])
     assert isinstance(info, msgspec.inspect.StructType)  # noqa: S101 (for the type checker)
     for kind, name in _TYPES.items():
@@ -176,33 +224,3 @@ def _field(name: str, kind: str, source: dict[str, Any]) -> dict[str, Any]:
 
 def _transform(path: str | None) -> dict[str, Any]:
     return {"transform": {"jsonPath": path}} if path else {}
-
-
-def _column(table: str, name: str) -> dict[str, Any]:
-    return {"fileObject": {"@id": table}, "extract": {"column": name}}
-
-
-def _responsible(manifest: Manifest) -> dict[str, str]:
-    """Return what a user should know of the images' origin and limits, in the terms of the RAI vocabulary."""
-    source, generator = manifest.source, manifest.generator
-    real = sum(item.real for item in manifest.classes)
-    return {
-        "rai:dataCollection": f"None of the images is a photograph: all were generated ({SOURCE_TYPE}) by the "
-        f"frozen model {generator.name} at {generator.revision}, conditioned on {source.images:,} real images "
-        f"({source.kind}) by {manifest.method}: {METHODS[manifest.method].formula}. Each record names its real "
-        "images by relative id and SHA-256, and the seed.",
-        "rai:dataCollectionType": "Synthetic data: generated by a diffusion model",
-        "rai:dataCollectionRawData": source.available_from
-        or f"{source.images:,} real images ({source.kind})",
-        "rai:dataAnnotationProtocol": "The label of an image is the class of the real images that it was "
-        "conditioned on and of its prompt; no person has looked at it.",
-        "rai:dataPreprocessingProtocol": f"recipe.yaml, digest {manifest.recipe_digest}",
-        "rai:dataUseCases": "Training image classifiers together with real images. Not for judging how a "
-        "classifier does on real images.",
-        "rai:dataLimitations": "Images can show their class wrongly, repeat what the model and the real images "
-        "are biased to, and resemble the real images that they were conditioned on.",
-        "rai:dataBiases": f"Those of the model and of the real images; these were unbalanced ({real:,} images, "
-        f"{min(c.real for c in manifest.classes):,} to {max(c.real for c in manifest.classes):,} a class).",
-        "rai:personalSensitiveInformation": "The data set names no person; what the real images show, synthetic "
-        "ones may resemble.",
-    }

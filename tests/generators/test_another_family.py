@@ -312,7 +312,7 @@ def test_show_tells_of_the_release_and_draws_the_history(built: Cli, folder: Pat
 def test_card_and_croissant_tell_of_the_model(built: Cli) -> None:
     release = built.folder / "releases" / "small"
     card, croissant = (release / "README.md").read_text(), (release / "croissant.json").read_text()
-    assert "| Model | `tiny-kandinsky` at `" in card
+    assert "| Model | `tiny-kandinsky`, content `" in card
     assert "by the frozen model tiny-kandinsky at " in json.loads(croissant)["rai:dataCollection"]
     assert "unclip" not in (card + croissant).lower()
 

@@ -20,8 +20,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from synthkit.release.croissant import describe, render_croissant
 from synthkit.release.files import table_path
-from tests.conftest import Cli
+from synthkit.release.licenses import license_url
+from synthkit.release.manifest import (
+    AuditFacts,
+    FilterFacts,
+    GeneratorFacts,
+    PartFacts,
+    SkippedFacts,
+    read_manifest,
+)
+from tests.conftest import FLAT, Cli
 from tests.helpers.commands import run_build
 from tests.helpers.forging import image_files
 
@@ -37,6 +47,7 @@ RESPONSIBLE = (
     "dataLimitations",
     "dataBiases",
     "personalSensitiveInformation",
+    "dataSocialImpact",
 )
 
 
@@ -46,12 +57,18 @@ def nothing_unpacked() -> None:
 
 
 def opened(release: Path) -> Any:
-    """The release as mlcroissant reads it, without an error in the format."""
+    """The release as mlcroissant reads it, without an error or a warning."""
     import mlcroissant
 
     dataset = mlcroissant.Dataset(str(release / "croissant.json"))
     assert not dataset.metadata.ctx.issues.errors
+    assert not dataset.metadata.ctx.issues.warnings
     return dataset
+
+
+def told(release: Path, **changes: Any) -> dict[str, Any]:
+    """The metadata of a release whose manifest says something else."""
+    return describe(read_manifest(release).model_copy(update=changes))
 
 
 def records(release: Path) -> dict[str, Any]:
@@ -72,7 +89,8 @@ def plain(value: Any) -> Any:
 def provenance(release: Path) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
-    return {row["key"]: row for row in pq.read_table(release / table_path(0)).to_pylist()}
+    tables = map(pq.read_table, sorted((release / "provenance").glob("*.parquet")))
+    return {row["key"]: row for table in tables for row in table.to_pylist()}
 
 
 def assert_the_same(release: Path) -> None:
@@ -107,7 +125,7 @@ def test_the_records_are_all_images_with_their_labels_sources_and_seeds(small_re
 def test_releases_of_other_forms(cli: Cli, method: str, form: str, shard_size: int) -> None:
     values = (f"conditioning.method={method}", f"output.format={form}", f"output.shard_size={shard_size}")
     flags = [word for value in (*values, "sampler.steps=1") for word in ("--set", value)]
-    run_build(cli, cli.recipe(), "--limit", "3", *flags)
+    run_build(cli, cli.recipe(), "--limit", "3", *FLAT, *flags)
     assert_the_same(cli.folder / "releases" / "small-preview")
 
 
@@ -116,7 +134,10 @@ def test_what_is_told_of_the_release(small_release: Path) -> None:
     assert metadata.name == "small"
     assert metadata.description == "A release for tests."
     assert str(metadata.version) == "1.2.3"
-    assert metadata.license == ["cc-by-4.0"]
+    assert metadata.license == ["https://spdx.org/licenses/CC-BY-4.0.html"]
+    assert metadata.date_published.isoformat().startswith("2026-12-01")
+    assert metadata.cite_as.startswith("@misc{small,")
+    assert metadata.creators == []
     manifest = json.loads((small_release / "manifest.json").read_text())
     listed = {file["path"]: file["sha256"] for file in manifest["files"]}
     files = {file.id: file.sha256 for file in metadata.distribution if hasattr(file, "sha256")}
@@ -131,6 +152,7 @@ def test_origin_and_limits_are_told(small_release: Path) -> None:
     assert raw["conformsTo"][1] == "http://mlcommons.org/croissant/RAI/1.0"
     said = {name: raw[f"rai:{name}"] for name in RESPONSIBLE}
     assert all(len(text) > 10 for text in said.values())
+    assert raw["rai:hasSyntheticData"] is True
     assert "builtin:tiny-unclip-digits" in said["dataCollection"]
     assert "conditioned on 44 real images" in said["dataCollection"]
     assert "unbalanced (44 images, 2 to 8 a class)" in said["dataBiases"]
@@ -140,11 +162,27 @@ def test_origin_and_limits_are_told(small_release: Path) -> None:
     assert metadata.data_limitations == [said["dataLimitations"]]
 
 
-def test_words_that_json_must_escape_stay_as_they_are(cli: Cli) -> None:
+def test_words_that_json_must_escape_stay_as_they_are(flat_release: Path) -> None:
+    import mlcroissant
+
     summary = 'Quotes " and \\ and <tags> and 日本.'
-    recipe = cli.recipe(f"summary: '{summary}'")
-    run_build(cli, recipe, "--limit", "1", "--set", "sampler.steps=1")
-    assert opened(cli.folder / "releases" / "small-preview").metadata.description == summary
+    manifest = read_manifest(flat_release).model_copy(update={"summary": summary})
+    document = json.loads(render_croissant(manifest))
+    assert mlcroissant.Dataset(document).metadata.description == summary
+
+
+def test_nothing_is_logged_when_it_is_read(flat_release: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert opened(flat_release).metadata.ctx.is_v1_1()
+    assert caplog.records == []
+
+
+def test_a_release_without_a_day_lacks_only_that(flat_release: Path) -> None:
+    import mlcroissant
+
+    issues = mlcroissant.Dataset(told(flat_release, released=None)).metadata.ctx.issues
+    assert not issues.errors
+    (warning,) = issues.warnings
+    assert "datePublished" in warning
 
 
 def test_a_damaged_shard_is_refused(small_release: Path, tmp_path: Path) -> None:
@@ -154,3 +192,106 @@ def test_a_damaged_shard_is_refused(small_release: Path, tmp_path: Path) -> None
     shard.write_bytes(shard.read_bytes().replace(b"nine", b"nein"))
     with pytest.raises(Exception, match=r"Download\(data/train-00002\.tar\)"):
         records(copy)
+
+
+def test_what_is_not_known_is_said_to_be_unknown(flat_release: Path) -> None:
+    document = told(flat_release)
+    assert "How many images copy a real one is unknown" in document["rai:dataLimitations"]
+    assert "No quality gate" in document["rai:dataLimitations"]
+    assert document["rai:personalSensitiveInformation"].startswith("Unknown: ")
+    assert document["rai:dataSocialImpact"].startswith("Not assessed. ")
+    assert "is unknown: neither was examined" in document["rai:dataBiases"]
+    assert "where they can be had is not stated" in document["rai:dataCollectionRawData"]
+    assert "Who maintains the data set is not stated." in document["rai:dataReleaseMaintenancePlan"]
+
+
+def test_what_is_known_is_told(flat_release: Path) -> None:
+    audit = AuditFacts(
+        images=76,
+        pool=44,
+        held_out=300,
+        similarity=0.98,
+        distance=2,
+        suspected=3,
+        suspected_of_held_out=1,
+        exact=1,
+    )
+    gates = FilterFacts(redrawn=5, rejected_draws=7, kept_although_rejected=2, reasons={"blank": 7})
+    skipped = [SkippedFacts(id="a.png", reason="is cut short")]
+    document = told(flat_release, audit=audit, filters=gates, skipped=skipped)
+    limits = document["rai:dataLimitations"]
+    assert (
+        "compared the images with 44 real ones and suspects 3 of 76 to be copies, 1 of them exact" in limits
+    )
+    assert "gates rejected 7 draws; 2 images are kept although no draw passed" in limits
+    assert document["rai:dataCollectionMissingData"].startswith("1 real image(s) could not be read")
+
+
+def test_it_says_what_the_images_come_from(flat_release: Path) -> None:
+    part = PartFacts(
+        role="unet",
+        repository="lab/model",
+        revision="a" * 40,
+        file="unet/x y.safetensors",
+        bytes=7,
+        sha256="b" * 64,
+        license="mit",
+    )
+    here = part.model_copy(update={"repository": "models/mine", "revision": "", "license": "lab-only"})
+    generator = GeneratorFacts(name="lab/model", revision="c" * 64, dtype="float32", parts=[part, here])
+    source = read_manifest(flat_release).source.model_copy(update={"repository": "ylecun/mnist"})
+    real, unet, other = told(flat_release, generator=generator, source=source)["prov:wasDerivedFrom"]
+    assert real["@id"] == "https://huggingface.co/datasets/ylecun/mnist"
+    assert real["identifier"] == f"sha256:{source.digest}"
+    assert unet["@id"] == f"https://huggingface.co/lab/model/blob/{'a' * 40}/unet/x%20y.safetensors"
+    assert (unet["sha256"], unet["license"]) == ("b" * 64, "https://spdx.org/licenses/MIT.html")
+    assert "@id" not in other
+    assert other["license"] == "lab-only"
+    derived = told(flat_release, method="text-only")["prov:wasDerivedFrom"]
+    assert [entity["prov:label"] for entity in derived] == ["the model builtin:flat-colours"]
+
+
+def test_it_says_what_made_the_images(flat_release: Path) -> None:
+    manifest = read_manifest(flat_release)
+    (activity,) = describe(manifest)["prov:wasGeneratedBy"]
+    assert activity["@type"] == "prov:Activity"
+    assert activity["prov:wasAssociatedWith"]["prov:label"] == f"synthkit {manifest.environment['synthkit']}"
+    used = activity["prov:used"]["identifier"]
+    assert used == [
+        f"recipe digest sha256:{manifest.recipe_digest}",
+        f"generation digest sha256:{manifest.generation_digest}",
+    ]
+
+
+def test_a_release_that_grew_has_all_records_and_an_activity_for_each_block(cli: Cli) -> None:
+    run_build(cli, cli.recipe("grown: [9]"), *FLAT, "--set", "output.shard_size=8")
+    release = cli.folder / "releases" / "small"
+    assert_the_same(release)
+    raw = json.loads((release / "croissant.json").read_text())
+    labels = [activity["prov:label"] for activity in raw["prov:wasGeneratedBy"]]
+    assert labels == [f"Generation of {images} images by embed-cutmix-dropout" for images in (46, 30)]
+
+
+def test_the_account_of_a_published_release_is_its_creator(flat_release: Path) -> None:
+    document = told(flat_release, repo_id="lab/digits")
+    assert document["url"] == "https://huggingface.co/datasets/lab/digits"
+    assert document["creator"] == {
+        "@type": "sc:Organization",
+        "name": "lab",
+        "url": "https://huggingface.co/lab",
+    }
+
+
+@pytest.mark.parametrize(
+    ("word", "url"),
+    [
+        ("cc-by-4.0", "https://spdx.org/licenses/CC-BY-4.0.html"),
+        ("apache-2.0", "https://spdx.org/licenses/Apache-2.0.html"),
+        ("odbl", "https://spdx.org/licenses/ODbL-1.0.html"),
+        ("creativeml-openrail-m", "https://huggingface.co/spaces/CompVis/stable-diffusion-license"),
+        ("other", "other"),
+        ("my own licence", "my own licence"),
+    ],
+)
+def test_the_hubs_words_for_licences_become_addresses(word: str, url: str) -> None:
+    assert license_url(word) == url

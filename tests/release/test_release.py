@@ -14,11 +14,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import yaml
 from PIL import Image
 
-from synthkit.release.manifest import read_manifest
-from synthkit.release.records import arrow_schema
 from tests.conftest import digests
 
 NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -141,64 +138,6 @@ def test_the_manifest_counts(small_release: Path) -> None:
     actual = digests(small_release)
     actual.pop("manifest.json")
     assert listed == actual
-
-
-def test_the_card(small_release: Path) -> None:
-    text = (small_release / "README.md").read_text()
-    front, body = text.removeprefix("---\n").split("\n---\n", 1)
-    data = yaml.safe_load(front)
-    assert data["license"] == "cc-by-4.0"
-    assert data["configs"] == [
-        {"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*.tar"}]}
-    ]
-    assert data["dataset_info"]["splits"][0]["num_examples"] == 76
-    assert "| 9 | nine | few | 2 | 10 | 12 |" in body
-    assert "![Real sources beside what they became](samples.png)" in body
-    assert body.index("streaming=True") < body.index("Without `streaming=True`")
-    record = json.loads(body.split("```json\n")[1].split("\n```")[0])
-    assert record == json.loads(read_record(small_release, "000000000"))
-
-
-def test_the_cards_metadata_is_valid_for_the_hub(small_release: Path) -> None:
-    from huggingface_hub import DatasetCard
-
-    card = DatasetCard.load(small_release / "README.md")
-    assert card.data.license == "cc-by-4.0"
-    assert card.data.task_categories == ["image-classification"]
-
-
-def test_the_cards_columns_are_written_as_datasets_writes_them(small_release: Path) -> None:
-    from datasets import ClassLabel, Features, Value
-    from datasets import Image as Picture
-
-    features = Features(
-        {
-            "__key__": Value("string"),
-            "__url__": Value("string"),
-            "cls": ClassLabel(names=[item.name for item in read_manifest(small_release).classes]),
-            "json": dict(Features.from_arrow_schema(arrow_schema())),
-            "png": Picture(),
-        }
-    )
-    front_matter = yaml.safe_load((small_release / "README.md").read_text().split("---\n")[1])
-    assert front_matter["dataset_info"]["features"] == features._to_yaml_list()
-
-
-def test_the_cards_snippets_run_as_printed(
-    small_release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    body = (small_release / "README.md").read_text()
-    snippets = [part.split("```")[0] for part in body.split("```python\n")[1:]]
-    assert len(snippets) == 4
-    monkeypatch.chdir(small_release.parents[1])
-    names: dict[str, Any] = {}
-    for snippet in snippets[:2]:
-        exec(snippet, names)
-    assert len(names["provenance"]) == 76
-    exec(snippets[2], names)
-    assert names["label"] in range(10)
-    exec(snippets[3], names)
-    assert names["images"].shape == (64, 3, 224, 224)
 
 
 def test_names_that_the_font_cannot_draw_are_still_told_apart() -> None:

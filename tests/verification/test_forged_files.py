@@ -33,7 +33,7 @@ def replaced(old: str, new: str) -> Callable[[bytes], bytes]:
         ("README.md", replaced("num_examples: 40", "num_examples: 41"), "its front matter"),
         (
             "README.md",
-            replaced("Licence: `cc-by-4.0`", "Licence: `mit`"),
+            replaced("Licence: [`cc-by-4.0`]", "Licence: [`mit`]"),
             "'Licence and limits' is another one",
         ),
         ("README.md", replaced("| 3 | three |", "| 3 | drei |"), "'Classes' is another one"),

@@ -1,0 +1,33 @@
+"""How to cite a release and the method it was made by, as BibTeX."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from synthkit.release.hub_address import dataset_url
+
+if TYPE_CHECKING:
+    from synthkit.release.manifest import Manifest
+
+METHOD = """@article{chen2025augmented,
+  title   = {Augmented Conditioning Is Enough For Effective Training Image Generation},
+  author  = {Chen, Jiahui and Zhang, Amy and Romero-Soriano, Adriana},
+  journal = {arXiv preprint arXiv:2502.04475},
+  year    = {2025},
+  url     = {https://arxiv.org/abs/2502.04475}
+}"""
+
+
+def data_set(manifest: Manifest) -> str:
+    """Return the BibTeX entry of the release: what its manifest states, and no author that it does not."""
+    fields = {
+        "title": f"{manifest.name}: {manifest.images:,} synthetic images of {len(manifest.classes)} classes",
+        "author": f"{{{manifest.repo_id.partition('/')[0]}}}" if manifest.repo_id else "",
+        "year": manifest.released[:4] if manifest.released else "",
+        "version": manifest.version,
+        "publisher": "Hugging Face" if manifest.repo_id else "",
+        "url": dataset_url(manifest.repo_id) if manifest.repo_id else "",
+        "note": f"Made with synthkit {manifest.environment.get('synthkit', '')}".rstrip(),
+    }
+    lines = [f"  {name:<9} = {{{value}}}" for name, value in fields.items() if value]
+    return "@misc{" + manifest.name + ",\n" + ",\n".join(lines) + "\n}"
