@@ -10,7 +10,7 @@ import typer
 # isort: off
 from synthkit.cli import recipes, init, doctor, plan, build, grow, merge  # noqa: F401
 from synthkit.cli import verify, show, replay, audit, diff  # noqa: F401
-from synthkit.cli import release, sign, publish, pull  # noqa: F401
+from synthkit.cli import release, sign, publish, pull, croissant  # noqa: F401
 from synthkit.cli import eval, compare  # noqa: F401
 from synthkit.cli import digest, schema  # noqa: F401
 

@@ -76,7 +76,7 @@ def test_without_a_command_it_helps(monkeypatch: pytest.MonkeyPatch, columns: in
 GROUPS = {
     "Make": ["recipes", "init", "doctor", "plan", "build", "grow", "merge"],
     "Trust": ["verify", "show", "replay", "audit", "diff"],
-    "Publish": ["release", "sign", "publish", "pull"],
+    "Publish": ["release", "sign", "publish", "pull", "croissant"],
     "Score": ["eval", "compare"],
     "For tools": ["digest", "schema"],
 }
