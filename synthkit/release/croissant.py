@@ -14,6 +14,7 @@ import msgspec
 
 from synthkit.release.citation import METHOD, data_set
 from synthkit.release.files import RECORDS, is_data, is_table
+from synthkit.release.format_1 import croissant_1
 from synthkit.release.hub_address import account_url, dataset_url
 from synthkit.release.licenses import license_url
 from synthkit.release.lineage import derived_from, generated_by
@@ -101,7 +102,7 @@ def render_croissant(manifest: Manifest) -> bytes:
 
 def describe(manifest: Manifest) -> dict[str, Any]:
     """Return the JSON-LD document; what is not known is left out, or said to be unknown."""
-    return {
+    document = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": list(CONFORMS_TO),
@@ -118,11 +119,12 @@ def describe(manifest: Manifest) -> dict[str, Any]:
         "prov:wasDerivedFrom": derived_from(manifest),
         "prov:wasGeneratedBy": generated_by(manifest),
         **responsible_ai(manifest),
-        **structure(manifest),
+        **_structure(manifest),
     }
+    return croissant_1(document, manifest.license) if manifest.format_version == 1 else document
 
 
-def structure(manifest: Manifest) -> dict[str, Any]:
+def _structure(manifest: Manifest) -> dict[str, Any]:
     """Return the files that are data and what they hold: the document's `distribution` and `recordSet`."""
     files = [_file(file) for file in manifest.files if is_data(file.path)]
     tables = [file.path for file in manifest.files if is_table(file.path)]

@@ -1,35 +1,25 @@
-"""What `verify` derives of a release of format 1: the card's front matter, the structure of croissant.json.
+"""What card and metadata of a release of format 1 lack, and what they give otherwise.
 
-synthkit 0.1 wrote them. Nothing writes them any more.
+synthkit 0.1 wrote that format. `verify` compares what it wrote; `audit` and `publish` write these files anew.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from synthkit.release.croissant import structure
-from synthkit.release.front_matter import front_matter
-from synthkit.release.hub_address import dataset_url
-
-if TYPE_CHECKING:
-    from synthkit.release.manifest import Manifest
-
-# What the front matter had no field for.
-_LATER = ("task_ids", "source_datasets")
+# Fields of the front matter, and of what programs act on in croissant.json.
+_LATER = frozenset({"task_ids", "source_datasets", "creator", "datePublished"})
 
 
-def front_matter_1(manifest: Manifest) -> dict[str, Any]:
-    """Return the front matter of a card of format 1."""
-    return {name: value for name, value in front_matter(manifest).items() if name not in _LATER}
+def front_matter_1(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return a card's front matter as format 1 has it."""
+    return _without_later(fields)
 
 
-def croissant_1(manifest: Manifest) -> dict[str, Any]:
-    """Return what programs act on in a croissant.json of format 1, which gave the licence as a word."""
-    return {
-        "@type": "sc:Dataset",
-        "name": manifest.name,
-        "version": manifest.version,
-        "license": manifest.license,
-        **({"url": dataset_url(manifest.repo_id)} if manifest.repo_id else {}),
-        **structure(manifest),
-    }
+def croissant_1(document: dict[str, Any], license_word: str) -> dict[str, Any]:
+    """Return the metadata as format 1 has them: the licence is the Hub's word, not an address."""
+    return _without_later(document) | {"license": license_word}
+
+
+def _without_later(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name not in _LATER}

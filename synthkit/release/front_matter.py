@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from synthkit.conditioning import METHODS
 from synthkit.release.files import SHARDS, SPLIT
+from synthkit.release.format_1 import front_matter_1
 from synthkit.release.records import arrow_schema
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _SIZES = (
 def front_matter(manifest: Manifest) -> dict[str, Any]:
     """Return the card's metadata; `dataset_info` describes the one configuration, the images."""
     source = manifest.source.repository if METHODS[manifest.method].sources else None
-    return {
+    fields = {
         "pretty_name": manifest.name + (" (preview)" if manifest.partial else ""),
         "license": manifest.license,
         "task_categories": ["image-classification"],
@@ -42,6 +43,7 @@ def front_matter(manifest: Manifest) -> dict[str, Any]:
         "configs": [{"config_name": "default", "data_files": [{"split": SPLIT, "path": SHARDS}]}],
         "dataset_info": dataset_info(manifest),
     }
+    return front_matter_1(fields) if manifest.format_version == 1 else fields
 
 
 def dataset_info(manifest: Manifest) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from synthkit.errors import ReleaseError
 from synthkit.release.croissant import describe
-from synthkit.release.files import CROISSANT
 from synthkit.release.hub_address import HUB, dataset_url
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def merged(theirs: dict[str, Any], where: str, release: Path, manifest: Manifest
     if manifest.partial is not None:
         raise ReleaseError(f"{release}: is a preview, which is not published: build it without --limit")
     manifest = manifest.model_copy(update={"repo_id": _repository(theirs, where, manifest)})
-    ours = describe(manifest) if manifest.format_version > 1 else read_croissant(release / CROISSANT)
+    ours = describe(manifest)
     both = {
         **theirs,
         **{name: value for name, value in ours.items() if name not in _THEIRS or name not in theirs},

@@ -81,7 +81,8 @@ def _activity(manifest: Manifest, images: int, environment: dict[str, str]) -> d
             "prov:label": f"{RECIPE}, which makes the same images again",
             "identifier": [
                 f"recipe digest sha256:{manifest.recipe_digest}",
-                f"generation digest sha256:{manifest.generation_digest}",
+                # Format 1 knows none.
+                *([f"generation digest sha256:{digest}"] if (digest := manifest.generation_digest) else []),
             ],
         },
         "prov:wasAssociatedWith": {

@@ -100,6 +100,8 @@ def _limits(manifest: Manifest) -> Iterable[str]:
             f"{manifest.audit.suspected:,} of {manifest.audit.images:,} to be copies, "
             f"{manifest.audit.exact:,} of them exact."
         )
+    if manifest.audit is not None and manifest.audit.duplicates is not None:
+        yield f"{manifest.audit.duplicates.images:,} images look nearly like another one."
     yield "Other classes, and pictures of another kind than the real images, are not covered."
 
 

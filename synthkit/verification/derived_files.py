@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from synthkit.config.yaml_file import YAML_ERRORS, plain_data
 from synthkit.release.card import render_card
 from synthkit.release.croissant import describe, render_croissant
-from synthkit.release.format_1 import croissant_1, front_matter_1
 from synthkit.release.front_matter import front_matter
 from synthkit.release.recipe_file import recipe_header, recipe_yaml
 from synthkit.version import __version__
@@ -30,7 +29,17 @@ if TYPE_CHECKING:
 # How many bytes longer than twice the expected file another version's file may be.
 _ROOM = 1 << 16
 # The metadata that programs act on: where the files are, what is in them, what may be done with them.
-_STRUCTURE = ("@type", "name", "version", "license", "url", "distribution", "recordSet")
+_STRUCTURE = (
+    "@type",
+    "name",
+    "version",
+    "datePublished",
+    "license",
+    "url",
+    "creator",
+    "distribution",
+    "recordSet",
+)
 
 
 def card_faults(path: Path, manifest: Manifest, example: Provenance) -> Iterator[str]:
@@ -44,7 +53,7 @@ def card_faults(path: Path, manifest: Manifest, example: Provenance) -> Iterator
         return
     said, body = _divide(text)
     front, prose = _divide(wanted)
-    if said != front and _parsed(said) != _front_matter(manifest):
+    if said != front and _parsed(said) != front_matter(manifest):
         yield "is not the manifest's card: its front matter (data files, licence, classes …) is another one"
     if manifest.environment.get("synthkit") != __version__:
         if f"# {manifest.name}" not in body.split("\n"):
@@ -53,10 +62,6 @@ def card_faults(path: Path, manifest: Manifest, example: Provenance) -> Iterator
     there, sections = _sections(body), _sections(prose)
     for title in [title for title in {**sections, **there} if there.get(title) != sections.get(title)]:
         yield f"is not the manifest's card: {title or 'its beginning'!r:.64} is another one"
-
-
-def _front_matter(manifest: Manifest) -> dict[str, Any]:
-    return front_matter_1(manifest) if manifest.format_version == 1 else front_matter(manifest)
 
 
 def _divide(card: str) -> tuple[str, str]:
@@ -95,7 +100,7 @@ def croissant_faults(path: Path, manifest: Manifest) -> Iterator[str]:
     elif raw != wanted and manifest.environment.get("synthkit") == __version__:
         yield f"is not the manifest's metadata{_first_difference(_json(raw), describe(manifest))}"
     elif raw != wanted:
-        said, ours = _json(raw), croissant_1(manifest) if manifest.format_version == 1 else describe(manifest)
+        said, ours = _json(raw), describe(manifest)
         for name in _STRUCTURE:
             if not isinstance(said, dict) or said.get(name) != ours.get(name):
                 yield f"is not the manifest's metadata: its {name} is another one"
