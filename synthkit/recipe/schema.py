@@ -260,11 +260,11 @@ class Recipe(Section):
     @classmethod
     def _day(cls, day: object) -> object:
         """Take a day as YAML reads it, too: without quotes it is no text."""
-        if isinstance(day, str):
-            with suppress(ValueError):
-                return date.fromisoformat(day).isoformat()
-            raise ValueError("must be a day: year-month-day, as in 2026-12-01")
-        return day.isoformat() if isinstance(day, date) else day
+        if day is None:
+            return day
+        with suppress(ValueError):
+            return date.fromisoformat(str(day)).isoformat()
+        raise ValueError("must be a day: year-month-day, as in 2026-12-01")
 
     @field_validator("prompt")
     @classmethod

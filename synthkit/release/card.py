@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from synthkit.release.manifest import Manifest
 
+# The bytes of tars that the Hub's viewer shows (huggingface.co/docs/hub/data-studio).
+_VIEWED = 5_000_000_000
+
 
 def render_card(manifest: Manifest, example: dict[str, Any]) -> str:
     """Return the card's Markdown, with the YAML front matter that the Hub and `datasets` read."""
@@ -41,6 +44,7 @@ def render_card(manifest: Manifest, example: dict[str, Any]) -> str:
         places=_places(manifest),
         shard_pattern=_shard_pattern(manifest),
         tables=RECORDS,
+        partly_viewed=sum(shard.bytes for shard in manifest.shards) > _VIEWED,
         files=[file for file in FILES if file.in_card],
         method=METHODS[manifest.method],
         source_link=_source_link(manifest),

@@ -127,6 +127,10 @@ sede: 3
         ),
         ("sampler=3", "sampler: must be a section with keys of its own, is 3"),
         ("hub.repo_id=noslash", "hub.repo_id: 'noslash' does not fit"),
+        ("released=tomorrow", "released: must be a day: year-month-day, as in 2026-12-01"),
+        ("released=2026-02-30", "released: must be a day: year-month-day, as in 2026-12-01"),
+        ("released=2026", "released: must be a day: year-month-day, as in 2026-12-01"),
+        ("released='2026-12-01 10:00:00'", "released: must be a day: year-month-day, as in 2026-12-01"),
     ],
 )
 def test_a_bad_value_is_one_line_that_names_the_field(write: Any, change: str, told: str) -> None:
@@ -255,6 +259,21 @@ def test_a_kind_elsewhere_clears_nothing(write: Any) -> None:
         write(MINIMAL), ["source.classes={three: drei}", "source.classes.kind=art", "source.classes.two=zwei"]
     )
     assert recipe.source.classes == {"three": "drei", "kind": "art", "two": "zwei"}
+
+
+def test_a_day_needs_no_quotes(write: Any) -> None:
+    for day in ("2026-12-01", "'2026-12-01'"):
+        assert load(write(MINIMAL), [f"released={day}"]).released == "2026-12-01"
+    assert load(write(MINIMAL)).released is None
+
+
+@pytest.mark.parametrize(
+    ("id", "repository"),
+    [("ylecun/mnist", "ylecun/mnist"), ("./mnist", None), ("data/mnist/part", None), ("mnist", None)],
+)
+def test_a_source_knows_its_data_set_on_the_hub(write: Any, id: str, repository: str | None) -> None:
+    recipe = load(write(MINIMAL), ["source.kind=hub", f"source.id={id}"])
+    assert recipe.source.repository == repository
 
 
 def test_the_batch_size_may_be_left_to_be_measured(write: Any) -> None:

@@ -193,8 +193,9 @@ def test_it_links_the_model_and_its_licence(flat_release: Path) -> None:
     )
     card = card_of(flat_release, generator=generator)
     assert f"[`lab/model`](https://huggingface.co/lab/model/tree/{'a' * 40})" in card
-    assert "| Its licence | [`openrail++`](https://huggingface.co/" in card
-    assert "| Its licence | not known |" in body_of(flat_release)
+    assert "| Licence of the model | [`openrail++`](https://huggingface.co/" in card
+    assert "| Licence of the model | not known |" in body_of(flat_release)
+    assert "`manifest.json` lists its files" in card
 
 
 HOSTILE = (
@@ -239,6 +240,13 @@ def test_texts_of_others_are_shown_and_do_nothing(flat_release: Path, text: str)
 def test_the_recipes_words_keep_their_links_and_begin_nothing(flat_release: Path) -> None:
     card = card_of(flat_release, summary="# Not a heading: <b>see</b> https://lab.example/a_b")
     assert "\n\\# Not a heading: \\<b\\>see\\</b\\> https://lab.example/a_b\n" in card
+
+
+def test_of_large_tars_it_says_what_the_viewer_shows(flat_release: Path) -> None:
+    said = "(the Hub's viewer shows the first 5 GB of the images, with their records)"
+    files = [file.model_copy(update={"bytes": 2_000_000_000}) for file in read_manifest(flat_release).files]
+    assert said in card_of(flat_release, files=files)
+    assert said not in body_of(flat_release)
 
 
 def test_cards_are_made_of_the_manifest_alone(flat_release: Path) -> None:
