@@ -82,9 +82,8 @@ def audit_release(
         device = choose_device_for(checkpoint, recipe.model.dtype, device)
         # An audit writes a new card and manifest, which would cover up what is damaged.
         refuse_damaged(release.path, manifest, f"it is not audited: run synthkit verify {release.path}")
-        outside = _outside(release.path, work_root)
-        images = _read_real(received, outside)
-        real, found, duplicates = _compare(received, checkpoint, images, device, limits, outside)
+        images = _read_real(received, _outside(release.path, work_root))
+        real, found, duplicates = _compare(received, checkpoint, images, device, limits)
         lost_signature = read_signature(release.path) is not None
         # Format 1 has no place for groups: they are told, and not written.
         whole = found if manifest.format_version == 1 else replace(found, duplicates=duplicates)
@@ -119,16 +118,15 @@ def _compare(
     images: dict[Part, RealImages],
     device: str,
     limits: Wanted,
-    folder: Path,
 ) -> tuple[Real, Audit, Duplicates]:
-    """Compare what is synthetic with what is real, and with each other; embeddings wait in a folder."""
+    """Compare synthetic images with real ones and with each other; embeddings wait beside the release."""
     release, manifest, recipe = received.folder, received.manifest, received.recipe
     batch_size = recipe.sampler.batch_size
     generator = load(checkpoint, recipe, device)
     with progress("embedding real images", sum(len(part.listing) for part in images.values())) as advance:
         real = look_at_real(images, generator, batch_size, advance)
     counts = [item.synthetic for item in manifest.classes]
-    with SyntheticViews(folder, counts, generator.embedding_size) as seen:
+    with SyntheticViews(release.resolve().parent, counts, generator.embedding_size) as seen:
         with progress("comparing", manifest.images) as advance:
             synthetic = synthetic_images(release, manifest, batch_size)
             found = audit(synthetic, real, generator, limits.copies, seen, advance)

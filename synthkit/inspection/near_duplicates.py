@@ -8,6 +8,7 @@ wait in a file, and memory holds two blocks of them; what grows with the release
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -24,7 +25,7 @@ from synthkit.release.audit import (
     worst_class,
 )
 from synthkit.release.records import key_of
-from synthkit.system.files import make_folder, naming_the_place
+from synthkit.system.files import naming_the_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -65,7 +66,6 @@ class SyntheticViews:
     """
 
     def __init__(self, folder: Path, counts: Sequence[int], size: int) -> None:
-        make_folder(folder)
         self._folder, self._size = folder, size
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed in __exit__)
         ends = np.cumsum(counts, dtype=np.int64)
@@ -80,7 +80,9 @@ class SyntheticViews:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        # What could not be written to a full disk is tried again here, and nobody needs it.
+        with suppress(OSError):
+            self._file.close()
 
     def __len__(self) -> int:
         return self._seen
@@ -112,9 +114,12 @@ class SyntheticViews:
         for start in range(rows.start, rows.stop, _BLOCK):
             block = self._read(start, rows.stop)
             for other in range(start, rows.stop, _BLOCK):
-                near = block @ (block if other == start else self._read(other, rows.stop)).T >= similarity
-                first, second = np.nonzero(np.triu(near, 1) if other == start else near)
-                yield self._images[start + first], self._images[other + second]
+                others = block if other == start else self._read(other, rows.stop)
+                near = np.flatnonzero(block @ others.T >= similarity)
+                first, second = start + near // len(others), other + near % len(others)
+                # A block beside itself has each pair twice, and each image beside itself.
+                once = first < second
+                yield self._images[first[once]], self._images[second[once]]
 
     def _read(self, start: int, stop: int) -> NDArray[np.float32]:
         count, width = min(_BLOCK, stop - start), self._size * 4

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from PIL import Image
 from synthkit.release.image_writer import save_options
 from synthkit.sources.base import load_image
 from synthkit.sources.digits import DigitsSource
-from tests.conftest import Cli
+from tests.conftest import Cli, digests
 from tests.helpers.forging import Forgery, repaint
 from tests.helpers.paths import DATA
 
@@ -117,6 +118,16 @@ def test_the_limits_of_near_duplicates_can_be_set(cli: Cli, copy: Path) -> None:
         result = cli("audit", copy, option, value)
         assert result.exit_code == 2
         assert f"Invalid value for '{option}'" in result.output
+
+
+def test_a_full_disk_while_embeddings_wait(cli: Cli, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = digests(cli.folder)
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda dir: Path("/dev/full").open("w+b"))  # noqa: SIM115
+    result = cli("audit", copy)
+    assert result.exit_code == 1
+    line = result.output.splitlines()[-1]
+    assert line.startswith(f"error: {cli.folder}: No space left on device; what is finished is kept")
+    assert {name: sha for name, sha in digests(cli.folder).items() if not name.startswith(".")} == before
 
 
 def test_a_release_of_format_1_stays_one(cli: Cli) -> None:
