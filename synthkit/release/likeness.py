@@ -65,14 +65,6 @@ def joined(views: Sequence[Views]) -> Views:
     )
 
 
-def near(some: Views, others: Views, limits: Limits) -> NDArray[np.bool_]:
-    """Return, (N, M), which of N images are near which of M others."""
-    by_embedding = some.embeddings @ others.embeddings.T >= limits.similarity
-    by_hash = np.bitwise_count(some.hashes[:, None] ^ others.hashes[None, :]) <= limits.distance
-    same = (some.pixels[:, None] == others.pixels[None, :]).all(axis=2)
-    return np.asarray(by_embedding | by_hash | same)
-
-
 def unit(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
     """Scale rows to length 1; rows of zeros stay zeros."""
     lengths = np.linalg.norm(embeddings, axis=-1, keepdims=True)
