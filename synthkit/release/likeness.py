@@ -53,7 +53,8 @@ def look_at(
     images: Sequence[Image.Image], embed: Callable[[Sequence[Image.Image]], NDArray[np.float32]]
 ) -> Views:
     """Return what is compared of RGB images; `embed` is a generator's `embed_images`."""
-    return Views(unit(embed(images)), perceptual_hashes(images), np.stack([_pixels(one) for one in images]))
+    pixels = np.stack([pixel_digest(image) for image in images])
+    return Views(unit(embed(images)), perceptual_hashes(images), pixels)
 
 
 def joined(views: Sequence[Views]) -> Views:
@@ -71,6 +72,7 @@ def unit(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(embeddings / np.maximum(lengths, 1e-12), dtype=np.float32)
 
 
-def _pixels(image: Image.Image) -> NDArray[np.uint8]:
+def pixel_digest(image: Image.Image) -> NDArray[np.uint8]:
+    """Return the (32,) SHA-256 of the size and the values of an RGB image."""
     digest = hashlib.sha256(f"{image.size}".encode() + image.tobytes()).digest()
     return np.frombuffer(digest, dtype=np.uint8)

@@ -14,12 +14,16 @@ from synthkit.release.records import key_of
 from synthkit.release.signature import read_signature
 from synthkit.verification.audit import audit_faults
 from synthkit.verification.derived_files import card_faults, croissant_faults, recipe_faults
+from synthkit.verification.duplicates import equal_pixels_faults
 from synthkit.verification.pictures import audit_picture_faults, samples_faults
 from synthkit.verification.signature import misfit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from synthkit.recipe.schema import Recipe
     from synthkit.release.audit import Audit
@@ -34,7 +38,8 @@ class Known:
 
     `records` are the first record and those of the images that the audit shows, by key. `is_quotable`
     says that the manifest and the records are free of faults: the card and the metadata quote them, and
-    would repeat each fault. `deep` asks for every picture to be decoded.
+    would repeat each fault. `deep` asks for every picture to be decoded; `pixels` (N, 32) are the digests
+    of all images if every one was.
     """
 
     manifest: Manifest
@@ -43,6 +48,7 @@ class Known:
     audit: Audit | None
     is_quotable: bool
     deep: bool
+    pixels: NDArray[np.uint8] | None
 
 
 def _card(path: Path, known: Known) -> Iterator[str]:
@@ -69,6 +75,8 @@ def _audit(_: Path, known: Known) -> Iterator[str]:
         yield "is not what synthkit audit writes"
     else:
         yield from audit_faults(known.manifest, known.audit, known.records)
+        if known.audit.duplicates is not None and known.pixels is not None:
+            yield from equal_pixels_faults(known.audit.duplicates, known.pixels)
 
 
 def _audit_picture(path: Path, known: Known) -> Iterator[str]:

@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
+
 from synthkit.release.audit import listed_keys, read_audit
 from synthkit.release.files import AUDIT
 from synthkit.release.filter_counts import FilterCounts
@@ -15,6 +17,8 @@ from synthkit.verification.derived_plan import contradictions
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from synthkit.release.audit import Audit
     from synthkit.release.manifest import Manifest
@@ -30,7 +34,7 @@ class ShardSummary:
     `first` is the index of its first image, `row_faults` are the faults of its rows in the table of
     records, `labels` counts its images by class. `real_images` are those that its records name, and
     `filters` counts its rejected draws; both are None where its records do not say. `records` are those
-    that other files quote.
+    that other files quote, `pixels` (N, 32) the digests of its decoded images.
     """
 
     first: int
@@ -40,6 +44,7 @@ class ShardSummary:
     embedding_size: int | None = None
     filters: FilterCounts | None = None
     records: dict[str, Provenance] = field(default_factory=dict)
+    pixels: NDArray[np.uint8] | None = None
 
     def read(self, rules: RecordRules, records: Sequence[Provenance | None], wanted: frozenset[str]) -> None:
         """Take from the shard's records what is needed later; keep those whose keys are `wanted`."""
@@ -71,6 +76,12 @@ class Collected:
         audit = read_audit(release / AUDIT) if AUDIT in named and (release / AUDIT).is_file() else None
         shown = listed_keys(audit) if audit else []
         return cls(audit, frozenset([key_of(0), *shown]))
+
+    def pixels(self, images: int) -> NDArray[np.uint8] | None:
+        """Return the (N, 32) digests of all images of a release; None unless every one was decoded."""
+        parts = [shard.pixels for shard in self.shards if shard.pixels is not None]
+        found = np.concatenate([np.zeros((0, 32), dtype=np.uint8), *parts])
+        return found if len(found) == images else None
 
     @property
     def records(self) -> dict[str, Provenance]:

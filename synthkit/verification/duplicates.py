@@ -1,6 +1,7 @@
 """Compares the near duplicates of audit.json with the release: totals, shares of classes, and listed groups.
 
-Only another audit, with the model, can check which images are near to which.
+A deep verification also compares pixels. Only another audit, with the model, can check which images are near
+to which by their embeddings.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from synthkit.release.audit import (
     KEPT_GROUPS,
@@ -22,6 +25,8 @@ from synthkit.release.records import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
 
     from synthkit.release.audit import ClassShare
     from synthkit.release.likeness import Limits
@@ -40,6 +45,23 @@ def duplicate_faults(
     yield from _classes(manifest, found)
     yield from _sums(found)
     yield from _groups(manifest, found, records)
+
+
+def equal_pixels_faults(found: Duplicates, pixels: NDArray[np.uint8]) -> Iterator[str]:
+    """Yield what an audit says wrongly of images with equal pixels; `pixels` (N, 32) are digests."""
+    _, place, counts = np.unique(pixels.view("S32").ravel(), return_inverse=True, return_counts=True)
+    equal = counts[place] > 1
+    if found.exact != equal.sum():
+        yield f"says {found.exact:,} images have the pixels of another one, it is {equal.sum():,} of them"
+    groups: dict[int, int] = {}
+    for number, group in enumerate(found.largest, 1):
+        images = [int(key) for key in group.members if is_key(key, len(pixels))]
+        shown = int(equal[images].sum())
+        if not shown <= group.exact <= shown + group.images - len(images):
+            yield f"its group {number} says exact is {group.exact:,}, its images show {shown:,}"
+        for image in images:
+            if groups.setdefault(int(place[image]), number) != number:
+                yield f"{key_of(image)}: its group {number} lacks an image with its pixels"
 
 
 def are_limits(limits: Limits) -> bool:

@@ -18,6 +18,7 @@ from synthkit.errors import UnreadableImage
 from synthkit.recipe.filters import MAX_DRAWS
 from synthkit.release.image import against_release
 from synthkit.release.image_header import FORMATS, check_png_data, read_header
+from synthkit.release.likeness import pixel_digest
 from synthkit.release.marks import mark_of
 from synthkit.release.records import Provenance, key_of, read_record
 from synthkit.release.shard_reader import MAX_RECORD
@@ -28,16 +29,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from synthkit.release.manifest import Manifest
 
 
 @dataclass(slots=True)
 class ShardReport:
-    """What a shard holds, and what is wrong with it; a record that cannot be read is None."""
+    """What a shard holds, and what is wrong with it; a record that cannot be read is None.
+
+    `pixels` are the digests of the images that were decoded.
+    """
 
     faults: list[str] = field(default_factory=list)
     records: list[Provenance | None] = field(default_factory=list)
     labels: Counter[int] = field(default_factory=Counter)
+    pixels: list[NDArray[np.uint8]] = field(default_factory=list)
 
 
 class _Member(NamedTuple):
@@ -107,7 +115,7 @@ def _check_sample(
     image = parts[manifest.extension]
     of_image = list(_against_header(record, image, manifest))
     if deep and not of_image:
-        of_image += _decoded(record, image, manifest.extension)
+        of_image += _decoded(record, image, manifest.extension, report)
     faults += of_image
     report.faults += [f"{key}: {fault}" for fault in faults]
 
@@ -141,11 +149,11 @@ def _against_mark(record: Provenance, xmp: bytes | None, manifest: Manifest) -> 
         yield "its image has another mark (XMP) than its record gives"
 
 
-def _decoded(record: Provenance, raw: bytes, extension: str) -> Iterator[str]:
+def _decoded(record: Provenance, raw: bytes, extension: str, report: ShardReport) -> Iterator[str]:
     try:
         if extension == "png":
             check_png_data(raw, (record.width, record.height))
-        decode(raw, record.key, (FORMATS[extension],))
+        report.pixels.append(pixel_digest(decode(raw, record.key, (FORMATS[extension],))))
     except UnreadableImage as error:
         yield f"its image cannot be decoded: {error.reason}"
     except ValueError as error:

@@ -13,6 +13,8 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from synthkit.conditioning import METHODS
 from synthkit.errors import RecipeError, ReleaseError, one_line
 from synthkit.recipe.load import load_complete
@@ -78,7 +80,15 @@ def verify_release(
     collected = _read_files(release, manifest, recipe, log, advance, deep=deep)
     _check_across_shards(manifest, collected, log)
     if recipe is not None:
-        known = Known(manifest, recipe, collected.records, collected.audit, _is_quotable(manifest, log), deep)
+        known = Known(
+            manifest,
+            recipe,
+            collected.records,
+            collected.audit,
+            _is_quotable(manifest, log),
+            deep,
+            collected.pixels(manifest.images),
+        )
         _check_derived(release, known, log)
     return log.all()
 
@@ -110,6 +120,8 @@ def _read_files(
         if rules is not None:
             reasons += rules.faults(number, first, report.records)
             summary.read(rules, report.records, collected.wanted)
+        if report.pixels:
+            summary.pixels = np.stack(report.pixels)
         return reasons, summary
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:

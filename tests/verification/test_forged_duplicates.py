@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from synthkit.release.image_writer import save_options
 from tests.helpers.forging import Forgery, faults_of
 
 Node = dict[str, Any]
@@ -152,3 +155,23 @@ def test_the_manifest_and_the_picture_follow_from_the_groups(forge: Callable[[st
         lambda found: found.update(groups=0, in_groups=0, perceptual=0, embedding=0, classes=[], largest=[]),
     )
     assert [fault for fault in faults_of(forgery.folder) if fault.startswith("audit.png: is 1092x")]
+
+
+def test_equal_pixels_are_compared_again_if_every_image_is_decoded(forge: Callable[[str], Forgery]) -> None:
+    """An image with the pixels of another one, of which the audit says nothing."""
+    forgery = forge("gated")
+    pixels = Image.open(io.BytesIO(forgery.image("000000001"))).convert("RGB")
+
+    def painted(marked: bytes) -> bytes:
+        buffer = io.BytesIO()
+        pixels.save(buffer, "PNG", **save_options("png", Image.open(io.BytesIO(marked)).info["xmp"]))
+        return buffer.getvalue()
+
+    assert faults_of(forgery.folder, deep=True) == []
+    forgery.repaint("000000004", painted)
+    forgery.write()
+    assert faults_of(forgery.folder) == []
+    assert faults_of(forgery.folder, deep=True) == [
+        "audit.json: says 0 images have the pixels of another one, it is 2 of them",
+        "audit.json: its group 1 says exact is 0, its images show 2",
+    ]
