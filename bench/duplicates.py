@@ -2,13 +2,13 @@
 
     python bench/duplicates.py [--images 1164154] [--classes 1000] [--json]
 
-Pixels, hashes and embeddings of 1,024 coordinates are made up: those of one class are alike, and every
-hundredth image repeats the one before it (in turn its pixels, its hash but for two bits, its embedding but
-for a little). Each of these must be found, and nothing else. Each contender runs in a process of its own,
-in turn, several rounds; medians count. The peers, on samples of the images: for hashes, `imagededup` with
-its BK-tree, and every pair by blocks in numpy; for embeddings, `faiss` with a flat index for each class
-(pip install imagededup faiss-cpu). The limits that synthkit sets itself: 2 GB of memory for the whole, and
-no peer takes less than three quarters of its time.
+Pixels, hashes and embeddings of 1,024 numbers are made up; every hundredth image repeats the one before it
+(in turn its pixels, its hash but for two bits, its embedding but for a little). Each of these must be found,
+and nothing else. Each contender runs in a process of its own, in turn, several rounds; medians count. The
+peers, on samples of the images: for hashes, `imagededup` with its BK-tree, and every pair by blocks in
+numpy; for embeddings, `faiss` with a flat index for each class (pip install imagededup faiss-cpu). The
+limits that synthkit sets itself: 2 GB of memory for the whole, and no peer takes less than three quarters
+of its time.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Pixels and hashes are compared over the whole release, embeddings within each class: those of all pairs of
 1.16 million images would take two CPU cores many hours, those of each class take them minutes. Embeddings
-wait in a file, and memory holds two blocks of them; what grows with the release is about 60 bytes an image.
+wait in a file, and memory holds two blocks of them; what grows with the release is 60 bytes an image, and
+three times as much for a moment.
 """
 
 from __future__ import annotations
