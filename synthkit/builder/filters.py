@@ -1,6 +1,7 @@
-"""Quality gates, a recipe's `filters`: they say which draws are rejected, and why.
+"""Quality gates, a recipe's `filters`: they give each draw its scores, by which it is kept or rejected.
 
-What they say of an image does not depend on the other images of its batch.
+What they say of an image does not depend on the other images of its batch, nor on classes that a release got
+later than the image.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from synthkit.errors import GeneratorError
 from synthkit.release.likeness import unit
+from synthkit.release.scores import COPY, DEVIATION, PROBABILITY, RANK, score
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,69 +24,110 @@ if TYPE_CHECKING:
     from synthkit.builder.classifier import Classifier
     from synthkit.builder.image import Draw
     from synthkit.generators.base import Generator
-    from synthkit.recipe.filters import Filters, LabelAgreement, NearCopy
+    from synthkit.recipe.filters import Filters, NearCopy
+    from synthkit.release.blocks import Blocks
+    from synthkit.release.records import Score
     from synthkit.sources.base import Listing
 
 
 @dataclass(frozen=True, slots=True)
-class Gates:
-    """The quality gates of a recipe, for one pool of real images.
+class Pool:
+    """The real images that the images of a block are compared with: those of the classes there were then.
 
-    `real` is (N, D) float32: the embeddings f(x) of the pool, scaled to length 1. `means` is (C, D): the mean
-    of each class's embeddings, scaled to length 1 too. Both are empty if no gate compares with real images.
+    `positions` (N,) are theirs in the listing, `real` (N, D) float32 their embeddings f(x), scaled to length
+    1, and `means` (C, D) the mean of each class's embeddings, scaled to length 1 too.
+    """
+
+    positions: NDArray[np.intp]
+    real: NDArray[np.float32]
+    means: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """The quality gates of a recipe.
+
+    `real` (N, D) are the embeddings of all real images, scaled to length 1, and `pools` has the pool of each
+    block; both are empty if no gate compares with real images.
     """
 
     filters: Filters
     listing: Listing
     generator: Generator
     real: NDArray[np.float32]
-    means: NDArray[np.float32]
+    blocks: Blocks
+    pools: Sequence[Pool] = ()
     classifier: Classifier | None = None
 
-    def reasons(self, draws: Sequence[Draw], images: NDArray[np.uint8]) -> list[str]:
-        """Return why each of the images, (N, H, W, 3) uint8, is rejected; an empty text if it is not."""
+    def scores(self, draws: Sequence[Draw], images: NDArray[np.uint8]) -> list[tuple[Score, ...]]:
+        """Return the scores of each of the images, (N, H, W, 3) uint8.
+
+        Raises GeneratorError if a network gives something else than finite numbers.
+        """
         pictures = [Image.fromarray(image) for image in images]
         nothing = [None] * len(pictures)
-        embeddings = unit(self.generator.embed_images(pictures)) if self.filters.compare else nothing
-        scores = self.classifier.probabilities(pictures) if self.classifier else nothing
-        rows = zip(draws, images, embeddings, scores, strict=True)
-        return ["; ".join(self._reasons(*row)) for row in rows]
+        embeddings = self._embedded(pictures) if self.filters.compare else nothing
+        classified = self.classifier.probabilities(pictures) if self.classifier else nothing
+        rows = zip(draws, images, embeddings, classified, strict=True)
+        return [tuple(self._scores(*row)) for row in rows]
 
-    def _reasons(
+    def knows(self, draw: Draw) -> bool:
+        """Return whether the class of a draw is one of those that there were when its block was made."""
+        return not self.pools or draw.row.label < len(self._pool(draw).means)
+
+    def _embedded(self, pictures: Sequence[Image.Image]) -> NDArray[np.float32]:
+        embeddings = unit(self.generator.embed_images(pictures))
+        if not np.isfinite(embeddings).all():
+            raise GeneratorError(
+                "filters: the model's embedding of an image has values that are no numbers; with --set "
+                "model.dtype=float32 it computes in a wider range"
+            )
+        return embeddings
+
+    def _scores(
         self,
         draw: Draw,
         image: NDArray[np.uint8],
         embedding: NDArray[np.float32] | None,
-        scores: NDArray[np.float32] | None,
-    ) -> Iterator[str]:
-        blank = self.filters.blank
-        if blank is not None and (deviation := grey_deviation(image)) < blank.min_deviation:
-            yield f"blank: deviation {deviation:.2f}"
+        probabilities: NDArray[np.float32] | None,
+    ) -> Iterator[Score]:
+        if self.filters.blank is not None:
+            yield score(DEVIATION, grey_deviation(image))
         if embedding is not None and self.filters.near_copy is not None:
             yield from self._copied(draw, embedding, self.filters.near_copy)
         if self.filters.label_agreement is None:
             return
-        if scores is None and embedding is not None:
-            scores = self.means @ embedding
-        if scores is not None:
-            yield from self._mistaken(draw, scores, self.filters.label_agreement)
+        if probabilities is not None:
+            yield self._ranked(draw, probabilities)
+            yield score(PROBABILITY, probabilities[draw.row.label])
+        elif embedding is not None:
+            yield self._ranked(draw, self._pool(draw).means @ embedding)
 
-    def _copied(self, draw: Draw, embedding: NDArray[np.float32], gate: NearCopy) -> Iterator[str]:
-        among = np.array(draw.row.sources) if gate.among == "sources" else np.arange(len(self.real))
+    def _copied(self, draw: Draw, embedding: NDArray[np.float32], gate: NearCopy) -> Iterator[Score]:
+        if gate.among == "sources":
+            among = np.array(draw.row.sources, dtype=np.intp)
+            real = self.real[among]
+        else:
+            pool = self._pool(draw)
+            among, real = pool.positions, pool.real
         if not len(among):
             return
-        similarities = self.real[among] @ embedding
+        similarities = real @ embedding
         nearest = int(np.argmax(similarities))
-        if similarities[nearest] > gate.max_similarity:
-            yield f"near-copy: similarity {similarities[nearest]:.3f} to {self.listing.ids[among[nearest]]}"
+        # Rounding can carry a cosine a little beyond 1.
+        similarity = float(np.clip(similarities[nearest], -1, 1))
+        yield score(COPY, similarity, self.listing.ids[among[nearest]])
 
-    def _mistaken(self, draw: Draw, scores: NDArray[np.float32], gate: LabelAgreement) -> Iterator[str]:
+    def _ranked(self, draw: Draw, agreement: NDArray[np.float32]) -> Score:
+        """Return the rank of an image's class, from how much it agrees with each class, (C,)."""
         label = draw.row.label
-        rank = 1 + int((scores > scores[label]).sum())
-        if rank > gate.max_rank:
-            yield f"label-agreement: rank {rank}, nearest is {self.listing.classes[int(scores.argmax())]}"
-        elif scores[label] < gate.min_probability:
-            yield f"label-agreement: probability {scores[label]:.3f}"
+        rank = 1 + int((agreement > agreement[label]).sum())
+        # Of classes that agree equally, its own is the nearest.
+        nearest = label if rank == 1 else int(agreement.argmax())
+        return score(RANK, rank, self.listing.classes[nearest])
+
+    def _pool(self, draw: Draw) -> Pool:
+        return self.pools[self.blocks.block_with(draw.row.index)]
 
 
 def make_gates(
@@ -92,15 +136,31 @@ def make_gates(
     generator: Generator,
     embeddings: NDArray[np.float32] | None,
     classifier: Classifier | None,
+    blocks: Blocks,
+    classes: Sequence[int | None],
 ) -> Gates:
-    """Return the gates over a pool; `embeddings` are the pool's, (N, D), if a gate compares with them."""
+    """Return the gates over a pool; `embeddings` are the pool's, (N, D), if a gate compares with them.
+
+    `classes` says how many classes there were when each earlier block was made; None for all there are now.
+    """
     if embeddings is None or not filters.compare:
         nothing = np.zeros((0, generator.embedding_size), dtype=np.float32)
-        return Gates(filters, listing, generator, nothing, nothing, classifier)
+        return Gates(filters, listing, generator, nothing, blocks, classifier=classifier)
     real = unit(embeddings)
-    sums = np.zeros((len(listing.classes), real.shape[1]), dtype=np.float64)
-    np.add.at(sums, listing.labels, real)
-    return Gates(filters, listing, generator, real, unit(sums.astype(np.float32)), classifier)
+    now = len(listing.classes)
+    then = [*classes, *[None] * len(blocks.images)][: len(blocks.images)]
+    counts = [min(count or now, now) for count in then]
+    pools = {count: _pool_of(count, listing, real) for count in set(counts)}
+    return Gates(filters, listing, generator, real, blocks, [pools[count] for count in counts], classifier)
+
+
+def _pool_of(classes: int, listing: Listing, real: NDArray[np.float32]) -> Pool:
+    """Return the pool of the first `classes` classes; all arrays are as if there were no others."""
+    positions = np.flatnonzero(listing.labels < classes)
+    some = real if len(positions) == len(real) else real[positions]
+    sums = np.zeros((classes, real.shape[1]), dtype=np.float64)
+    np.add.at(sums, listing.labels[positions], some)
+    return Pool(positions, some, unit(sums.astype(np.float32)))
 
 
 def grey_deviation(image: NDArray[np.uint8]) -> float:

@@ -30,16 +30,17 @@ if TYPE_CHECKING:
     from synthkit.generators.checkpoint import Checkpoint
     from synthkit.recipe.schema import Conditioning, Recipe
     from synthkit.release.plan import PlannedImage
-    from synthkit.release.records import Provenance
+    from synthkit.release.records import Provenance, Score
     from synthkit.sources.pool import RealImages
 
 
 class Draw(NamedTuple):
-    """One attempt at a planned image; `rejected` says why earlier ones were."""
+    """One attempt at a planned image; `rejected` says why earlier ones were, `scores` how it was judged."""
 
     row: PlannedImage
     attempt: int = 0
     rejected: tuple[str, ...] = ()
+    scores: tuple[Score, ...] = ()
 
     @property
     def seed(self) -> int:
@@ -152,6 +153,7 @@ class ImageMaker:
             image_sha256="",
             attempt=draw.attempt,
             rejected=draw.rejected,
+            **({"scores": draw.scores} if kind.FORMAT > 1 else {}),
             **{kind.DIGEST: self.digest, "synthkit_version": __version__},
         )
 

@@ -104,4 +104,5 @@ def _gates(
 
         batch_size = inputs.recipe.sampler.batch_size
         classifier = Classifier(filters.classifier, len(listing.classes), batch_size, device)
-    return make_gates(filters, listing, generator, embeddings, classifier)
+    classes = [earlier.classes for earlier in inputs.recipe.earlier]
+    return make_gates(filters, listing, generator, embeddings, classifier, inputs.plan.blocks, classes)

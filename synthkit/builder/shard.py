@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from synthkit.builder.drafts import draft_path, read_draft, write_draft
 from synthkit.builder.image import Draw
 from synthkit.release.files import shard_name
+from synthkit.release.scores import rejection
 from synthkit.release.shards import ShardWriter, finished
 from synthkit.system.stopping import Stopped
 
@@ -133,17 +134,18 @@ class ShardBuilder:
         if self.gates is None or filters is None:
             return list(batch)
         kept: list[Draw | None] = []
-        for draw, reason in zip(batch, self.gates.reasons(batch, images), strict=True):
+        for draw, scores in zip(batch, self.gates.scores(batch, images), strict=True):
+            reason = rejection(scores, filters)
             rejected = (*draw.rejected, reason)
             if not reason:
-                kept.append(draw)
+                kept.append(draw._replace(scores=scores))
             elif draw.attempt + 1 < filters.max_draws:
                 again.append(Draw(draw.row, draw.attempt + 1, rejected))
                 kept.append(None)
             else:
                 # The last attempt is kept although it is rejected, since a release has no gaps. Its record
                 # then has one reason more than it has attempts before.
-                kept.append(Draw(draw.row, draw.attempt, rejected))
+                kept.append(draw._replace(rejected=rejected, scores=scores))
         return kept
 
     def _mix(self, batch: Batch) -> list[Mixed]:

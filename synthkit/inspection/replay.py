@@ -16,6 +16,7 @@ from synthkit.builder.image import Draw, ImageMaker
 from synthkit.generators import choose_device_for, load
 from synthkit.generators.checkpoint import locate
 from synthkit.inspection.recorded_sources import sources_of
+from synthkit.inspection.replayed_scores import ReplayedScores
 from synthkit.release.image_writer import encode, picture
 from synthkit.release.marks import mark_of
 from synthkit.release.places import find_model
@@ -23,7 +24,7 @@ from synthkit.release.plan import PlannedImage
 from synthkit.sources.decoding import decode
 from synthkit.sources.selection import Selected
 from synthkit.system.environment import changed, describe
-from synthkit.verification.replayed_record import RecordCheck
+from synthkit.verification.replayed_record import RecordCheck, score_faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from synthkit.release.image import StoredImage
     from synthkit.release.manifest import Manifest
     from synthkit.release.places import Received
-    from synthkit.release.records import Provenance
+    from synthkit.release.records import Provenance, Score
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ class Replay:
         self._batch_size = recipe.sampler.batch_size
         every_one = real.source.source.listing if isinstance(real.source, Selected) else None
         self._check = RecordCheck(manifest, recipe, every_one)
+        self._scores = ReplayedScores(received, real, generator, embeddings)
 
     def run(self, advance: Callable[[int], None]) -> Iterator[Replayed]:
         """Yield the images in the order that they were asked for; they are made batch by batch."""
@@ -97,18 +99,31 @@ class Replay:
             draws = [self._draw(item.record) for item in batch]
             mixed = [self._maker.mix(draw) for draw in draws]
             images = self._maker.generate(draws, mixed)
-            for item, draw, how, pixels in zip(batch, draws, mixed, images, strict=True):
-                yield self._replayed(item, draw, how.mixing, pixels)
+            scores = self._scores.of(draws, images)
+            for item, draw, how, pixels, judged in zip(batch, draws, mixed, images, scores, strict=True):
+                yield self._replayed(item, draw, how.mixing, pixels, judged)
             advance(len(batch))
 
-    def _replayed(self, item: StoredImage, draw: Draw, mixing: Mixing, pixels: NDArray[np.uint8]) -> Replayed:
+    def _replayed(
+        self,
+        item: StoredImage,
+        draw: Draw,
+        mixing: Mixing,
+        pixels: NDArray[np.uint8],
+        scores: Sequence[Score],
+    ) -> Replayed:
         recipe = self._maker.recipe
         image = picture(pixels, recipe.output)
         record = self._maker.record(draw, mixing, image.size)
         # The mark holds the digest of a record: of the release's, so that files can be equal although that is
         # false, and told to be.
         file = encode(image, recipe.output, mark_of(item.record, recipe.name))
-        return replace(compare(item, file), false=tuple(self._check.false(item.record, record)))
+        found = compare(item, file)
+        false = list(self._check.false(item.record, record))
+        # Of another image, which another platform made, the scores are others too.
+        if found.identical:
+            false += score_faults(item.record, scores, same_platform=not self.differences)
+        return replace(found, false=tuple(false))
 
     def _draw(self, record: Provenance) -> Draw:
         sources = tuple(self._positions[source.id] for source in record.sources)

@@ -8,6 +8,7 @@ from synthkit.conditioning import METHODS
 from synthkit.errors import ReleaseError
 from synthkit.release.files import MANIFEST, SIGNATURE
 from synthkit.release.plan import GROUPS
+from synthkit.release.records import Provenance2
 from synthkit.release.signature import parse_signature
 from synthkit.system.progress import data_size
 
@@ -70,6 +71,7 @@ def history(manifest: Manifest, stored: StoredImage) -> list[Line]:
         ("sampler", _sampling(record)),
         ("model", f"{record.model} at {record.revision}"),
         ("seed", _draws(record)),
+        *_scored(record),
         (
             "file",
             f"{stored.shard}: {record.key}.{manifest.extension}, {record.width}x{record.height}, "
@@ -167,8 +169,18 @@ def _mixed(record: Provenance) -> str:
     return share
 
 
+def _scored(record: Provenance) -> Iterator[Line]:
+    """Yield the scores by which quality gates judged the image, each on a line of its own."""
+    for item in record.scores if isinstance(record, Provenance2) else ():
+        yield (
+            "  score",
+            f"{item.name} {item.value:g}" + (f", nearest is {item.nearest}" if item.nearest else ""),
+        )
+
+
 def _draws(record: Provenance) -> str:
     if not record.attempt:
         return f"{record.seed}"
-    reasons = "; ".join(record.rejected)
-    return f"{record.seed}, draw {record.attempt + 1}: earlier ones were rejected ({reasons})"
+    earlier, last = "; ".join(record.rejected[: record.attempt]), record.rejected[record.attempt :]
+    kept = f"; this one too ({last[0]}), but it is the last that the recipe allows" if last else ""
+    return f"{record.seed}, draw {record.attempt + 1}: earlier ones were rejected ({earlier}){kept}"

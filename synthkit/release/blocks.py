@@ -53,9 +53,13 @@ class Blocks:
         start = begins + (shard - self._first_shards()[block]) * self.shard_size
         return range(start, min(start + self.shard_size, begins + self.images[block]))
 
+    def block_with(self, index: int) -> int:
+        """Return the block that the image with an index belongs to."""
+        return bisect_right(self._first_images(), index) - 1
+
     def shard_of(self, index: int) -> int:
         """Return the number of the shard that holds the image with an index."""
-        block = bisect_right(self._first_images(), index) - 1
+        block = self.block_with(index)
         return self._first_shards()[block] + (index - self._first_images()[block]) // self.shard_size
 
     def first(self, count: int) -> Blocks:

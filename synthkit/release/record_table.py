@@ -29,7 +29,7 @@ _LEAST_PER_ROW = 32
 _MOST_PER_ROW = 1 << 16
 _MOST_PER_GROUP = 1 << 28
 # The most values that a row has in a column of lists; any other column has one.
-_MOST_VALUES = {"sources": 2, "region": 4, "crops": 8, "rejected": 100}
+_MOST_VALUES = {"sources": 2, "region": 4, "crops": 8, "rejected": 100, "scores": 5}
 _FOOTER, _FOOTER_PER_GROUP = 1 << 20, 1 << 17
 _TAIL = 8
 _OURS = frozenset({b"ARROW:schema"})

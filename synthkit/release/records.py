@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
+# The most scores of an image: of all gates.
+MOST_SCORES = 5
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -84,12 +86,27 @@ class Provenance1(Provenance, frozen=True, kw_only=True, forbid_unknown_fields=T
     synthkit_version: str
 
 
+class Score(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A number by which a quality gate judged an image; `release/scores.py` says which there are.
+
+    `nearest` is what the image was compared with: a real image, a class; empty where it was with nothing.
+    """
+
+    name: str
+    value: float
+    nearest: str
+
+
 class Provenance2(Provenance, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A record of format 2: it states the digest of what decides images, and stays as a release grows."""
+    """A record of format 2: it states the digest of what decides images, and stays as a release grows.
+
+    It also keeps the scores by which quality gates judged the image, whether it passed or not.
+    """
 
     FORMAT: ClassVar[int] = 2
     DIGEST: ClassVar[str] = "generation_digest"
 
+    scores: Annotated[tuple[Score, ...], Meta(max_length=MOST_SCORES)]
     generation_digest: Sha256
     synthkit_version: str
 

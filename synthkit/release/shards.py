@@ -211,8 +211,8 @@ def table_of(records: Sequence[Provenance]) -> pa.Table:
     import pyarrow as pa
 
     kind = type(records[0]) if records else KINDS[FORMAT_VERSION]
-    columns = {name: [getattr(record, name) for record in records] for name in kind.__struct_fields__}
-    columns["sources"] = [[{"id": s.id, "sha256": s.sha256} for s in row] for row in columns["sources"]]
+    rows = [record.to_row() for record in records]
+    columns = {name: [row[name] for row in rows] for name in kind.__struct_fields__}
     return pa.table(columns, schema=arrow_schema(kind.FORMAT))
 
 

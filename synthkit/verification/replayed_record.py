@@ -12,23 +12,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synthkit.conditioning import METHODS
+from synthkit.release.records import Provenance2
+from synthkit.release.scores import RANK
 from synthkit.verification.derived_plan import ORDINALS, derive
-from synthkit.verification.record_rules import attempt_faults
+from synthkit.verification.gate_rules import attempt_faults, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from synthkit.recipe.schema import Recipe
     from synthkit.release.manifest import Manifest
-    from synthkit.release.records import Provenance
+    from synthkit.release.records import Provenance, Score
     from synthkit.sources.base import Listing
 
 # Fields that are compared with the image or the plan, or have rules of their own.
-_ELSEWHERE = frozenset({"key", "label", "seed", "sources", "image_sha256", "attempt", "rejected"})
+_ELSEWHERE = frozenset({"key", "label", "seed", "sources", "image_sha256", "attempt", "rejected", "scores"})
 # Smaller differences come from the rounding of another processor.
 _SAME = 1e-9
+# By so much scores of the same image differ between processors: they multiply in another order, some with
+# fewer digits. On one platform they are the same.
+_NEAR = 0.01
 
 
 class RecordCheck:
@@ -74,6 +79,22 @@ class RecordCheck:
             wanted = self._listing.ids[self._by_class[place]]
             if source.id != wanted:
                 yield f"its record's {ordinal} real image is {source.id:.64}, by the plan it is {wanted:.64}"
+
+
+def score_faults(said: Provenance, made: Sequence[Score], *, same_platform: bool) -> Iterator[str]:
+    """Yield each false score of a record, in words; `made` are those that were computed again.
+
+    On another platform values may differ a little, and with them what is nearest.
+    """
+    theirs = {item.name: item for item in said.scores} if isinstance(said, Provenance2) else {}
+    for ours in made:
+        item = theirs.get(ours.name)
+        if item is None:
+            yield f"its record's scores lack {shown(ours)}"
+        elif same_platform and item != ours:
+            yield f"its record's scores say {shown(item)}, made again it is {shown(ours)}"
+        elif ours.name != RANK and abs(item.value - ours.value) > _NEAR:
+            yield f"its record's scores say {shown(item)}, made again on another platform it is {shown(ours)}"
 
 
 def _by_class(manifest: Manifest, listing: Listing) -> NDArray[np.intp] | None:

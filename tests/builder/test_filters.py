@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from synthkit.builder.filters import grey_deviation
 from synthkit.release.seeds import attempt_seed
 from tests.conftest import Cli, digests
+from tests.helpers.forging import Forgery, image_files
 
+GATED = (
+    "filters={blank: {}, near_copy: {max_similarity: 0.9999, among: pool}, label_agreement: {}}",
+    "filters.max_draws=5",
+    "output.shard_size=16",
+)
 SMALL_RUN = ("sampler.steps=2", "sampler.guidance_scale=1.0", "target_per_class=9")
 
 
@@ -31,13 +40,21 @@ def rows(release: Path) -> list[dict[str, Any]]:
 
 
 def test_without_filters_every_image_is_its_first_draw(small_release: Path) -> None:
-    assert {(row["attempt"], tuple(row["rejected"])) for row in rows(small_release)} == {(0, ())}
+    judged = {(row["attempt"], tuple(row["rejected"]), tuple(row["scores"])) for row in rows(small_release)}
+    assert judged == {(0, (), ())}
     assert json.loads((small_release / "manifest.json").read_text())["filters"] is None
 
 
-def test_what_disagrees_with_its_label_is_drawn_again(cli: Cli) -> None:
-    # Two steps make poor digits, so that some fail.
-    release = build(cli, "filters={label_agreement: {max_rank: 1}, max_draws: 5}")
+@pytest.fixture(scope="module")
+def gated(tmp_path_factory: pytest.TempPathFactory) -> Cli:
+    """A folder with a release that all gates judged; two steps make poor digits, so that some fail."""
+    cli = Cli(tmp_path_factory.mktemp("gated"))
+    build(cli, *GATED)
+    return cli
+
+
+def test_what_disagrees_with_its_label_is_drawn_again(gated: Cli) -> None:
+    release = gated.folder / "releases" / "small"
     again = [row for row in rows(release) if row["attempt"]]
     assert again
     for row in again:
@@ -51,46 +68,90 @@ def test_what_disagrees_with_its_label_is_drawn_again(cli: Cli) -> None:
     assert f"Quality gates rejected {facts['rejected_draws']} draw(s) (label-agreement" in card
     assert (
         f"gates        {facts['rejected_draws']:,} draws rejected (label-agreement"
-        in cli("show", release).output
+        in gated("show", release).output
     )
-    keys = [row["key"] for row in again[:3]]
-    replayed = cli("replay", release, *keys)
+
+
+def test_every_record_keeps_the_numbers_that_its_gates_judged_by(gated: Cli) -> None:
+    release = gated.folder / "releases" / "small"
+    for row in rows(release):
+        blank, copy, label = row["scores"]
+        assert (blank["name"], blank["nearest"]) == ("blank.deviation", "")
+        assert 4 <= blank["value"] < 128
+        assert copy["name"] == "near_copy.similarity"
+        assert 0 < copy["value"] < 0.9999
+        assert copy["nearest"].startswith("digits/")
+        assert label["name"] == "label_agreement.rank"
+        kept_although_rejected = len(row["rejected"]) > row["attempt"]
+        assert (label["value"] > 1) is kept_although_rejected
+        assert (label["nearest"] == row["class_name"]) is not kept_although_rejected
+    first = rows(release)[0]
+    shown = gated("show", release, first["key"]).output
+    blank, copy, label = first["scores"]
+    assert f"  score    near_copy.similarity {copy['value']:g}, nearest is {copy['nearest']}\n" in shown
+    assert f"  score    blank.deviation {blank['value']:g}\n" in shown
+
+
+def test_a_replay_makes_the_scores_again(gated: Cli, tmp_path: Path) -> None:
+    release = gated.folder / "releases" / "small"
+    keys = [row["key"] for row in rows(release) if row["attempt"]][:2]
+    replayed = gated("replay", release, *keys)
     assert replayed.exit_code == 0, replayed.output
     assert replayed.output.count(": identical") == len(keys)
+    copy = shutil.copytree(release, tmp_path / "forged")
+    forgery = Forgery.of(copy)
+    blank, nearest, label = forgery.record(keys[0]).to_row()["scores"]
+    forgery.change(keys[0], scores=[blank, {**nearest, "value": 0.25}, label])
+    forgery.write()
+    assert gated("verify", copy).exit_code == 0
+    told = gated("replay", copy, *keys)
+    assert told.exit_code == 1
+    assert "its record's scores say near_copy.similarity 0.25 (digits/" in told.output
+    assert f"made again it is near_copy.similarity {nearest['value']:g} (" in told.output
+    assert f"{keys[1]}: identical\n" in told.output
 
 
-def test_an_image_that_passes_is_the_same_with_and_without_gates(cli: Cli) -> None:
+def test_an_image_that_passes_is_the_same_with_and_without_gates(gated: Cli, cli: Cli) -> None:
     plain = {row["key"]: row for row in rows(build(cli))}
-    (cli.folder / "releases" / "small").rename(cli.folder / "plain")
-    gated = rows(build(cli, "filters={label_agreement: {}}"))
-    first_draws = [row for row in gated if row["attempt"] == 0]
-    assert 0 < len(first_draws) < len(gated)
-    assert all(row["image_sha256"] == plain[row["key"]]["image_sha256"] for row in first_draws)
-    assert all(
-        row["image_sha256"] != plain[row["key"]]["image_sha256"] and row["seed"] == plain[row["key"]]["seed"]
-        for row in gated
-        if row["attempt"]
-    )
+    found = rows(gated.folder / "releases" / "small")
+    pictures = image_files(cli.folder / "releases" / "small")
+    with_gates = image_files(gated.folder / "releases" / "small")
+    assert 0 < sum(row["attempt"] == 0 for row in found) < len(found)
+    for row in found:
+        name = f"{row['key']}.png"
+        same = pixels(pictures[name]) == pixels(with_gates[name])
+        assert same is (row["attempt"] == 0)
+        assert row["seed"] == plain[row["key"]]["seed"]
 
 
-def test_gates_give_the_same_bytes_in_shards_of_any_order_and_after_a_kill(cli: Cli) -> None:
-    values = ("filters={label_agreement: {}}", "output.shard_size=16")
-    first = digests(build(cli, *values))
+def pixels(file: bytes) -> bytes:
+    return Image.open(io.BytesIO(file)).tobytes()
+
+
+def test_gates_give_the_same_bytes_in_shards_of_any_order_and_after_a_kill(gated: Cli) -> None:
+    first = digests(gated.folder / "releases" / "small")
     # As after a kill: some shards are finished, one is garbage.
-    (work,) = (cli.folder / ".synthkit").glob("small-*")
+    (work,) = (gated.folder / ".synthkit").glob("small-*")
     for path in (work / "shards").glob("train-00001*"):
         path.unlink()
-    (cli.folder / "releases/small").rename(cli.folder / "first")
-    assert digests(build(cli, *values)) == first
+    (gated.folder / "releases/small").rename(gated.folder / "first")
+    assert digests(build(gated, *GATED)) == first
 
 
 def test_what_never_passes_is_kept_and_told(cli: Cli) -> None:
-    release = build(cli, "filters={blank: {min_deviation: 127.0}, max_draws: 3}", "target_per_class=9")
+    never = "filters={blank: {min_deviation: 127.0}, max_draws: 3}"
+    release = build(cli, never, "target_per_class=9", "model.id=builtin:flat-colours")
     assert {row["attempt"] for row in rows(release)} == {2}
     assert {len(row["rejected"]) for row in rows(release)} == {3}
+    flat = [{"name": "blank.deviation", "value": 0.0, "nearest": ""}]
+    assert all(row["scores"] == flat for row in rows(release))
     facts = json.loads((release / "manifest.json").read_text())["filters"]
     assert facts["kept_although_rejected"] == len(rows(release))
     assert f"{len(rows(release))} kept although no draw passed" in (release / "README.md").read_text()
+    shown = cli("show", release, "0").output
+    assert (
+        "draw 3: earlier ones were rejected (blank: deviation 0.00; blank: deviation 0.00); this one" in shown
+    )
 
 
 @pytest.mark.parametrize(
@@ -133,6 +194,10 @@ def test_a_timm_classifier_judges_labels(cli: Cli, classifier: Path) -> None:
     for row in rows(release):
         wanted = () if row["class_name"] == "one" else ("label-agreement: rank 2, nearest is one",) * 2
         assert tuple(row["rejected"]) == wanted
+        rank, probability = row["scores"]
+        assert (rank["name"], rank["nearest"]) == ("label_agreement.rank", "one")
+        assert probability["name"] == "label_agreement.probability"
+        assert (probability["value"] > 0.9) is (row["class_name"] == "one")
     text = (release / "recipe.yaml").read_text()
     assert "checkpoint: weights.safetensors" in text
     assert "secret" not in text

@@ -25,6 +25,7 @@ def false_values(record: dict[str, Any], other: dict[str, Any]) -> dict[str, Any
         "lam": 0.9 if record["lam"] < 0.9 else 0.3,
         "dropout": record["dropout"] / 2 + 0.1,
         "rejected": [*record["rejected"], "blank: deviation 0.10"],
+        "scores": [{"name": "blank.deviation", "value": 7.5, "nearest": ""}],
     }
     return {name: special.get(name) or another(value) for name, value in record.items() if name != "key"}
 

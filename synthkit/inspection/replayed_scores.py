@@ -1,0 +1,111 @@
+"""The scores of images that are made again, as far as what their gates compare with is on this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synthkit.builder.embeddings import compute
+from synthkit.builder.filters import Gates, make_gates
+from synthkit.errors import SourceError
+from synthkit.release.blocks import Blocks
+from synthkit.release.places import first_that_serves
+from synthkit.release.real_images import check_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from synthkit.builder.image import Draw
+    from synthkit.generators.base import Generator
+    from synthkit.recipe.filters import Filters
+    from synthkit.release.places import Received
+    from synthkit.release.records import Score
+    from synthkit.sources.pool import RealImages
+
+# More real images are not embedded for the sake of a few images that are made again: it can take an hour.
+MOST_EMBEDDED = 10_000
+
+
+class ReplayedScores:
+    """Gives images that are made again their scores.
+
+    `real` are the real images that the records name, `embeddings` theirs. Gates that compare with the whole
+    pool are asked if it is here and has at most `MOST_EMBEDDED` images. A classifier is not asked: it is a
+    file of whoever built the release.
+    """
+
+    def __init__(
+        self,
+        received: Received,
+        real: RealImages,
+        generator: Generator,
+        embeddings: NDArray[np.float32] | None,
+    ) -> None:
+        self._received, self._generator = received, generator
+        self._gates: list[Gates] = []
+        filters = received.recipe.filters
+        if filters is None or received.manifest.format_version == 1:
+            return
+        own = _with_own_sources(filters)
+        if _any(own):
+            self._gates.append(self._made(own, real, embeddings))
+        others = _with_the_pool(filters)
+        if _any(others) and received.manifest.source.images <= MOST_EMBEDDED:
+            self._gates += self._over_pool(others)
+
+    def of(self, draws: Sequence[Draw], images: NDArray[np.uint8]) -> list[list[Score]]:
+        """Return the scores of images, (N, H, W, 3) uint8, that can be computed here."""
+        found: list[list[Score]] = [[] for _ in draws]
+        for gates in self._gates:
+            # A record may state any class.
+            rows = [row for row, draw in enumerate(draws) if gates.knows(draw)]
+            if rows:
+                scores = gates.scores([draws[row] for row in rows], images[rows])
+                for row, of_one in zip(rows, scores, strict=True):
+                    found[row] += of_one
+        return found
+
+    def _over_pool(self, filters: Filters) -> list[Gates]:
+        """Return the gates that compare with the pool; none if it is not here, or is another one."""
+        received = self._received
+        try:
+            pool = first_that_serves(received, lambda place: check_digest(place, received.manifest))
+        except SourceError:
+            return []
+        every = np.arange(len(pool.listing), dtype=np.int32)
+        batch = received.recipe.sampler.batch_size
+        embeddings = compute(pool, every, self._generator, batch, lambda count: None)
+        return [self._made(filters, pool, embeddings)]
+
+    def _made(self, filters: Filters, real: RealImages, embeddings: NDArray[np.float32] | None) -> Gates:
+        manifest, recipe = self._received.manifest, self._received.recipe
+        earlier = [block.images for block in manifest.grown]
+        blocks = Blocks((*earlier, manifest.images - sum(earlier)), recipe.output.shard_size)
+        classes = [item.classes for item in recipe.earlier]
+        return make_gates(filters, real.listing, self._generator, embeddings, None, blocks, classes)
+
+
+def _with_own_sources(filters: Filters) -> Filters:
+    """Return the gates that need an image and its own real images."""
+    copy = filters.near_copy
+    own = copy if copy is not None and copy.among == "sources" else None
+    return filters.model_copy(update={"near_copy": own, "label_agreement": None})
+
+
+def _with_the_pool(filters: Filters) -> Filters:
+    """Return the gates that compare an image with all real images."""
+    copy, label = filters.near_copy, filters.label_agreement
+    return filters.model_copy(
+        update={
+            "blank": None,
+            "near_copy": copy if copy is not None and copy.among == "pool" else None,
+            "label_agreement": label if label is not None and label.classifier is None else None,
+        }
+    )
+
+
+def _any(filters: Filters) -> bool:
+    return bool(filters.blank or filters.near_copy or filters.label_agreement)
