@@ -93,6 +93,11 @@ _LISTS = (
     ("region", "sc:Integer", "region", None),
     ("rejected", "sc:Text", "rejected", None),
 )
+_LISTS_SINCE_FORMAT_2 = (
+    ("score_names", "sc:Text", "scores", "$[*].name"),
+    ("score_values", "sc:Float", "scores", "$[*].value"),
+    ("score_nearest", "sc:Text", "scores", "$[*].nearest"),
+)
 
 
 def render_croissant(manifest: Manifest) -> bytes:
@@ -192,7 +197,7 @@ def _record_set(manifest: Manifest, rows: dict[str, Any]) -> dict[str, Any]:
     columns = [_field(name, kind, column(name)) for name, kind in _plain_columns(manifest.format_version)]
     lists = [
         {**_field(name, kind, column(of) | _transform(path)), "repeated": True}
-        for name, kind, of, path in _LISTS
+        for name, kind, of, path in _lists(manifest.format_version)
     ]
     return {
         "@type": "cr:RecordSet",
@@ -212,6 +217,13 @@ def _plain_columns(form: int) -> Iterator[tuple[str, str]]:
     for kind, name in _TYPES.items():
         fields = (field.name for field in info.fields if isinstance(field.type, kind))
         yield from ((field, name) for field in fields if field != "key")
+
+
+def _lists(form: int) -> Iterator[tuple[str, str, str, str | None]]:
+    """Yield the name and type of every nested column, the column of the table, and the path in it."""
+    yield from _LISTS
+    if form > 1:
+        yield from _LISTS_SINCE_FORMAT_2
 
 
 def _field(name: str, kind: str, source: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from synthkit.builder.filters import grey_deviation
 from synthkit.release.seeds import attempt_seed
 from tests.conftest import Cli, digests
 from tests.helpers.forging import Forgery, image_files
+from tests.helpers.paths import ROOT
 
 GATED = (
     "filters={blank: {}, near_copy: {max_similarity: 0.9999, among: pool}, label_agreement: {}}",
@@ -90,6 +92,17 @@ def test_every_record_keeps_the_numbers_that_its_gates_judged_by(gated: Cli) -> 
     blank, copy, label = first["scores"]
     assert f"  score    near_copy.similarity {copy['value']:g}, nearest is {copy['nearest']}\n" in shown
     assert f"  score    blank.deviation {blank['value']:g}\n" in shown
+
+
+def test_the_example_of_the_docs_reads_the_scores(gated: Cli, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs/recipes.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    path = "releases/digits-lt-augcond-filtered"
+    assert path in example
+    exec(example.replace(path, str(gated.folder / "releases" / "small")))
+    told = capsys.readouterr().out
+    assert "blank.deviation  near_copy.similarity  label_agreement.rank" in told
+    assert re.search(r"^\d+ of \d+ images are less than 0.9 similar to every real image$", told, re.MULTILINE)
 
 
 def test_a_replay_makes_the_scores_again(gated: Cli, tmp_path: Path) -> None:

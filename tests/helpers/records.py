@@ -29,6 +29,7 @@ RECORD = Provenance2(
     image_sha256="b" * 64,
     attempt=0,
     rejected=(),
+    scores=(),
     generation_digest="c" * 64,
     synthkit_version="0.2.0",
 )

@@ -103,8 +103,12 @@ def assert_the_same(release: Path) -> None:
         np.testing.assert_array_equal(np.asarray(record.pop("image")), np.asarray(image))
         assert record.pop("source_ids") == [source["id"] for source in row["sources"]]
         assert record.pop("source_sha256") == [source["sha256"] for source in row["sources"]]
+        for name, part in (("names", "name"), ("values", "value"), ("nearest", "nearest")):
+            assert record.pop(f"score_{name}") == [score[part] for score in row["scores"]]
         # It cannot read lists of lists, as the crops are.
-        assert record == {name: value for name, value in row.items() if name not in ("sources", "crops")}
+        assert record == {
+            name: value for name, value in row.items() if name not in ("sources", "crops", "scores")
+        }
 
 
 def test_the_records_are_all_images_with_their_labels_sources_and_seeds(small_release: Path) -> None:
@@ -124,7 +128,8 @@ def test_the_records_are_all_images_with_their_labels_sources_and_seeds(small_re
 )
 def test_releases_of_other_forms(cli: Cli, method: str, form: str, shard_size: int) -> None:
     values = (f"conditioning.method={method}", f"output.format={form}", f"output.shard_size={shard_size}")
-    flags = [word for value in (*values, "sampler.steps=1") for word in ("--set", value)]
+    gates = "filters={blank: {}, near_copy: {}, max_draws: 2}"
+    flags = [word for value in (*values, gates, "sampler.steps=1") for word in ("--set", value)]
     run_build(cli, cli.recipe(), "--limit", "3", *FLAT, *flags)
     assert_the_same(cli.folder / "releases" / "small-preview")
 
