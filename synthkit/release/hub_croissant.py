@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from synthkit.errors import ReleaseError
@@ -137,7 +138,10 @@ def _files(ours: dict[str, Any], manifest: Manifest) -> Iterator[dict[str, Any]]
         if "contentUrl" in node:
             node = node | {"contentUrl": f"{base}/{node['contentUrl']}"}  # noqa: PLW2901
         elif "containedIn" not in node:
-            node = node | {"containedIn": [{"@id": path} for path in manifest.tables()]}  # noqa: PLW2901
+            # A set of files that lie beside the document: the files that its pattern fits.
+            names = (file["@id"] for file in ours["distribution"])
+            inside = [{"@id": name} for name in names if fnmatchcase(name, node["includes"])]
+            node = node | {"containedIn": inside}  # noqa: PLW2901
         yield _renamed(node)
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Cli
+from tests.conftest import FLAT, Cli
+from tests.helpers.commands import run_build
 from tests.helpers.paths import DATA
 
 # As the Hub makes it: services/worker/…/croissant_crumbs.py of github.com/huggingface/dataset-viewer.
@@ -69,6 +70,16 @@ def test_the_added_files_are_those_of_the_tag(cli: Cli, flat_release: Path) -> N
     assert shard["contentUrl"] == address
     ids = [node["@id"] for name in ("distribution", "recordSet") for node in merged[name]]
     assert len(ids) == len(set(ids))
+
+
+def test_the_tables_of_a_release_that_grew_are_found_at_their_addresses(cli: Cli) -> None:
+    run_build(cli, cli.recipe("grown: [9]"), *FLAT)
+    merged = json.loads(merge(cli, cli.folder / "releases" / "small").read_text())
+    (tables,) = (node for node in merged["distribution"] if node["@id"] == "synthkit/record-files")
+    assert tables["containedIn"] == [
+        {"@id": f"synthkit/provenance/train-{block:05d}.parquet"} for block in range(2)
+    ]
+    assert issues_of(merged) == (set(), set())
 
 
 def test_once_more_changes_nothing(cli: Cli, flat_release: Path) -> None:
