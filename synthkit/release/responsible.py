@@ -1,9 +1,9 @@
 """What a user should know of a release's origin, limits and risks, in terms of Croissant's RAI vocabulary.
 
-Every sentence follows from the manifest; what it does not state is said to be unknown. The fields include
-those that the Evaluations & Datasets track of NeurIPS 2026 asks for.
+Every sentence follows from the manifest; what it does not state is said to be unknown.
 
-Source: MLCommons, Croissant RAI 1.0; `hasSyntheticData` is from NeurIPS 2026's hosting guidelines.
+Source: MLCommons, Croissant RAI 1.0. `hasSyntheticData` is not in that specification; data sets of the
+Evaluations & Datasets track of NeurIPS 2026 state it.
 """
 
 from __future__ import annotations
