@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _BYTES_PER_PIXEL = {"png": 1.6, "jpeg": 0.5, "webp": 0.3}
 # Tar headers, padding, label and record of one sample.
 _OVERHEAD = 4096
+# A C2PA manifest with two certificates and two real images.
+_SIGNATURE = 2800
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +52,20 @@ def estimate(recipe: Recipe, images: int, work_root: Path) -> Estimate:
 def _bytes(images: int, output: Output, edge: int | None) -> int | None:
     if edge is None:
         return None
-    return round(images * (edge * edge * _BYTES_PER_PIXEL[output.format] + _OVERHEAD))
+    overhead = _OVERHEAD + (_SIGNATURE if output.c2pa else 0)
+    return round(images * (edge * edge * _BYTES_PER_PIXEL[output.format] + overhead))
 
 
 def rate_key(recipe: Recipe, checkpoint: Checkpoint) -> dict[str, Any]:
     """Return what decides how fast images are made and how large they are."""
     sampler = recipe.sampler
+    # The log holds no path of a key.
+    output = recipe.output.model_dump(exclude={"shard_size", "c2pa"})
     return {
         "model": [checkpoint.name, checkpoint.revision, recipe.model.dtype],
         "sampler": [sampler.scheduler, sampler.steps, sampler.guidance_scale > 1, sampler.batch_size],
         "arithmetic": recipe.arithmetic.model_dump(mode="json", exclude_defaults=True),
-        "output": recipe.output.model_dump(exclude={"shard_size"}),
+        "output": output | ({"c2pa": True} if recipe.output.c2pa else {}),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from synthkit.release.card import render_card
 from synthkit.release.croissant import render_croissant
 from synthkit.release.files import CARD, CROISSANT, FILES, MANIFEST, RECIPE, SAMPLES, shard_path, table_path
 from synthkit.release.filter_counts import FilterCounts
+from synthkit.release.image_signer import read_image_signer
 from synthkit.release.manifest import (
     ClassFacts,
     FileFacts,
@@ -20,6 +22,7 @@ from synthkit.release.manifest import (
     Manifest,
     Partial,
     PoolImage,
+    SignerFacts,
     SkippedFacts,
     SourceFacts,
     file_facts,
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from synthkit.builder.inputs import Inputs
+    from synthkit.recipe.schema import Output
     from synthkit.release.records import Provenance
     from synthkit.release.shards import ShardFacts
 
@@ -120,6 +124,7 @@ def _manifest(
         height=example["height"],
         extension=recipe.output.extension,
         classes=classes,
+        c2pa=_signer_facts(recipe.output),
         skipped=[SkippedFacts(id=item.id, reason=item.reason) for item in real.skipped],
         grown=[_grown(shards) for shards in blocks[:-1]],
         environment=blocks[-1][0].origin.environment,
@@ -157,6 +162,14 @@ def _source_facts(inputs: Inputs) -> SourceFacts:
         trial=None if config.shots is None else config.trial,
         pool=pool,
     )
+
+
+def _signer_facts(output: Output) -> SignerFacts | None:
+    if output.c2pa is None:
+        return None
+    certificates = output.c2pa.certificates()
+    texts = [base64.b64encode(certificate).decode() for certificate in certificates]
+    return SignerFacts(subject=read_image_signer(certificates).subject, certificates=texts)
 
 
 def _first_record(folder: Path, inputs: Inputs) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def entries(blocks: list[tuple[int, int]], classes: int) -> list[Any]:
 
 def generation_differences(one: Recipe, other: Recipe) -> Iterator[tuple[str, Any, Any]]:
     """Yield each field that decides images and differs between two recipes, with both values."""
-    ours, theirs = (dict(_flat(fields_in_generation_digest(recipe))) for recipe in (one, other))
+    ours, theirs = (dict(_flat(fields_in_generation_digest(recipe.pinned()))) for recipe in (one, other))
     for name in sorted(ours.keys() | theirs.keys()):
         if ours.get(name) != theirs.get(name):
             yield name, ours.get(name), theirs.get(name)

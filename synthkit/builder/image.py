@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
+    from synthkit.builder.signer import Signer
     from synthkit.generators.base import Generator
     from synthkit.generators.checkpoint import Checkpoint
     from synthkit.recipe.schema import Conditioning, Recipe
@@ -60,7 +61,8 @@ class Mixed(NamedTuple):
 class ImageMaker:
     """Makes the images of a release of a format (`form`).
 
-    `digest` is what its records state; `embeddings` are those of the real images, (N, D), if it needs them.
+    `digest` is what its records state; `embeddings` are those of the real images, (N, D), if it needs them;
+    `signer` is None if the images are not signed.
     """
 
     recipe: Recipe
@@ -69,6 +71,7 @@ class ImageMaker:
     checkpoint: Checkpoint
     generator: Generator
     embeddings: NDArray[np.float32] | None
+    signer: Signer | None = None
     form: int = FORMAT_VERSION
 
     def mix(self, draw: Draw) -> Mixed:
@@ -103,10 +106,12 @@ class ImageMaker:
         return self.generator.generate(embeddings, prompts, [draw.seed for draw in draws])
 
     def finish(self, draw: Draw, mixing: Mixing, pixels: NDArray[np.uint8]) -> tuple[Provenance, bytes]:
-        """Encode the image of a draw with its mark; return its record and the bytes of the file."""
+        """Write the image of a draw as a file, marked and signed; return its record and the file's bytes."""
         image = picture(pixels, self.recipe.output)
         record = self.record(draw, mixing, image.size)
         file = encode(image, self.recipe.output, mark_of(record, self.recipe.name))
+        if self.signer is not None:
+            file = self.signer.sign(file, self.recipe.output.extension, record)
         return msgspec.structs.replace(record, image_sha256=hashlib.sha256(file).hexdigest()), file
 
     def is_of(self, record: Provenance, row: PlannedImage) -> bool:

@@ -12,6 +12,7 @@ from synthkit.builder.options import WHOLE
 from synthkit.builder.outcome import Delivered, Made, Outcome
 from synthkit.builder.preflight import check_build, check_delivery
 from synthkit.builder.remote_store import RemoteStore
+from synthkit.builder.signer import check_signing
 from synthkit.builder.store import check_planned
 from synthkit.builder.target import Target
 from synthkit.builder.workspace import Workspace
@@ -81,13 +82,15 @@ def deliver(recipe: Recipe, url: str, options: Options) -> Delivered:
 def generate_missing(work: ShardStore, inputs: Inputs, options: Options) -> Made:
     """Generate the shards that are not finished. Heavy imports happen here, if there are any.
 
-    Raises BuildError if a finished shard was made from other inputs.
+    Raises BuildError if a finished shard was made from other inputs, and SignatureError if images cannot be
+    signed.
     """
     done = work.intact()
     check_planned(work.place, inputs, done)
     missing = tuple(number for number in work.numbers if number not in done)
     if not missing:
         return Made()
+    check_signing(inputs.recipe.output)
     from synthkit.builder.engines.display import Display
     from synthkit.builder.engines.job import Job
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from synthkit.builder.engines import ENGINES, find_engine
 from synthkit.builder.options import WHOLE
 from synthkit.builder.remote_shards import RemoteShards, refuse_password
+from synthkit.builder.signer import check_signing
 from synthkit.errors import BuildError, GeneratorError
 from synthkit.generators import needs_device
 from synthkit.generators.base import check_dtype
@@ -26,6 +27,10 @@ def check_build(recipe: Recipe, options: Options) -> None:
     check_place(options.releases)
     if options.part != WHOLE or ENGINES[options.engine].spans_machines:
         refuse_auto(recipe)
+    # If it has begun, there may be nothing left to generate.
+    if options.release(recipe.name).exists() or any(options.work_root.glob(f"{recipe.name}-*")):
+        return
+    check_signing(recipe.output)
     if not ENGINES[options.engine].spans_machines:
         _check_dtype(recipe, options)
 
@@ -42,13 +47,13 @@ def check_delivery(recipe: Recipe, url: str, options: Options) -> None:
         raise BuildError(f"--out {url}: a preview is small; give a folder")
     engine.check(options)
     refuse_auto(recipe)
+    check_signing(recipe.output)
     RemoteShards(url)
 
 
 def _check_dtype(recipe: Recipe, options: Options) -> None:
-    """Refuse arithmetic that the device has not got, unless there may be nothing left to generate."""
-    begun = options.release(recipe.name).exists() or any(options.work_root.glob(f"{recipe.name}-*"))
-    if begun or recipe.model.dtype != "float16":
+    """Refuse arithmetic that the device has not got."""
+    if recipe.model.dtype != "float16":
         return
     try:
         check_dtype(recipe.model.dtype, choose_device(options.device))

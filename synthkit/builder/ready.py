@@ -14,6 +14,7 @@ from synthkit.builder.filters import make_gates
 from synthkit.builder.image import ImageMaker
 from synthkit.builder.shard import ShardBuilder
 from synthkit.builder.shard_plans import ShardPlans
+from synthkit.builder.signer import open_signer
 from synthkit.generators import load
 from synthkit.system.locks import try_lock
 
@@ -50,7 +51,8 @@ def ready(setup: Setup, device: str, observer: Observer) -> ShardBuilder:
     """Load all that building shards on a device takes.
 
     The first process of a machine to come computes the embeddings; others wait, and read them from the file.
-    Raises GeneratorError if the model cannot be had, or a prompt is too long for it.
+    Raises GeneratorError if the model cannot be had, or a prompt is too long for it; SignatureError if images
+    cannot be signed.
     """
     inputs = setup.inputs
     recipe = inputs.recipe
@@ -60,7 +62,10 @@ def ready(setup: Setup, device: str, observer: Observer) -> ShardBuilder:
     names = [inputs.real.listing.classes[label] for label in np.unique(inputs.plan.labels)]
     generator.embed_prompts([recipe.prompt_for(name) for name in names])
     embedded = _embedded(inputs, generator, setup.embeddings, observer) if needed(recipe) else None
-    maker = ImageMaker(recipe, inputs.generation_digest, inputs.real, inputs.checkpoint, generator, embedded)
+    signer = open_signer(recipe.output)
+    maker = ImageMaker(
+        recipe, inputs.generation_digest, inputs.real, inputs.checkpoint, generator, embedded, signer
+    )
     gates = _gates(inputs, generator, embedded, device)
     return ShardBuilder(inputs.plan, ShardPlans(inputs), maker, gates, setup.shards, setup.origin)
 

@@ -85,7 +85,7 @@ def _password(key: Path) -> str | None:
     """Return the password of a key, from the environment or a terminal; None if there is neither."""
     from getpass import getpass
 
-    from synthkit.publish.sign import PASSWORD
+    from synthkit.system.keys import PASSWORD
 
     told = os.environ.get(PASSWORD)
     if told or not sys.stdin.isatty():

@@ -20,7 +20,7 @@ from synthkit.cli.signing import IssuerOption, SignerOption, signer_of
 from synthkit.system.names import printable
 
 if TYPE_CHECKING:
-    from synthkit.release.manifest import Manifest
+    from synthkit.release.manifest import Manifest, SignerFacts
     from synthkit.verification.signature import Signer
 
 
@@ -71,6 +71,8 @@ def verify(
             f"in {len(manifest.shards)} shard(s), {len(manifest.files)} files, {manifest.size / 1e6:,.1f} MB"
         )
         print(printable(_who(signed_by, signature, where)))
+        if manifest.c2pa is not None:
+            print(printable(_image_signer(manifest.c2pa)))
 
 
 def _signed_by(asked: Signer | None, manifest: bytes, signature: bytes | None) -> tuple[str | None, str]:
@@ -96,6 +98,13 @@ def _who(signed_by: str | None, signature: bytes | None, where: Path) -> str:
         "Not signed: whoever can change all files can forge a release that is as consistent as this one. "
         f"synthkit replay {where} --sample 8 tells whether its images are what its records say; who made "
         "them, only a signature could"
+    )
+
+
+def _image_signer(signer: SignerFacts) -> str:
+    return (
+        f"Each image is signed (C2PA) by {signer.subject}, with the certificate of SHA-256 "
+        f"{signer.fingerprints[0]}: compare it with what the signer publishes"
     )
 
 

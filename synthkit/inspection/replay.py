@@ -17,6 +17,8 @@ from synthkit.generators import choose_device_for, load
 from synthkit.generators.checkpoint import locate
 from synthkit.inspection.recorded_sources import sources_of
 from synthkit.inspection.replayed_scores import ReplayedScores
+from synthkit.release.embedded_manifest import without_manifest
+from synthkit.release.image_header import read_header
 from synthkit.release.image_writer import encode, picture
 from synthkit.release.marks import mark_of
 from synthkit.release.places import find_model
@@ -86,7 +88,7 @@ class Replay:
         named = replace(checkpoint, name=manifest.generator.name)
         form = manifest.format_version
         digest = _digest(recipe, manifest, named)
-        self._maker = ImageMaker(recipe, digest, real, named, generator, embeddings, form)
+        self._maker = ImageMaker(recipe, digest, real, named, generator, embeddings, form=form)
         self._batch_size = recipe.sampler.batch_size
         every_one = real.source.source.listing if isinstance(real.source, Selected) else None
         self._check = RecordCheck(manifest, recipe, every_one)
@@ -118,7 +120,7 @@ class Replay:
         # The mark holds the digest of a record: of the release's, so that files can be equal although that is
         # false, and told to be.
         file = encode(image, recipe.output, mark_of(item.record, recipe.name))
-        found = compare(item, file)
+        found = compare(_unsigned(item), file)
         false = list(self._check.false(item.record, record))
         # Of another image, which another platform made, the scores are others too.
         if found.identical:
@@ -137,6 +139,18 @@ def _digest(recipe: Recipe, manifest: Manifest, checkpoint: Checkpoint) -> str:
     if manifest.format_version > 1:
         return recipe.generation_digest(model=name, revision=revision)
     return recipe.digest(listing_digest=manifest.source.digest, model=name, revision=revision, form=1)
+
+
+def _unsigned(stored: StoredImage) -> StoredImage:
+    """Return an image of a release without its signature, which only its signer can make again."""
+    try:
+        manifest = read_header(stored.image, stored.extension).c2pa
+    except ValueError:
+        # What is wrong with the file is told when it is decoded.
+        manifest = None
+    if manifest is None:
+        return stored
+    return replace(stored, image=without_manifest(stored.image, stored.extension, manifest))
 
 
 def compare(stored: StoredImage, image: bytes) -> Replayed:

@@ -44,6 +44,7 @@ def summary(manifest: Manifest, recipe: Recipe, signature: bytes | None = None) 
         ("model", f"{manifest.generator.name} at {manifest.generator.revision}, {manifest.generator.dtype}"),
         *_sources(manifest),
         *_judged(manifest),
+        *_signer(manifest),
         ("recipe", f"recipe.yaml, digest {manifest.recipe_digest}"),
         ("made with", ", ".join(f"{key} {value}" for key, value in manifest.environment.items())),
         ("licence", manifest.license),
@@ -58,6 +59,14 @@ def _blocks(manifest: Manifest) -> list[Line]:
     earlier = [block.images for block in manifest.grown]
     counts = [f"{images:,}" for images in (*earlier, manifest.images - sum(earlier))]
     return [("grown", f"{', then '.join(counts)} images")]
+
+
+def _signer(manifest: Manifest) -> list[Line]:
+    """Return who signed the images, if they are signed."""
+    if manifest.c2pa is None:
+        return []
+    certificate = f"certificate of SHA-256 {manifest.c2pa.fingerprints[0]}"
+    return [("signed", f"each image (C2PA) by {manifest.c2pa.subject}, {certificate}")]
 
 
 def history(manifest: Manifest, stored: StoredImage) -> list[Line]:

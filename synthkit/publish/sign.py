@@ -17,15 +17,14 @@ from typing import TYPE_CHECKING, Any
 from synthkit.errors import SignatureError
 from synthkit.release.files import MANIFEST, SIGNATURE
 from synthkit.release.folder import ReleaseFolder
+from synthkit.system.keys import PASSWORD, public_pem, read_private_key
 from synthkit.verification.signature import (
     Key,
     check_curve,
     import_model_signing,
     misfit,
     outside_validity,
-    public_pem,
     read_certificates,
-    read_pem,
 )
 from synthkit.verification.verify import refuse_damaged
 
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
 
 
 # The environment variable with the password of a private key.
-PASSWORD = "SYNTHKIT_KEY_PASSWORD"  # noqa: S105 (the name of a variable)
 
 
 class SigningIdentity(ABC):
@@ -139,7 +137,7 @@ def open_identity(
     import_model_signing()
     if key is None:
         return BySigstore()
-    private_key = read_private_key(key, password)
+    private_key = _private_key(key, password)
     if certificate is None:
         return ByKey(private_key)
     own = _own_certificate(certificate, private_key)
@@ -166,47 +164,11 @@ def sign_release(path: Path, identity: SigningIdentity) -> Manifest:
     return manifest
 
 
-def read_private_key(path: Path, password: Callable[[Path], str | None]) -> EllipticCurvePrivateKey:
-    """Read a private key on an elliptic curve from a PEM file, asking for its password if it has one.
-
-    Raises SignatureError if it is another kind of file or of key, or the password is wrong.
-    """
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-    pem, where = read_pem(path, "--key"), f"--key {path}"
-    if b"PRIVATE KEY-----" not in pem:
-        kind = (
-            "a certificate"
-            if b"CERTIFICATE-----" in pem
-            else "a public key"
-            if b"PUBLIC" in pem
-            else "not a key"
-        )
-        raise SignatureError(f"{where}: is {kind}; signing takes the private key (PEM)")
-    try:
-        try:
-            key = load_pem_private_key(pem, None)
-        except TypeError:
-            # It is encrypted.
-            key = _decrypted(pem, where, password(path))
-    except (ValueError, UnsupportedAlgorithm):
-        raise SignatureError(f"{where}: is not a private key that can be read (PEM)") from None
-    check_curve(key, where)
+def _private_key(path: Path, password: Callable[[Path], str | None]) -> EllipticCurvePrivateKey:
+    """Read a private key on an elliptic curve. Raises SignatureError if it is anything else."""
+    key = read_private_key(path, "--key", password, f"set {PASSWORD}, or run this in a terminal to be asked")
+    check_curve(key, f"--key {path}")
     return key  # type: ignore[return-value]
-
-
-def _decrypted(pem: bytes, where: str, password: str | None) -> Any:
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-    if not password:
-        raise SignatureError(
-            f"{where}: has a password: set {PASSWORD}, or run this in a terminal to be asked"
-        )
-    try:
-        return load_pem_private_key(pem, password.encode())
-    except ValueError:
-        raise SignatureError(f"{where}: its password is another one") from None
 
 
 def _own_certificate(path: Path, key: EllipticCurvePrivateKey) -> x509.Certificate:

@@ -69,12 +69,27 @@ WRITTEN_WITH_SECTION = frozenset(
     }
 )
 # In the digest only where they are set. Every new field that changes data belongs here.
-LATER_FIELDS = WRITTEN_WITH_SECTION | {"synthetic_per_class", "filters", "arithmetic", "grown"}
+LATER_FIELDS = WRITTEN_WITH_SECTION | {
+    "synthetic_per_class",
+    "filters",
+    "arithmetic",
+    "grown",
+    "output.c2pa",
+    "output.c2pa.fingerprints",
+}
 # In the digest by what they lead to (the real images with their hashes, the model's name and revision, the
-# classifier's hash), so that a moved folder changes nothing. A section here stands for all of its fields.
+# hashes of the classifier and of certificates), so that a moved folder changes nothing. A section here stands
+# for all of its fields.
 # A later field of `source` must default to null, which the recipe.yaml of a release leaves out.
 BY_CONTENT = frozenset(
-    {"source", "model.id", "model.revision", "filters.label_agreement.classifier.checkpoint"}
+    {
+        "source",
+        "model.id",
+        "model.revision",
+        "filters.label_agreement.classifier.checkpoint",
+        "output.c2pa.certificate",
+        "output.c2pa.key",
+    }
 )
 # Never in the digest: no image depends on them.
 NOT_DATA = frozenset({"version", "summary", "license", "released", "hub"})

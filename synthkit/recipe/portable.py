@@ -17,6 +17,7 @@ from synthkit.recipe.families import HubSourceConfig
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from synthkit.recipe.credentials import Credentials
     from synthkit.recipe.filters import ClassifierConfig
     from synthkit.recipe.schema import Model, Recipe
     from synthkit.recipe.source import SourceBase
@@ -61,6 +62,8 @@ def unportable(recipe: Recipe) -> Iterator[str]:
     yield from _model_faults(recipe.model)
     if recipe.filters is not None and recipe.filters.classifier is not None:
         yield from _classifier_faults(recipe.filters.classifier)
+    if recipe.output.c2pa is not None:
+        yield from _credentials_faults(recipe.output.c2pa)
 
 
 def _source_faults(source: SourceBase) -> Iterator[str]:
@@ -94,6 +97,14 @@ def _classifier_faults(classifier: ClassifierConfig) -> Iterator[str]:
     yield from _line(f"{where}.network", classifier.network, _path_fault(classifier.network.split(":")[-1]))
     if classifier.sha256 is None:
         yield f"{where}.sha256: is missing; a release names its classifier by the content"
+
+
+def _credentials_faults(credentials: Credentials) -> Iterator[str]:
+    for field in ("certificate", "key"):
+        if getattr(credentials, field) is not None:
+            yield f"output.c2pa.{field}: a release names no file to sign with"
+    if credentials.fingerprints is None:
+        yield "output.c2pa.fingerprints: is missing; a release names certificates by their content"
 
 
 def _line(key: str, text: str, fault: str) -> Iterator[str]:

@@ -26,6 +26,7 @@ from pydantic import (
 
 from synthkit.conditioning import METHODS
 from synthkit.config.section import Section
+from synthkit.recipe.credentials import Credentials
 from synthkit.recipe.digest import fields_in_digest, fields_in_generation_digest, left_out_of_recipe_yaml
 from synthkit.recipe.families import SourceConfig
 from synthkit.recipe.filters import Filters
@@ -155,6 +156,9 @@ class Output(Section):
     shard_size: int = Field(
         1024, ge=1, le=100_000, description="Images per shard; a multiple of batch_size wastes nothing."
     )
+    c2pa: Credentials | None = Field(
+        None, description="Sign each image by a C2PA manifest; docs/provenance.md."
+    )
 
     @model_validator(mode="after")
     def _quality_where_it_means_something(self) -> Self:
@@ -166,6 +170,13 @@ class Output(Section):
     def extension(self) -> str:
         """The file extension of the images: jpg, png or webp."""
         return "jpg" if self.format == "jpeg" else self.format
+
+    def pinned(self) -> Self:
+        """Return this section with the certificate of `c2pa` by its fingerprints, and no path.
+
+        Raises SignatureError if the certificate is needed for that and cannot be read.
+        """
+        return self if self.c2pa is None else self.model_copy(update={"c2pa": self.c2pa.pinned()})
 
 
 class Hub(Section):
@@ -332,11 +343,11 @@ class Recipe(Section):
         `recipe/digest.py` says which fields. `listing_digest` is that of the real images
         (`sources.pool.RealImages.digest`), `model` and `revision` name the model by its content, `form` is
         the release's format. Raises RecipeError if the weights of the filters' classifier are needed for its
-        hash and are not here.
+        hash and are not here, and SignatureError if the certificate of `output.c2pa` is.
         """
         facts = {
             "format": form,
-            "recipe": fields_in_digest(self._with_pinned_filters()),
+            "recipe": fields_in_digest(self.pinned()),
             "source": listing_digest,
             "model": [model, revision],
         }
@@ -350,13 +361,18 @@ class Recipe(Section):
         """
         facts = {
             "format": FORMAT_VERSION,
-            "generation": fields_in_generation_digest(self._with_pinned_filters()),
+            "generation": fields_in_generation_digest(self.pinned()),
             "model": [model, revision],
         }
         return _sha256(facts)
 
-    def _with_pinned_filters(self) -> Self:
-        return self.model_copy(update={"filters": self.filters and self.filters.pinned()})
+    def pinned(self) -> Self:
+        """Return the recipe with the hashes of the files that it names for filters and signatures.
+
+        Raises RecipeError or SignatureError if they are needed for that and are not here.
+        """
+        filters = self.filters and self.filters.pinned()
+        return self.model_copy(update={"filters": filters, "output": self.output.pinned()})
 
     def portable(self, *, revision: str) -> dict[str, Any]:
         """Return the recipe as a release holds it: complete, its model pinned, without paths of this machine.
@@ -364,16 +380,12 @@ class Recipe(Section):
         `revision` is the model's. A field of LATER_FIELDS is left out unless it is set, so that a release is
         the same byte for byte as one made before the field came.
         """
-        unset = left_out_of_recipe_yaml(self)
-        data = self.model_dump(mode="json", exclude_none=True, exclude=unset)
+        recipe = self.pinned()
+        unset = left_out_of_recipe_yaml(recipe)
+        data = recipe.model_dump(mode="json", exclude_none=True, exclude=unset)
         pinned = self.model.model_copy(update={"id": portable_path(self.model.id), "revision": revision})
         data["model"] = pinned.model_dump(mode="json", exclude=unset.get("model"))
         data["source"] = self._portable_source(data["source"])
-        if self.filters is not None:
-            pinned_filters = self.filters.pinned()
-            data["filters"] = pinned_filters.model_dump(
-                mode="json", exclude_none=True, exclude=unset.get("filters")
-            )
         return data
 
     def _portable_source(self, data: dict[str, Any]) -> dict[str, Any]:

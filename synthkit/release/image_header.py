@@ -1,7 +1,8 @@
 """Reads the header of an image file of a release, without decoding it: its size, its mark, and where it ends.
 
 A file may be a stranger's, so its claims about sizes allocate no memory. Allowed are the parts that
-`image_writer.py` writes, in their order. Any other part could hide data or be meant for a faulty decoder.
+`image_writer.py` and `embedded_manifest.py` write, in their order. Any other part could hide data or be meant
+for a faulty decoder.
 
 Sources: PNG (ISO/IEC 15948), JPEG (ITU-T T.81) and JFIF 1.01, WebP (RFC 9649); where XMP stands in each:
 ISO 16684-1 and Adobe's XMP Specification, part 3.
@@ -31,7 +32,8 @@ _SIGNATURES = {
 # The chunks that may follow each chunk.
 _PNG = {
     b"": (b"IHDR",),
-    b"IHDR": (b"iTXt", b"IDAT"),
+    b"IHDR": (b"caBX", b"iTXt", b"IDAT"),
+    b"caBX": (b"iTXt", b"IDAT"),
     b"iTXt": (b"IDAT",),
     b"IDAT": (b"IDAT", b"IEND"),
     b"IEND": (),
@@ -40,24 +42,30 @@ _PNG_RGB = (8, 2, 0, 0, 0)
 _PNG_XMP = b"XML:com.adobe.xmp\0\0\0\0\0"
 
 # Markers and lengths of the segments that follow each other after the mark; the mark has any length.
-_APP1, _SOF0, _EOI = 0xE1, 0xC0, b"\xff\xd9"
+_APP1, _APP11, _SOF0, _EOI = 0xE1, 0xEB, 0xC0, b"\xff\xd9"
 _TABLES = ((0xDB, 67), (0xDB, 67), (_SOF0, 17), (0xC4, 31), (0xC4, 181), (0xC4, 31), (0xC4, 181), (0xDA, 12))
 _JFIF = b"\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0"
 _JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
+# The start of a segment with a box (ISO/IEC 18477-3, JPEG XT): the first segment of the first box.
+JPEG_C2PA = b"JP\0\1\0\0\0\1"
 _MARKER = re.compile(rb"\xff[^\0]", re.DOTALL)
 
-_WEBP = ((b"VP8X", b"VP8 ", b"XMP "), (b"VP8 ",))
+_WEBP = ((b"VP8X", b"VP8 ", b"XMP "), (b"VP8X", b"VP8 ", b"XMP ", b"C2PA"), (b"VP8 ",))
 _VP8X_WITH_XMP = b"\x04\0\0\0"
 _KEY_FRAME = b"\x9d\x01\x2a"
 
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """Width and height in pixels, and the XMP packet; None if it is not where the format puts it."""
+    """Width and height in pixels, the XMP packet and the C2PA manifest.
+
+    Each is None if it is not where the format puts it.
+    """
 
     width: int
     height: int
     xmp: bytes | None
+    c2pa: bytes | None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -108,7 +116,8 @@ def check_png_data(raw: bytes, size: tuple[int, int]) -> None:
 
 def _png(raw: bytes) -> ImageHeader:
     width = height = 0
-    xmp, before = None, b""
+    xmp = c2pa = None
+    before = b""
     for kind, start, end in png_chunks(raw):
         if kind not in _PNG[before]:
             raise ValueError(f"it has a part that no build writes: {kind!r} after {before or 'its start'!r}")
@@ -117,11 +126,13 @@ def _png(raw: bytes) -> ImageHeader:
         if kind == b"IHDR":
             width, height = _png_size(raw[start:end])
         elif kind == b"iTXt":
-            xmp = _after(_PNG_XMP, raw[start:end], "an iTXt")
+            xmp = _after(_PNG_XMP, raw[start:end], "an iTXt that is not XMP")
+        elif kind == b"caBX":
+            c2pa = raw[start:end]
         before = kind
     if before != b"IEND":
         raise ValueError("it is cut short")
-    return ImageHeader(width, height, xmp)
+    return ImageHeader(width, height, xmp, c2pa)
 
 
 def png_chunks(raw: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -155,10 +166,9 @@ def _png_size(content: bytes) -> tuple[int, int]:
 def _jpeg(raw: bytes) -> ImageHeader:
     if not raw.startswith(_JFIF, 2):
         raise ValueError("it has a part that no build writes, or lacks one: it does not begin with JFIF")
-    at, xmp, shape = 2 + len(_JFIF), None, b""
-    if raw[at : at + 2] == bytes((0xFF, _APP1)):
-        end = at + 2 + int.from_bytes(raw[at + 2 : at + 4])
-        xmp, at = _after(_JPEG_XMP, raw[at + 4 : end], "an APP1"), end
+    at, shape = 2 + len(_JFIF), b""
+    c2pa, at = _segment(raw, at, _APP11, JPEG_C2PA, "an APP11 that is not C2PA")
+    xmp, at = _segment(raw, at, _APP1, _JPEG_XMP, "an APP1 that is not XMP")
     for marker, length in _TABLES:
         if raw[at : at + 4] != struct.pack(">BBH", 0xFF, marker, length):
             raise ValueError(f"it has a part that no build writes, or lacks one: {raw[at : at + 2].hex()}")
@@ -174,7 +184,15 @@ def _jpeg(raw: bytes) -> ImageHeader:
     bits, height, width, colours = struct.unpack_from(">BHHB", shape)
     if (bits, colours) != (8, 3):
         raise ValueError("it is not plain colour of 8 bits")
-    return ImageHeader(width, height, xmp)
+    return ImageHeader(width, height, xmp, c2pa)
+
+
+def _segment(raw: bytes, at: int, marker: int, start: bytes, what: str) -> tuple[bytes | None, int]:
+    """Return the content of a JPEG's segment after its start, and its end; None if another one is there."""
+    if raw[at : at + 2] != bytes((0xFF, marker)):
+        return None, at
+    end = at + 2 + int.from_bytes(raw[at + 2 : at + 4])
+    return _after(start, raw[at + 4 : end], what), end
 
 
 def _webp(raw: bytes) -> ImageHeader:
@@ -185,7 +203,7 @@ def _webp(raw: bytes) -> ImageHeader:
     parts: list[tuple[bytes, bytes]] = []
     at = 12
     while at < end:
-        if at + 8 > end or len(parts) == 3:
+        if at + 8 > end or len(parts) == 4:
             raise ValueError("it has a part that no build writes")
         kind, length = struct.unpack_from("<4sI", raw, at)
         start, at = at + 8, at + 8 + length + length % 2
@@ -201,7 +219,7 @@ def _webp(raw: bytes) -> ImageHeader:
         canvas = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
         if contents[b"VP8X"] != _VP8X_WITH_XMP + canvas:
             raise ValueError("its first part does not fit the others")
-    return ImageHeader(width, height, contents.get(b"XMP "))
+    return ImageHeader(width, height, contents.get(b"XMP "), contents.get(b"C2PA"))
 
 
 def _vp8_size(frame: bytes) -> tuple[int, int]:
@@ -215,7 +233,7 @@ def _vp8_size(frame: bytes) -> tuple[int, int]:
 
 def _after(start: bytes, content: bytes, what: str) -> bytes:
     if not content.startswith(start):
-        raise ValueError(f"it has a part that no build writes: {what} that is not XMP")
+        raise ValueError(f"it has a part that no build writes: {what}")
     return content[len(start) :]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
@@ -120,6 +121,33 @@ class GeneratorFacts(_Facts):
     parts: list[PartFacts] = Field([], fail_fast=True)
 
 
+class SignerFacts(_Facts):
+    """Who signed the images (C2PA): the subject of the certificate, and what every image has of it.
+
+    `certificates` are in base64 (DER): the signer's, then those that it was issued by.
+    """
+
+    subject: str = Field(max_length=1000)
+    certificates: list[str] = Field(min_length=1, max_length=8)
+
+    @field_validator("certificates")
+    @classmethod
+    def _are_base64(cls, certificates: list[str]) -> list[str]:
+        for text in certificates:
+            base64.b64decode(text, validate=True)
+        return certificates
+
+    @property
+    def der(self) -> list[bytes]:
+        """The certificates as bytes."""
+        return [base64.b64decode(text) for text in self.certificates]
+
+    @property
+    def fingerprints(self) -> list[str]:
+        """The SHA-256 of each certificate, as the recipe states them."""
+        return [hashlib.sha256(certificate).hexdigest() for certificate in self.der]
+
+
 class SkippedFacts(_Facts):
     """A real image that could not be read."""
 
@@ -187,6 +215,7 @@ class Partial(_Facts):
 _LATER_OF_GENERATOR = {"license": True, "parts": True}
 _LATER: dict[str, Any] = {
     "released": True,
+    "c2pa": True,
     "generation_digest": True,
     "grown": True,
     "source": {"repository": True},
@@ -228,6 +257,7 @@ class Manifest(_Facts):
     height: int = Field(ge=1, le=MAX_EDGE)
     extension: Literal["png", "jpg", "webp"]
     classes: list[ClassFacts] = Field(fail_fast=True)
+    c2pa: SignerFacts | None = None
     skipped: list[SkippedFacts] = Field(fail_fast=True)
     filters: FilterFacts | None = None
     audit: AuditFacts | None = None

@@ -18,6 +18,7 @@ from synthkit.sources.base import is_relative_id
 from synthkit.sources.pool import digest_of
 from synthkit.system.environment import KEYS
 from synthkit.system.names import fault_in
+from synthkit.verification.content_credentials import signer_faults
 from synthkit.version import __version__
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def own_faults(manifest: Manifest) -> Iterator[str]:
         yield f"says it has {manifest.source.images:,} real images, its classes have {real:,}"
     if not _SHA256.fullmatch(manifest.source.digest):
         yield "has a source.digest that is not a SHA-256"
+    yield from signer_faults(manifest)
     yield from _names(manifest)
     yield from _pool(manifest)
     for environment in manifest.environments:
@@ -157,10 +159,12 @@ def _environment(environment: Mapping[str, str]) -> Iterator[str]:
 def against_recipe(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
     """Yield what a manifest says differently from its recipe."""
     source, few_shot = recipe.source, recipe.source.shots is not None
+    signs, signed = recipe.output.c2pa, manifest.c2pa
     pairs = (
         ("repo_id", manifest.repo_id, recipe.hub.repo_id),
         ("method", manifest.method, recipe.conditioning.method),
         ("extension", manifest.extension, recipe.output.extension),
+        ("c2pa", signed and signed.fingerprints, signs and signs.fingerprints),
         ("generator.dtype", manifest.generator.dtype, recipe.model.dtype),
         ("generator.revision", manifest.generator.revision, recipe.model.revision),
         ("source.kind", manifest.source.kind, source.kind),

@@ -24,6 +24,7 @@ from synthkit.release.records import Provenance, key_of, read_record
 from synthkit.release.shard_reader import MAX_RECORD
 from synthkit.release.tar_members import content, members, opened
 from synthkit.sources.decoding import decode
+from synthkit.verification.content_credentials import image_faults, signer_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from synthkit.release.image_signer import ImageSigner
     from synthkit.release.manifest import Manifest
 
 
@@ -57,6 +59,7 @@ class _Member(NamedTuple):
 def check_shard(path: Path, first: int, manifest: Manifest, *, deep: bool) -> ShardReport:
     """Check a shard whose first image has the index `first`; `deep` also decodes every image."""
     report = ShardReport()
+    signer = _signer(manifest)
     extensions = sorted(("cls", "json", manifest.extension))
     try:
         with opened(path) as (stream, size):
@@ -70,11 +73,18 @@ def check_shard(path: Path, first: int, manifest: Manifest, *, deep: bool) -> Sh
                     raise ValueError(
                         f"after {index - first} samples come {_shown(names)}, not {_shown(wanted)}"
                     )
-                _check_sample(sample, key_of(index), extensions, manifest, report, deep=deep)
+                _check_sample(sample, key_of(index), extensions, manifest, signer, report, deep=deep)
                 index += 1
     except (OSError, ValueError) as error:
         report.faults.append(f"is not whole: {error}")
     return report
+
+
+def _signer(manifest: Manifest) -> ImageSigner | None:
+    try:
+        return signer_of(manifest)
+    except ValueError:
+        return None
 
 
 def _take(members: Iterator[_Member], count: int) -> list[_Member]:
@@ -91,6 +101,7 @@ def _check_sample(
     key: str,
     extensions: list[str],
     manifest: Manifest,
+    signer: ImageSigner | None,
     report: ShardReport,
     *,
     deep: bool,
@@ -113,7 +124,7 @@ def _check_sample(
     report.labels[record.label] += 1
     faults = [*against_release(record, key, manifest), *_against_parts(record, parts, manifest)]
     image = parts[manifest.extension]
-    of_image = list(_against_header(record, image, manifest))
+    of_image = list(_against_header(record, image, manifest, signer))
     if deep and not of_image:
         of_image += _decoded(record, image, manifest.extension, report)
     faults += of_image
@@ -129,7 +140,9 @@ def _against_parts(record: Provenance, parts: dict[str, bytes], manifest: Manife
         yield "its image is not the one in its record (sha256)"
 
 
-def _against_header(record: Provenance, image: bytes, manifest: Manifest) -> Iterator[str]:
+def _against_header(
+    record: Provenance, image: bytes, manifest: Manifest, signer: ImageSigner | None
+) -> Iterator[str]:
     """Yield where an image's header contradicts its name, its record, or the mark that it must have."""
     try:
         header = read_header(image, manifest.extension)
@@ -139,6 +152,9 @@ def _against_header(record: Provenance, image: bytes, manifest: Manifest) -> Ite
     if header.size != (record.width, record.height):
         yield f"its image is {header.width}x{header.height}, its record's {record.width}x{record.height}"
     yield from _against_mark(record, header.xmp, manifest)
+    # A certificate that cannot be read is a fault of the manifest.
+    if signer is not None or manifest.c2pa is None:
+        yield from image_faults(image, manifest.extension, record, header.c2pa, signer)
 
 
 def _against_mark(record: Provenance, xmp: bytes | None, manifest: Manifest) -> Iterator[str]:

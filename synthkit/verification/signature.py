@@ -23,17 +23,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from synthkit.errors import SignatureError
 from synthkit.release.files import MANIFEST, SIGNATURE
 from synthkit.release.signature import parse_signature
+from synthkit.system.keys import public_pem, read_pem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cryptography import x509
-    from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
     from synthkit.release.signature import Signature
 
-# No key and no chain of certificates is larger.
-MAX_PEM_BYTES = 1 << 20
 CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 _NOT_SIGNED = f"is missing: the release is not signed, or its {SIGNATURE} was removed"
 
@@ -202,18 +200,6 @@ def read_signer(told: str, issuer: str | None) -> Signer:
     return Key(_public_key(path, pem))
 
 
-def read_pem(path: Path, option: str) -> bytes:
-    """Return the bytes of a file of keys or certificates. Raises SignatureError if it cannot be one."""
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(MAX_PEM_BYTES + 1)
-    except OSError as error:
-        raise SignatureError(f"{option} {path}: cannot be read: {error.strerror}") from None
-    if len(content) > MAX_PEM_BYTES or b"-----BEGIN " not in content:
-        raise SignatureError(f"{option} {path}: is not a PEM file, which begins with -----BEGIN")
-    return content
-
-
 def read_certificates(path: Path, option: str) -> list[x509.Certificate]:
     """Return the certificates in a PEM file, at least one. Raises SignatureError if it has none."""
     from cryptography import x509
@@ -251,13 +237,6 @@ def check_curve(key: object, where: str) -> None:
         raise SignatureError(
             f"{where}: is {kind_of_key(key)}; model-signing takes elliptic curves P-256, P-384 and P-521"
         )
-
-
-def public_pem(key: PublicKeyTypes) -> bytes:
-    """Return a public key in the one form that its SHA-256 is taken of."""
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _public_key(path: Path, pem: bytes) -> bytes:

@@ -24,6 +24,7 @@ from synthkit.release.manifest import leads_elsewhere, unlisted
 from synthkit.system.progress import progress
 from synthkit.verification.checks import CHECKS, Known
 from synthkit.verification.collected import Collected, ShardSummary, contradicting
+from synthkit.verification.content_credentials import require_c2pa
 from synthkit.verification.faults import Fault, FaultLog, total
 from synthkit.verification.manifest import STATED, against_recipe, filter_faults, misnamed_files, own_faults
 from synthkit.verification.record_rules import RecordRules
@@ -69,8 +70,11 @@ def verify_release(
     """Check every file of a release, on all cores; `advance` is called with the number of bytes read.
 
     `deep` also decodes every image. Return the faults in the order of the files. Of faults that repeat,
-    the first ten are listed, and one more entry says how many others there are.
+    the first ten are listed, and one more entry says how many others there are. Raises SignatureError if the
+    images are signed and the packages are missing that check this.
     """
+    if manifest.c2pa is not None:
+        require_c2pa(f"{release}: its images are signed (C2PA), and checking them needs")
     log = FaultLog()
     log.add(MANIFEST, _manifest(release, manifest))
     for name in unlisted(release, manifest):

@@ -13,7 +13,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -69,12 +69,15 @@ def certify(
     days: tuple[int, int] = (-1, 30),
     may_sign: bool = True,
     password: str = "",
+    key: Any = None,
+    purposes: tuple[x509.ObjectIdentifier, ...] = (),
 ) -> Certified:
     """Write a key and a certificate, signed by itself or by another, valid from and to `days` from now."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    by = issuer.key if issuer else key
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
-    certificate = (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(subject if issuer is None else issuer.certificate.subject)
@@ -84,8 +87,11 @@ def certify(
         .not_valid_after(now + timedelta(days=days[1]))
         .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
         .add_extension(_usage(digital_signature=may_sign, key_cert_sign=authority), critical=True)
-        .sign(key if issuer is None else issuer.key, hashes.SHA256())
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(by.public_key()), critical=False)
     )
+    if purposes:
+        builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
+    certificate = builder.sign(by, None if isinstance(by, ed25519.Ed25519PrivateKey) else hashes.SHA256())
     file = folder / f"{name}.crt"
     file.write_bytes(certificate.public_bytes(Encoding.PEM))
     return Certified(key, certificate, make_key(folder, name, key, password).key, file)
