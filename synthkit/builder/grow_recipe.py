@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import semver
 
-from synthkit.builder.growth import entries, generation_differences, targets
+from synthkit.builder.growth import as_yaml, class_faults, entries, generation_differences, targets
+from synthkit.config.yaml_file import YAML_ERRORS, plain_data
 from synthkit.errors import BuildError
 from synthkit.recipe import text as recipe_text
 from synthkit.recipe.init import in_order
 from synthkit.recipe.load import load
+from synthkit.recipe.schema import AUTO
 from synthkit.release.manifest import read_manifest
 from synthkit.release.plan import balance, block_counts, block_faults
 from synthkit.release.recipe_file import read_recipe
@@ -21,6 +24,7 @@ from synthkit.system.files import write_file
 from synthkit.version import FORMAT_VERSION
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from synthkit.recipe.schema import Recipe
@@ -68,21 +72,30 @@ def grow_recipe(path: Path, release: Path, target: int | None, version: str | No
         **({"source.class_order": order} if order else {}),
     }
     grown = load(path, [f"{field}={json.dumps(value)}" for field, value in changes.items()])
-    counts = block_counts(grown, balance(grown, open_source(grown.source).listing))
-    fault = next(block_faults(grown, counts), None)
+    if semver.Version.parse(grown.version) <= manifest.version:
+        raise BuildError(f"--version {grown.version}: must be above {manifest.version}, the earlier version")
+    listing = open_source(grown.source).listing
+    # With skipped images, only a build knows how many there are.
+    faults = () if manifest.skipped else class_faults(listing, manifest)
+    counts = block_counts(grown, balance(grown, listing))
+    fault = next(chain(faults, block_faults(grown, counts)), None)
     if fault is not None:
-        raise BuildError(fault)
-    _write(path, grown, list(changes))
+        raise BuildError(f"{release}: cannot grow: {fault}")
+    _write(path, grown, changes)
     kept, every = counts[-2].sum(), counts[-1].sum()
     return Grown(grown.name, manifest.version, grown.version, int(kept), int(every - kept), tuple(added))
 
 
 def _check_continues(recipe: Recipe, release: Path, manifest: Manifest) -> None:
-    """Raise BuildError if a release is no whole one of this format, or its images were made otherwise."""
+    """Raise BuildError if a release is not a whole one of this format, or its images were made otherwise."""
     if manifest.format_version != FORMAT_VERSION or manifest.partial is not None:
         what = "is a preview" if manifest.partial else f"has format {manifest.format_version}"
         raise BuildError(f"{release}: {what}; only a whole release of format {FORMAT_VERSION} can grow")
-    for name, now, then in generation_differences(recipe, read_recipe(release)):
+    earlier = read_recipe(release)
+    if recipe.sampler.batch_size == AUTO:
+        # The build measures it, and refuses another size than the earlier one.
+        recipe = recipe.model_copy(update={"sampler": earlier.sampler})
+    for name, now, then in generation_differences(recipe, earlier):
         raise BuildError(
             f"{release}: was made with {name} {then}, the recipe says {now}; a release grows only by images "
             "that are made alike: change it back, or give the recipe another name"
@@ -108,9 +121,30 @@ def _next(recipe: Recipe, manifest: Manifest) -> str:
     return str(semver.Version.parse(manifest.version).bump_minor())
 
 
-def _write(path: Path, recipe: Recipe, fields: list[str]) -> None:
-    text = recipe_text.read(path.read_text(encoding="utf-8"))
+def _write(path: Path, recipe: Recipe, changes: Mapping[str, Any]) -> None:
+    """Write changed fields into the file of a recipe. Raises BuildError if its form does not allow that."""
+    before = path.read_text(encoding="utf-8")
+    wanted = plain_data(before)
+    for field, value in changes.items():
+        section, _, name = field.rpartition(".")
+        (wanted.setdefault(section, {}) if section else wanted)[name] = value
+    try:
+        text = _changed(before, recipe, changes)
+        written = plain_data(text) == wanted
+    except YAML_ERRORS:
+        written = False
+    if not written:
+        # The whole recipe may be in braces, for example.
+        raise BuildError(
+            f"{path}: cannot be changed in its form; write these fields into it yourself: "
+            f"{as_yaml(dict(changes))[1:-1]}"
+        )
+    write_file(path, text.encode())
+
+
+def _changed(before: str, recipe: Recipe, fields: Iterable[str]) -> str:
+    text = recipe_text.read(before)
     data: dict[str, Any] = in_order(recipe)
     for field in fields:
         recipe_text.put(text.entries, field.split("."), data)
-    write_file(path, str(text).encode())
+    return str(text)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import semver
+import yaml
 
 from synthkit.builder.shard_plans import ShardPlans
 from synthkit.errors import BuildError, ReleaseError
@@ -33,16 +35,31 @@ if TYPE_CHECKING:
     from synthkit.recipe.schema import Recipe
     from synthkit.release.manifest import Manifest
     from synthkit.release.records import Provenance
+    from synthkit.sources.base import Listing
 
-_AGAIN = "the earlier version must be as it was published: get it again with synthkit pull"
+_AGAIN = (
+    "the earlier version must be as it was published: get it again with synthkit pull, or make all images "
+    "anew with --fresh"
+)
+_ANEW = "give the recipe another name, or remove grown to make all images anew"
 
 
-def take_earlier(work: Workspace, inputs: Inputs, release: Path) -> None:
+def take_earlier(work: Workspace, inputs: Inputs, release: Path, *, named: bool) -> None:
     """Put the shards of earlier blocks into a work folder, as far as they are found.
 
-    `release` is the folder of the earlier version; it may be missing, and then its images are made again.
-    Raises BuildError or ReleaseError if it was changed, or if it is not an earlier version of this release.
+    `release` is the folder of the earlier version, or of this one, which is to be written again. Unless the
+    user `named` it, it may be missing; then the earlier images are made again. Raises BuildError or
+    ReleaseError if it was changed, or if it is not a version of this release.
     """
+    manifest, missing = None, ""
+    try:
+        manifest = read_manifest(release)
+    except ReleaseError as error:
+        if named:
+            raise
+        missing = str(error)
+    if manifest is not None:
+        _refuse(_faults(inputs, release, manifest), release, manifest, "a version")
     blocks = inputs.plan.blocks
     done, newest = work.finished(), len(inputs.recipe.grown)
     wanted = [number for number in work.numbers if blocks.block_of(number) < newest and number not in done]
@@ -53,12 +70,9 @@ def take_earlier(work: Workspace, inputs: Inputs, release: Path) -> None:
     wanted = [number for number in wanted if not _from_work_folders(others, work, inputs, plans, number)]
     if not wanted:
         return
-    try:
-        manifest = read_manifest(release)
-    except ReleaseError as error:
-        _say(f"no earlier version to take images from ({error}); the earlier images are made again")
+    if manifest is None:
+        _say(f"no earlier version to take images from ({missing}); the earlier images are made again")
         return
-    check_earlier(inputs, release, manifest)
     there = [number for number in wanted if number < len(manifest.shards)]
     refuse_damaged(release, manifest, _AGAIN)
     images = sum(_from_release(work, inputs, plans, release, manifest, number) for number in there)
@@ -71,11 +85,14 @@ def _say(text: str) -> None:
 
 def check_earlier(inputs: Inputs, release: Path, manifest: Manifest) -> None:
     """Raise BuildError, which says why, if a release is not an earlier version of the one to be built."""
-    fault = next(_faults(inputs, release, manifest), None)
+    faults = chain(_faults(inputs, release, manifest), _not_earlier(inputs, release, manifest))
+    _refuse(faults, release, manifest, "an earlier version")
+
+
+def _refuse(faults: Iterator[str], release: Path, manifest: Manifest, what: str) -> None:
+    fault = next(faults, None)
     if fault is not None:
-        raise BuildError(
-            f"{release}: version {manifest.version} is not an earlier version of this release: {fault}"
-        )
+        raise BuildError(f"{release}: version {manifest.version} is not {what} of this release: {fault}")
 
 
 def targets(recipe: Recipe, classes: int) -> list[tuple[int, int]]:
@@ -90,6 +107,12 @@ def entries(blocks: list[tuple[int, int]], classes: int) -> list[Any]:
     `classes` is how many there are now: a version with as many is told by its target alone.
     """
     return [target if count == classes else {"target": target, "classes": count} for target, count in blocks]
+
+
+def as_yaml(value: dict[str, Any] | list[Any]) -> str:
+    """Return a section or list as it stands in one line of a recipe."""
+    text: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=2**16)
+    return text.strip()
 
 
 def generation_differences(one: Recipe, other: Recipe) -> Iterator[tuple[str, Any, Any]]:
@@ -110,8 +133,8 @@ def _faults(inputs: Inputs, release: Path, manifest: Manifest) -> Iterator[str]:
     earlier = read_recipe(release)
     if manifest.generation_digest != inputs.generation_digest:
         for name, now, then in generation_differences(recipe, earlier):
-            yield f"{name} is {now} now, and was {then}; give the recipe another name"
-        yield f"the model is another one now: it was {manifest.generator.revision}"
+            yield f"{name} is {now} now, and was {then}; {_ANEW}"
+        yield f"the model is another one now: it was {manifest.generator.revision}; {_ANEW}"
     if manifest.generator.name != inputs.checkpoint.name:
         yield f"its model is called {manifest.generator.name}; keep that in model.id"
     if earlier.output.shard_size != recipe.output.shard_size:
@@ -119,22 +142,37 @@ def _faults(inputs: Inputs, release: Path, manifest: Manifest) -> Iterator[str]:
         yield f"output.shard_size is {now} now, and was {then}; earlier shards stay as they are"
     if (earlier.target_per_class is None) is not (recipe.target_per_class is None):
         yield "one counts by target_per_class, the other by synthetic_per_class; stay with the earlier one"
-    yield from _class_faults(inputs, manifest)
+    yield from class_faults(inputs.real.listing, manifest)
     yield from _target_faults(inputs, manifest, earlier)
 
 
 def _target_faults(inputs: Inputs, manifest: Manifest, earlier: Recipe) -> Iterator[str]:
-    recipe = inputs.recipe
-    then, now = targets(earlier, len(manifest.classes)), targets(recipe, len(inputs.real.listing.classes))
-    if then != now[: len(then)] or len(then) >= len(now):
-        wanted = entries(then, len(inputs.real.listing.classes))
+    """Yield why the blocks of a release are not those of this one: the shorter list must begin the longer."""
+    then, now = _targets_then_and_now(inputs, manifest, earlier)
+    both = min(len(then), len(now))
+    if then[:both] != now[:both]:
+        wanted = as_yaml(entries(then, len(inputs.real.listing.classes)))
         yield f"grown must begin with {wanted}, which that version asked for; synthkit grow writes it"
-    if semver.Version.parse(recipe.version) <= manifest.version:
-        yield f"version is {recipe.version}; raise it"
+    if len(then) < len(now) and semver.Version.parse(inputs.recipe.version) <= manifest.version:
+        yield f"version is {inputs.recipe.version}; raise it"
 
 
-def _class_faults(inputs: Inputs, manifest: Manifest) -> Iterator[str]:
-    listing = inputs.real.listing
+def _not_earlier(inputs: Inputs, release: Path, manifest: Manifest) -> Iterator[str]:
+    then, now = _targets_then_and_now(inputs, manifest, read_recipe(release))
+    if len(then) >= len(now):
+        what = "as many images" if then == now else "more images"
+        yield f"it asked for {what}; raise the target by synthkit grow, or replace it with --overwrite"
+
+
+def _targets_then_and_now(
+    inputs: Inputs, manifest: Manifest, earlier: Recipe
+) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    now = len(inputs.real.listing.classes)
+    return targets(earlier, len(manifest.classes)), targets(inputs.recipe, now)
+
+
+def class_faults(listing: Listing, manifest: Manifest) -> Iterator[str]:
+    """Yield the first class of a release that has another label now, or more or fewer real images."""
     counts = [0] * len(listing.classes)
     for label in listing.labels.tolist():
         counts[label] += 1

@@ -55,7 +55,8 @@ def complete(recipe: Recipe, options: Options, fill: Fill) -> Outcome:
             check_leaks(inputs)
             with work.opened(fresh=options.fresh):
                 if inputs.recipe.grown and not (options.fresh or inputs.preview):
-                    take_earlier(work, inputs, options.earlier or target.path)
+                    release = options.earlier or target.path
+                    take_earlier(work, inputs, release, named=options.earlier is not None)
                 made = fill(work, inputs, options)
                 if made.images:
                     log_rate(work, inputs, made)

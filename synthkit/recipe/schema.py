@@ -36,10 +36,19 @@ from synthkit.version import FORMAT_VERSION
 # The longest edge of an image in pixels: the most that a recipe may ask for and that readers make room for.
 MAX_EDGE = 4096
 
+# How many earlier versions a release may have grown from.
+MOST_EARLIER = 1000
+
 NAME = r"^[a-z0-9][a-z0-9_-]{0,95}$"
 # The Hub's word for a licence that nobody stated.
 NO_LICENSE = "unknown"
-SEMVER = r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$"
+# Semantic Versioning 2.0.0, with numbers that a computer's whole numbers hold.
+_NUMBER = r"(0|[1-9][0-9]{0,17})"
+_BEFORE = rf"({_NUMBER}|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
+SEMVER = (
+    rf"^{_NUMBER}\.{_NUMBER}\.{_NUMBER}(-{_BEFORE}(\.{_BEFORE})*)?"
+    r"(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$"
+)
 
 
 class Conditioning(Section):
@@ -251,7 +260,7 @@ class Recipe(Section):
     )
     grown: list[int | Earlier] = Field(
         [],
-        max_length=1000,
+        max_length=MOST_EARLIER,
         description="What earlier versions of the release asked for, oldest first: targets, or targets with "
         "numbers of classes. Their images stay, and new ones follow; `synthkit grow` writes it.",
         examples=[[100]],

@@ -31,13 +31,14 @@ class Entry:
 
 @dataclass(slots=True)
 class RecipeText:
-    """A recipe's opening comment (`head`) and its keys."""
+    """A recipe's opening comment (`head`), its keys, and the comments below the last one (`tail`)."""
 
     head: list[str] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
+    tail: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        return "\n".join([*self.head, *_lines(self.entries), ""])
+        return "\n".join([*self.head, *_lines(self.entries), *self.tail, ""])
 
 
 def read(text: str) -> RecipeText:
@@ -47,33 +48,37 @@ def read(text: str) -> RecipeText:
     node = yaml.compose(text, yaml.SafeLoader)
     if not isinstance(node, yaml.MappingNode):
         return RecipeText(lines)
-    return RecipeText(lines[:head], _entries(node, lines, head, len(lines)))
+    stop = _end(lines, head, len(lines))
+    tail = lines[stop:] if any(line.strip() for line in lines[stop:]) else []
+    return RecipeText(lines[:head], _entries(node, lines, head, stop), tail)
 
 
 def extended(base: RecipeText, text: RecipeText) -> RecipeText:
     """Return the text with `base`, the recipe that it extends, written into it, and without `extends:`."""
     changes = [entry for entry in text.entries if entry.key != "extends"]
-    return RecipeText(text.head, _joined(base.entries, changes))
+    return RecipeText(text.head, _joined(base.entries, changes), text.tail)
 
 
-def put(entries: list[Entry], path: Sequence[str], data: Mapping[str, Any], depth: int = 0) -> None:
+def put(entries: list[Entry], path: Sequence[str], data: Mapping[str, Any], indent: str = "") -> None:
     """Write the value that `data` holds at a path of keys into the entries.
 
-    A key that has no value there is removed, and its comment stays. New keys are put in the order of `data`.
+    A key that has no value there is removed, and its comment stays. New keys are put in the order of `data`,
+    with the indentation of the keys beside them; `indent` is that of the first one.
     """
     key, *rest = path
+    indent = _indentation(entries, indent)
     entry = _slot(entries, key, data)
     value = data.get(key)
     if rest and isinstance(value, dict) and (entry.entries is not None or not entry.lines):
-        entry.lines, entry.entries = [f"{_INDENT * depth}{key}:"], entry.entries or []
-        put(entry.entries, rest, value, depth + 1)
+        entry.lines, entry.entries = entry.lines or [f"{indent}{key}:"], entry.entries or []
+        put(entry.entries, rest, value, indent + _INDENT)
     elif rest and isinstance(value, dict) and isinstance(flow := _flow(entry), dict):
         _set(flow, rest, value)
         text = yaml.safe_dump(flow, default_flow_style=True, allow_unicode=True, sort_keys=False, width=2**16)
-        entry.lines = [f"{_INDENT * depth}{key}: {text.strip()}{_remark(entry)}"]
+        entry.lines = [f"{indent}{key}: {text.strip()}{_remark(entry)}"]
     else:
         remark = _remark(entry)
-        entry.lines, entry.entries = _written(key, value, depth), None
+        entry.lines, entry.entries = _written(key, value, indent), None
         if len(entry.lines) == 1:
             entry.lines[0] += remark
 
@@ -129,11 +134,17 @@ def _slot(entries: list[Entry], key: str, data: Mapping[str, Any]) -> Entry:
     return entries[place]
 
 
-def _written(key: str, value: Any, depth: int) -> list[str]:
+def _indentation(entries: Sequence[Entry], default: str) -> str:
+    """Return the spaces before the keys of a section; `default` if it has none yet."""
+    first = next((entry.lines[0] for entry in entries if entry.lines), None)
+    return default if first is None else first[: len(first) - len(first.lstrip())]
+
+
+def _written(key: str, value: Any, indent: str) -> list[str]:
     if value is None:
         return []
     text = yaml.safe_dump({key: value}, allow_unicode=True, sort_keys=False, width=2**16)
-    return [f"{_INDENT * depth}{line}" for line in text.splitlines()]
+    return [f"{indent}{line}" for line in text.splitlines()]
 
 
 def _entries(node: yaml.MappingNode, lines: list[str], start: int, stop: int) -> list[Entry]:

@@ -31,7 +31,7 @@ CLASSES = ("birch", "cedar", "elm")
 
 
 def add_class(folder: Path, name: str, images: int = 3) -> None:
-    (folder / name).mkdir(parents=True)
+    (folder / name).mkdir(parents=True, exist_ok=True)
     for number in range(images):
         seed = sum(name.encode()) + number
         pixels = np.random.default_rng(seed).integers(0, 256, (12, 12, 3), dtype=np.uint8)
@@ -100,6 +100,27 @@ def test_a_tenth_more_images_cost_a_tenth(flat: Cli, release: Path) -> None:
     assert "up to date" in ok(flat, "build", "flat.yaml")
 
 
+def test_a_grown_release_is_written_again_with_the_images_that_it_has(flat: Cli, release: Path) -> None:
+    ok(flat, "grow", "flat.yaml", "--target", "220")
+    ok(flat, "build", "flat.yaml")
+    shutil.rmtree(flat.folder / ".synthkit")
+    told = ok(flat, "build", "flat.yaml", "--set", "summary=Trees.")
+    assert "took 591 images of version 1.1.0 as they are" in told
+    assert "651 images in 11 shard(s), 60 of them made now" in told
+    assert read_manifest(release).summary == "Trees."
+    assert faults_of(release) == []
+
+
+def test_a_version_number_stands_for_one_release(flat: Cli, release: Path) -> None:
+    ok(flat, "grow", "flat.yaml", "--target", "220")
+    before = files(release)
+    # As dvc.yaml builds, while the work folder still has all earlier shards.
+    command = ("build", "flat.yaml", "--overwrite", "--set")
+    assert "version is 1.0.0; raise it" in refused(flat, *command, "version=1.0.0")
+    assert "seed is 1 now, and was 0" in refused(flat, *command, "seed=1")
+    assert files(release) == before
+
+
 def test_growing_and_building_at_once_give_the_same_bytes(flat: Cli, release: Path) -> None:
     ok(flat, "grow", "flat.yaml", "--target", "210")
     ok(flat, "build", "flat.yaml")
@@ -121,6 +142,8 @@ def test_from_the_release_alone_or_another_copy_of_it(flat: Cli, release: Path) 
     command = ("build", "flat.yaml", "--out", "elsewhere")
     assert "591 images of version 1.0.0" in ok(flat, *command, "--earlier", pulled)
     assert files(flat.folder / "elsewhere" / "flat") == grown
+    nowhere = ("build", "flat.yaml", "--out", "nothing-there", "--earlier", "nowhere")
+    assert "no such folder" in refused(flat, *nowhere)
     told = ok(flat, "build", "flat.yaml", "--out", "nothing-there")
     assert "no earlier version to take images from" in told
     assert "651 of them made now" in told
@@ -161,6 +184,18 @@ def test_added_classes_come_behind_those_that_are_there(flat: Cli, release: Path
     assert faults_of(release) == []
 
 
+def test_gates_compare_earlier_images_with_the_real_images_of_then(flat: Cli) -> None:
+    gates = "filters: {max_draws: 3, near_copy: {max_similarity: 0.92}, label_agreement: {max_rank: 1}}\n"
+    (flat.folder / "flat.yaml").write_text(RECIPE.replace("200", "20") + gates)
+    ok(flat, "build", "flat.yaml", "--out", "grown")
+    add_class(flat.folder / "photos", "ash")
+    add_class(flat.folder / "photos", "yew", 5)
+    ok(flat, "grow", "flat.yaml", "--earlier", "grown/flat")
+    ok(flat, "build", "flat.yaml", "--out", "grown")
+    ok(flat, "build", "flat.yaml", "--out", "anew")
+    assert files(flat.folder / "anew" / "flat") == files(flat.folder / "grown" / "flat")
+
+
 def test_parts_are_of_what_is_new_and_merge_takes_the_rest(flat: Cli, release: Path) -> None:
     ok(flat, "grow", "flat.yaml", "--target", "300")
     for part in ("1/2", "2/2"):
@@ -180,6 +215,42 @@ def test_diff_says_that_it_grew(flat: Cli, release: Path) -> None:
     assert json.loads(ok(flat, "diff", "old", release, "--json"))["grown"] is True
     ok(flat, "build", "flat.yaml", "--set", "summary=Trees.")
     assert "grown by 3 images, the 591 images before are the same" in ok(flat, "diff", "old", release)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "source:  # mine\n    kind: folder\n    # there\n    root: photos\n    groups: {few_below: 2}\n",
+        "source:\n kind: folder\n root: photos\n groups:\n  few_below: 2\n\n",
+    ],
+)
+def test_a_recipe_keeps_its_indentation_and_comments(flat: Cli, release: Path, source: str) -> None:
+    add_class(flat.folder / "photos", "ash")
+    rest = "".join(line for line in RECIPE.splitlines(True) if not line.startswith("source:"))
+    recipe = flat.folder / "flat.yaml"
+    recipe.write_text(rest + source + "# the end\n")
+    ok(flat, "grow", "flat.yaml")
+    text = recipe.read_text()
+    assert set(source.splitlines()) < set(text.splitlines())
+    assert text.endswith("# the end\n")
+    assert yaml.safe_load(text)["source"]["class_order"] == list(CLASSES)
+
+
+def test_a_recipe_in_braces_stays_as_it_is(flat: Cli, release: Path) -> None:
+    recipe = flat.folder / "flat.json"
+    recipe.write_text(json.dumps(yaml.safe_load(RECIPE), indent=1))
+    before = recipe.read_text()
+    line = refused(flat, "grow", recipe, "--target", "220")
+    assert line.endswith("yourself: version: 1.1.0, target_per_class: 220, grown: [200]")
+    assert recipe.read_text() == before
+
+
+def test_a_batch_size_that_was_measured_may_grow(flat: Cli) -> None:
+    recipe = flat.folder / "flat.yaml"
+    recipe.write_text(RECIPE.replace("batch_size: 8", "batch_size: auto").replace("200", "5"))
+    ok(flat, "build", "flat.yaml", "--out", "auto")
+    ok(flat, "grow", "flat.yaml", "--earlier", "auto/flat", "--target", "6")
+    assert "9 images in 2 shard(s), 3 of them made now" in ok(flat, "build", "flat.yaml", "--out", "auto")
 
 
 @pytest.mark.parametrize(
@@ -236,6 +307,11 @@ def test_grow_refuses_what_it_cannot_grow(flat: Cli, release: Path) -> None:
     assert "--target 150: flat 1.0.0 has 200 already" in refused(flat, "grow", "flat.yaml", "--target", "150")
     assert "target_per_class 200: flat 1.0.0 has 200 already" in refused(flat, "grow", "flat.yaml")
     assert "no such folder" in refused(flat, "grow", "flat.yaml", "--earlier", "nowhere")
+    more = ("grow", "flat.yaml", "--target", "300")
+    assert "--version 1.0.0: must be above 1.0.0" in refused(flat, *more, "--version", "1.0.0")
+    assert "version: '1.0.0-01' does not fit" in refused(flat, *more, "--version", "1.0.0-01")
+    add_class(flat.folder / "photos", "elm", 4)
+    assert "class 'elm' had 3 real images and has 4" in refused(flat, *more)
     shutil.move(flat.folder / "photos" / "elm", flat.folder / "elm")
     assert "class 'elm' of the release is missing" in refused(flat, "grow", "flat.yaml", "--target", "300")
     assert (flat.folder / "flat.yaml").read_text() == text
