@@ -116,11 +116,12 @@ def _print_audit(release: Path, audited: Audited) -> None:
 
 def _print_duplicates(found: Duplicates, images: int) -> None:
     limits, share = found.limits, found.in_groups / images if images else 0
+    groups = "1 group" if found.groups == 1 else f"{found.groups:,} groups"
     print(
-        f"near duplicates: {found.in_groups:,} of {images:,} synthetic images ({share:.1%}), in "
-        f"{found.groups:,} groups; {found.exact:,} have the pixels of another one, {found.perceptual:,} a "
-        f"perceptual hash within {limits.distance} bits of its, {found.embedding:,} in their class a "
-        f"similarity of at least {limits.similarity:g}"
+        f"near duplicates: {found.in_groups:,} of {images:,} synthetic images ({share:.1%}), in {groups}; "
+        f"{found.exact:,} have the pixels of another one, {found.perceptual:,} a perceptual hash within "
+        f"{limits.distance} bits of its, {found.embedding:,} in their class a similarity of at least "
+        f"{limits.similarity:g}"
     )
     worst = ", ".join(
         f"{item.class_name} {item.share:.1%} ({item.in_groups:,} of {item.images:,})"
@@ -128,5 +129,5 @@ def _print_duplicates(found: Duplicates, images: int) -> None:
     )
     if worst:
         more = len(found.classes) - _WORST
-        others = f", and a smaller share of {more:,} more" if more > 0 else ""
+        others = f", and no larger share of {more:,} other(s)" if more > 0 else ""
         print(printable(f"near duplicates by class: {worst}{others}"))
