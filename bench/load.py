@@ -29,8 +29,8 @@ from torch import Tensor  # noqa: TID253
 
 from synthkit.recipe.families import FolderSourceConfig
 from synthkit.sources import open_source
-from synthkit.sources.hashes import KnownHashes
 from synthkit.sources.pool import read_all
+from synthkit.system.known_hashes import KnownHashes
 from synthkit_eval.protocol import Batches, ColorJitter, Images
 from synthkit_eval.training.augmentation import Colours
 from synthkit_eval.training.distributed import World

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from synthkit.builder.options import LOG
 from synthkit.generators import image_edge
 from synthkit.generators.checkpoint import Checkpoint, find_local
+from synthkit.system.known_hashes import MODELS, known_if_begun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,7 +39,8 @@ class Estimate:
 
 def estimate(recipe: Recipe, images: int, work_root: Path) -> Estimate:
     """Estimate a build of so many images without loading the model."""
-    checkpoint = find_local(recipe.model)
+    with known_if_begun(work_root / MODELS) as known_hashes:
+        checkpoint = find_local(recipe.model, known_hashes)
     if checkpoint is None:
         return Estimate(_bytes(images, recipe.output, recipe.output.size), None, measured=False)
     rate = last_rate(work_root, rate_key(recipe, checkpoint))
@@ -62,7 +64,7 @@ def rate_key(recipe: Recipe, checkpoint: Checkpoint) -> dict[str, Any]:
     # The log holds no path of a key.
     output = recipe.output.model_dump(exclude={"shard_size", "c2pa"})
     return {
-        "model": [checkpoint.name, checkpoint.revision, recipe.model.dtype],
+        "model": [checkpoint.revision, recipe.model.dtype],
         "sampler": [sampler.scheduler, sampler.steps, sampler.guidance_scale > 1, sampler.batch_size],
         "arithmetic": recipe.arithmetic.model_dump(mode="json", exclude_defaults=True),
         "output": output | ({"c2pa": True} if recipe.output.c2pa else {}),

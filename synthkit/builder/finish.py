@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from synthkit.release.manifest import (
     GeneratorFacts,
     GrownFacts,
     Manifest,
+    PartFacts,
     Partial,
     PoolImage,
     SignerFacts,
@@ -115,9 +117,7 @@ def _manifest(
         recipe_digest=inputs.digest,
         generation_digest=inputs.generation_digest,
         source=_source_facts(inputs),
-        generator=GeneratorFacts(
-            name=inputs.checkpoint.name, revision=inputs.checkpoint.revision, dtype=recipe.model.dtype
-        ),
+        generator=_generator_facts(inputs),
         method=recipe.conditioning.method,
         images=len(inputs.plan),
         width=example["width"],
@@ -170,6 +170,17 @@ def _signer_facts(output: Output) -> SignerFacts | None:
     certificates = output.c2pa.certificates()
     texts = [base64.b64encode(certificate).decode() for certificate in certificates]
     return SignerFacts(subject=read_image_signer(certificates).subject, certificates=texts)
+
+
+def _generator_facts(inputs: Inputs) -> GeneratorFacts:
+    checkpoint = inputs.checkpoint
+    return GeneratorFacts(
+        name=checkpoint.name,
+        revision=checkpoint.revision,
+        dtype=inputs.recipe.model.dtype,
+        license=checkpoint.license,
+        parts=[PartFacts(**asdict(part)) for part in checkpoint.parts],
+    )
 
 
 def _first_record(folder: Path, inputs: Inputs) -> dict[str, Any]:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from synthkit.errors import SourceError
 from synthkit.generators import check_recipe
 from synthkit.generators.batch_size import settled
-from synthkit.generators.checkpoint import locate
+from synthkit.generators.checkpoint import locate, pinned
 from synthkit.release.plan import check_classes, make_plan
 from synthkit.release.recipe_file import recipe_yaml
 from synthkit.release.remembered_places import remember_model, remember_source
 from synthkit.sources import held_out, open_source
-from synthkit.sources.hashes import FILE, open_known_hashes
 from synthkit.sources.leaks import leaks
 from synthkit.sources.pool import read_all
+from synthkit.system.known_hashes import FILE, MODELS, open_known_hashes
 from synthkit.system.names import printable
 from synthkit.system.progress import progress
 
@@ -48,12 +48,12 @@ class Inputs:
     @property
     def generation_digest(self) -> str:
         """The SHA-256 of all that decides images, however many there are; records state it."""
-        return self.recipe.generation_digest(model=self.checkpoint.name, revision=self.checkpoint.revision)
+        return self.recipe.generation_digest(revision=self.checkpoint.revision)
 
     @property
     def recipe_yaml(self) -> bytes:
         """recipe.yaml of the release."""
-        data = self.recipe.portable(revision=self.checkpoint.revision)
+        data = self.recipe.portable()
         return recipe_yaml(data, list(self.recipe.source.places()))
 
     def to_json(self) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class Inputs:
             "images": len(self.plan),
             "real_images": {"images": len(self.real.listing), "digest": self.real.digest},
             "model": {"id": self.checkpoint.name, "revision": self.checkpoint.revision},
-            "recipe": self.recipe.portable(revision=self.checkpoint.revision),
+            "recipe": self.recipe.portable(),
         }
 
 
@@ -88,7 +88,9 @@ def read_inputs(
         print(printable(f"real images: {note}"), file=sys.stderr)
     # Before the images are read, which may take long.
     check_classes(source.listing)
-    checkpoint = locate(recipe.model)
+    with open_known_hashes(work_root / MODELS) as known_hashes:
+        checkpoint = locate(recipe.model, known_hashes)
+    recipe = recipe.model_copy(update={"model": pinned(recipe.model, checkpoint)})
     check_recipe(checkpoint, recipe)
     recipe = settled(recipe, checkpoint, work_root, device)
     with (

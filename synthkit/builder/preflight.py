@@ -15,6 +15,7 @@ from synthkit.generators.batch_size import refuse_auto
 from synthkit.generators.checkpoint import find_local
 from synthkit.system.environment import choose_device
 from synthkit.system.files import check_place
+from synthkit.system.known_hashes import MODELS, known_if_begun
 
 if TYPE_CHECKING:
     from synthkit.builder.options import Options
@@ -59,6 +60,7 @@ def _check_dtype(recipe: Recipe, options: Options) -> None:
         check_dtype(recipe.model.dtype, choose_device(options.device))
     except GeneratorError:
         # To find a model in a folder is to read all of it: only now.
-        checkpoint = find_local(recipe.model)
+        with known_if_begun(options.work_root / MODELS) as known_hashes:
+            checkpoint = find_local(recipe.model, known_hashes)
         if checkpoint is None or needs_device(checkpoint):
             raise

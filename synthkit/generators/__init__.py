@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import json
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from synthkit.errors import GeneratorError
 from synthkit.generators.base import check_dtype
+from synthkit.generators.model_files import read_index_of
 from synthkit.recipe.schema import AUTO
 from synthkit.system.environment import NO_DEVICE, choose_device
 
@@ -65,14 +65,7 @@ def pipeline_class(checkpoint: Checkpoint) -> str:
 
     Raises GeneratorError if that file is missing or does not say.
     """
-    try:
-        index = json.loads((checkpoint.folder / "model_index.json").read_text(encoding="utf-8"))
-        return str(index["_class_name"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise GeneratorError(
-            f"model {checkpoint.name}: has no readable model_index.json; "
-            "it must be a folder in the diffusers layout"
-        ) from None
+    return str(read_index_of(checkpoint.folder, checkpoint.name)["_class_name"])
 
 
 def needs_device(checkpoint: Checkpoint) -> bool:

@@ -18,6 +18,7 @@ from synthkit.errors import GeneratorError, one_line
 from synthkit.generators import pipeline_class
 from synthkit.generators.arithmetic import apply
 from synthkit.generators.base import Generator, OutOfMemory, check_dtype, component_config
+from synthkit.generators.model_files import own_files_of
 from synthkit.generators.noise import draw_latents_in_float32
 from synthkit.generators.schedulers import SCHEDULERS, make_scheduler
 from synthkit.recipe.schema import STOCK
@@ -246,14 +247,15 @@ def read_pipeline(checkpoint: Checkpoint, *, dtype: str, device: str) -> Any:
     check_dtype(dtype, device)
     _silence_libraries()
     pipelines = getattr(diffusers, pipeline_class(checkpoint))
-    try:
-        pipeline = pipelines.from_pretrained(
-            checkpoint.folder, dtype=getattr(torch, dtype), use_safetensors=True, local_files_only=True
-        ).to(device)
-    except Exception as error:
-        # Three libraries read a model's files and each raises errors of its own; the first one is the cause.
-        reason = one_line(error)
-        raise GeneratorError(f"model {checkpoint.name}: cannot be loaded: {reason}") from error
+    with own_files_of(checkpoint.folder, checkpoint.name) as (folder, not_loaded):
+        try:
+            pipeline = pipelines.from_pretrained(
+                folder, dtype=getattr(torch, dtype), use_safetensors=True, local_files_only=True, **not_loaded
+            ).to(device)
+        except Exception as error:
+            # Three libraries read a model's files and each raises errors of its own; the first is the cause.
+            reason = one_line(str(error).replace(str(folder), str(checkpoint.folder)))
+            raise GeneratorError(f"model {checkpoint.name}: cannot be loaded: {reason}") from error
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

@@ -49,6 +49,15 @@ def cached(
     return folder if inside and COMMIT.fullmatch(folder.name) else None
 
 
+def snapshots(repo_id: str, kind: str) -> list[Path]:
+    """Return the cache's folders of all revisions of a repository, each named by its commit."""
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo_id, repo_type=kind) / "snapshots"
+    return sorted(path for path in folder.glob("*") if COMMIT.fullmatch(path.name) and path.is_dir())
+
+
 def fetch(repository: Repository, sizes: Mapping[str, int], revision: str, commit: str) -> Path:
     """Return the cache's folder of a commit with these files in it; download those that are missing.
 

@@ -135,15 +135,6 @@ class Repository:
         )
         return {item.path: _remote(item) for item in listed if isinstance(item, RepoFile)}
 
-    def described(self, revision: str | None) -> tuple[str, dict[str, int]]:
-        """Return a model's commit, and the bytes of its files by path, where the Hub states them."""
-        info = self._ask(
-            lambda: self._api.model_info(self.repo_id, revision=revision, files_metadata=True), reached=False
-        )
-        sizes = {str(file.rfilename): file.size for file in info.siblings or ()}
-        known = {path: size for path, size in sizes.items() if type(size) is int and size > 0}
-        return safe_line(info.sha), known
-
     def commit_of(self, revision: str) -> str:
         """Return the commit that a branch, a tag or a commit's own name stands for now."""
         from huggingface_hub.errors import RevisionNotFoundError

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from synthkit.errors import SourceError
 from synthkit.generators import choose_device_for, load
-from synthkit.generators.checkpoint import locate
 from synthkit.inspection.audit import Real, audit, look_at_real, synthetic_images
 from synthkit.inspection.audit_picture import picture
 from synthkit.inspection.near_duplicates import SyntheticViews, describe, find_groups
+from synthkit.inspection.recorded_model import find_checkpoint
 from synthkit.release.audit import (
     PICTURED,
     PICTURED_MEMBERS,
@@ -25,7 +25,7 @@ from synthkit.release.croissant import render_croissant
 from synthkit.release.files import AUDIT, AUDIT_PICTURE, CARD, CROISSANT
 from synthkit.release.folder import ReleaseFolder
 from synthkit.release.image import read_image
-from synthkit.release.places import errors_without_content, find_model, receive
+from synthkit.release.places import errors_without_content, receive
 from synthkit.release.real_images import find_source, open_place, read_place
 from synthkit.release.records import key_of
 from synthkit.release.signature import read_signature
@@ -78,7 +78,7 @@ def audit_release(
         manifest = release.manifest()
         release.check_own(manifest)
         received = receive(release.path, manifest, overrides)
-        recipe, checkpoint = received.recipe, locate(find_model(received))
+        recipe, checkpoint = received.recipe, find_checkpoint(received)
         device = choose_device_for(checkpoint, recipe.model.dtype, device)
         # An audit writes a new card and manifest, which would cover up what is damaged.
         refuse_damaged(release.path, manifest, f"it is not audited: run synthkit verify {release.path}")

@@ -12,16 +12,17 @@ from synthkit.builder.estimate import estimate
 from synthkit.errors import GeneratorError, SourceError, SynthkitError, UnreadableImage
 from synthkit.generators import check_recipe, choose_device_for
 from synthkit.generators.base import check_dtype
-from synthkit.generators.checkpoint import FILES, find_local, on_the_hub
+from synthkit.generators.checkpoint import find_local, on_the_hub
+from synthkit.generators.model_card import license_of
 from synthkit.inspection.doctor import Check, existing
 from synthkit.release.plan import GROUPS, balance
 from synthkit.sources import held_out, open_source
 from synthkit.sources.base import load_image
 from synthkit.sources.files import get_it
-from synthkit.sources.hashes import FILE, KnownHashes, open_known_hashes
 from synthkit.sources.leaks import leaks
 from synthkit.sources.pool import missing_images, read_all
 from synthkit.system.environment import choose_device
+from synthkit.system.known_hashes import FILE, MODELS, KnownHashes, known_if_begun, open_known_hashes
 from synthkit.system.progress import data_size
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ _SAMPLE = 32
 def examine_recipe(recipe: Recipe, out: Path, work_root: Path) -> Iterator[Check]:
     """Yield findings on the real images, the space that a release takes, and the model."""
     yield from _source(recipe, out, work_root)
-    yield from _model(recipe)
+    yield from _model(recipe, work_root)
 
 
 def _source(recipe: Recipe, out: Path, work_root: Path) -> Iterator[Check]:
@@ -138,23 +139,37 @@ def _space(recipe: Recipe, images: int, out: Path, work_root: Path) -> Check:
     return Check("to make", found)
 
 
-def _model(recipe: Recipe) -> Iterator[Check]:
+def _model(recipe: Recipe, work_root: Path) -> Iterator[Check]:
     """Examine whether the model is here, and whether synthkit can run it as the recipe says."""
     model = recipe.model
     try:
-        checkpoint = find_local(model)
+        with known_if_begun(work_root / MODELS) as known_hashes:
+            checkpoint = find_local(model, known_hashes)
         if checkpoint is None:
-            commit, size = on_the_hub(model)
-            found = f"{model.id} at {commit[:12]}: not here; {data_size(size)} to download from the Hub"
+            name, commit, size = on_the_hub(model)
+            found = f"{name} at {commit[:12]}: not here; {data_size(size)} to download from the Hub"
             yield Check("model", found, "note")
         else:
             check_recipe(checkpoint, recipe)
-            size = sum(path.stat().st_size for pattern in FILES for path in checkpoint.folder.rglob(pattern))
-            yield Check("model", f"{checkpoint.name} at {checkpoint.revision[:12]}: here, {data_size(size)}")
+            yield from _identity(model, checkpoint)
     except SynthkitError as error:
         yield Check("model", str(error), "stop")
         return
     yield from _arithmetic(model, checkpoint)
+
+
+def _identity(model: Model, checkpoint: Checkpoint) -> Iterator[Check]:
+    """Yield which model it is, and what the recipe may state of it."""
+    at = f" at {checkpoint.commit[:12]}" if checkpoint.commit else ""
+    yield Check("model", f"{checkpoint.name}{at}: here, {data_size(checkpoint.bytes)}")
+    yield Check("  sha256", checkpoint.revision)
+    card = license_of(checkpoint.folder)
+    if checkpoint.license:
+        yield Check("  licence", checkpoint.license)
+    elif card:
+        yield Check("  licence", f"{card} by its card; to state it, set model.license", "note")
+    else:
+        yield Check("  licence", "not known: its card does not say; to state it, set model.license", "note")
 
 
 def _arithmetic(model: Model, checkpoint: Checkpoint | None) -> Iterator[Check]:

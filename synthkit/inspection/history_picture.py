@@ -13,11 +13,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from synthkit.conditioning import METHODS, drop
-from synthkit.errors import GeneratorError, ReleaseError
+from synthkit.errors import ReleaseError
 from synthkit.generators import embedding_size
-from synthkit.generators.checkpoint import find_local
+from synthkit.inspection.recorded_model import find_checkpoint_here
 from synthkit.inspection.recorded_sources import sources_of
-from synthkit.release.places import find_model
 from synthkit.release.samples import FIRST, INK, SECOND, SOFT, SYNTHETIC, drawable, fit, font
 from synthkit.release.seeds import Stream, attempt_seed, stream
 
@@ -136,9 +135,5 @@ def _kept(recipe: Recipe, record: Provenance, size: int) -> NDArray[np.bool_]:
 
 def _embedding_size(received: Received) -> int | None:
     """Return D of the release's model; None if the model is not on this machine."""
-    try:
-        model = find_model(received)
-    except GeneratorError:
-        return None
-    checkpoint = find_local(model)
+    checkpoint = find_checkpoint_here(received)
     return None if checkpoint is None else embedding_size(checkpoint)

@@ -10,9 +10,9 @@ from synthkit.errors import SourceError
 from synthkit.release.places import first_that_serves
 from synthkit.release.real_images import check_digest, open_place
 from synthkit.sources.base import Listing, load_image
-from synthkit.sources.hashes import KnownHashes
 from synthkit.sources.pool import RealImages, missing_images, read_all
 from synthkit.sources.selection import Selected
+from synthkit.system.known_hashes import KnownHashes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

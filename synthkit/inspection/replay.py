@@ -14,14 +14,13 @@ import numpy as np
 from synthkit.builder.embeddings import compute, needed
 from synthkit.builder.image import Draw, ImageMaker
 from synthkit.generators import choose_device_for, load
-from synthkit.generators.checkpoint import locate
+from synthkit.inspection.recorded_model import find_checkpoint
 from synthkit.inspection.recorded_sources import sources_of
 from synthkit.inspection.replayed_scores import ReplayedScores
 from synthkit.release.embedded_manifest import without_manifest
 from synthkit.release.image_header import read_header
 from synthkit.release.image_writer import encode, picture
 from synthkit.release.marks import mark_of
-from synthkit.release.places import find_model
 from synthkit.release.plan import PlannedImage
 from synthkit.sources.decoding import decode
 from synthkit.sources.selection import Selected
@@ -71,7 +70,7 @@ class Replay:
     def __init__(self, received: Received, stored: Sequence[StoredImage], device: str) -> None:
         manifest, recipe = received.manifest, received.recipe
         self._stored = stored
-        checkpoint = locate(find_model(received))
+        checkpoint = find_checkpoint(received)
         device = choose_device_for(checkpoint, recipe.model.dtype, device)
         here = describe(device)
         made_in = [manifest.environment_of(int(item.record.key)) for item in stored]
@@ -83,9 +82,9 @@ class Replay:
         if needed(recipe):
             every = np.arange(len(real.listing), dtype=np.int32)
             embeddings = compute(real, every, generator, recipe.sampler.batch_size, lambda count: None)
-        # The record names the model as the release does: its folder may have another name here. That the
-        # content is the same, the pinned revision makes sure of.
-        named = replace(checkpoint, name=manifest.generator.name)
+        # The record names the model as the release does: it may have another name here. That the content is
+        # the same, `find_checkpoint` makes sure of.
+        named = replace(checkpoint, name=manifest.generator.name, revision=manifest.generator.revision)
         form = manifest.format_version
         digest = _digest(recipe, manifest, named)
         self._maker = ImageMaker(recipe, digest, real, named, generator, embeddings, form=form)
@@ -137,7 +136,7 @@ def _digest(recipe: Recipe, manifest: Manifest, checkpoint: Checkpoint) -> str:
     """Return the digest that records of the release must state, made from the recipe and the model here."""
     name, revision = checkpoint.name, checkpoint.revision
     if manifest.format_version > 1:
-        return recipe.generation_digest(model=name, revision=revision)
+        return recipe.generation_digest(revision=revision)
     return recipe.digest(listing_digest=manifest.source.digest, model=name, revision=revision, form=1)
 
 

@@ -77,8 +77,8 @@ LATER_FIELDS = WRITTEN_WITH_SECTION | {
     "output.c2pa",
     "output.c2pa.fingerprints",
 }
-# In the digest by what they lead to (the real images with their hashes, the model's name and revision, the
-# hashes of the classifier and of certificates), so that a moved folder changes nothing. A section here stands
+# In the digest by what they lead to (the real images with their hashes, the model's content, the hashes
+# of the classifier and of certificates), so that a moved folder changes nothing. A section here stands
 # for all of its fields.
 # A later field of `source` must default to null, which the recipe.yaml of a release leaves out.
 BY_CONTENT = frozenset(
@@ -86,13 +86,14 @@ BY_CONTENT = frozenset(
         "source",
         "model.id",
         "model.revision",
+        "model.sha256",
         "filters.label_agreement.classifier.checkpoint",
         "output.c2pa.certificate",
         "output.c2pa.key",
     }
 )
 # Never in the digest: no image depends on them.
-NOT_DATA = frozenset({"version", "summary", "license", "released", "hub"})
+NOT_DATA = frozenset({"version", "summary", "license", "released", "hub", "model.mirrors", "model.license"})
 # In the digest of a release, and not in that of its images: how many there are, and in which shard each lies.
 COUNTS = frozenset({"target_per_class", "synthetic_per_class", "grown", "output.shard_size"})
 

@@ -56,6 +56,15 @@ def portable_places(source: SourceBase) -> dict[str, str]:
     return places
 
 
+def portable_model(model: Model) -> Model:
+    """Return a model as a release's recipe holds it.
+
+    A mirror that is a folder elsewhere on this machine is left out: its name alone says nothing to others.
+    """
+    mirrors = [mirror for mirror in model.mirrors or () if not _mirror_fault(mirror)]
+    return model.model_copy(update={"id": portable_path(model.id), "mirrors": mirrors or None})
+
+
 def unportable(recipe: Recipe) -> Iterator[str]:
     """Yield what a release's recipe may not hold: the key and the reason, one line each. Opens no file."""
     yield from _source_faults(recipe.source)
@@ -84,8 +93,11 @@ def _source_faults(source: SourceBase) -> Iterator[str]:
 
 def _model_faults(model: Model) -> Iterator[str]:
     yield from _line("model.id", model.id, _path_fault(model.id))
+    for mirror in model.mirrors or ():
+        yield from _line("model.mirrors", mirror, _mirror_fault(mirror))
     if model.revision is None:
-        yield "model.revision: is missing; a release names the commit or the content of its model"
+        if model.sha256 is None:
+            yield "model.sha256: is missing; a release names the content of its model"
     elif not _PINNED.fullmatch(model.revision):
         yield from _line("model.revision", model.revision, "is neither a commit nor the SHA-256 of a folder")
 
@@ -133,6 +145,13 @@ def _id_fault(text: str) -> str:
     if _READERS.fullmatch(text):
         return "is the name of a reader of `datasets`, not of a data set; for a folder write ./NAME"
     return ""
+
+
+def _mirror_fault(text: str) -> str:
+    """Return why a release's recipe may not hold a mirror; an empty text if it may."""
+    if _ADDRESS.match(text.removeprefix("builtin:")):
+        return "is an address; name a repository of the Hub (organisation/name) or a relative path"
+    return _path_fault(text)
 
 
 def _is_unsafe(character: str) -> bool:

@@ -30,7 +30,7 @@ from synthkit.recipe.credentials import Credentials
 from synthkit.recipe.digest import fields_in_digest, fields_in_generation_digest, left_out_of_recipe_yaml
 from synthkit.recipe.families import SourceConfig
 from synthkit.recipe.filters import Filters
-from synthkit.recipe.portable import portable_path, portable_places
+from synthkit.recipe.portable import portable_model, portable_places
 from synthkit.version import FORMAT_VERSION
 
 # The longest edge of an image in pixels: the most that a recipe may ask for and that readers make room for.
@@ -42,6 +42,8 @@ MOST_EARLIER = 1000
 NAME = r"^[a-z0-9][a-z0-9_-]{0,95}$"
 # The Hub's word for a licence that nobody stated.
 NO_LICENSE = "unknown"
+# A model's licence: the Hub's names of licences, and the names that authors give their own.
+LICENSE = r"^[0-9A-Za-z][0-9A-Za-z.+_-]{0,95}$"
 # Semantic Versioning 2.0.0, with numbers that a computer's whole numbers hold.
 _NUMBER = r"(0|[1-9][0-9]{0,17})"
 _BEFORE = rf"({_NUMBER}|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
@@ -69,6 +71,9 @@ class Conditioning(Section):
     )
 
 
+Mirror = Annotated[str, Field(min_length=1, max_length=1024)]
+
+
 class Model(Section):
     """The frozen image generator."""
 
@@ -80,11 +85,45 @@ class Model(Section):
     revision: str | None = Field(
         None,
         pattern=r"^[0-9A-Za-z_./-]{1,100}$",
-        description="The commit (Hub) or content hash (folder, built-in) that must be used; a branch moves.",
+        description="The commit of a Hub repository; a branch moves. Of a folder or a built-in model: its "
+        "content hash, as sha256.",
+    )
+    sha256: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="The SHA-256 over the model's files, which must be the one here: any copy of them will "
+        "do. `synthkit doctor` prints it.",
+    )
+    mirrors: list[Mirror] | None = Field(
+        None,
+        min_length=1,
+        max_length=16,
+        description="Other places of the same files, tried in this order after id: Hub repositories "
+        "(organisation/name, or organisation/name@revision) and folders. They need sha256.",
+        examples=[["organisation/copy-of-the-model"]],
+    )
+    license: str | None = Field(
+        None,
+        pattern=LICENSE,
+        description="Licence of the model, as the Hub spells it: openrail++, apache-2.0 … By default the one "
+        "that its card states; with sha256 it must be given to be stated.",
+        examples=["openrail++"],
     )
     dtype: Literal["float32", "float16", "bfloat16"] = Field(
         "float32", description="Arithmetic of the model; float16 needs a GPU."
     )
+
+    @field_validator("mirrors")
+    @classmethod
+    def _mirrors_are_taken_by_content(
+        cls, mirrors: list[str] | None, info: ValidationInfo
+    ) -> list[str] | None:
+        if mirrors is not None and info.data.get("sha256", "") is None:
+            raise ValueError(
+                "need model.sha256, since a mirror is taken only for a copy of the same files: "
+                "`synthkit doctor` prints it where the model is"
+            )
+        return mirrors
 
 
 class Arithmetic(Section):
@@ -350,19 +389,20 @@ class Recipe(Section):
         """Return the SHA-256 of all that changes data: fields, real images, model, format.
 
         `recipe/digest.py` says which fields. `listing_digest` is that of the real images
-        (`sources.pool.RealImages.digest`), `model` and `revision` name the model by its content, `form` is
-        the release's format. Raises RecipeError if the weights of the filters' classifier are needed for its
-        hash and are not here, and SignatureError if the certificate of `output.c2pa` is.
+        (`sources.pool.RealImages.digest`), `revision` is the model's, which is its content; its name is in
+        the digest only in format 1. `form` is the release's format. Raises RecipeError if the weights of the
+        filters' classifier are needed for its hash and are not here, and SignatureError if the certificate of
+        `output.c2pa` is.
         """
         facts = {
             "format": form,
             "recipe": fields_in_digest(self.pinned()),
             "source": listing_digest,
-            "model": [model, revision],
+            "model": [model, revision] if form == 1 else revision,
         }
         return _sha256(facts)
 
-    def generation_digest(self, *, model: str, revision: str) -> str:
+    def generation_digest(self, *, revision: str) -> str:
         """Return the SHA-256 of all that decides an image, given its class, real images and seed.
 
         It leaves out how many images there are, so that it stays as a release grows. Raises what `digest`
@@ -371,7 +411,7 @@ class Recipe(Section):
         facts = {
             "format": FORMAT_VERSION,
             "generation": fields_in_generation_digest(self.pinned()),
-            "model": [model, revision],
+            "model": revision,
         }
         return _sha256(facts)
 
@@ -383,17 +423,19 @@ class Recipe(Section):
         filters = self.filters and self.filters.pinned()
         return self.model_copy(update={"filters": filters, "output": self.output.pinned()})
 
-    def portable(self, *, revision: str) -> dict[str, Any]:
-        """Return the recipe as a release holds it: complete, its model pinned, without paths of this machine.
+    def portable(self) -> dict[str, Any]:
+        """Return the recipe as a release holds it: complete, without paths of this machine.
 
-        `revision` is the model's. A field of LATER_FIELDS is left out unless it is set, so that a release is
-        the same byte for byte as one made before the field came.
+        Its model is the one that `generators.checkpoint.pinned` gives: a release names its content. A field
+        of LATER_FIELDS is left out unless it is set, so that a release is the same byte for byte as one made
+        before the field came.
         """
         recipe = self.pinned()
         unset = left_out_of_recipe_yaml(recipe)
         data = recipe.model_dump(mode="json", exclude_none=True, exclude=unset)
-        pinned = self.model.model_copy(update={"id": portable_path(self.model.id), "revision": revision})
-        data["model"] = pinned.model_dump(mode="json", exclude=unset.get("model"))
+        data["model"] = portable_model(self.model).model_dump(
+            mode="json", exclude_none=True, exclude=unset.get("model")
+        )
         data["source"] = self._portable_source(data["source"])
         return data
 

@@ -127,27 +127,73 @@ def find_model(received: Received) -> Model:
     """Find the model of a release.
 
     That is the one that the user named, a built-in one, a folder below the current folder, a folder where a
-    build on this machine read the model last, or a repository of the Hub at a commit. Raises GeneratorError
-    if it is none of these.
+    build on this machine read the model last, or a repository of the Hub. Where the release states the
+    model's content, all of these are returned, the others as mirrors: whoever loads it takes the first that
+    has the content. Raises GeneratorError if it is none of these.
     """
     model = received.recipe.model
+    if model.sha256 is not None:
+        return _find_by_content(model, received)
     if "model.id" in received.said or model.id.startswith("builtin:"):
         return model
-    if os.path.lexists(model.id):
-        try:
-            _check_below(Path(model.id), f"model.id: {model.id}", received.folder, "--set model.id=…")
-        except MissingSource as error:
-            raise GeneratorError(str(error)) from None
+    if _is_below_here(model.id, received):
         return model
-    for root in _work_roots(received.folder):
-        folder = recall(root, model.revision or "", "model").get("folder")
-        if folder is not None and (Path(folder) / "model_index.json").is_file():
-            return model.model_copy(update={"id": folder})
+    for folder in _remembered_models(model.revision or "", received):
+        return model.model_copy(update={"id": folder})
     if is_repository_id(model.id) and COMMIT.fullmatch(model.revision or ""):
         return model
-    raise GeneratorError(
+    raise _no_model(model)
+
+
+def _find_by_content(model: Model, received: Received) -> Model:
+    said = {field.removeprefix("model.") for field in received.said if field.startswith("model.")}
+    if "id" in said:
+        # The commit and the mirrors are those of the model that the recipe names.
+        unsaid = {"revision", "mirrors"} - said
+        return model.model_copy(update=dict.fromkeys(unsaid))
+    own = [model.id] if model.id.startswith("builtin:") or _is_below_here(model.id, received) else []
+    mirrors = list(model.mirrors or ())
+    if "mirrors" not in said:
+        mirrors = [name for name in mirrors if _is_below_here(name, received) or _is_anywhere(name)]
+    places = [*own, *_remembered_models(model.sha256 or "", received), *mirrors]
+    if not own and is_repository_id(model.id):
+        places.insert(0, model.id)
+    if not places:
+        raise _no_model(model)
+    return model.model_copy(update={"id": places[0], "mirrors": places[1:] or None})
+
+
+def _no_model(model: Model) -> GeneratorError:
+    return GeneratorError(
         f"model.id: there is no folder {model.id} here; say where the model is with --set model.id=…"
     )
+
+
+def _is_anywhere(mirror: str) -> bool:
+    """Return whether a mirror may be had without a folder of this machine: built in, or from the Hub."""
+    return mirror.startswith("builtin:") or is_repository_id(mirror.partition("@")[0])
+
+
+def _is_below_here(name: str, received: Received) -> bool:
+    """Return whether something here has a name that a release gives its model.
+
+    Raises GeneratorError if it does not lie below the current folder.
+    """
+    if not os.path.lexists(name):
+        return False
+    try:
+        _check_below(Path(name), f"model.id: {name}", received.folder, "--set model.id=…")
+    except MissingSource as error:
+        raise GeneratorError(str(error)) from None
+    return True
+
+
+def _remembered_models(content: str, received: Received) -> Iterator[str]:
+    """Yield the folders where a build on this machine read a model with a content last."""
+    for root in work_roots(received.folder):
+        folder = recall(root, content, "model").get("folder")
+        if folder is not None and (Path(folder) / "model_index.json").is_file():
+            yield folder
 
 
 def _places(received: Received) -> Iterator[Callable[[], Place]]:
@@ -179,7 +225,7 @@ def remembered(received: Received) -> Place | None:
 
 
 def _remembered(source: SourceConfig, received: Received) -> Iterator[Place]:
-    for root in _work_roots(received.folder):
+    for root in work_roots(received.folder):
         places = recall(root, received.manifest.source.digest, source.kind)
         fields = {field: path for field, path in places.items() if field in source.PATHS}
         if fields:
@@ -187,7 +233,7 @@ def _remembered(source: SourceConfig, received: Received) -> Iterator[Place]:
             yield Place(found, "memory", frozenset(source.PATHS), received.folder, root)
 
 
-def _work_roots(release: Path) -> Iterator[Path]:
+def work_roots(release: Path) -> Iterator[Path]:
     """Yield the work roots that may remember a release: in the current folder, and beside or above it."""
     here = Path(os.path.abspath(release))  # noqa: PTH100 (links stay links)
     roots = [Path.cwd() / WORK_FOLDER, *(parent / WORK_FOLDER for parent in here.parents[:2])]

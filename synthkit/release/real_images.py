@@ -10,9 +10,9 @@ from synthkit.errors import MissingSource, SourceError
 from synthkit.release.places import first_that_serves, remembered
 from synthkit.release.remembered_places import remember_source
 from synthkit.sources import open_source
-from synthkit.sources.hashes import FILE, KnownHashes, open_known_hashes
 from synthkit.sources.links import image_out_of, link_out_of
 from synthkit.sources.pool import read_all
+from synthkit.system.known_hashes import FILE, KnownHashes, open_known_hashes
 from synthkit.system.progress import progress
 
 if TYPE_CHECKING:

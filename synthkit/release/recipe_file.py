@@ -35,7 +35,7 @@ def recipe_header(places: Sequence[str]) -> str:
 
 
 # All that a reader of a release may set in its recipe: where the real images and the model are.
-_PLACES = ("source.", "model.id=", "model.revision=")
+_PLACES = ("source.", "model.id=", "model.revision=", "model.mirrors=")
 
 
 def read_recipe(release: Path, overrides: Sequence[str] = ()) -> Recipe:

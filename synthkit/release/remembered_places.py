@@ -36,10 +36,10 @@ def remember_source(root: Path, digest: str, source: SourceConfig) -> None:
         _keep(root, digest, {"kind": source.kind, **places})
 
 
-def remember_model(root: Path, name: str, revision: str, folder: Path) -> None:
-    """Remember the folder of a model that is neither built in nor from the Hub."""
-    if _DIGEST.fullmatch(revision) and not name.startswith("builtin:"):
-        _keep(root, revision, {"kind": "model", "folder": _absolute(str(folder))})
+def remember_model(root: Path, name: str, content: str, folder: Path) -> None:
+    """Remember the folder of a model that is not built in; `content` is its SHA-256."""
+    if not name.startswith("builtin:"):
+        _keep(root, content, {"kind": "model", "folder": _absolute(str(folder))})
 
 
 def recall(root: Path, digest: str, kind: str) -> dict[str, str]:

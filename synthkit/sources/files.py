@@ -12,6 +12,7 @@ from unicodedata import normalize
 
 from synthkit.errors import MissingSource, SourceError, UnreadableImage
 from synthkit.sources.decoding import decode
+from synthkit.system.known_hashes import stamp_of
 from synthkit.system.names import fault_in
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class ImageFiles:
             raise UnreadableImage(path, error.strerror or "it cannot be opened") from None
         if not stat.S_ISREG(status.st_mode):
             raise UnreadableImage(path, "it is not a file")
-        return f"{os.path.abspath(path)}|{state_of(status)}"  # noqa: PTH100
+        return stamp_of(path, status)
 
     def read(self, index: int) -> bytes:
         """Return the content of the file. Raises UnreadableImage."""
@@ -66,14 +67,6 @@ class ImageFiles:
     def decode(self, index: int, content: bytes) -> Image.Image:
         """Return the RGB image in the content of the file. Raises UnreadableImage."""
         return decode(content, self.path(index))
-
-
-def state_of(status: os.stat_result) -> str:
-    """Return inode, size and times (ns) as a text.
-
-    It has the time of status change, too, which no copying tool can set.
-    """
-    return f"{status.st_ino}|{status.st_size}|{status.st_mtime_ns}|{status.st_ctime_ns}"
 
 
 def folder_at(path: str, field: str, what: str, available_from: str = "") -> Path:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from synthkit.errors import UnreadableImage
 from synthkit.sources.base import Listing
 from synthkit.sources.decoding import decode
-from synthkit.sources.files import ImageFiles, state_of
+from synthkit.sources.files import ImageFiles
 from synthkit.sources.hub_columns import check_columns, labels_of, undecoded
 from synthkit.sources.hub_files import left_out_of, listed_files, load
+from synthkit.system.known_hashes import state_of
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from synthkit.sources.base import Source
-    from synthkit.sources.hashes import KnownHashes
+    from synthkit.system.known_hashes import KnownHashes
 
 _SHOWN = 20
 _MISSING_SHOWN = 5

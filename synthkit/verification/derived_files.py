@@ -125,7 +125,7 @@ def recipe_faults(path: Path, manifest: Manifest, recipe: Recipe) -> Iterator[st
     if manifest.environment.get("synthkit") != __version__:
         return
     fields, source = recipe.source.PATHS, recipe.source
-    data = recipe.portable(revision=manifest.generator.revision)
+    data = recipe.portable()
     # Which fields were paths on the machine that built it, only that build knew: every choice is accepted.
     data["source"] |= {name: getattr(source, name) for name in fields if getattr(source, name) is not None}
     body = recipe_yaml(data, ()).removeprefix(recipe_header(()).encode())

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from synthkit.recipe.portable import portable_path
 from synthkit.release.files import FILES
 from synthkit.release.filter_counts import FilterCounts
 from synthkit.release.plan import balance_of, block_counts, block_faults, blocks_of
@@ -18,6 +16,7 @@ from synthkit.sources.base import is_relative_id
 from synthkit.sources.pool import digest_of
 from synthkit.system.environment import KEYS
 from synthkit.system.names import fault_in
+from synthkit.verification import model_facts
 from synthkit.verification.content_credentials import signer_faults
 from synthkit.version import __version__
 
@@ -92,6 +91,7 @@ def own_faults(manifest: Manifest) -> Iterator[str]:
     yield from signer_faults(manifest)
     yield from _names(manifest)
     yield from _pool(manifest)
+    yield from model_facts.own_faults(manifest)
     for environment in manifest.environments:
         yield from _environment(environment)
     yield from _grown(manifest)
@@ -165,8 +165,6 @@ def against_recipe(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
         ("method", manifest.method, recipe.conditioning.method),
         ("extension", manifest.extension, recipe.output.extension),
         ("c2pa", signed and signed.fingerprints, signs and signs.fingerprints),
-        ("generator.dtype", manifest.generator.dtype, recipe.model.dtype),
-        ("generator.revision", manifest.generator.revision, recipe.model.revision),
         ("source.kind", manifest.source.kind, source.kind),
         ("source.available_from", manifest.source.available_from, source.available_from),
         ("source.repository", manifest.source.repository, _repository(manifest, recipe)),
@@ -176,9 +174,7 @@ def against_recipe(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
     for name, said, wanted in pairs:
         if said != wanted:
             yield f"says {name} is {said!s:.64}, by the recipe it is {wanted!s:.64}"
-    known, name = _names_of_model(recipe), manifest.generator.name
-    if known and known.isdisjoint({name, portable_path(name)}):
-        yield f"says generator.name is {manifest.generator.name!s:.64}, the recipe's is {recipe.model.id:.64}"
+    yield from model_facts.against_recipe(manifest, recipe)
     size = recipe.output.size
     if size is not None and (manifest.width, manifest.height) != (size, size):
         yield f"says its images are {manifest.width}x{manifest.height}, by the recipe they are {size}x{size}"
@@ -196,18 +192,6 @@ def against_recipe(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
 def _repository(manifest: Manifest, recipe: Recipe) -> str | None:
     """Return the Hub's data set that the recipe names; None in format 1, whose manifests do not state it."""
     return recipe.source.repository if manifest.format_version > 1 else None
-
-
-def _names_of_model(recipe: Recipe) -> set[str]:
-    """Return the names that a manifest may give the recipe's model.
-
-    A built-in model or a repository has its id, a folder the last part of its path. The set is empty for a
-    path without a name, such as `.`.
-    """
-    model = recipe.model.id
-    if PurePath(model).name in ("", "..") or portable_path(model) == "root":
-        return set()
-    return {model, PurePath(portable_path(model)).name}
 
 
 def _counts(manifest: Manifest, recipe: Recipe) -> Iterator[str]:

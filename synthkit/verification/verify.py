@@ -222,7 +222,7 @@ def _recipe(release: Path, manifest: Manifest, log: FaultLog) -> Recipe | None:
         return None
     log.add(MANIFEST, against_recipe(manifest, recipe))
     if manifest.format_version > 1:
-        wanted = recipe.generation_digest(model=generator.name, revision=generator.revision)
+        wanted = recipe.generation_digest(revision=generator.revision)
         if wanted != manifest.generation_digest:
             log.add(
                 MANIFEST, [f"says generation_digest is {manifest.generation_digest[:16]}, not {wanted[:16]}"]

@@ -85,7 +85,7 @@ class Victim:
         """The recipe's source is another one, written as a build writes it, and all else is made to fit."""
         forgery, path = Forgery.of(self.release), self.release / "recipe.yaml"
         recipe = Recipe.model_validate(yaml.safe_load(path.read_text()) | {"source": source})
-        data = recipe.portable(revision=forgery.manifest["generator"]["revision"])
+        data = recipe.portable()
         path.write_bytes(recipe_yaml(data, []))
         told = {"kind": recipe.source.kind, "available_from": recipe.source.available_from}
         forgery.manifest["source"] |= told
@@ -210,7 +210,13 @@ MODELS = [
     ("model.id", {"model": {"id": "/models/sd", "revision": "0" * 40}}),
     ("model.id", {"model": {"id": "~/models/sd", "revision": "0" * 64}}),
     ("model.id", {"model": {"id": "../sd", "revision": "0" * 64}}),
-    ("model.revision", {"model": {"id": "a/b"}}),
+    ("model.sha256", {"model": {"id": "a/b"}}),
+    ("model.revision", {"model": {"id": "a/b", "sha256": "0" * 64, "revision": "main"}}),
+    ("model.mirrors", {"model": {"id": "a/b", "sha256": "0" * 64, "mirrors": ["c/d", "/models/sd"]}}),
+    ("model.mirrors", {"model": {"id": "a/b", "sha256": "0" * 64, "mirrors": ["~/sd"]}}),
+    ("model.mirrors", {"model": {"id": "a/b", "sha256": "0" * 64, "mirrors": ["c/../../d"]}}),
+    ("model.mirrors", {"model": {"id": "a/b", "sha256": "0" * 64, "mirrors": ["https://host/sd"]}}),
+    ("model.mirrors", {"model": {"id": "a/b", "sha256": "0" * 64, "mirrors": ["builtin:file://sd"]}}),
     ("model.revision", {"model": {"id": "a/b", "revision": "main"}}),
     ("checkpoint", {"checkpoint": "/dev/zero", "sha256": "0" * 64}),
     ("checkpoint", {"checkpoint": "~/.cache/huggingface/token"}),

@@ -8,8 +8,8 @@ from PIL import Image
 from synthkit.builder.embeddings import compute, embed
 from synthkit.errors import SourceError
 from synthkit.sources.base import Listing
-from synthkit.sources.hashes import KnownHashes
 from synthkit.sources.pool import read_all
+from synthkit.system.known_hashes import KnownHashes
 
 BATCH = 4
 

@@ -22,8 +22,8 @@ from synthkit.recipe.families import DigitsSourceConfig
 from synthkit.release.manifest import read_manifest
 from synthkit.sources import open_source
 from synthkit.sources.base import load_image
-from synthkit.sources.hashes import KnownHashes
 from synthkit.sources.pool import read_all
+from synthkit.system.known_hashes import KnownHashes
 from synthkit_eval.protocol import Batches, load_protocol
 from synthkit_eval.training.distributed import World
 from synthkit_eval.training.loader import TrainingImages, make_order, training_batches

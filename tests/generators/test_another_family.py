@@ -276,7 +276,7 @@ def test_doctor_knows_the_model_and_what_it_cannot_do(built: Cli) -> None:
         lines = built("doctor", "recipe.yaml", *settings).output.splitlines()
         return next(line for line in lines if line[2:].startswith("model "))
 
-    assert "tiny-kandinsky at " in model()
+    assert "tiny-kandinsky: here, " in model()
     assert "sampler.scheduler: this model cannot use pndm; use ddim, euler" in model(
         "--set", "sampler.scheduler=pndm"
     )

@@ -19,8 +19,8 @@ from synthkit.release.manifest import read_manifest
 from synthkit.release.marks import mark_of
 from synthkit.release.records import Provenance
 from synthkit.sources import open_source
-from synthkit.sources.hashes import KnownHashes
 from synthkit.sources.pool import RealImages, read_all
+from synthkit.system.known_hashes import KnownHashes
 from synthkit_eval.training.synthetic_images import SyntheticImages, open_synthetic
 from tests.conftest import Cli
 from tests.helpers.forging import Forgery

@@ -75,11 +75,12 @@ class Warm:
     def __init__(
         self, libraries: Sequence[str] = _LIBRARIES, environment: Mapping[str, str] | None = None
     ) -> None:
+        self.environment = dict(os.environ if environment is None else environment)
         self._started: list[WarmProcess] = []
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.helpers.warm", *libraries],
             cwd=ROOT,
-            env=environment,
+            env=self.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -122,8 +122,13 @@ def test_a_model_that_was_moved_or_is_another_one(cli: Cli, digits: Path) -> Non
     with (cli.folder / "copied model" / "unet" / "config.json").open("a") as stream:
         stream.write("\n")
     line = error_of(cli, "replay", digits, "0", *settings, "--out", "again")
-    assert line.startswith("error: model.revision: copied model is ")
-    assert line.endswith("these are other weights; get those the recipe names, or drop model.revision")
+    assert line == (
+        "error: model.sha256: copied model has other content (unet/config.json differs); "
+        "get the files that model.sha256 names"
+    )
+    (cli.folder / "copied model" / "unet" / "config.json").unlink()
+    line = error_of(cli, "replay", digits, "0", *settings, "--out", "again")
+    assert "(unet/config.json is missing)" in line
     line = error_of(cli, "replay", digits, "0", "--set", f"model.revision={'0' * 64}")
     assert f", not {'0' * 64}: these are other weights" in line
     assert "there is no folder nowhere" in error_of(cli, "replay", digits, "0", "--set", "model.id=nowhere")

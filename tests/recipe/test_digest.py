@@ -16,8 +16,8 @@ from synthkit.recipe.families import SOURCES
 from synthkit.recipe.load import load
 from synthkit.recipe.schema import Recipe
 from synthkit.sources import open_source
-from synthkit.sources.hashes import KnownHashes
 from synthkit.sources.pool import read_all
+from synthkit.system.known_hashes import KnownHashes
 from tests.recipe.conftest import MINIMAL
 
 FACTS: dict[str, Any] = {"listing_digest": "l", "model": "m", "revision": "r", "form": 1}
@@ -87,8 +87,8 @@ def test_options_that_are_not_used_change_no_digest(write: Any) -> None:
     assert written.digest(**FACTS) == PLAIN
     compiled = load(write(MINIMAL), ["arithmetic.compile=true"])
     assert compiled.digest(**FACTS) == "2c7b56c454b80b267056fefba528ee9e0bbf58ad38a4c40e8a6c9cf1a12a407c"
-    assert "arithmetic" not in written.portable(revision="r")
-    assert compiled.portable(revision="r")["arithmetic"]["compile"] is True
+    assert "arithmetic" not in written.portable()
+    assert compiled.portable()["arithmetic"]["compile"] is True
 
 
 def test_every_field_is_in_one_table() -> None:
@@ -126,9 +126,9 @@ def test_a_later_field_is_written_into_a_release_only_where_it_is_set(
     field = f"{where}.later".lstrip(".")
     monkeypatch.setattr(digest, "LATER_FIELDS", LATER_FIELDS | {field})
     text = MINIMAL + FILTERS + "arithmetic: {compile: true}\n"
-    before = Recipe.model_validate(yaml.safe_load(text)).portable(revision="r")
+    before = Recipe.model_validate(yaml.safe_load(text)).portable()
     unset, changed = (
-        grown(Recipe, where).model_validate(having(yaml.safe_load(text), field, value)).portable(revision="r")
+        grown(Recipe, where).model_validate(having(yaml.safe_load(text), field, value)).portable()
         for value in (None, 8)
     )
     assert unset == before

@@ -11,7 +11,8 @@ import yaml
 
 from synthkit.errors import RecipeError
 from synthkit.recipe.load import load
-from synthkit.recipe.schema import AUTO, Recipe, json_schema, portable_path
+from synthkit.recipe.portable import portable_path
+from synthkit.recipe.schema import AUTO, Recipe, json_schema
 from synthkit.release.manifest import Manifest
 from tests.helpers.paths import ROOT
 from tests.recipe.conftest import MINIMAL
@@ -281,7 +282,7 @@ def test_the_batch_size_may_be_left_to_be_measured(write: Any) -> None:
     assert recipe.sampler.batch_size == AUTO
     assert recipe.model_dump(mode="json")["sampler"]["batch_size"] == "auto"
     sampler = recipe.sampler.model_copy(update={"batch_size": 8})
-    assert recipe.model_copy(update={"sampler": sampler}).portable(revision="r")["sampler"]["batch_size"] == 8
+    assert recipe.model_copy(update={"sampler": sampler}).portable()["sampler"]["batch_size"] == 8
 
 
 def test_the_schema_file_beside_the_recipes_is_the_schema() -> None:
@@ -300,7 +301,7 @@ def test_a_published_recipe_holds_no_path_of_this_machine(write: Any) -> None:
     recipe = load(
         write(MINIMAL), ["source.kind=folder", "source.root=/data/secret/flowers", "model.id=/models/sd21"]
     )
-    data = recipe.portable(revision="abc")
+    data = recipe.portable()
     assert data["source"]["root"] == "flowers"
     assert data["model"]["id"] == "sd21"
     assert portable_path("../x/y") == "y"

@@ -13,9 +13,9 @@ import pytest
 from synthkit.conditioning import METHODS
 from synthkit.recipe.load import load
 from synthkit.sources import held_out, open_source
-from synthkit.sources.hashes import KnownHashes
 from synthkit.sources.leaks import leaks
 from synthkit.sources.pool import read_all
+from synthkit.system.known_hashes import KnownHashes
 from tests.conftest import Cli
 from tests.helpers import miniatures
 from tests.helpers.paths import ROOT

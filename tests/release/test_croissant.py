@@ -253,7 +253,8 @@ def test_it_says_what_the_images_come_from(flat_release: Path) -> None:
     assert "@id" not in other
     assert other["license"] == "lab-only"
     derived = told(flat_release, method="text-only")["prov:wasDerivedFrom"]
-    assert [entity["prov:label"] for entity in derived] == ["the model builtin:flat-colours"]
+    names = [entity["prov:label"] for entity in derived]
+    assert names == ["model_index.json (pipeline) of the model builtin:flat-colours"]
 
 
 def test_it_says_what_made_the_images(flat_release: Path) -> None:

@@ -17,9 +17,9 @@ from synthkit.errors import SourceError
 from synthkit.recipe.families import FolderSourceConfig
 from synthkit.sources import open_source
 from synthkit.sources.files import ImageFiles
-from synthkit.sources.hashes import FILE, KnownHashes, open_known_hashes
 from synthkit.sources.leaks import Leak, leaks
 from synthkit.sources.pool import RealImages, read_all
+from synthkit.system.known_hashes import FILE, KnownHashes, open_known_hashes
 from tests.conftest import FLAT, Cli
 from tests.helpers import miniatures
 
@@ -62,7 +62,7 @@ def read_again(images: Path) -> RealImages:
 def read_later(images: Path) -> RealImages:
     """Read them when every image's last change is long enough ago to be remembered, by the clock."""
     now = time.time_ns()
-    with mock.patch("synthkit.sources.hashes.time.time_ns", lambda: now + 2_100_000_000):
+    with mock.patch("synthkit.system.known_hashes.time.time_ns", lambda: now + 2_100_000_000):
         found = read_again(images)
     # The next change of a file gets another time, also where the disk's clock ticks slowly.
     time.sleep(0.02)

@@ -223,7 +223,7 @@ def test_a_release_that_is_nowhere(cli: Cli) -> None:
 def test_numbers_beyond_all_bounds(cli: Cli, copy: Path) -> None:
     text = (copy / "manifest.json").read_text()
     (copy / "manifest.json").write_text(text.replace('"bytes": ', '"bytes": ' + "9" * 300, 1))
-    assert "manifest.json: is not a manifest: files.0.bytes" in faults(cli, copy)
+    assert "manifest.json: is not a manifest: generator.parts.0.bytes" in faults(cli, copy)
 
 
 def test_nothing_that_a_terminal_obeys_is_printed(cli: Cli, copy: Path) -> None:

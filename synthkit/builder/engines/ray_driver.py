@@ -181,9 +181,8 @@ class _Actors:
 
     def _orders(self, origin: Origin) -> Orders:
         inputs, place = self._job.inputs, self._job.store.place
-        # A branch may move while a cluster grows.
-        model = inputs.recipe.model.model_copy(update={"revision": inputs.checkpoint.revision})
-        recipe = inputs.recipe.model_copy(update={"model": model}).model_dump_json()
+        # It names the content of the model: a branch may move while a cluster grows.
+        recipe = inputs.recipe.model_dump_json()
         limit = self._options.limit
         return Orders(recipe, limit, inputs.digest, dict(origin.environment), place, self._mark)
 

@@ -1,23 +1,29 @@
-"""The SHA-256 of real images, remembered between runs so that each image is hashed once.
+"""The SHA-256 of files, remembered between runs so that each file is hashed once.
 
-A small SQLite file in the work root maps an image's stamp (path, size, time of change) to its SHA-256. Only
-images that could be decoded are in it. It can be deleted at any time; the images are then read again.
+A small SQLite file in the work root maps a file's stamp (path, inode, size, times of change) to its SHA-256.
+Real images have one, which holds only images that could be decoded, and the files of models have another.
+Both can be deleted at any time; the files are then read again.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from synthkit.system.files import make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
+# Of the real images.
 FILE = "contents.sqlite"
+# Of the files of models.
+MODELS = "models.sqlite"
 _TABLE = "CREATE TABLE contents (stamp TEXT PRIMARY KEY, sha256 TEXT)"
 _AT_ONCE = 500
 # Nanoseconds: a file that changed this recently could change again without getting another time.
@@ -66,6 +72,24 @@ class KnownHashes:
         except (sqlite3.Error, UnicodeEncodeError):
             self.close()
             self._connection = None
+
+
+def stamp_of(path: Path | str, status: os.stat_result) -> str:
+    """Return what stands for a file as long as it does not change: its absolute path and `state_of`."""
+    return f"{os.path.abspath(path)}|{state_of(status)}"  # noqa: PTH100 (links stay links)
+
+
+def state_of(status: os.stat_result) -> str:
+    """Return inode, size and times (ns) as a text.
+
+    It has the time of status change, too, which no copying tool can set.
+    """
+    return f"{status.st_ino}|{status.st_size}|{status.st_mtime_ns}|{status.st_ctime_ns}"
+
+
+def known_if_begun(path: Path) -> AbstractContextManager[KnownHashes]:
+    """Open the file of known hashes if its folder is there; for commands that begin no work root."""
+    return open_known_hashes(path) if path.parent.is_dir() else nullcontext(KnownHashes())
 
 
 @contextmanager
