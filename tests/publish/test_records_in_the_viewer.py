@@ -45,6 +45,7 @@ def test_datasets_takes_one_kind_of_file_in_a_repository(
         rows(fails)
 
 
+@pytest.mark.slow
 def test_the_records_as_a_data_set_of_their_own(hub: HubServer, release: Path, tmp_path: Path) -> None:
     """The commands of docs/releases.md, with the names of this release."""
     docs = (ROOT / "docs" / "releases.md").read_text()
