@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from tests.helpers.forging import Forgery, faults_of
+from tests.helpers.forging import Forgery, faults_of, reseal
+from tests.helpers.paths import DATA
 
 
 def replaced(old: str, new: str) -> Callable[[bytes], bytes]:
@@ -102,6 +105,23 @@ def test_of_another_version_the_parts_are_compared_that_readers_act_upon(
     metadata.write_text(metadata.read_text().replace('"contentUrl": "data/', '"contentUrl": "/data/'))
     forgery.seal()
     assert [fault.split(": ")[0] for fault in faults_of(forgery.folder)] == ["README.md", "croissant.json"]
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("README.md", "license: cc-by-4.0", "license: mit"),
+        ("README.md", "tags:\n", "task_ids:\n- multi-class-image-classification\ntags:\n"),
+        ("croissant.json", '"license": "cc-by-4.0"', '"license": "https://spdx.org/licenses/CC-BY-4.0.html"'),
+        ("croissant.json", '"contentUrl": "data/', '"contentUrl": "https://evil.example/'),
+        ("croissant.json", '"name": "small"', '"name": "small", "creator": {"name": "somebody"}'),
+    ],
+)
+def test_files_of_format_1_are_held_to_format_1(tmp_path: Path, name: str, old: str, new: str) -> None:
+    copy = Path(shutil.copytree(DATA / "release-format-1", tmp_path / "copy"))
+    (copy / name).write_bytes(replaced(old, new)((copy / name).read_bytes()))
+    reseal(copy, name)
+    assert [fault.split(": ")[0] for fault in faults_of(copy)] == [name]
 
 
 @pytest.mark.parametrize(
