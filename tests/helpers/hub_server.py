@@ -244,6 +244,11 @@ class HubServer:
             if files:
                 self.store.push(repository, files, "Add files")
 
+    def remove_repo(self, repo_id: str, repo_type: str = "dataset") -> None:
+        """As if its owner had deleted it."""
+        with self.lock:
+            self.store.remove(repo_type, repo_id)
+
     def commit(
         self, repo_id: str, files: dict[str, bytes | None], message: str = "", repo_type: str = "dataset"
     ) -> str:

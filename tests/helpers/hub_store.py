@@ -219,6 +219,9 @@ class Store:
         repository = self.repositories[kind, repo_id] = Repository(kind, repo_id, private)
         return repository
 
+    def remove(self, kind: str, repo_id: str) -> None:
+        del self.repositories[kind, repo_id]
+
     def push(self, repository: Repository, files: Mapping[str, bytes | None], title: str) -> str:
         """Commit to main: None deletes."""
         tree = dict(repository.head("main").files)
