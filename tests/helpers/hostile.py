@@ -20,6 +20,8 @@ from synthkit.release.marks import mark_of
 from tests.helpers.records import RECORD
 
 MARK = mark_of(RECORD, "small")
+# A segment of a JPEG, as far as it is looked at, with a C2PA manifest.
+C2PA = b"JP\0\1\0\0\0\1x"
 SIZE = (32, 24)
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 24\n%%EndComments\nshowpage\n%%EOF\n"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="32" height="24"><script>alert(1)</script></svg>'
@@ -98,6 +100,8 @@ def png(whole: bytes, image: Image.Image, mark: bytes) -> dict[str, bytes]:
         "hidden text": put(whole, b"tEXt", b"secret\0of somebody"),
         "packed text": put(whole, b"zTXt", b"secret\0\0" + bomb),
         "a second mark": put(whole, b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + mark),
+        "two C2PA manifests": put(put(whole, b"caBX", b"x"), b"caBX", b"x"),
+        "a C2PA manifest at its end": whole[:-12] + chunk(b"caBX", b"x") + whole[-12:],
         "a packed mark": png_of(*image.size, b"", xmp=b"XML:com.adobe.xmp\0\x01\0\0\0" + bomb),
         "Exif": put(whole, b"eXIf", b"MM\0*\0\0\0\x08\0\0"),
         "a chunk of its own": put(whole, b"prIv", b"secret"),
@@ -133,6 +137,8 @@ def jpeg(whole: bytes, image: Image.Image, mark: bytes) -> dict[str, bytes]:
         "Exif": saved(image, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0", **packet),
         "several pictures": saved(image, "MPO", save_all=True, append_images=[image], **packet),
         "a second mark": whole[:after] + segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0x") + whole[after:],
+        "two C2PA manifests": whole[:after] + segment(0xEB, C2PA) * 2 + whole[after:],
+        "an APP11 of its own": whole[:after] + segment(0xEB, b"JP\0\2" + C2PA[4:]) + whole[after:],
         "Photoshop": whole[:after] + segment(0xED, b"Photoshop 3.0\0") + whole[after:],
         "a thumbnail": b"\xff\xd8" + segment(0xE0, whole[6:18] + b"\x01\x01abc") + whole[after:],
         "65,535 pixels wide": whole.replace(
@@ -161,6 +167,8 @@ def webp(whole: bytes, image: Image.Image, mark: bytes) -> dict[str, bytes]:
         "Exif": saved(image, "WEBP", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0", **packet),
         "a chunk of its own": riff(whole[12:] + b"prIv" + struct.pack("<I", 6) + b"secret"),
         "a second mark": riff(whole[12:] + b"XMP " + struct.pack("<I", 2) + b"xx"),
+        "two C2PA manifests": riff(whole[12:] + (b"C2PA" + struct.pack("<I", 2) + b"xx") * 2),
+        "a C2PA manifest that comes first": riff(b"C2PA" + struct.pack("<I", 2) + b"xx" + whole[12:]),
         "a canvas of 2^24 pixels": bytes(wide),
         "16,383 pixels wide": bytes(frame),
         "a size beyond the file": whole[:4] + b"\xff\xff\xff\x7f" + whole[8:],
