@@ -1,4 +1,4 @@
-"""A release that grows, is signed, and outlives the place where its model lay; told by the commands and a Hub."""
+"""A release that grows, is signed, and outlives the place where its model lay: commands and a Hub tell it."""
 
 from __future__ import annotations
 
