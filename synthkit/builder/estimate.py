@@ -79,7 +79,7 @@ def log_rate(work: Workspace, inputs: Inputs, made: Made) -> None:
         {
             "event": "generated",
             "key": rate_key(inputs.recipe, inputs.checkpoint),
-            "device": next(iter(shards)).origin.environment["device"],
+            "device": list(shards)[-1].origin.environment["device"],
             "workers": made.workers,
             "images": made.images,
             "lost": made.lost,

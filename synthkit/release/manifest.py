@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from synthkit.errors import ReleaseError
-from synthkit.recipe.schema import MAX_EDGE, NAME, SEMVER
+from synthkit.recipe.schema import MAX_EDGE, MOST_EARLIER, NAME, SEMVER
 from synthkit.release.files import FILES, MANIFEST, is_shard, table_paths
 from synthkit.system.files import sha256_of
 from synthkit.version import FORMAT_VERSION
@@ -66,8 +66,8 @@ class ClassFacts(_Facts):
     label: int
     name: str
     group: Literal["many", "medium", "few"]
-    real: int
-    synthetic: int
+    real: int = Field(ge=0, lt=2**63)
+    synthetic: int = Field(ge=0, lt=2**63)
 
 
 class SourceFacts(_Facts):
@@ -261,7 +261,9 @@ class Manifest(_Facts):
     skipped: list[SkippedFacts] = Field(fail_fast=True)
     filters: FilterFacts | None = None
     audit: AuditFacts | None = None
-    grown: list[GrownFacts] = Field([], description="The blocks of earlier versions.", fail_fast=True)
+    grown: list[GrownFacts] = Field(
+        [], max_length=MOST_EARLIER, description="The blocks of earlier versions.", fail_fast=True
+    )
     environment: dict[str, str] = Field(description="Where the newest block was made.")
     files: list[FileFacts] = Field(fail_fast=True)
     seal: str = Field("", description="SHA-256 of the manifest with this field empty.")

@@ -47,6 +47,8 @@ GROUPS: tuple[Group, ...] = ("many", "medium", "few")
 _ORDER = 2**64 - 1
 # The names of shards have five digits, so that they stand in the order of their numbers.
 _MOST_SHARDS = 100_000
+# The most numbers in a table of blocks by classes: 256 MB. A forged release could ask for any amount.
+_MOST_COUNTS = 1 << 25
 # Of one class: labels, seeds and places, as in Draws.
 Columns = tuple["NDArray[np.int32]", "NDArray[np.uint64]", "NDArray[np.int32]"]
 
@@ -201,13 +203,23 @@ def make_plan(recipe: Recipe, listing: Listing) -> Plan:
 def block_counts(recipe: Recipe, classes: Sequence[ClassBalance]) -> NDArray[np.int64]:
     """Return (B, C) int64: how many images each class has at the end of each block.
 
-    The last row is what the recipe asks for now, the others what its earlier targets asked for.
+    The last row is what the recipe asks for now, the others what its earlier targets asked for. Raises
+    SourceError if there are more of both than a plan holds.
     """
-    earlier = [
-        [recipe.synthetic_for(item.real, block.target) if block.has(item.label) else 0 for item in classes]
-        for block in recipe.earlier
-    ]
-    return np.array([*earlier, [item.synthetic for item in classes]], dtype=np.int64)
+    blocks = 1 + len(recipe.grown)
+    if blocks * len(classes) > _MOST_COUNTS:
+        raise SourceError(
+            f"grown: {blocks:,} versions of {len(classes):,} classes are more than the {_MOST_COUNTS:,} "
+            "counts that a plan holds; give the recipe another name, and begin anew"
+        )
+    real = np.array([item.real for item in classes], dtype=np.int64)
+    counts = np.empty((blocks, len(classes)), dtype=np.int64)
+    for row, block in zip(counts, recipe.earlier, strict=False):
+        row[:] = block.target if recipe.target_per_class is None else np.maximum(0, block.target - real)
+        if block.classes is not None:
+            row[block.classes :] = 0
+    counts[-1] = [item.synthetic for item in classes]
+    return counts
 
 
 def block_faults(recipe: Recipe, counts: NDArray[np.int64]) -> Iterator[str]:
@@ -250,12 +262,12 @@ def draw_all(seed: int, classes: Sequence[ClassBalance], counts: NDArray[np.int6
 def _block(seed: int, number: int, columns: Sequence[Columns], counts: NDArray[np.int64]) -> Draws:
     """Return the draws of one block in its own shuffled order."""
     starts = counts[number - 1] if number else np.zeros(counts.shape[1], dtype=np.int64)
-    slices = [
-        slice(start, stop) for start, stop in zip(starts.tolist(), counts[number].tolist(), strict=True)
-    ]
+    # Not those of all classes: a block may add to a few of very many.
+    grows = np.flatnonzero(counts[number] > starts).tolist()
+    slices = [slice(int(starts[label]), int(counts[number, label])) for label in grows]
     labels, seeds, members = (
-        np.concatenate([column[place] for column, place in zip(kind, slices, strict=True)])
-        for kind in zip(*columns, strict=True)
+        np.concatenate([columns[label][kind][place] for label, place in zip(grows, slices, strict=True)])
+        for kind in range(3)
     )
     order = np.random.Generator(_philox(seed, _ORDER - number)).permutation(len(labels))
     # One column after another, so that the unsorted one is freed: at most 40 bytes an image.

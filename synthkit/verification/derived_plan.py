@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from synthkit.errors import SourceError
 from synthkit.release.plan import balance_of, block_counts, block_faults, draw_all, first_members
 from synthkit.release.records import key_of
 
@@ -132,7 +133,10 @@ def derive(recipe: Recipe, manifest: Manifest, sources: int) -> DerivedPlan | No
         return None
     if whole != manifest.images and (manifest.partial is None or whole > MOST_PLANNED_OF_A_PREVIEW):
         return None
-    counts = block_counts(recipe, classes)
+    try:
+        counts = block_counts(recipe, classes)
+    except SourceError:
+        return None
     if next(block_faults(recipe, counts), None) is not None:
         return None
     draws = draw_all(recipe.seed, classes, counts)

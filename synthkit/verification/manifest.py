@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from synthkit.errors import SourceError
 from synthkit.release.files import FILES
 from synthkit.release.filter_counts import FilterCounts
 from synthkit.release.plan import balance_of, block_counts, block_faults, blocks_of
@@ -218,7 +219,11 @@ def _counts(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
 
 def _shards(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
     real = [item.real for item in manifest.classes]
-    counts = block_counts(recipe, balance_of(recipe, [item.name for item in manifest.classes], real))
+    try:
+        counts = block_counts(recipe, balance_of(recipe, [item.name for item in manifest.classes], real))
+    except SourceError as error:
+        yield f"does not fit its recipe: {error}"
+        return
     if fault := next(block_faults(recipe, counts), None):
         yield f"does not fit its recipe: {fault}"
         return

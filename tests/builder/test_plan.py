@@ -10,7 +10,7 @@ import pytest
 from synthkit.errors import SourceError
 from synthkit.recipe.load import load
 from synthkit.recipe.schema import Recipe
-from synthkit.release.plan import Plan, balance, make_plan
+from synthkit.release.plan import Plan, balance, balance_of, block_counts, make_plan
 from synthkit.sources.base import Listing
 from tests.conftest import SMALL
 
@@ -134,3 +134,10 @@ def test_a_plan_of_a_million_images_is_columns(recipe: Recipe) -> None:
     plan = make_plan(with_target(recipe, 1000), listing(*[100] * 1000))
     assert len(plan) == 900_000
     assert sum(column.nbytes for column in (plan.labels, plan.seeds, plan.pairs)) == 20 * 900_000
+
+
+def test_a_plan_of_more_versions_and_classes_than_memory_holds_is_refused(recipe: Recipe) -> None:
+    grown = recipe.model_copy(update={"target_per_class": 2000, "grown": list(range(1, 1001))})
+    names = [f"class {label}" for label in range(40_000)]
+    with pytest.raises(SourceError, match="1,001 versions of 40,000 classes are more than"):
+        block_counts(grown, balance_of(grown, names, [1] * len(names)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -87,6 +88,15 @@ def test_what_a_manifest_says_that_is_not_so(
         forgery.seal()
     faults = faults_of(forgery.folder)
     assert faults == [] if not fault else any(fault in found for found in faults), faults
+
+
+@pytest.mark.parametrize("number", [-(2**70), -1, 2**70])
+def test_a_count_that_is_below_zero_or_beyond_all_sizes(forge: Callable[[str], Forgery], number: int) -> None:
+    forgery = forge("whole")
+    forgery.manifest["classes"][0]["real"] = number
+    (forgery.folder / "manifest.json").write_text(json.dumps(forgery.manifest))
+    (fault,) = faults_of(forgery.folder)
+    assert "is not a manifest: classes.0.real" in fault
 
 
 @pytest.mark.parametrize("number", [10**9, 10**12, 2**62])
