@@ -91,7 +91,12 @@ class Target(ReleaseFolder):
             return
         hint = ""
         if manifest.generation_digest == inputs.generation_digest and manifest.partial is None:
-            hint = "to keep its images and add to them, run synthkit grow with the recipe; or "
+            later = bool(manifest.grown)
+            hint = (
+                "it is a later version, which grew: take its recipe.yaml; or "
+                if later
+                else "to keep its images and add to them, run synthkit grow with the recipe; or "
+            )
         raise BuildError(
             f"{self.path}: was built from another recipe (digest {manifest.recipe_digest[:12]}, version "
             f"{manifest.version}; this one is {inputs.digest[:12]}); {hint}change the recipe's name, choose "

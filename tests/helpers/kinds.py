@@ -21,6 +21,7 @@ KINDS: dict[str, tuple[str, ...]] = {
         "conditioning.method=mixup",
         "output={format: webp, size: 24, shard_size: 8}",
     ),
+    "grown": ("synthetic_per_class=3", "target_per_class=", "grown=[1, 2]", "output.shard_size=16"),
     "gated": (
         "filters={blank: {min_deviation: 1}, max_draws: 3}",
         "conditioning.method=embed-mixup",
