@@ -31,11 +31,12 @@ from synthkit.recipe.families import FolderSourceConfig
 from synthkit.sources import open_source
 from synthkit.sources.pool import read_all
 from synthkit.system.known_hashes import KnownHashes
+from synthkit.version import FORMAT_VERSION
 from synthkit_eval.protocol import Batches, ColorJitter, Images
 from synthkit_eval.training.augmentation import Colours
 from synthkit_eval.training.distributed import World
 from synthkit_eval.training.loader import TrainingImages, make_order, training_batches
-from synthkit_eval.training.synthetic_images import index_tars
+from synthkit_eval.training.synthetic_images import index_shards
 
 BATCH = 64
 IMAGES = Images(
@@ -119,7 +120,7 @@ def peer(synthetic: list[Path], real: list[Path], workers: int) -> Iterator[Tens
 def ours(synthetic: list[Path], folder: Path, workers: int) -> Iterator[Tensor]:
     source = open_source(FolderSourceConfig(kind="folder", root=str(folder / "real")))
     real = read_all(source, on_error="stop", known_hashes=KnownHashes(), advance=lambda count: None)
-    tars = index_tars(synthetic, "jpg", (512, 512))
+    tars = index_shards(synthetic, "jpg", (512, 512), FORMAT_VERSION)
     images = TrainingImages(real, tars, IMAGES)
     colours = Colours(IMAGES, "cpu")
     order = make_order(Batches(size=BATCH), len(real.listing), len(tars), 0, 0, World())

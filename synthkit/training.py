@@ -93,8 +93,8 @@ def mix(
     each time unless it is a stream; `real` is drawn with replacement. The same `seed` gives the same batches.
 
     `transform` makes a tensor of an RGB image; other arguments go to `torch.utils.data.DataLoader`
-    (num_workers, pin_memory, …). Files in columns called png, jpg or webp are decoded here in the format of
-    that name; a release's only if they are as a build writes them.
+    (num_workers, pin_memory, …). Images of a release, and files in columns called png, jpg or webp, are
+    decoded here in the format of their name; a release's only if they are as a build writes them.
 
     Every row of a stream comes once an epoch, whatever the number of workers. Streams of `datasets` and
     `webdataset` that are known to share their rows between workers are read there. Any other stream is read

@@ -1,20 +1,21 @@
 """Drafts: the images of an unfinished shard, kept by a build that is asked to stop, for the next one.
 
-A draft is a tar: first a member that says where the samples come from, then the samples, in any order. It
-only saves time: one that cannot be read, or comes from other inputs or another environment, is ignored.
+A draft is a tar, whatever its shard is going to be: first a member that says where the samples come from,
+then the samples, in any order. It only saves time: one that cannot be read, or comes from other inputs or
+another environment, is ignored.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import tarfile
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from synthkit.release.containers.tar import TarWriter
 from synthkit.release.records import read_record
-from synthkit.release.shards import Origin, add_member, add_sample
+from synthkit.release.shards import Origin  # noqa: TC001 (msgspec reads the annotation)
 from synthkit.release.tar_members import content, members, opened
 from synthkit.system.files import write_atomically
 
@@ -44,12 +45,11 @@ def draft_path(folder: Path, shard_name: str) -> Path:
 def write_draft(path: Path, made: Samples, origin: Origin, extension: str) -> None:
     """Write the images that are made of a shard, with their records."""
     buffer = io.BytesIO()
-    with tarfile.TarFile(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        add_member(
-            tar, _HEAD, msgspec.json.encode(_Head(origin, _sha256(record for record, _ in made.values())))
-        )
-        for record, image in made.values():
-            add_sample(tar, record, image, extension)
+    tar = TarWriter(buffer, extension)
+    tar.add_member(_HEAD, msgspec.json.encode(_Head(origin, _sha256(record for record, _ in made.values()))))
+    for record, image in made.values():
+        tar.write(record, image)
+    tar.close()
     write_atomically(path, buffer.getvalue())
 
 

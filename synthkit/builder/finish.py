@@ -87,13 +87,13 @@ def _place_shard(folder: Path, shards_folder: Path, shard: ShardFacts) -> FileFa
     return FileFacts(path=f"data/{shard.name}", bytes=shard.bytes, sha256=shard.sha256, images=shard.images)
 
 
-def _collect_records(target: Path, tars: Sequence[Path]) -> None:
+def _collect_records(target: Path, shards: Sequence[Path]) -> None:
     import pyarrow.parquet as pq
 
     with target.open("wb") as stream, pq.ParquetWriter(stream, arrow_schema(), compression="zstd") as writer:
-        for tar in tars:
+        for shard in shards:
             # Not `read_table`, which makes a data set of every file.
-            with pq.ParquetFile(records_path(tar)) as rows:
+            with pq.ParquetFile(records_path(shard)) as rows:
                 writer.write_table(rows.read())
 
 
@@ -122,6 +122,7 @@ def _manifest(
         images=len(inputs.plan),
         width=example["width"],
         height=example["height"],
+        container=recipe.output.container,
         extension=recipe.output.extension,
         classes=classes,
         c2pa=_signer_facts(recipe.output),
@@ -212,9 +213,9 @@ def _example(folder: Path, inputs: Inputs, index: int) -> Example:
 
 def _sample(folder: Path, inputs: Inputs, index: int) -> tuple[Provenance, bytes]:
     """Read a record and its image file from a finished shard. Raises ReleaseError if it is damaged."""
-    shard = inputs.plan.blocks.shard_of(index)
-    tar, first = folder / shard_path(shard), inputs.plan.indices(shard)[0]
+    number, output = inputs.plan.blocks.shard_of(index), inputs.recipe.output
+    shard, first = folder / shard_path(number, output.container), inputs.plan.indices(number)[0]
     try:
-        return read_sample(tar, first, index, inputs.recipe.output.extension, FORMAT_VERSION)
+        return read_sample(shard, first, index, output.extension, FORMAT_VERSION)
     except ValueError as error:
-        raise ReleaseError(f"{tar}: {key_of(index)} cannot be read: {error}; build with --fresh") from None
+        raise ReleaseError(f"{shard}: {key_of(index)} cannot be read: {error}; build with --fresh") from None

@@ -137,9 +137,10 @@ def _faults(inputs: Inputs, release: Path, manifest: Manifest) -> Iterator[str]:
         yield f"the model is another one now: it was {manifest.generator.revision}; {_ANEW}"
     if manifest.generator.name != inputs.checkpoint.name:
         yield f"its model is called {manifest.generator.name}; keep that in model.id"
-    if earlier.output.shard_size != recipe.output.shard_size:
-        then, now = earlier.output.shard_size, recipe.output.shard_size
-        yield f"output.shard_size is {now} now, and was {then}; earlier shards stay as they are"
+    for name in ("shard_size", "container"):
+        then, now = getattr(earlier.output, name), getattr(recipe.output, name)
+        if then != now:
+            yield f"output.{name} is {now} now, and was {then}; earlier shards stay as they are"
     if (earlier.target_per_class is None) is not (recipe.target_per_class is None):
         yield "one counts by target_per_class, the other by synthetic_per_class; stay with the earlier one"
     yield from class_faults(inputs.real.listing, manifest)

@@ -159,5 +159,5 @@ def _checked(
     return shard
 
 
-def _damaged(tar: str) -> BuildError:
-    return BuildError(f"{tar}: is not what its sidecar says; copy it again, or make it again")
+def _damaged(shard: str) -> BuildError:
+    return BuildError(f"{shard}: is not what its sidecar says; copy it again, or make it again")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,7 +20,6 @@ from synthkit.system.files import sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://")
 _PASSWORD = re.compile(r"://[^/?#@\[]*:(?!\d*/)[^@]*@")
@@ -95,10 +95,10 @@ class RemoteShards:
 
     def deliver(self, folder: Path, facts: ShardFacts, alive: Callable[[], None]) -> None:
         """Send a finished shard from a folder there, its sidecar last, and call `alive` as it goes on."""
-        tar = folder / facts.name
+        shard = folder / facts.name
         with _told(f"{self.url}/{facts.name}", "written"):
             self._system.makedirs(self._root, exist_ok=True)
-            for path in (tar, records_path(tar), sidecar_path(tar)):
+            for path in (shard, records_path(shard), sidecar_path(shard)):
                 self._system.put_file(str(path), self._at(path.name), callback=_signs_of_life(alive))
                 self._system.invalidate_cache()
                 size = self._system.info(self._at(path.name))["size"]
@@ -121,10 +121,10 @@ class RemoteShards:
 
     def unmake(self, name: str) -> None:
         """Remove a shard; the sidecar, which makes it finished, goes first."""
-        stem = name.removesuffix(".tar")
+        shard = Path(name)
         with _told(self.url, "written"):
-            for file in (f"{stem}.json", name, f"{stem}.parquet"):
-                self.remove(file)
+            for file in (sidecar_path(shard), shard, records_path(shard)):
+                self.remove(file.name)
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
@@ -156,8 +156,8 @@ class RemoteShards:
 
 def is_whole(facts: ShardFacts, sizes: dict[str, int]) -> bool:
     """Return whether `sizes`, of all files of a place by name, has a shard's files as its sidecar states."""
-    records = f"{facts.name.removesuffix('.tar')}.parquet"
-    return (sizes.get(facts.name), sizes.get(records)) == (facts.bytes, facts.records_bytes)
+    records = records_path(Path(facts.name))
+    return (sizes.get(facts.name), sizes.get(records.name)) == (facts.bytes, facts.records_bytes)
 
 
 def _open(url: str) -> tuple[Any, str]:

@@ -34,7 +34,8 @@ class RemoteStore:
         self._shards = RemoteShards(f"{self.url}/{WORK_FOLDER}/{work_name(inputs)}/shards")
         self.part = part
         self.numbers = part.of_numbers(inputs.plan.newest)
-        self._numbers = {shard_name(number): number for number in self.numbers}
+        container = inputs.recipe.output.container
+        self._numbers = {shard_name(number, container): number for number in self.numbers}
 
     def __str__(self) -> str:
         return self._shards.url

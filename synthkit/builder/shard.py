@@ -97,7 +97,7 @@ class ShardBuilder:
 
     def name(self, shard: int) -> str:
         """Return the file name of a shard."""
-        return shard_name(shard)
+        return shard_name(shard, self.maker.recipe.output.container)
 
     def _planned(self, shard: int, made: Samples) -> Samples:
         """Return those images of a draft that are the plan's."""

@@ -13,6 +13,7 @@ import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synthkit.builder.drafts import draft_path
@@ -28,7 +29,6 @@ from synthkit.system.stopping import say
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from synthkit.builder.inputs import Inputs
     from synthkit.builder.options import Part
@@ -51,6 +51,7 @@ class Workspace:
         self.folder = root / work_name(inputs)
         self.shards = self.folder / "shards"
         self.part = part
+        self._container = inputs.recipe.output.container
         self.numbers = part.shards(inputs.plan)
 
     def __str__(self) -> str:
@@ -76,7 +77,7 @@ class Workspace:
 
     def name(self, number: int) -> str:
         """Return the file name of a shard."""
-        return shard_name(number)
+        return shard_name(number, self._container)
 
     def finished(self) -> dict[int, ShardFacts]:
         """Return the finished shards of this part, by number."""
@@ -151,19 +152,19 @@ class Workspace:
 
         All parts share the embeddings: of those, half-written files go that no process is writing.
         """
-        mine = {self.name(number).removesuffix(".tar") for number in self.numbers}
+        mine = {Path(self.name(number)).stem for number in self.numbers}
         for leftover in self.folder.rglob(".*.tmp"):
             name = leftover.name.removeprefix(".").split(".")[0]
             if self.part == WHOLE or name in mine or (name.startswith(_EMBEDDINGS) and is_left(leftover)):
                 leftover.unlink(missing_ok=True)
         for draft in self.shards.glob("*.draft"):
-            if draft.stem in mine and finished(self.shards, f"{draft.stem}.tar") is not None:
+            if draft.stem in mine and finished(self.shards, f"{draft.stem}.{self._container}") is not None:
                 draft.unlink(missing_ok=True)
 
     def _unmake(self, number: int) -> None:
         """Remove a shard; the sidecar, which makes it finished, goes first."""
-        tar = self.shards / self.name(number)
-        for path in (sidecar_path(tar), tar, records_path(tar), draft_path(self.shards, tar.name)):
+        shard = self.shards / self.name(number)
+        for path in (sidecar_path(shard), shard, records_path(shard), draft_path(self.shards, shard.name)):
             path.unlink(missing_ok=True)
 
     def _locked(self) -> AbstractContextManager[None]:

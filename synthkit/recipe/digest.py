@@ -76,6 +76,7 @@ LATER_FIELDS = WRITTEN_WITH_SECTION | {
     "grown",
     "output.c2pa",
     "output.c2pa.fingerprints",
+    "output.container",
 }
 # In the digest by what they lead to (the real images with their hashes, the model's content, the hashes
 # of the classifier and of certificates), so that a moved folder changes nothing. A section here stands
@@ -94,8 +95,10 @@ BY_CONTENT = frozenset(
 )
 # Never in the digest: no image depends on them.
 NOT_DATA = frozenset({"version", "summary", "license", "released", "hub", "model.mirrors", "model.license"})
-# In the digest of a release, and not in that of its images: how many there are, and in which shard each lies.
-COUNTS = frozenset({"target_per_class", "synthetic_per_class", "grown", "output.shard_size"})
+# In the digest of a release, and not in that of its images: how many there are, and where each lies.
+COUNTS = frozenset(
+    {"target_per_class", "synthetic_per_class", "grown", "output.shard_size", "output.container"}
+)
 
 
 def fields_in_digest(recipe: Recipe) -> dict[str, Any]:

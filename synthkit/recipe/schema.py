@@ -191,6 +191,10 @@ class Sampler(Section):
     )
 
 
+# What a release's shards can be; `release/containers/` has a module for each.
+ContainerName = Literal["tar", "parquet"]
+
+
 class Output(Section):
     """How the images are written."""
 
@@ -206,6 +210,10 @@ class Output(Section):
     )
     c2pa: Credentials | None = Field(
         None, description="Sign each image by a C2PA manifest; docs/provenance.md."
+    )
+
+    container: ContainerName = Field(
+        "tar", description="What a shard is: a tar (WebDataset), or a Parquet file with a row per image."
     )
 
     @model_validator(mode="after")

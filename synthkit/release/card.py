@@ -30,7 +30,7 @@ def render_card(manifest: Manifest, example: dict[str, Any]) -> str:
     """Return the card's Markdown, with the YAML front matter that the Hub and `datasets` read."""
     repository = _repository(manifest)
     folder = f"releases/{manifest.name}" + ("-preview" if manifest.partial else "")
-    address = repository or folder
+    address, parquet = repository or folder, manifest.container == "parquet"
     return _template().render(
         m=manifest,
         example=example,
@@ -43,6 +43,8 @@ def render_card(manifest: Manifest, example: dict[str, Any]) -> str:
         reference=f"{address}@v{manifest.version}" if repository else address,
         places=_places(manifest),
         shard_pattern=_shard_pattern(manifest),
+        image_column="image" if parquet else manifest.extension,
+        label_column="label" if parquet else "cls",
         tables=RECORDS,
         partly_viewed=sum(shard.bytes for shard in manifest.shards) > _VIEWED,
         files=[file for file in FILES if file.in_card],

@@ -1,6 +1,7 @@
 """croissant.json of a release, its metadata for machines: a pure function of the manifest.
 
-Its record set joins the images in the tars, by key, with the columns of the tables of records.
+Its record set joins the images in the tars, by key, with the columns of the tables of records. Parquet shards
+have both in one row.
 
 Source: MLCommons Croissant 1.1. `responsible.py` has the RAI properties, `lineage.py` the provenance.
 """
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from synthkit.release.citation import METHOD, data_set
-from synthkit.release.files import RECORDS, is_data, is_table
+from synthkit.release.containers import container_of
+from synthkit.release.files import RECORDS, is_data, is_table, shard_pattern
 from synthkit.release.format_1 import croissant_1
 from synthkit.release.hub_address import account_url, dataset_url
 from synthkit.release.licenses import license_url
@@ -132,6 +134,8 @@ def describe(manifest: Manifest) -> dict[str, Any]:
 def _structure(manifest: Manifest) -> dict[str, Any]:
     """Return the files that are data and what they hold: the document's `distribution` and `recordSet`."""
     files = [_file(file) for file in manifest.files if is_data(file.path)]
+    if manifest.container == "parquet":
+        return {"distribution": [*files, _SHARDS], "recordSet": [_record_set_of_shards(manifest)]}
     tables = [file.path for file in manifest.files if is_table(file.path)]
     sets = [_images(manifest)] if len(tables) == 1 else [_images(manifest), _TABLES]
     return {"distribution": [*files, *sets], "recordSet": [_record_set(manifest, _rows_of(tables))]}
@@ -149,7 +153,9 @@ def _file(file: FileFacts) -> dict[str, Any]:
         "name": file.path,
         "contentUrl": file.path,
         "contentSize": f"{file.bytes} B",
-        "encodingFormat": "application/x-tar" if file.images is not None else "application/x-parquet",
+        "encodingFormat": "application/x-parquet"
+        if file.images is None
+        else container_of(file.path).media_type,
         "sha256": file.sha256,
     }
 
@@ -180,20 +186,45 @@ _TABLES = {
 }
 
 
+# The shards of a release in Parquet, each a table of images and records.
+_SHARDS = {
+    **_TABLES,
+    "@id": "shard-files",
+    "name": "shard-files",
+    "description": "The shards: images with their labels and records.",
+    "includes": shard_pattern("parquet"),
+}
+
+
 def _rows_of(tables: list[str]) -> dict[str, Any]:
     """Return the part of a field's source that names the table, or the tables, of records."""
     return {"fileObject": {"@id": tables[0]}} if len(tables) == 1 else {"fileSet": {"@id": _TABLES["@id"]}}
 
 
 def _record_set(manifest: Manifest, rows: dict[str, Any]) -> dict[str, Any]:
-    def column(name: str) -> dict[str, Any]:
-        return {**rows, "extract": {"column": name}}
-
     image = {"fileSet": {"@id": "image-files"}}
     key = _field("key", "sc:Text", {**image, "extract": {"fileProperty": "filename"}})
     key["source"]["transform"] = {"regex": "^([0-9]+)"}
-    key["references"] = column("key")
+    key["references"] = {**rows, "extract": {"column": "key"}}
     content = _field("image", "sc:ImageObject", {**image, "extract": {"fileProperty": "content"}})
+    return _records(manifest, rows, key, content)
+
+
+def _record_set_of_shards(manifest: Manifest) -> dict[str, Any]:
+    rows = {"fileSet": {"@id": _SHARDS["@id"]}}
+    key = _field("key", "sc:Text", {**rows, "extract": {"column": "key"}})
+    content = {**rows, "extract": {"column": "image"}, **_transform("bytes")}
+    return _records(manifest, rows, key, _field("image", "sc:ImageObject", content))
+
+
+def _records(
+    manifest: Manifest, rows: dict[str, Any], key: dict[str, Any], content: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the record set: key and image, and the columns of `rows`, the part of a source with records."""
+
+    def column(name: str) -> dict[str, Any]:
+        return {**rows, "extract": {"column": name}}
+
     columns = [_field(name, kind, column(name)) for name, kind in _plain_columns(manifest.format_version)]
     lists = [
         {**_field(name, kind, column(of) | _transform(path)), "repeated": True}

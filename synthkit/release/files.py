@@ -10,9 +10,12 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from synthkit.release.containers import CONTAINERS
+
 SPLIT = "train"
 MANIFEST = "manifest.json"
-SHARDS = f"data/{SPLIT}-*.tar"
+# The shards, whose extension is the name of their container.
+SHARDS = f"data/{SPLIT}-*"
 RECORDS = f"provenance/{SPLIT}-*.parquet"
 RECIPE = "recipe.yaml"
 CARD = "README.md"
@@ -69,10 +72,10 @@ class ReleaseFile:
         """Whether every release has it."""
         return not self.stated_in and not self.optional
 
-    def paths(self, shards: int, blocks: int, form: int) -> list[str]:
+    def paths(self, shards: int, blocks: int, form: int, container: str) -> list[str]:
         """Return the paths of the file, or files, in a release of a format with so many shards and blocks."""
         if self.name == SHARDS:
-            return shard_paths(shards, form)
+            return shard_paths(shards, form, container)
         return table_paths(blocks, form) if self.name == RECORDS else [self.name]
 
 
@@ -84,7 +87,7 @@ FILES = (
         writer="build",
         check="record table",
         is_data=True,
-        in_card="one row per image, the same as its `.json`",
+        in_card="one row per image: its record, the same as beside the image",
     ),
     ReleaseFile(name=CARD, writer="build", check="card", names_repository=True),
     ReleaseFile(name=CROISSANT, writer="build", check="croissant", names_repository=True),
@@ -104,7 +107,7 @@ FILES = (
     ReleaseFile(name=SIGNATURE, writer="sign", check="signature", in_manifest=False, optional=True),
 )
 
-_SHARD = re.compile(re.escape(SHARDS).replace(r"\*", "[^/]*"))
+_SHARD = re.compile(re.escape(SHARDS).replace(r"\*", r"[^/]*\.") + f"({'|'.join(CONTAINERS)})")
 # Releases of format 1 have one table, without a number.
 _TABLE = re.compile(re.escape(RECORDS).replace(r"\-\*", "(-[0-9]{5,})?"))
 
@@ -131,21 +134,26 @@ def is_data(path: str) -> bool:
     return row is not None and row.is_data
 
 
-def shard_name(shard: int) -> str:
-    """Return the name of a shard's tar: `train-00003.tar`; without the total, since a release can grow."""
-    return f"{SPLIT}-{shard:05d}.tar"
+def shard_name(shard: int, container: str) -> str:
+    """Return the name of a shard's file: `train-00003.tar`; without the total, since a release can grow."""
+    return f"{SPLIT}-{shard:05d}.{container}"
 
 
-def shard_path(shard: int) -> str:
+def shard_path(shard: int, container: str) -> str:
     """Return the path of a shard inside a release: `data/train-00003.tar`."""
-    return f"data/{shard_name(shard)}"
+    return f"data/{shard_name(shard, container)}"
 
 
-def shard_paths(shards: int, form: int) -> list[str]:
+def shard_paths(shards: int, form: int, container: str) -> list[str]:
     """Return the paths of all shards of a release of a format; those of format 1 say how many there are."""
     if form == 1:
-        return [f"data/{SPLIT}-{shard:05d}-of-{shards:05d}.tar" for shard in range(shards)]
-    return [shard_path(shard) for shard in range(shards)]
+        return [f"data/{SPLIT}-{shard:05d}-of-{shards:05d}.{container}" for shard in range(shards)]
+    return [shard_path(shard, container) for shard in range(shards)]
+
+
+def shard_pattern(container: str) -> str:
+    """Return the pattern that fits the shards of a release and nothing else: `data/train-*.tar`."""
+    return f"{SHARDS}.{container}"
 
 
 def table_path(block: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from synthkit.conditioning import METHODS
-from synthkit.release.files import SHARDS, SPLIT
+from synthkit.release.files import SPLIT, shard_pattern
 from synthkit.release.format_1 import front_matter_1
 from synthkit.release.records import arrow_schema
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from synthkit.release.manifest import Manifest
 
+# What the Hub calls the containers; Parquet it finds by itself.
+_TAGS = {"tar": ["webdataset"], "parquet": []}
 # The Hub's size categories, smallest first.
 _SIZES = (
     (1_000, "n<1K"),
@@ -30,6 +32,7 @@ _SIZES = (
 
 def front_matter(manifest: Manifest) -> dict[str, Any]:
     """Return the card's metadata; `dataset_info` describes the one configuration, the images."""
+    shards = shard_pattern(manifest.container)
     source = manifest.source.repository if METHODS[manifest.method].sources else None
     fields = {
         "pretty_name": manifest.name + (" (preview)" if manifest.partial else ""),
@@ -39,8 +42,8 @@ def front_matter(manifest: Manifest) -> dict[str, Any]:
         "annotations_creators": ["machine-generated"],
         **({"source_datasets": [source]} if source else {}),
         "size_categories": [size_category(manifest.images)],
-        "tags": ["synthetic", "webdataset", "synthkit", "diffusion", "augmented-conditioning"],
-        "configs": [{"config_name": "default", "data_files": [{"split": SPLIT, "path": SHARDS}]}],
+        "tags": ["synthetic", *_TAGS[manifest.container], "synthkit", "diffusion", "augmented-conditioning"],
+        "configs": [{"config_name": "default", "data_files": [{"split": SPLIT, "path": shards}]}],
         "dataset_info": dataset_info(manifest),
     }
     return front_matter_1(fields) if manifest.format_version == 1 else fields
@@ -65,11 +68,18 @@ def size_category(images: int) -> str:
 def _features(manifest: Manifest) -> list[dict[str, Any]]:
     """Return the columns as `datasets` writes them into a card, without the seconds of importing it."""
     names = {str(label): name for label, name in enumerate(_unique(manifest))}
+    record = [_column(field) for field in arrow_schema(manifest.format_version)]
+    if manifest.container == "parquet":
+        return [
+            {"name": "image", "dtype": "image"},
+            {"name": "label", "dtype": {"class_label": {"names": names}}},
+            *(column for column in record if column["name"] != "label"),
+        ]
     return [
         {"name": "__key__", "dtype": "string"},
         {"name": "__url__", "dtype": "string"},
         {"name": "cls", "dtype": {"class_label": {"names": names}}},
-        {"name": "json", "struct": [_column(field) for field in arrow_schema(manifest.format_version)]},
+        {"name": "json", "struct": record},
         {"name": manifest.extension, "dtype": "image"},
     ]
 

@@ -1,8 +1,8 @@
-"""Decodes the images of a release in a training loop, in the format that their column names.
+"""Decodes the images of a release in a training loop, in the format of their name.
 
 `datasets` would try every format that Pillow knows, and Pillow starts other programs for some of them.
-Columns called png, jpg or webp are members of a shard and are decoded here; other columns are left to their
-data set.
+Decoded here are columns called png, jpg or webp, which are members of a tar, and a column `image` with the
+columns of a record beside it, which is that of a Parquet shard. Other columns are left to their data set.
 """
 
 from __future__ import annotations
@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _FIELDS = {frozenset(kind.__struct_fields__) for kind in KINDS.values()}
+# The column of images in a Parquet shard, and columns of its records that no other data set has.
+_IMAGE, _BESIDE = "image", frozenset({"key", "width", "height", "image_sha256", "synthkit_version"})
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedImage:
-    """An image file from the column of its extension.
+    """An image file of a release.
 
     `key` and `size` (width and height) are those of its record; without a record, `key` is a description
     and `size` None.
@@ -56,7 +58,11 @@ def encoded(row: Mapping[str, Any], column: str) -> Any:
     """Return what a row holds in a column; an image file of a release becomes an EncodedImage."""
     cell = row[column]
     raw = cell.get("bytes") if isinstance(cell, Mapping) else cell
-    if column not in FORMATS or not isinstance(raw, bytes):
+    if not isinstance(raw, bytes):
+        return cell
+    if column == _IMAGE and row.keys() >= _BESIDE:
+        return _of_parquet(row, raw, str(cell.get("path")) if isinstance(cell, Mapping) else "")
+    if column not in FORMATS:
         return cell
     record = _record(row.get("json"))
     if record is None:
@@ -101,7 +107,10 @@ def _decoded_columns(dataset: Any) -> list[str]:
     else:
         plain = isinstance(dataset, datasets.IterableDataset) and dataset._formatting is None
     features = dataset.features if plain else None
-    kinds = {name: features[name] for name in FORMATS if name in features} if features else {}
+    if not features:
+        return []
+    names = [*FORMATS, _IMAGE] if features.keys() >= _BESIDE else FORMATS
+    kinds = {name: features[name] for name in names if name in features}
     return [name for name, kind in kinds.items() if isinstance(kind, datasets.Image) and kind.decode]
 
 
@@ -109,6 +118,14 @@ def _without_decoding(dataset: Any, column: str) -> Any:
     import datasets
 
     return dataset.cast_column(column, datasets.Image(decode=False))
+
+
+def _of_parquet(row: Mapping[str, Any], raw: bytes, name: str) -> EncodedImage:
+    """Return the image file in a row of a Parquet shard. Raises ReleaseError for a name no release has."""
+    key, extension = str(row["key"]), name.rpartition(".")[2]
+    if extension not in FORMATS:
+        raise ReleaseError(f"image {key:.40} is called {name!r:.80}: no release has such an image file")
+    return EncodedImage(raw, extension, key, (int(row["width"]), int(row["height"])))
 
 
 def _record(cell: Any) -> Mapping[str, Any] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from itertools import accumulate
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import (
@@ -13,12 +13,13 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from synthkit.errors import ReleaseError
-from synthkit.recipe.schema import MAX_EDGE, MOST_EARLIER, NAME, SEMVER
+from synthkit.recipe.schema import MAX_EDGE, MOST_EARLIER, NAME, SEMVER, ContainerName
 from synthkit.release.files import FILES, MANIFEST, is_shard, table_paths
 from synthkit.system.files import sha256_of
 from synthkit.version import FORMAT_VERSION
@@ -212,11 +213,11 @@ class Partial(_Facts):
 
 
 # What the manifests of format 1 lack.
-_LATER_OF_GENERATOR = {"license": True, "parts": True}
 _LATER: dict[str, Any] = {
     "released": True,
     "c2pa": True,
     "generation_digest": True,
+    "container": True,
     "grown": True,
     "source": {"repository": True},
     "generator": {"license": True, "parts": True},
@@ -255,6 +256,7 @@ class Manifest(_Facts):
     images: int
     width: int = Field(ge=1, le=MAX_EDGE)
     height: int = Field(ge=1, le=MAX_EDGE)
+    container: ContainerName = Field("tar", description="What the shards are; format 1 has tars alone.")
     extension: Literal["png", "jpg", "webp"]
     classes: list[ClassFacts] = Field(fail_fast=True)
     c2pa: SignerFacts | None = None
@@ -268,9 +270,22 @@ class Manifest(_Facts):
     files: list[FileFacts] = Field(fail_fast=True)
     seal: str = Field("", description="SHA-256 of the manifest with this field empty.")
 
+    @field_validator("files")
+    @classmethod
+    def _one_container(cls, files: list[FileFacts], info: ValidationInfo) -> list[FileFacts]:
+        container = info.data.get("container", "tar")
+        if container != "tar" and info.data.get("format_version") == 1:
+            raise ValueError(f"container is {container}, which format 1 does not have")
+        others = [
+            file.path for file in files if is_shard(file.path) and PurePath(file.path).suffix[1:] != container
+        ]
+        if others:
+            raise ValueError(f"{others[0]!r} is no shard of this release, whose container is {container}")
+        return files
+
     @property
     def shards(self) -> list[FileFacts]:
-        """The tars, in order."""
+        """The shards, in order."""
         return [file for file in self.files if is_shard(file.path)]
 
     @property

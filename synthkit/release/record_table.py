@@ -2,17 +2,15 @@
 
 The release may be a stranger's, and a Parquet file of some kilobytes can unpack to any size, since equal
 values are stored once. So before a row is read, the numbers in the file's footer are compared with the
-release's, and the lengths of strings are summed before the strings are unpacked.
-
-Source: the Apache Parquet format, and Arrow's reader of it.
+release's, and the lengths of strings are summed before the strings are unpacked (`bounded_parquet.py`).
 """
 
 from __future__ import annotations
 
-import struct
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
-from synthkit.errors import ReleaseError, one_line
+from synthkit.errors import ReleaseError
+from synthkit.release.bounded_parquet import check_tail, check_values, letters, open_twice, parquet_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,10 +26,7 @@ _LEAST_PER_ROW = 32
 # The most bytes of a row, and of a row group, unpacked.
 _MOST_PER_ROW = 1 << 16
 _MOST_PER_GROUP = 1 << 28
-# The most values that a row has in a column of lists; any other column has one.
-_MOST_VALUES = {"sources": 2, "region": 4, "crops": 8, "rejected": 100, "scores": 5}
 _FOOTER, _FOOTER_PER_GROUP = 1 << 20, 1 << 17
-_TAIL = 8
 _OURS = frozenset({b"ARROW:schema"})
 
 
@@ -69,22 +64,24 @@ class RecordTable:
     def __init__(self, path: Path, rows: Sequence[int], form: int) -> None:
         self._path, self._rows = path, rows
         try:
-            with path.open("rb") as stream:
-                size = _check_tail(stream, len(rows))
-            self._plain, self._strings = _open(path)
-            _check_footer(self._plain, size, rows, form)
-        except _errors() as error:
-            raise UnreadableRecords(path, _told(error)) from None
+            with parquet_errors():
+                with path.open("rb") as stream:
+                    size = check_tail(stream, _FOOTER + len(rows) * _FOOTER_PER_GROUP)
+                self._plain, self._strings = open_twice(path)
+                _check_footer(self._plain, size, rows, form)
+        except ValueError as error:
+            raise UnreadableRecords(path, str(error)) from None
 
     def read(self, shard: int, columns: Sequence[str] | None = None) -> pa.Table:
         """Read the rows of one shard, all columns or some. Raises UnreadableRecords."""
         try:
-            names = set(columns or self._plain.schema_arrow.names)
-            strings = [name for name in self._names_of_strings() if name in names]
-            _check_lengths(self._strings.read_row_group(shard, columns=strings), self._rows[shard])
-            return self._plain.read_row_group(shard, columns=columns)
-        except _errors() as error:
-            raise UnreadableRecords(self._path, _told(error)) from None
+            with parquet_errors():
+                names = set(columns or self._plain.schema_arrow.names)
+                strings = [name for name in self._names_of_strings() if name in names]
+                _check_lengths(self._strings.read_row_group(shard, columns=strings), self._rows[shard])
+                return self._plain.read_row_group(shard, columns=columns)
+        except ValueError as error:
+            raise UnreadableRecords(self._path, str(error)) from None
 
     def parts(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Yield the rows of every shard, one shard at a time. Raises UnreadableRecords."""
@@ -93,29 +90,6 @@ class RecordTable:
 
     def _names_of_strings(self) -> list[str]:
         return [field.name for field in self._plain.schema_arrow if "string" in str(field.type)]
-
-
-def _open(path: Path) -> tuple[pq.ParquetFile, pq.ParquetFile]:
-    """Open the file twice: as plain columns, and with string columns as dictionaries of distinct values."""
-    import pyarrow.parquet as pq
-
-    plain = pq.ParquetFile(path)
-    schema = plain.metadata.schema
-    leaves = [schema.column(number) for number in range(len(schema))]
-    strings = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
-    return plain, pq.ParquetFile(path, metadata=plain.metadata, read_dictionary=strings)
-
-
-def _check_tail(stream: IO[bytes], groups: int) -> int:
-    """Return the file's size in bytes. Raises ValueError if its footer is too long for so many row groups."""
-    size = stream.seek(0, 2)
-    stream.seek(max(0, size - _TAIL))
-    length, magic = struct.unpack("<I4s", stream.read().rjust(_TAIL))
-    if magic != b"PAR1" or size <= _TAIL:
-        raise ValueError("it is not a Parquet file: it does not end as one")
-    if length > _FOOTER + groups * _FOOTER_PER_GROUP:
-        raise ValueError(f"its footer has {length:,} bytes")
-    return size
 
 
 def _check_footer(file: pq.ParquetFile, size: int, rows: Sequence[int], form: int) -> None:
@@ -147,10 +121,7 @@ def _check_group(group: pq.RowGroupMetaData, number: int, rows: int) -> int:
         raise ValueError(f"it has {group.num_rows:,} rows for shard {number}, which has {rows:,} images")
     columns = [group.column(place) for place in range(group.num_columns)]
     for column in columns:
-        name = column.path_in_schema
-        most = rows * _MOST_VALUES.get(name.partition(".")[0], 1)
-        if column.num_values > most or column.file_path:
-            raise ValueError(f"its column {name} says it has {column.num_values:,} values for {rows:,} rows")
+        check_values(column, rows)
     unpacked = max(group.total_byte_size, sum(column.total_uncompressed_size for column in columns))
     if unpacked > _most(rows):
         raise ValueError(f"its rows for shard {number} say they take {unpacked:,} bytes when unpacked")
@@ -164,31 +135,6 @@ def _most(rows: int) -> int:
 
 def _check_lengths(strings: pa.Table, rows: int) -> None:
     """Raise ValueError if strings, read as dictionaries, would unpack to too many bytes for so many rows."""
-    total = sum(_letters(chunk) for column in strings.columns for chunk in column.chunks)
+    total = letters(strings)
     if total > _most(rows):
         raise ValueError(f"its strings for {rows:,} rows would take {total:,} bytes")
-
-
-def _letters(array: pa.Array) -> int:
-    """Return the bytes of all strings in an array, also of those inside lists and structs."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if pa.types.is_list(array.type):
-        return _letters(array.flatten())
-    if pa.types.is_struct(array.type):
-        return sum(_letters(part) for part in array.flatten())
-    if not pa.types.is_dictionary(array.type):
-        return 0
-    lengths = pc.binary_length(array.dictionary).cast(pa.int64())
-    return int(pc.sum(lengths.take(array.indices)).as_py() or 0)
-
-
-def _errors() -> tuple[type[Exception], ...]:
-    import pyarrow as pa
-
-    return (pa.ArrowException, OSError, ValueError, OverflowError)
-
-
-def _told(error: Exception) -> str:
-    return one_line(error.strerror if isinstance(error, OSError) and error.strerror else error)

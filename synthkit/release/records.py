@@ -11,6 +11,8 @@ from synthkit.sources.base import END, Sha256, SourceImage
 from synthkit.version import FORMAT_VERSION
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pyarrow as pa
 
 
@@ -111,6 +113,8 @@ class Provenance2(Provenance, frozen=True, kw_only=True, forbid_unknown_fields=T
     synthkit_version: str
 
 
+# The most bytes of a record that is read.
+MAX_RECORD = 1 << 20
 # The last field of every format: format 1 has its digest before it.
 _VERSION = "synthkit_version"
 # The kind of record that the releases of a format have.
@@ -160,6 +164,16 @@ def arrow_schema(form: int = FORMAT_VERSION) -> pa.Schema:
     info = msgspec.inspect.type_info(KINDS[form])
     assert isinstance(info, msgspec.inspect.StructType)  # noqa: S101 (for the type checker)
     return pa.schema([pa.field(field.name, _arrow(field.type), nullable=False) for field in info.fields])
+
+
+def table_of(records: Sequence[Provenance]) -> pa.Table:
+    """Return provenance records as an Arrow table, one row each."""
+    import pyarrow as pa
+
+    kind = type(records[0]) if records else KINDS[FORMAT_VERSION]
+    rows = [record.to_row() for record in records]
+    columns = {name: [row[name] for row in rows] for name in kind.__struct_fields__}
+    return pa.table(columns, schema=arrow_schema(kind.FORMAT))
 
 
 def _arrow(kind: msgspec.inspect.Type) -> pa.DataType:

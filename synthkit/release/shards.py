@@ -1,31 +1,26 @@
-"""Writes WebDataset shards: equal samples give equal bytes, and a shard is finished once its sidecar exists.
+"""Writes shards into a work folder: a shard is finished once its sidecar exists.
 
-In a work folder a shard is three files: the tar, the Parquet file of its records, and the sidecar, a JSON
-file with sizes and hashes that is written last. A release has the tars, and all records in one Parquet file.
-
-Source: the WebDataset format (tar members KEY.EXT, one sample's members adjacent) and POSIX.1-1988
-ustar. Times, owners and groups are zero, members stand in alphabetical order of extension.
+In a work folder a shard is three files: the shard itself, of one of the containers, the Parquet file of its
+records (`.records`), and the sidecar (`.json`), a file with sizes and hashes that is written last. A release
+has the shards, and the records of many shards in one Parquet file.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import tarfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from synthkit.release.records import KINDS, Provenance, arrow_schema
+from synthkit.release.containers import container_of
+from synthkit.release.records import Provenance, table_of
 from synthkit.system.files import link, rename, sha256_of, sync, sync_file, temporary_name, write_atomically
-from synthkit.version import FORMAT_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
     from types import TracebackType
-
-    import pyarrow as pa
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -36,7 +31,7 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 class ShardFacts(msgspec.Struct, frozen=True):
-    """The sidecar of a finished shard: sizes and SHA-256 of its tar and of its Parquet file of records.
+    """The sidecar of a finished shard: sizes and SHA-256 of the shard and of its Parquet file of records.
 
     `plan` is the SHA-256 of what was planned for it: labels, seeds, real images (`builder/shard_plans.py`).
     """
@@ -58,16 +53,16 @@ class ShardWriter:
     """
 
     def __init__(self, folder: Path, name: str, extension: str, origin: Origin, plan: str) -> None:
-        self._folder, self._name, self._extension = folder, name, extension
+        self._folder, self._name = folder, name
         self._origin, self._plan = origin, plan
         self._written = temporary_name(folder / name)
         self._stream = self._written.open("wb")
-        self._tar = tarfile.TarFile(fileobj=self._stream, mode="w", format=tarfile.USTAR_FORMAT)
+        self._samples = container_of(name).writer(self._stream, extension)
         self._records: list[Provenance] = []
 
     def write(self, record: Provenance, image: bytes) -> None:
-        """Add one sample to the tar, and its record to the Parquet file."""
-        add_sample(self._tar, record, image, self._extension)
+        """Add one sample to the shard, and its record to the Parquet file."""
+        self._samples.write(record, image)
         self._records.append(record)
 
     def __enter__(self) -> Self:
@@ -81,15 +76,16 @@ class ShardWriter:
                 if kind is None:
                     self._finish()
         finally:
+            self._samples.abandon()
             # After success it has been renamed.
             self._written.unlink(missing_ok=True)
 
     def _finish(self) -> None:
-        self._tar.close()
+        self._samples.close()
         sync(self._stream)
-        tar = self._folder / self._name
+        shard = self._folder / self._name
         records = _parquet(self._records)
-        write_atomically(records_path(tar), records)
+        write_atomically(records_path(shard), records)
         facts = ShardFacts(
             name=self._name,
             images=len(self._records),
@@ -100,27 +96,12 @@ class ShardWriter:
             origin=self._origin,
             plan=self._plan,
         )
-        rename(self._written, tar)
-        write_atomically(sidecar_path(tar), msgspec.json.encode(facts))
-
-
-def add_sample(tar: tarfile.TarFile, record: Provenance, image: bytes, extension: str) -> None:
-    """Add KEY.cls, KEY.json and KEY.<extension> to a tar, in alphabetical order."""
-    members = {"cls": str(record.label).encode(), "json": record.to_json(), extension: image}
-    for name in sorted(members):
-        add_member(tar, f"{record.key}.{name}", members[name])
-
-
-def add_member(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    """Add a plain file to a tar; its time, owner and group stay zero."""
-    member = tarfile.TarInfo(name)
-    member.size = len(content)
-    member.mode = 0o644
-    tar.addfile(member, io.BytesIO(content))
+        rename(self._written, shard)
+        write_atomically(sidecar_path(shard), msgspec.json.encode(facts))
 
 
 def take(
-    tar: Path, records: Sequence[Provenance], folder: Path, facts: Callable[[bytes], ShardFacts]
+    shard: Path, records: Sequence[Provenance], folder: Path, facts: Callable[[bytes], ShardFacts]
 ) -> None:
     """Link the shard of a release into a folder, with its Parquet file of records; the sidecar comes last.
 
@@ -132,7 +113,7 @@ def take(
     write_atomically(records_path(place), table)
     temporary = temporary_name(place)
     try:
-        link(tar.resolve(), temporary)
+        link(shard.resolve(), temporary)
         sync_file(temporary)
         rename(temporary, place)
     finally:
@@ -142,12 +123,12 @@ def take(
 
 def finished(folder: Path, name: str) -> ShardFacts | None:
     """Return the sidecar of a shard if its files have the sizes it states, else None."""
-    tar = folder / name
-    facts = read_sidecar(sidecar_path(tar))
+    shard = folder / name
+    facts = read_sidecar(sidecar_path(shard))
     if facts is None:
         return None
     try:
-        sizes = (tar.stat().st_size, records_path(tar).stat().st_size)
+        sizes = (shard.stat().st_size, records_path(shard).stat().st_size)
     except OSError:
         return None
     whole = facts.name == name and sizes == (facts.bytes, facts.records_bytes)
@@ -172,8 +153,8 @@ def receive(facts: ShardFacts, folder: Path, bring: Callable[[str, Path], None])
 
     `bring` is called with the name of each file and the path at which to put it.
     """
-    tar = folder / facts.name
-    for place in (tar, records_path(tar), sidecar_path(tar)):
+    shard = folder / facts.name
+    for place in (shard, records_path(shard), sidecar_path(shard)):
         temporary = temporary_name(place)
         try:
             bring(place.name, temporary)
@@ -184,36 +165,26 @@ def receive(facts: ShardFacts, folder: Path, bring: Callable[[str, Path], None])
 
 
 def is_intact(folder: Path, facts: ShardFacts) -> bool:
-    """Hash a shard's tar and Parquet file; return whether both are what its sidecar says."""
-    tar = folder / facts.name
+    """Hash a shard and its Parquet file of records; return whether both are what its sidecar says."""
+    shard = folder / facts.name
     wanted = (facts.sha256, facts.records_sha256)
-    return (sha256_of(tar), sha256_of(records_path(tar))) == wanted
+    return (sha256_of(shard), sha256_of(records_path(shard))) == wanted
 
 
-def sidecar_path(tar: Path) -> Path:
+def sidecar_path(shard: Path) -> Path:
     """Return the path of a shard's sidecar."""
-    return tar.with_suffix(".json")
+    return shard.with_suffix(".json")
 
 
-def records_path(tar: Path) -> Path:
+def records_path(shard: Path) -> Path:
     """Return the path of the Parquet file with the records of one shard."""
-    return tar.with_suffix(".parquet")
+    return shard.with_suffix(".records")
 
 
 def remove_half_written(folder: Path, name: str) -> None:
     """Remove the unfinished files of a shard, which its writer left when it was killed."""
-    for leftover in folder.glob(f".{name.removesuffix('.tar')}.*.tmp"):
+    for leftover in folder.glob(f".{Path(name).stem}.*.tmp"):
         leftover.unlink(missing_ok=True)
-
-
-def table_of(records: Sequence[Provenance]) -> pa.Table:
-    """Return provenance records as an Arrow table, one row each."""
-    import pyarrow as pa
-
-    kind = type(records[0]) if records else KINDS[FORMAT_VERSION]
-    rows = [record.to_row() for record in records]
-    columns = {name: [row[name] for row in rows] for name in kind.__struct_fields__}
-    return pa.table(columns, schema=arrow_schema(kind.FORMAT))
 
 
 def _parquet(records: Sequence[Provenance]) -> bytes:

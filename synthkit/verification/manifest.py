@@ -56,7 +56,10 @@ def misnamed_files(manifest: Manifest) -> Iterator[str]:
     )
     rows = [file for file in FILES if file.in_manifest]
     wanted = {
-        path for file in rows if file.required for path in file.paths(shards, 1 + len(manifest.grown), form)
+        path
+        for file in rows
+        if file.required
+        for path in file.paths(shards, 1 + len(manifest.grown), form, manifest.container)
     }
     optional = [file for file in rows if not file.required]
     for name in sorted(wanted - named):
@@ -164,6 +167,7 @@ def against_recipe(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
     pairs = (
         ("repo_id", manifest.repo_id, recipe.hub.repo_id),
         ("method", manifest.method, recipe.conditioning.method),
+        ("container", manifest.container, recipe.output.container),
         ("extension", manifest.extension, recipe.output.extension),
         ("c2pa", signed and signed.fingerprints, signs and signs.fingerprints),
         ("source.kind", manifest.source.kind, source.kind),

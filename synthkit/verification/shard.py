@@ -1,28 +1,26 @@
-"""Checks one shard: every byte of the tar, and the records and images in it.
+"""Checks one shard: every byte of it, and the records and images in it.
 
 The shard may be a stranger's. Nothing is extracted, no size in the file is trusted beyond the file's own
-length, an image is decoded only if its header is in order, and memory holds one sample and the records.
-
-Source: POSIX.1-1988 ustar and the WebDataset format, as `release/shards.py` writes them.
+length, an image is decoded only if its header is in order, and memory holds one sample, or one row group, and
+the records. How samples are stored is the container's to check (`release/containers/`).
 """
 
 from __future__ import annotations
 
 import hashlib
-import tarfile
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from synthkit.errors import UnreadableImage
 from synthkit.recipe.filters import MAX_DRAWS
+from synthkit.release.containers import container_of
+from synthkit.release.containers.base import Shard
 from synthkit.release.image import against_release
 from synthkit.release.image_header import FORMATS, check_png_data, read_header
 from synthkit.release.likeness import pixel_digest
 from synthkit.release.marks import mark_of
-from synthkit.release.records import Provenance, key_of, read_record
-from synthkit.release.shard_reader import MAX_RECORD
-from synthkit.release.tar_members import content, members, opened
+from synthkit.release.records import Provenance, key_of
 from synthkit.sources.decoding import decode
 from synthkit.verification.content_credentials import image_faults, signer_of
 
@@ -50,31 +48,18 @@ class ShardReport:
     pixels: list[NDArray[np.uint8]] = field(default_factory=list)
 
 
-class _Member(NamedTuple):
-    name: str
-    header: bytes
-    body: bytes
-
-
 def check_shard(path: Path, first: int, manifest: Manifest, *, deep: bool) -> ShardReport:
     """Check a shard whose first image has the index `first`; `deep` also decodes every image."""
     report = ShardReport()
     signer = _signer(manifest)
-    extensions = sorted(("cls", "json", manifest.extension))
+    shard = Shard(path, first, manifest.extension, manifest.format_version)
+    environment = manifest.environment_of(first)
     try:
-        with opened(path) as (stream, size):
-            read = _members(stream, size)
-            index = first
-            while sample := _take(read, len(extensions)):
-                wanted = [f"{key_of(index)}.{extension}" for extension in extensions]
-                names = [member.name for member in sample]
-                if names != wanted:
-                    # Where the next sample begins is unknown.
-                    raise ValueError(
-                        f"after {index - first} samples come {_shown(names)}, not {_shown(wanted)}"
-                    )
-                _check_sample(sample, key_of(index), extensions, manifest, signer, report, deep=deep)
-                index += 1
+        for index, sample in enumerate(container_of(path).inspect(shard, environment), first):
+            report.records.append(sample.record)
+            report.faults += sample.faults
+            if sample.record is not None:
+                _check_sample(sample.record, sample.image, key_of(index), manifest, signer, report, deep=deep)
     except (OSError, ValueError) as error:
         report.faults.append(f"is not whole: {error}")
     return report
@@ -87,57 +72,25 @@ def _signer(manifest: Manifest) -> ImageSigner | None:
         return None
 
 
-def _take(members: Iterator[_Member], count: int) -> list[_Member]:
-    return [member for _, member in zip(range(count), members, strict=False)]
-
-
-def _members(stream: IO[bytes], size: int) -> Iterator[_Member]:
-    for member in members(stream, size):
-        yield _Member(member.name, member.header, content(stream, member))
-
-
 def _check_sample(
-    sample: list[_Member],
+    record: Provenance,
+    image: bytes,
     key: str,
-    extensions: list[str],
     manifest: Manifest,
     signer: ImageSigner | None,
     report: ShardReport,
     *,
     deep: bool,
 ) -> None:
-    report.records.append(None)
-    for member in sample:
-        if member.header != _header(member.name, len(member.body)):
-            report.faults.append(
-                f"{member.name} has a header with a time, an owner or a type: they must be empty"
-            )
-    parts = {extension: member.body for extension, member in zip(extensions, sample, strict=True)}
-    try:
-        if len(parts["json"]) > MAX_RECORD:
-            raise ValueError("is too large")
-        record = read_record(parts["json"], manifest.format_version)
-    except ValueError as error:
-        report.faults.append(f"{key}.json is not a provenance record: {error}")
-        return
-    report.records[-1] = record
+    """Check a record and the image beside it."""
     report.labels[record.label] += 1
-    faults = [*against_release(record, key, manifest), *_against_parts(record, parts, manifest)]
-    image = parts[manifest.extension]
+    faults = list(against_release(record, key, manifest))
+    if hashlib.sha256(image).hexdigest() != record.image_sha256:
+        faults.append("its image is not the one in its record (sha256)")
     of_image = list(_against_header(record, image, manifest, signer))
     if deep and not of_image:
         of_image += _decoded(record, image, manifest.extension, report)
-    faults += of_image
-    report.faults += [f"{key}: {fault}" for fault in faults]
-
-
-def _against_parts(record: Provenance, parts: dict[str, bytes], manifest: Manifest) -> Iterator[str]:
-    """Yield where the label or the image beside a record is not the one that the record states."""
-    image = parts[manifest.extension]
-    if parts["cls"] != str(record.label).encode():
-        yield f"its label is {parts['cls'][:20]!r}, its record's {record.label}"
-    if hashlib.sha256(image).hexdigest() != record.image_sha256:
-        yield "its image is not the one in its record (sha256)"
+    report.faults += [f"{key}: {fault}" for fault in (*faults, *of_image)]
 
 
 def _against_header(
@@ -174,14 +127,3 @@ def _decoded(record: Provenance, raw: bytes, extension: str, report: ShardReport
         yield f"its image cannot be decoded: {error.reason}"
     except ValueError as error:
         yield f"its image cannot be decoded: {error}"
-
-
-def _header(name: str, size: int) -> bytes:
-    """Return the header that a member with a name and a size must have."""
-    member = tarfile.TarInfo(name)
-    member.size, member.mode = size, 0o644
-    return member.tobuf(tarfile.USTAR_FORMAT)
-
-
-def _shown(names: list[str]) -> str:
-    return ", ".join(name[:80] for name in names) or "nothing"

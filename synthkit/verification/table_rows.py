@@ -9,8 +9,7 @@ import msgspec
 
 from synthkit.errors import ReleaseError, one_line
 from synthkit.release.record_table import RecordTable, UnreadableRecords
-from synthkit.release.records import KINDS
-from synthkit.release.shards import table_of
+from synthkit.release.records import KINDS, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

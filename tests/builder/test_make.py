@@ -250,7 +250,7 @@ def test_a_shard_whose_records_are_damaged_is_not_finished(cli: Cli, damage: str
     recipe = cli.recipe()
     cli("build", recipe)
     shutil.rmtree(cli.folder / "releases")
-    next((cli.folder / ".synthkit").glob("*/shards/train-00001*.parquet")).write_text(damage)
+    next((cli.folder / ".synthkit").glob("*/shards/train-00001*.records")).write_text(damage)
     assert "24 of them made now" in cli("build", recipe).output
     assert digests(cli.folder / "releases" / "small") == digests(flat_release)
 

@@ -19,12 +19,12 @@ import pyarrow.parquet as pq
 from synthkit.errors import ReleaseError
 from synthkit.recipe.filters import MAX_DRAWS
 from synthkit.release.card import render_card
+from synthkit.release.containers import container_of
 from synthkit.release.croissant import render_croissant
 from synthkit.release.files import CARD, CROISSANT, MANIFEST
 from synthkit.release.manifest import Manifest, read_manifest
 from synthkit.release.marks import mark_of
-from synthkit.release.records import KINDS, Provenance, arrow_schema
-from synthkit.release.shards import add_sample, table_of
+from synthkit.release.records import KINDS, Provenance, arrow_schema, table_of
 from synthkit.verification.verify import verify_release
 from tests.helpers.hostile import chunk, riff, segment
 
@@ -108,9 +108,11 @@ class Forgery:
 
     def _write_shard(self, path: str, samples: Samples) -> None:
         extension = self.manifest["extension"]
-        with tarfile.open(self.folder / path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        with (self.folder / path).open("wb") as stream:
+            writer = container_of(path).writer(stream, extension)
             for record, image in samples:
-                add_sample(tar, record, image, extension)
+                writer.write(record, image)
+            writer.close()
 
 
 def mark_part(extension: str, mark: bytes) -> bytes:
@@ -162,8 +164,13 @@ def image_files(release: Path) -> dict[str, bytes]:
     return found
 
 
-def _samples(tar: Path, manifest: Manifest) -> Iterator[tuple[Provenance, bytes]]:
-    with tarfile.open(tar) as archive:
+def _samples(shard: Path, manifest: Manifest) -> Iterator[tuple[Provenance, bytes]]:
+    if shard.suffix == ".parquet":
+        for row in pq.read_table(shard).to_pylist():
+            image = row.pop("image")["bytes"]
+            yield msgspec.convert(row, KINDS[manifest.format_version]), image
+        return
+    with tarfile.open(shard) as archive:
         members = {member.name: archive.extractfile(member).read() for member in archive}  # type: ignore[union-attr]
     records = {name[:-5]: raw for name, raw in members.items() if name.endswith(".json")}
     for key, raw in records.items():

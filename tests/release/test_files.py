@@ -43,17 +43,19 @@ def test_every_file_that_names_the_repository_can_be_written_anew() -> None:
 
 def test_a_release_holds_the_files_of_the_rows(small_release: Path) -> None:
     there = {path.relative_to(small_release).as_posix() for path in small_release.rglob("*.*")}
-    assert there == {path for file in FILES if file.required for path in file.paths(4, 1, 2)}
+    assert there == {path for file in FILES if file.required for path in file.paths(4, 1, 2, "tar")}
     assert {file.path for file in read_manifest(small_release).files} == there - {MANIFEST}
 
 
-@pytest.mark.parametrize("path", [shard_path(1), "data/train-evil.tar"])
+@pytest.mark.parametrize("path", [shard_path(1, "tar"), shard_path(1, "parquet"), "data/train-evil.tar"])
 def test_what_readers_load_as_a_shard_is_a_shard(path: str) -> None:
     assert is_shard(path)
     assert is_data(path)
 
 
-@pytest.mark.parametrize("path", ["data/train-00000.tar.gz", "data/a/train-0.tar", "x" * 5000, ""])
+@pytest.mark.parametrize(
+    "path", ["data/train-00000.tar.gz", "data/train-00000.json", "data/a/train-0.tar", "x" * 5000, ""]
+)
 def test_other_names_have_no_row(path: str) -> None:
     assert row_of(path) is None
     assert not is_data(path)

@@ -1,4 +1,4 @@
-"""The synthetic images of a release, read in any order: where each lies in its tar, and its label."""
+"""The synthetic images of a release, read in any order: where each lies in its shard, and its label."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthkit.errors import ReleaseError
+from synthkit.release.containers import container_of
+from synthkit.release.containers.base import Shard
 from synthkit.release.records import key_of
-from synthkit.release.shard_reader import decode_image, read_label, samples
-from synthkit.release.tar_members import opened
+from synthkit.release.shard_reader import decode_image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SyntheticImages:
-    """N image files in tars: `labels`, `shards` (which tar), `offsets` and `sizes` in bytes are (N,).
+    """N image files in shards: `labels`, `shards` (which one), `offsets` and `sizes` in bytes are (N,).
 
-    `size` is the width and height of every image. A webdataset reader gives the same samples in the order of
-    the tars; a shuffle over all of them has to read in any order.
+    `size` is the width and height of every image. A reader of shards gives the same samples in their order;
+    a shuffle over all of them has to read in any order.
     """
 
     paths: tuple[Path, ...]
@@ -42,9 +43,9 @@ class SyntheticImages:
         return len(self.labels)
 
     def read(self, index: int) -> bytes:
-        """Return the file of an image. Raises ReleaseError if the tar has become shorter."""
+        """Return the file of an image. Raises ReleaseError if the shard has become shorter."""
         path = self.paths[self.shards[index]]
-        # Opened each time: a large release has more tars than a process may hold open.
+        # Opened each time: a large release has more shards than a process may hold open.
         with path.open("rb", buffering=0) as stream:
             stream.seek(int(self.offsets[index]))
             content: bytes = stream.read(int(self.sizes[index]))
@@ -60,37 +61,31 @@ class SyntheticImages:
 def open_synthetic(release: Path, manifest: Manifest) -> SyntheticImages:
     """Find every image of a release, in the order of its keys.
 
-    Raises ReleaseError if a tar is damaged, or a label is not one of the manifest's classes.
+    Raises ReleaseError if a shard is damaged, or a label is not one of the manifest's classes.
     """
     size = (manifest.width, manifest.height)
-    found = index_tars([release / shard.path for shard in manifest.shards], manifest.extension, size)
+    paths = [release / shard.path for shard in manifest.shards]
+    found = index_shards(paths, manifest.extension, size, manifest.format_version)
     labels = found.labels
     if len(labels) and not 0 <= labels.min() <= labels.max() < len(manifest.classes):
         raise ReleaseError(f"{release}: has labels outside its classes; run synthkit verify {release}")
     return found
 
 
-def index_tars(paths: Sequence[Path], extension: str, size: tuple[int, int]) -> SyntheticImages:
-    """Find every sample in tars whose keys count on from one to the next.
+def index_shards(paths: Sequence[Path], extension: str, size: tuple[int, int], form: int) -> SyntheticImages:
+    """Find every sample in shards whose keys count on from one to the next; `form` is the release's format.
 
-    Raises ReleaseError if a tar cannot be read or holds anything else.
+    Raises ReleaseError if a shard cannot be read or holds anything else.
     """
     parts: list[NDArray[np.int64]] = []
     first = 0
     for path in paths:
         try:
-            parts.append(np.asarray(list(_places(path, first, extension)), dtype=np.int64).reshape(-1, 3))
+            places = list(container_of(path).places(Shard(path, first, extension, form)))
         except (OSError, ValueError) as error:
             raise ReleaseError(f"{path}: cannot be read: {error}; run synthkit verify") from error
-        first += len(parts[-1])
+        parts.append(np.asarray(places, dtype=np.int64).reshape(-1, 3))
+        first += len(places)
     offsets, sizes, labels = np.concatenate(parts or [np.empty((0, 3), dtype=np.int64)]).T
     shards = np.repeat(np.arange(len(paths), dtype=np.int32), [len(part) for part in parts])
     return SyntheticImages(tuple(paths), shards, offsets, sizes, labels.astype(np.int32), extension, size)
-
-
-def _places(path: Path, first: int, extension: str) -> Iterator[tuple[int, int, int]]:
-    """Yield offset, size and label of each image of a tar."""
-    with opened(path) as (stream, length):
-        for parts in samples(stream, length, first, extension):
-            image = parts[extension]
-            yield image.offset, image.size, read_label(stream, parts)

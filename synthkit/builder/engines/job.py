@@ -39,7 +39,7 @@ class Job:
 
     def name(self, shard: int) -> str:
         """Return the file name of a shard."""
-        return shard_name(shard)
+        return shard_name(shard, self.inputs.recipe.output.container)
 
     def origin(self, environment: Mapping[str, str]) -> Origin:
         """Return the origin of shards made in an environment. Raises BuildError if others have another."""

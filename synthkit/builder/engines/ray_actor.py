@@ -155,8 +155,8 @@ class Actor:
         if facts is None:
             raise BuildError(f"{folder / name}: was removed by somebody while it was being delivered")
         remote.deliver(folder, facts, self._observer.alive)
-        tar = folder / name
-        for path in (sidecar_path(tar), tar, records_path(tar)):
+        made = folder / name
+        for path in (sidecar_path(made), made, records_path(made)):
             path.unlink(missing_ok=True)
 
     def pulse(self) -> Pulse:

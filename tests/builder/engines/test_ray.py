@@ -194,7 +194,7 @@ def test_shards_at_an_address_become_the_same_release(
     assert not list(ray_cluster.home.rglob("*.tar"))
     # One that is cut off is made again, and the others are not.
     shards = next((tmp_path / "store").glob(".synthkit/small-*/shards"))
-    (shards / "train-00002.parquet").write_bytes(b"half")
+    (shards / "train-00002.records").write_bytes(b"half")
     assert "train-00002.tar: is not what its sidecar says" in cli("merge", recipe, *FLAT, url).output
     assert "4 of 4 shards are there, 24 images made now" in cli(*command).output
     merged = cli("merge", recipe, *FLAT, url)
