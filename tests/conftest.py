@@ -135,6 +135,15 @@ def flat_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def parquet_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `flat_release`, its shards Parquet files."""
+    cli = Cli(tmp_path_factory.mktemp("parquet"))
+    result = cli("build", cli.recipe(), *FLAT, "--set", "output.container=parquet")
+    assert result.exit_code == 0, result.output
+    return cli.folder / "releases" / "small"
+
+
+@pytest.fixture(scope="session")
 def warm() -> Iterator[Warm]:
     """Starts commands in processes that need not load libraries."""
     from tests.helpers.warm import Warm
