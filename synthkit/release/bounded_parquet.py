@@ -1,7 +1,7 @@
 """What every reader of a stranger's Parquet file asks before it reads a row.
 
-A Parquet file of some kilobytes can unpack to any size, since equal values are stored once. So the length of
-the footer is checked before it is parsed, and the lengths of strings are summed before they are unpacked.
+No number in the file is trusted beyond what its release can need and the file's own length: the length of the
+footer is checked before it is parsed, and so are the numbers of values before they are unpacked.
 
 Source: the Apache Parquet format, and Arrow's reader of it.
 """
@@ -16,9 +16,7 @@ from synthkit.errors import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
 _TAIL = 8
@@ -41,43 +39,12 @@ def check_tail(stream: IO[bytes], longest: int) -> int:
     return size
 
 
-def open_twice(path: Path) -> tuple[pq.ParquetFile, pq.ParquetFile]:
-    """Open the file twice: as plain columns, and with string columns as dictionaries of distinct values."""
-    import pyarrow.parquet as pq
-
-    plain = pq.ParquetFile(path)
-    schema = plain.metadata.schema
-    leaves = [schema.column(number) for number in range(len(schema))]
-    strings = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
-    return plain, pq.ParquetFile(path, metadata=plain.metadata, read_dictionary=strings)
-
-
 def check_values(column: pq.ColumnChunkMetaData, rows: int) -> None:
     """Raise ValueError if a column says it has more values than so many records can have."""
     name = column.path_in_schema
     most = rows * _MOST_VALUES.get(name.partition(".")[0], 1)
     if column.num_values > most or column.file_path:
         raise ValueError(f"its column {name} says it has {column.num_values:,} values for {rows:,} rows")
-
-
-def letters(table: pa.Table) -> int:
-    """Return the bytes that all strings of a table take unpacked; they were read as dictionaries."""
-    return sum(_letters(chunk) for column in table.columns for chunk in column.chunks)
-
-
-def _letters(array: pa.Array) -> int:
-    """Return the bytes of all strings in an array, also of those inside lists and structs."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if pa.types.is_list(array.type):
-        return _letters(array.flatten())
-    if pa.types.is_struct(array.type):
-        return sum(_letters(part) for part in array.flatten())
-    if not pa.types.is_dictionary(array.type):
-        return 0
-    lengths = pc.binary_length(array.dictionary).cast(pa.int64())
-    return int(pc.sum(lengths.take(array.indices)).as_py() or 0)
 
 
 @contextmanager

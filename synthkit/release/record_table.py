@@ -2,7 +2,7 @@
 
 The release may be a stranger's, and a Parquet file of some kilobytes can unpack to any size, since equal
 values are stored once. So before a row is read, the numbers in the file's footer are compared with the
-release's, and the lengths of strings are summed before the strings are unpacked (`bounded_parquet.py`).
+release's, and the lengths of strings are summed before the strings are unpacked.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from synthkit.errors import ReleaseError
-from synthkit.release.bounded_parquet import check_tail, check_values, letters, open_twice, parquet_errors
+from synthkit.release.bounded_parquet import check_tail, check_values, parquet_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,7 +67,7 @@ class RecordTable:
             with parquet_errors():
                 with path.open("rb") as stream:
                     size = check_tail(stream, _FOOTER + len(rows) * _FOOTER_PER_GROUP)
-                self._plain, self._strings = open_twice(path)
+                self._plain, self._strings = _open(path)
                 _check_footer(self._plain, size, rows, form)
         except ValueError as error:
             raise UnreadableRecords(path, str(error)) from None
@@ -90,6 +90,17 @@ class RecordTable:
 
     def _names_of_strings(self) -> list[str]:
         return [field.name for field in self._plain.schema_arrow if "string" in str(field.type)]
+
+
+def _open(path: Path) -> tuple[pq.ParquetFile, pq.ParquetFile]:
+    """Open the file twice: as plain columns, and with string columns as dictionaries of distinct values."""
+    import pyarrow.parquet as pq
+
+    plain = pq.ParquetFile(path)
+    schema = plain.metadata.schema
+    leaves = [schema.column(number) for number in range(len(schema))]
+    strings = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
+    return plain, pq.ParquetFile(path, metadata=plain.metadata, read_dictionary=strings)
 
 
 def _check_footer(file: pq.ParquetFile, size: int, rows: Sequence[int], form: int) -> None:
@@ -135,6 +146,21 @@ def _most(rows: int) -> int:
 
 def _check_lengths(strings: pa.Table, rows: int) -> None:
     """Raise ValueError if strings, read as dictionaries, would unpack to too many bytes for so many rows."""
-    total = letters(strings)
+    total = sum(_letters(chunk) for column in strings.columns for chunk in column.chunks)
     if total > _most(rows):
         raise ValueError(f"its strings for {rows:,} rows would take {total:,} bytes")
+
+
+def _letters(array: pa.Array) -> int:
+    """Return the bytes of all strings in an array, also of those inside lists and structs."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_list(array.type):
+        return _letters(array.flatten())
+    if pa.types.is_struct(array.type):
+        return sum(_letters(part) for part in array.flatten())
+    if not pa.types.is_dictionary(array.type):
+        return 0
+    lengths = pc.binary_length(array.dictionary).cast(pa.int64())
+    return int(pc.sum(lengths.take(array.indices)).as_py() or 0)

@@ -51,7 +51,7 @@ def test_the_whole_way(hub: HubServer, synthkit: Client, tmp_path: Path) -> None
     assert told["True"][:2] == ["Image", ["zero", "one"]]
     assert told["True"][4:] == ["000000000", 2, 6]
 
-    copy = tmp_path / "pulled" / "small"
+    copy = tmp_path / "pulled" / "digits"
     ran = synthkit("pull", f"{REPO}@v1.0.0", "--out", copy.parent, "--signer", key.pub)
     assert ran.exit_code == 0, ran.output
     assert digests(copy).items() >= published(hub).items()

@@ -6,7 +6,8 @@ name), `label`, and the other fields of the record. Rows stand in the order of t
 What decides the bytes of a shard, beside the samples, are the options in `_OPTIONS`, the size of row groups,
 and Arrow's writer: its name and version stand in the footer, and cannot be set. So shards are equal where the
 version of pyarrow is, which a release states in its environment. Nothing is compressed, since images are
-already, and no value is stored once for several rows: what a reader unpacks is never more than the file.
+already, and no value is stored once for several rows: what a reader unpacks is never more than the file, and
+images can be read at their places.
 
 Source: the Apache Parquet format; `datasets.Image`, and how `datasets` names features in a file's metadata.
 """
@@ -14,13 +15,13 @@ Source: the Apache Parquet format; `datasets.Image`, and how `datasets` names fe
 from __future__ import annotations
 
 import io
-import mmap
 from typing import IO, TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from synthkit.release.bounded_parquet import check_tail, check_values, letters, open_twice, parquet_errors
+from synthkit.release.bounded_parquet import check_tail, check_values, parquet_errors
 from synthkit.release.containers.base import Found, Place, Shard
+from synthkit.release.parquet_pages import Page, pages, strings
 from synthkit.release.records import KINDS, MAX_RECORD, Provenance, arrow_schema, key_of, table_of
 from synthkit.release.tar_members import opened
 from synthkit.system.environment import library_versions
@@ -85,24 +86,17 @@ class Parquet:
                 yield _sample(row, index, shard.form)
 
     def places(self, shard: Shard) -> Iterator[Place]:
-        """Yield where each image lies in the file.
-
-        Images are stored as they are, one after the other, so each is found where the last one ended or
-        shortly after, behind the header of a page.
-        """
-        with (
-            _Rows(shard) as rows,
-            shard.path.open("rb") as stream,
-            mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content,
-        ):
-            at = 0
-            for index, row in enumerate(rows.every(["image.bytes", "label", "key"]), shard.first):
-                image = _image(row, index)
-                at = content.find(image, at)
-                if at < 0:
-                    raise ValueError(f"the image of {key_of(index)} is not stored as it is")
-                yield Place(at, len(image), row["label"])
-                at += len(image)
+        """Yield where each image lies in the file; images are skipped, not read."""
+        with _Rows(shard) as rows:
+            index = shard.first
+            for group, count in enumerate(rows.counts):
+                images = list(rows.images(group))
+                if len(images) != count:
+                    raise ValueError(f"row group {group} has {len(images):,} images in {count:,} rows")
+                for row, (offset, size) in zip(rows.read(group, ["key", "label"]), images, strict=True):
+                    _check_key(row, index)
+                    yield Place(offset, size, row["label"])
+                    index += 1
 
     def inspect(self, shard: Shard, environment: Mapping[str, str]) -> Iterator[Found]:
         """Yield every sample; then write the shard again, if this pyarrow wrote it, and compare all bytes."""
@@ -174,47 +168,53 @@ class _Rows:
     """
 
     def __init__(self, shard: Shard) -> None:
+        import pyarrow.parquet as pq
+
         with opened(shard.path) as (stream, size):
             check_tail(stream, _LONGEST_FOOTER)
         with parquet_errors():
-            self._plain, self._strings = open_twice(shard.path)
-            _check_columns(self._plain, shard.form)
-            groups = [self._plain.metadata.row_group(n) for n in range(self._plain.metadata.num_row_groups)]
-            _check_layout(groups, size - _END - self._plain.metadata.serialized_size)
-        self._bytes = [_stored(group) for group in groups]
+            self._file = pq.ParquetFile(shard.path)
+            _check_columns(self._file, shard.form)
+            metadata = self._file.metadata
+            groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+            _check_layout(groups, size - _END - metadata.serialized_size)
         self.counts = [group.num_rows for group in groups]
         self.starts = [sum(self.counts[:number]) for number in range(len(groups))]
+        self._groups = groups
+        self._stream = shard.path.open("rb")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._plain.close()
-        self._strings.close()
+        self._stream.close()
+        self._file.close()
 
-    def every(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-        """Yield every row as plain Python types, all columns or some."""
+    def every(self) -> Iterator[dict[str, Any]]:
+        """Yield every row as plain Python types."""
         for group in range(len(self.counts)):
-            yield from self.read(group, columns)
+            yield from self.read(group)
 
     def read(self, group: int, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-        """Read the rows of a row group.
-
-        Raises ValueError if its strings take more bytes than there are in the file: some are then stored once
-        for several rows.
-        """
+        """Read the rows of a row group, all columns or some."""
         with parquet_errors():
-            names = columns or self._plain.schema_arrow.names
-            strings = [name for name in names if self._has_strings(name.partition(".")[0])]
-            unpacked = letters(self._strings.read_row_group(group, columns=strings))
-            if unpacked > self._bytes[group]:
-                raise ValueError(f"the strings of row group {group} would take {unpacked:,} bytes")
-            rows: list[dict[str, Any]] = self._plain.read_row_group(group, columns=columns).to_pylist()
+            for column in _columns(self._groups[group]):
+                found = sum(page.values for page in self._pages(column))
+                if found != column.num_values:
+                    raise ValueError(
+                        f"column {column.path_in_schema} of row group {group} has {found:,} values"
+                    )
+            rows: list[dict[str, Any]] = self._file.read_row_group(group, columns=columns).to_pylist()
             return rows
 
-    def _has_strings(self, name: str) -> bool:
-        kind = str(self._plain.schema_arrow.field(name).type)
-        return "string" in kind or "binary" in kind
+    def images(self, group: int) -> Iterator[tuple[int, int]]:
+        """Yield the offset and the size of each image file of a row group."""
+        for page in self._pages(self._groups[group].column(0)):
+            yield from strings(self._stream, page)
+
+    def _pages(self, column: pq.ColumnChunkMetaData) -> Iterator[Page]:
+        start = column.data_page_offset
+        return pages(self._stream, start, start + column.total_compressed_size)
 
 
 class _Comparison(io.RawIOBase):
@@ -279,8 +279,7 @@ def _check_layout(groups: Sequence[pq.RowGroupMetaData], footer: int) -> None:
         rows, stored = group.num_rows, _stored(group)
         if not 0 < rows <= _ROWS or stored > _MOST_PER_GROUP:
             raise ValueError(f"row group {number} says it has {rows:,} rows, in {stored:,} bytes")
-        for place in range(group.num_columns):
-            column = group.column(place)
+        for column in _columns(group):
             check_values(column, rows)
             packed = column.compression != "UNCOMPRESSED" or column.has_dictionary_page
             if packed or column.total_compressed_size != column.total_uncompressed_size:
@@ -294,7 +293,11 @@ def _check_layout(groups: Sequence[pq.RowGroupMetaData], footer: int) -> None:
 
 def _stored(group: pq.RowGroupMetaData) -> int:
     """Return the bytes that a row group takes in the file."""
-    return sum(group.column(place).total_compressed_size for place in range(group.num_columns))
+    return sum(column.total_compressed_size for column in _columns(group))
+
+
+def _columns(group: pq.RowGroupMetaData) -> list[pq.ColumnChunkMetaData]:
+    return [group.column(place) for place in range(group.num_columns)]
 
 
 def _sample(row: dict[str, Any], index: int, form: int) -> tuple[Provenance, bytes]:
@@ -302,9 +305,13 @@ def _sample(row: dict[str, Any], index: int, form: int) -> tuple[Provenance, byt
     return _record(row, form), _image(row, index)
 
 
-def _image(row: dict[str, Any], index: int) -> bytes:
+def _check_key(row: dict[str, Any], index: int) -> None:
     if row["key"] != key_of(index):
         raise ValueError(f"{row['key']!r:.80} stands where {key_of(index)} must")
+
+
+def _image(row: dict[str, Any], index: int) -> bytes:
+    _check_key(row, index)
     image = (row["image"] or {}).get("bytes")
     if image is None:
         raise ValueError(f"{key_of(index)} has no image")
