@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from synthkit.release.citation import METHOD, data_set
-from synthkit.release.containers import container_of
+from synthkit.release.containers import CONTAINERS, container_of
 from synthkit.release.files import RECORDS, is_data, is_table, shard_pattern
 from synthkit.release.format_1 import croissant_1
 from synthkit.release.hub_address import account_url, dataset_url
@@ -158,6 +158,10 @@ def _file(file: FileFacts) -> dict[str, Any]:
         else container_of(file.path).media_type,
         "sha256": file.sha256,
     }
+
+
+def _media_type(file: FileFacts) -> str:
+    return CONTAINERS["parquet"].media_type if file.images is None else container_of(file.path).media_type
 
 
 def _images(manifest: Manifest) -> dict[str, Any]:
