@@ -46,7 +46,7 @@ def render_card(manifest: Manifest, example: dict[str, Any]) -> str:
         image_column="image" if parquet else manifest.extension,
         label_column="label" if parquet else "cls",
         tables=RECORDS,
-        partly_viewed=sum(shard.bytes for shard in manifest.shards) > _VIEWED,
+        partly_viewed=not parquet and sum(shard.bytes for shard in manifest.shards) > _VIEWED,
         files=[file for file in FILES if file.in_card],
         method=METHODS[manifest.method],
         source_link=_source_link(manifest),

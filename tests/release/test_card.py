@@ -89,6 +89,24 @@ def test_the_cards_snippets_run_as_printed(
     assert len(names["provenance"]) == 76
 
 
+def test_the_snippets_of_parquet_run_as_printed(
+    parquet_release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streamed, frame, training, provenance = snippets(body_of(parquet_release), "python")
+    monkeypatch.chdir(parquet_release.parents[1])
+    streamed_names, names = dict[str, Any](), dict[str, Any]()
+    exec(streamed, streamed_names)
+    assert streamed_names["image"].size == (32, 32)
+    exec(frame, names)
+    assert names["image"].startswith(b"\x89PNG")
+    for name in ("label", "seed"):
+        assert names[name] == streamed_names[name]
+    exec(training, names)
+    assert names["images"].shape == (64, 3, 224, 224)
+    exec(provenance, names)
+    assert len(names["provenance"]) == 76
+
+
 def arguments_of_train_py(command: str) -> dict[str, str]:
     """The options of the printed command, with the defaults of timm 1.0.31's train.py for those it lacks."""
     words = shlex.split(command)
@@ -98,17 +116,21 @@ def arguments_of_train_py(command: str) -> dict[str, str]:
     return options
 
 
-@pytest.mark.parametrize("reader", ["hfds", "hfids"])
+@pytest.mark.parametrize(
+    ("of", "reader"),
+    [("small_release", "hfds"), ("small_release", "hfids"), ("parquet_release", "hfds")],
+)
 def test_timm_trains_on_it_by_the_printed_command(
-    small_release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str
+    of: str, reader: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     """train.py is not in timm's wheel: this calls what it calls, with the arguments that it passes on."""
     import torch
     from timm.data import create_dataset, create_loader
 
-    (command,) = snippets(body_of(small_release), "sh")
+    release = request.getfixturevalue(of)
+    (command,) = snippets(body_of(release), "sh")
     options = arguments_of_train_py(command)
-    monkeypatch.chdir(small_release.parents[1])
+    monkeypatch.chdir(release.parents[1])
     dataset = create_dataset(
         options["--dataset"].replace("hfds/", f"{reader}/"),
         root=None,
@@ -246,6 +268,7 @@ def test_of_large_tars_it_says_what_the_viewer_shows(flat_release: Path) -> None
     said = "(the Hub's viewer shows the first 5 GB of the images, with their records)"
     files = [file.model_copy(update={"bytes": 2_000_000_000}) for file in read_manifest(flat_release).files]
     assert said in card_of(flat_release, files=files)
+    assert said not in card_of(flat_release, files=files, container="parquet")  # those it shows whole
     assert said not in body_of(flat_release)
 
 

@@ -134,6 +134,15 @@ def test_releases_of_other_forms(cli: Cli, method: str, form: str, shard_size: i
     assert_the_same(cli.folder / "releases" / "small-preview")
 
 
+def test_the_records_of_parquet_are_those_of_tars(parquet_release: Path, flat_release: Path) -> None:
+    found = records(parquet_release)
+    images = {key: np.asarray(record.pop("image")) for key, record in found.items()}
+    wanted = records(flat_release)
+    for key, record in wanted.items():
+        np.testing.assert_array_equal(images[key], np.asarray(record.pop("image")))
+    assert found == wanted
+
+
 def test_what_is_told_of_the_release(small_release: Path) -> None:
     metadata = opened(small_release).metadata
     assert metadata.name == "small"
