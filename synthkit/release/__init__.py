@@ -2,8 +2,9 @@
 
 - `files.py` lists the files; each has a module: `manifest`, `recipe_file`, `card`, `croissant`, `samples`,
   `audit`, and `record_table` for provenance/train.parquet.
-- Shards: `shards` writes them, `tar_members` and `shard_reader` read them, `records` defines the records in
-  them. `image` finds one image of a release by its key.
+- Shards: `shards` writes them, `shard_reader` reads them, of any container in `containers/`. These use
+  `tar_members`, `parquet_pages` and `bounded_parquet`; `records` defines the records in them. `image` finds
+  one image of a release by its key.
 - An image file is written by `image_writer`, with the mark that `marks` derives from its record, and its
   header is read by `image_header`. If images are signed (C2PA), `content_credentials` derives the
   manifest of one, `embedded_manifest` puts it into the file, and `image_signer` tells whose signature it is.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthkit.errors import SourceError
+from synthkit.release.containers import CONTAINERS
 from synthkit.release.plan import balance_of, block_counts, block_faults, draw_all, first_members
 from synthkit.release.records import key_of
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from synthkit.release.records import Provenance
     from synthkit.sources.base import SourceImage
 
-# The fewest bytes of a sample in a tar: three members, each with a header and a block.
-LEAST_PER_IMAGE = 3 * 1024
 # The most images in the plan of a preview. All of it is drawn, at 40 bytes an image, however few images are
 # on the disk: a forged manifest could ask for any amount of memory.
 MOST_PLANNED_OF_A_PREVIEW = 1 << 25
@@ -128,7 +127,8 @@ def derive(recipe: Recipe, manifest: Manifest, sources: int) -> DerivedPlan | No
         return None
     classes = balance_of(recipe, [item.name for item in manifest.classes], real)
     whole = sum(item.synthetic for item in classes)
-    on_disk = manifest.images * LEAST_PER_IMAGE <= sum(shard.bytes for shard in manifest.shards)
+    least = manifest.images * CONTAINERS[manifest.container].least_per_sample
+    on_disk = least <= sum(shard.bytes for shard in manifest.shards)
     if not 0 < manifest.images <= whole or not on_disk:
         return None
     if whole != manifest.images and (manifest.partial is None or whole > MOST_PLANNED_OF_A_PREVIEW):

@@ -153,6 +153,15 @@ def test_a_value_that_is_not_the_plans_is_found(copy: Path, change: Change, reas
     assert any(reason in fault for fault in faults_of(copy, deep=True)), faults_of(copy, deep=True)
 
 
+def test_a_forgery_that_fits_itself_does_not_fit_the_plan(copy: Path) -> None:
+    forgery = Forgery.of(copy)
+    forgery.change("000000030", seed=7, lam=0.25)
+    forgery.write()
+    found = [fault for fault in faults_of(copy) if fault.startswith(f"{SHARD}: 000000030: ")]
+    assert any("its record's seed is 7, by the plan it is" in fault for fault in found), found
+    assert any("its record's lam is 0.25, by its seed it is" in fault for fault in found), found
+
+
 def test_strings_that_are_stored_once_are_not_unpacked(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A footer that denies its dictionaries: each string is in the file once, and in memory often."""
     column = "synthkit.release.containers.parquet._check_layout"

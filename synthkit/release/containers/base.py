@@ -68,8 +68,9 @@ class Container(Protocol):
     raise OSError, or ValueError in a sentence about `it` or a sample, if it is not one that a build writes.
     """
 
-    # The type of the file (IANA).
+    # The type of the file (IANA), and the fewest bytes that a sample takes in it.
     media_type: str
+    least_per_sample: int
 
     def writer(self, stream: IO[bytes], extension: str) -> SampleWriter:
         """Return what writes a shard, whose image files have an extension, into a stream."""

@@ -66,6 +66,8 @@ class Parquet:
     """Parquet files of samples; a Container."""
 
     media_type = "application/x-parquet"
+    # The numbers and hashes of a record, which no dictionary shortens.
+    least_per_sample = 256
 
     def writer(self, stream: IO[bytes], extension: str) -> ParquetWriter:
         """Return what writes a Parquet file into a stream."""

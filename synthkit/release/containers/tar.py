@@ -30,6 +30,8 @@ class Tar:
     """Tars of samples; a Container."""
 
     media_type = "application/x-tar"
+    # Three members, each with a header and a block.
+    least_per_sample = 3 * 1024
 
     def writer(self, stream: IO[bytes], extension: str) -> TarWriter:
         """Return what writes a tar into a stream."""
