@@ -9,6 +9,7 @@ Source: MLCommons Croissant 1.1. `responsible.py` has the RAI properties, `linea
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -110,7 +111,7 @@ def render_croissant(manifest: Manifest) -> bytes:
 def describe(manifest: Manifest) -> dict[str, Any]:
     """Return the JSON-LD document; what is not known is left out, or said to be unknown."""
     document = {
-        "@context": _CONTEXT,
+        "@context": deepcopy(_CONTEXT),  # mlcroissant changes the one that it is given
         "@type": "sc:Dataset",
         "conformsTo": list(CONFORMS_TO),
         "name": manifest.name,

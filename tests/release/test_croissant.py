@@ -208,6 +208,12 @@ def test_a_damaged_shard_is_refused(small_release: Path, tmp_path: Path) -> None
         records(copy)
 
 
+def test_whoever_is_given_the_metadata_changes_no_other_release(flat_release: Path) -> None:
+    before = json.dumps(told(flat_release))
+    told(flat_release)["@context"]["data"]["@id"] = "changed"
+    assert json.dumps(told(flat_release)) == before
+
+
 def test_what_is_not_known_is_said_to_be_unknown(flat_release: Path) -> None:
     document = told(flat_release)
     assert "How many images copy a real one is unknown" in document["rai:dataLimitations"]
