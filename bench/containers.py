@@ -120,6 +120,7 @@ def record(index: int, image: bytes) -> Provenance:
         image_sha256=sha256,
         attempt=0,
         rejected=(),
+        scores=(),
         generation_digest=sha256,
         synthkit_version=__version__,
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -16,10 +17,12 @@ import torch
 import synthkit
 from synthkit.errors import ReleaseError
 from synthkit.recipe.schema import ContainerName
-from synthkit.release.containers import CONTAINERS
+from synthkit.release.containers import CONTAINERS, parquet
+from synthkit.release.containers.base import Shard
 from synthkit.release.image import read_image, read_images
 from synthkit.release.manifest import read_manifest
 from synthkit.release.records import key_of
+from synthkit.system.environment import library_versions
 from tests.conftest import FLAT, Cli, digests, read_member
 from tests.helpers.forging import Forgery, image_files
 from tests.helpers.scoring import synthetic_of
@@ -117,6 +120,33 @@ def test_row_groups_are_read_one_at_a_time(cli: Cli) -> None:
     found = synthetic_of(release)
     assert [found.read(index) for index in range(len(found))] == [item.image for item in stored]
     assert found.labels.tolist() == [item.record.label for item in stored]
+
+
+def test_images_of_many_pages_are_found_at_their_places(
+    flat_release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "_BYTES", 4_000_000)
+    rng = np.random.default_rng(0)
+    record = read_image(flat_release, read_manifest(flat_release), "0").record
+    samples = [
+        (msgspec.structs.replace(record, key=key_of(index), label=index), rng.bytes(300_000 + index))
+        for index in range(40)
+    ]
+    shard = Shard(tmp_path / "train-00000.parquet", 0, "png", 2)
+    with shard.path.open("wb") as stream:
+        writer = parquet.Parquet().writer(stream, "png")
+        for sample in samples:
+            writer.write(*sample)
+        writer.close()
+    metadata = pq.read_metadata(shard.path)
+    groups = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+    assert groups == [14, 14, 12]  # each ends with the image that makes it 4 MB
+    content = shard.path.read_bytes()
+    found = [(content[at : at + size], label) for at, size, label in parquet.Parquet().places(shard)]
+    assert found == [(image, record.label) for record, image in samples]
+    assert list(parquet.Parquet().read_all(shard)) == samples
+    inspected = list(parquet.Parquet().inspect(shard, library_versions()))
+    assert [(item.record, item.image, item.faults) for item in inspected] == [(*s, []) for s in samples]
 
 
 @pytest.mark.parametrize("streaming", [False, True])

@@ -15,6 +15,7 @@ Source: the Apache Parquet format; `datasets.Image`, and how `datasets` names fe
 from __future__ import annotations
 
 import io
+from itertools import accumulate
 from typing import IO, TYPE_CHECKING, Any, Self
 
 import msgspec
@@ -181,7 +182,7 @@ class _Rows:
             groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
             _check_layout(groups, size - _END - metadata.serialized_size)
         self.counts = [group.num_rows for group in groups]
-        self.starts = [sum(self.counts[:number]) for number in range(len(groups))]
+        self.starts = [0, *accumulate(self.counts)][:-1]
         self._groups = groups
         self._stream = shard.path.open("rb")
 
