@@ -3,10 +3,10 @@
     python bench/containers.py [--images 1000] [--rounds 5] [--json]
 
 The samples are records and images of two kinds: 32-pixel PNG files of a kilobyte, as digits have, and
-512-pixel JPEG files with the spectrum of photographs. Writing, checking and indexing (finding each image in
-the file) take processor time; streaming with `datasets`, of rows with image files and of images as arrays,
-takes time by the clock, from the first row on. Both containers take turns in one run, and the median of all
-rounds counts.
+512-pixel JPEG files with the spectrum of photographs. Measured is processor time: of writing, checking,
+indexing (finding each image in the file), and of streaming with `datasets`, of rows with image files and of
+images as arrays, from the first row on. Both containers take turns in one run, and the median of all rounds
+counts.
 """
 
 from __future__ import annotations
@@ -150,22 +150,22 @@ def steps(folder: Path, container: str, extension: str, rows: Samples) -> dict[s
             for item in rows:
                 writer.write(*item)
 
-    writing = seconds(time.process_time, write)
+    writing = seconds(write)
     reader = container_of(path)
     return {
         "bytes": path.stat().st_size,
         "writing": writing,
-        "checking": seconds(time.process_time, lambda: exhaust(reader.inspect(shard, library_versions()))),
-        "indexing": seconds(time.process_time, lambda: exhaust(reader.places(shard))),
+        "checking": seconds(lambda: exhaust(reader.inspect(shard, library_versions()))),
+        "indexing": seconds(lambda: exhaust(reader.places(shard))),
         "streaming rows": streaming(path, container, extension, decode=False),
         "streaming images": streaming(path, container, extension, decode=True),
     }
 
 
-def seconds(clock: Callable[[], float], work: Callable[[], None]) -> float:
-    started = clock()
+def seconds(work: Callable[[], None]) -> float:
+    started = time.process_time()
     work()
-    return clock() - started
+    return time.process_time() - started
 
 
 def exhaust(items: Any) -> None:
@@ -174,17 +174,17 @@ def exhaust(items: Any) -> None:
 
 
 def streaming(path: Path, container: str, extension: str, *, decode: bool) -> float:
-    """Return the seconds that `datasets` takes from the first row to the last."""
+    """Return the seconds of processor time that `datasets` takes from the first row to the last."""
     loader, column = LOADERS[container]
     rows = datasets.load_dataset(loader, data_files=str(path), split="train", streaming=True)
     image = column or extension
     rows = iter(rows.cast_column(image, datasets.Image(decode=decode)))
     next(rows)
-    started = time.perf_counter()
+    started = time.process_time()
     for row in rows:
         if decode:
             np.asarray(row[image])
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 if __name__ == "__main__":
