@@ -49,14 +49,28 @@ def embed(
     """
     path = _path_for(positions, path)
     shape = (len(real.listing), generator.embedding_size)
-    kept = _read(path)
-    if kept is not None and kept.shape == shape:
+    kept = read_array(path, shape)
+    if kept is not None:
         return kept
     embeddings = compute(real, positions, generator, batch_size, advance)
+    write_array(path, embeddings)
+    return embeddings
+
+
+def read_array(path: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None:
+    """Read embeddings that `write_array` kept; return None if they are not there, or are of another shape."""
+    try:
+        kept: NDArray[np.float32] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return kept if kept.shape == shape else None
+
+
+def write_array(path: Path, embeddings: NDArray[np.float32]) -> None:
+    """Keep embeddings in a file for the next run."""
     buffer = io.BytesIO()
     np.save(buffer, embeddings, allow_pickle=False)
     write_atomically(path, buffer.getvalue())
-    return embeddings
 
 
 def _path_for(positions: NDArray[np.int32], path: Path) -> Path:
@@ -100,11 +114,3 @@ def _read_ahead(real: RealImages, positions: Sequence[int], ahead: int) -> Itera
     finally:
         # After an error nobody waits for the rest.
         pool.shutdown(cancel_futures=True)
-
-
-def _read(path: Path) -> NDArray[np.float32] | None:
-    try:
-        embeddings: NDArray[np.float32] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return embeddings

@@ -14,6 +14,9 @@ import msgspec
 import numpy as np
 
 from synthkit.conditioning import METHODS, Mixing, drop
+from synthkit.release.embedded_manifest import without_manifest
+from synthkit.release.image_header import read_header
+from synthkit.release.image_remark import with_mark
 from synthkit.release.image_writer import encode, picture
 from synthkit.release.marks import mark_of
 from synthkit.release.records import KINDS, key_of
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from synthkit.generators.checkpoint import Checkpoint
     from synthkit.recipe.schema import Conditioning, Recipe
     from synthkit.release.plan import PlannedImage
-    from synthkit.release.records import Provenance, Score
+    from synthkit.release.records import Provenance, Provenance2, Score
     from synthkit.sources.pool import RealImages
 
 
@@ -110,9 +113,24 @@ class ImageMaker:
         image = picture(pixels, self.recipe.output)
         record = self.record(draw, mixing, image.size)
         file = encode(image, self.recipe.output, mark_of(record, self.recipe.name))
-        if self.signer is not None:
-            file = self.signer.sign(file, self.recipe.output.extension, record)
-        return msgspec.structs.replace(record, image_sha256=hashlib.sha256(file).hexdigest()), file
+        signed = self._signed(file, record)
+        return msgspec.structs.replace(record, image_sha256=hashlib.sha256(signed).hexdigest()), signed
+
+    def restated(
+        self, record: Provenance2, file: bytes, rejected: tuple[str, ...], scores: tuple[Score, ...]
+    ) -> tuple[Provenance2, bytes]:
+        """Return an image with other reasons and scores in its record; mark and signature follow it."""
+        extension = self.recipe.output.extension
+        told = msgspec.structs.replace(record, rejected=rejected, scores=scores, image_sha256="")
+        manifest = read_header(file, extension).c2pa
+        bare = file if manifest is None else without_manifest(file, extension, manifest)
+        signed = self._signed(with_mark(bare, extension, mark_of(told, self.recipe.name)), told)
+        return msgspec.structs.replace(told, image_sha256=hashlib.sha256(signed).hexdigest()), signed
+
+    def _signed(self, file: bytes, record: Provenance) -> bytes:
+        if self.signer is None:
+            return file
+        return self.signer.sign(file, self.recipe.output.extension, record)
 
     def is_of(self, record: Provenance, row: PlannedImage) -> bool:
         """Return whether a record is that of a planned image."""

@@ -15,6 +15,7 @@ from synthkit.builder.remote_store import RemoteStore
 from synthkit.builder.signer import check_signing
 from synthkit.builder.store import check_planned
 from synthkit.builder.target import Target
+from synthkit.builder.two_passes import make_in_two_passes, needs_two_passes
 from synthkit.builder.workspace import Workspace
 from synthkit.system.files import naming_the_place
 
@@ -86,6 +87,12 @@ def generate_missing(work: ShardStore, inputs: Inputs, options: Options) -> Made
     Raises BuildError if a finished shard was made from other inputs, and SignatureError if images cannot be
     signed.
     """
+    if isinstance(work, Workspace) and needs_two_passes(inputs.recipe):
+        return make_in_two_passes(work, inputs, options, _generate)
+    return _generate(work, inputs, options)
+
+
+def _generate(work: ShardStore, inputs: Inputs, options: Options) -> Made:
     done = work.intact()
     check_planned(work.place, inputs, done)
     missing = tuple(number for number in work.numbers if number not in done)

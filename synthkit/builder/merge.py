@@ -12,6 +12,7 @@ from synthkit.builder.outcome import Made
 from synthkit.builder.remote_shards import RemoteShards, is_url, is_whole
 from synthkit.builder.shard_plans import ShardPlans
 from synthkit.builder.store import check_alike
+from synthkit.builder.two_passes import refuse_parts
 from synthkit.errors import BuildError
 from synthkit.generators.batch_size import refuse_auto
 from synthkit.release.shards import ShardFacts, finished
@@ -43,6 +44,7 @@ def merge(recipe: Recipe, folders: Sequence[str], options: Options) -> Outcome:
     with different content; the release is then not touched.
     """
     refuse_auto(recipe)
+    refuse_parts(recipe, "synthkit merge")
     roots = [_root(folder) for folder in folders]
     return complete(recipe, options, partial(_collect, roots))
 

@@ -8,6 +8,7 @@ from synthkit.builder.engines import ENGINES, find_engine
 from synthkit.builder.options import WHOLE
 from synthkit.builder.remote_shards import RemoteShards, refuse_password
 from synthkit.builder.signer import check_signing
+from synthkit.builder.two_passes import refuse_parts
 from synthkit.errors import BuildError, GeneratorError
 from synthkit.generators import needs_device
 from synthkit.generators.base import check_dtype
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 def check_build(recipe: Recipe, options: Options) -> None:
     """Raise a SynthkitError or an OSError, within seconds, for a build into a folder that cannot go well."""
+    if options.part != WHOLE:
+        refuse_parts(recipe, f"--shards {options.part}")
+    if ENGINES[options.engine].spans_machines:
+        refuse_parts(recipe, f"--engine {options.engine}")
     find_engine(options.engine).check(options)
     check_place(options.releases)
     if options.part != WHOLE or ENGINES[options.engine].spans_machines:
@@ -40,6 +45,7 @@ def check_delivery(recipe: Recipe, url: str, options: Options) -> None:
     """Raise a SynthkitError, within seconds, for a build to an address that cannot go well."""
     # First: the errors below name the address.
     refuse_password(url)
+    refuse_parts(recipe, f"--out {url}")
     engine = find_engine(options.engine)
     if not ENGINES[options.engine].spans_machines:
         able = " or ".join(name for name, entry in ENGINES.items() if entry.spans_machines)

@@ -78,22 +78,35 @@ class ShardBuilder:
         name, extension = self.name(shard), self.maker.recipe.output.extension
         draft = draft_path(self.folder, name)
         there = finished(self.folder, name)
-        plan = self.plans.digest(shard)
-        if there is not None and (there.origin, there.plan) == (self.origin, plan):
+        if there is not None and (there.origin, there.plan) == (self.origin, self.plans.digest(shard)):
             observer.kept(self.plan.images_in(shard))
             return
         made = self._planned(shard, read_draft(draft, self.origin, extension))
         observer.kept(len(made))
-        batches: Iterable[Batch] = _batches(self._missing(shard, made), self.plan.batch_size)
+        self.draw(self._missing(shard, made), made, observer)
+        if len(made) < self.plan.images_in(shard):
+            write_draft(draft, made, self.origin, extension)
+            raise Stopped
+        self.write(shard, made)
+        draft.unlink(missing_ok=True)
+
+    def draw(self, draws: Batch, made: Samples, observer: Observer) -> None:
+        """Make draws, and the next ones of what the gates reject; add what is kept to `made`.
+
+        Some are missing if the observer wants a stop.
+        """
+        batches = _batches(draws, self.plan.batch_size)
         while batches:
             batches = _batches(self._make(batches, made, observer), self.plan.batch_size)
-            if observer.stopping and len(made) < self.plan.images_in(shard):
-                write_draft(draft, made, self.origin, extension)
-                raise Stopped
-        with ShardWriter(self.folder, name, extension, self.origin, plan) as writer:
+            if observer.stopping:
+                return
+
+    def write(self, shard: int, made: Samples) -> None:
+        """Write a shard of these images, in order."""
+        extension, plan = self.maker.recipe.output.extension, self.plans.digest(shard)
+        with ShardWriter(self.folder, self.name(shard), extension, self.origin, plan) as writer:
             for index in sorted(made):
                 writer.write(*made[index])
-        draft.unlink(missing_ok=True)
 
     def name(self, shard: int) -> str:
         """Return the file name of a shard."""

@@ -35,9 +35,19 @@ class ShardPlans:
         self._compares = filters is not None and filters.compare
         self._of_class = real.listing.labels
         self._classes_of = [item.classes for item in inputs.recipe.earlier]
+        self._of_all_before = filters is not None and filters.near_duplicate is not None
+        self._known: list[str] = []
 
     def digest(self, shard: int) -> str:
-        """Return the SHA-256 of what is planned for a shard."""
+        """Return the SHA-256 of what is planned for a shard, and of those before it if they decide it too."""
+        if not self._of_all_before:
+            return self._digest(shard)
+        while len(self._known) <= shard:
+            own, before = self._digest(len(self._known)), "".join(self._known[-1:])
+            self._known.append(hashlib.sha256(f"{before}{own}".encode()).hexdigest())
+        return self._known[shard]
+
+    def _digest(self, shard: int) -> str:
         indices = self._plan.indices(shard)
         rows = slice(indices.start, indices.stop)
         labels = self._plan.labels[rows]

@@ -11,7 +11,7 @@ from synthkit.release.shards import Origin
 from synthkit.system.environment import changed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from synthkit.builder.inputs import Inputs
@@ -27,7 +27,7 @@ class ShardStore(Protocol):
     """
 
     @property
-    def numbers(self) -> range:
+    def numbers(self) -> Sequence[int]:
         """The shards to be made, by number."""
         ...
 

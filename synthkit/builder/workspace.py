@@ -27,7 +27,7 @@ from synthkit.system.locks import held, is_left, try_lock
 from synthkit.system.stopping import say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from synthkit.builder.inputs import Inputs
@@ -52,7 +52,7 @@ class Workspace:
         self.shards = self.folder / "shards"
         self.part = part
         self._container = inputs.recipe.output.container
-        self.numbers = part.shards(inputs.plan)
+        self.numbers: Sequence[int] = part.shards(inputs.plan)
 
     def __str__(self) -> str:
         return str(self.folder)

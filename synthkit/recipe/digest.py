@@ -72,6 +72,8 @@ WRITTEN_WITH_SECTION = frozenset(
 LATER_FIELDS = WRITTEN_WITH_SECTION | {
     "synthetic_per_class",
     "filters",
+    "filters.near_duplicate",
+    "filters.near_duplicate.max_similarity",
     "arithmetic",
     "grown",
     "output.c2pa",

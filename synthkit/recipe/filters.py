@@ -83,6 +83,14 @@ class LabelAgreement(Section):
         return self
 
 
+class NearDuplicate(Section):
+    """Rejects images that nearly repeat an earlier one of their class, by cosine similarity of f(x)."""
+
+    max_similarity: float = Field(
+        0.98, gt=0, lt=1, description="Largest cosine similarity to an earlier image of the class."
+    )
+
+
 class Filters(Section):
     """Quality gates; a rejected image is drawn again from the next attempt of its seed."""
 
@@ -94,16 +102,19 @@ class Filters(Section):
     label_agreement: LabelAgreement | None = Field(
         None, description="Reject images that look like another class."
     )
+    near_duplicate: NearDuplicate | None = Field(
+        None, description="Reject images that nearly repeat an earlier image of their class."
+    )
 
     @model_validator(mode="after")
     def _some_filter(self) -> Self:
-        if not (self.blank or self.near_copy or self.label_agreement):
-            raise ValueError("name a filter: blank, near_copy or label_agreement")
+        if not (self.blank or self.near_copy or self.label_agreement or self.near_duplicate):
+            raise ValueError("name a filter: blank, near_copy, label_agreement or near_duplicate")
         return self
 
     @property
     def compare(self) -> bool:
-        """Whether a filter compares embeddings."""
+        """Whether a filter compares images with real ones, by their embeddings."""
         by_means = self.label_agreement is not None and self.label_agreement.classifier is None
         return self.near_copy is not None or by_means
 

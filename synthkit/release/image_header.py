@@ -39,13 +39,13 @@ _PNG = {
     b"IEND": (),
 }
 _PNG_RGB = (8, 2, 0, 0, 0)
-_PNG_XMP = b"XML:com.adobe.xmp\0\0\0\0\0"
+PNG_XMP = b"XML:com.adobe.xmp\0\0\0\0\0"
 
 # Markers and lengths of the segments that follow each other after the mark; the mark has any length.
 _APP1, _APP11, _SOF0, _EOI = 0xE1, 0xEB, 0xC0, b"\xff\xd9"
 _TABLES = ((0xDB, 67), (0xDB, 67), (_SOF0, 17), (0xC4, 31), (0xC4, 181), (0xC4, 31), (0xC4, 181), (0xDA, 12))
-_JFIF = b"\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0"
-_JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
+JFIF = b"\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0"
+JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
 # The start of a segment with a box (ISO/IEC 18477-3, JPEG XT): the first segment of the first box.
 JPEG_C2PA = b"JP\0\1\0\0\0\1"
 _MARKER = re.compile(rb"\xff[^\0]", re.DOTALL)
@@ -126,7 +126,7 @@ def _png(raw: bytes) -> ImageHeader:
         if kind == b"IHDR":
             width, height = _png_size(raw[start:end])
         elif kind == b"iTXt":
-            xmp = _after(_PNG_XMP, raw[start:end], "an iTXt that is not XMP")
+            xmp = _after(PNG_XMP, raw[start:end], "an iTXt that is not XMP")
         elif kind == b"caBX":
             c2pa = raw[start:end]
         before = kind
@@ -164,11 +164,11 @@ def _png_size(content: bytes) -> tuple[int, int]:
 
 
 def _jpeg(raw: bytes) -> ImageHeader:
-    if not raw.startswith(_JFIF, 2):
+    if not raw.startswith(JFIF, 2):
         raise ValueError("it has a part that no build writes, or lacks one: it does not begin with JFIF")
-    at, shape = 2 + len(_JFIF), b""
+    at, shape = 2 + len(JFIF), b""
     c2pa, at = _segment(raw, at, _APP11, JPEG_C2PA, "an APP11 that is not C2PA")
-    xmp, at = _segment(raw, at, _APP1, _JPEG_XMP, "an APP1 that is not XMP")
+    xmp, at = _segment(raw, at, _APP1, JPEG_XMP, "an APP1 that is not XMP")
     for marker, length in _TABLES:
         if raw[at : at + 4] != struct.pack(">BBH", 0xFF, marker, length):
             raise ValueError(f"it has a part that no build writes, or lacks one: {raw[at : at + 2].hex()}")

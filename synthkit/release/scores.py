@@ -21,8 +21,9 @@ DEVIATION = "blank.deviation"
 COPY = "near_copy.similarity"
 RANK = "label_agreement.rank"
 PROBABILITY = "label_agreement.probability"
+REPEAT = "near_duplicate.similarity"
 # In the order in which a record has them.
-NAMES = (DEVIATION, COPY, RANK, PROBABILITY)
+NAMES = (DEVIATION, COPY, RANK, PROBABILITY, REPEAT)
 # Another processor sums in another order, which changes similarities in the seventh digit.
 _DIGITS = 6
 
@@ -47,6 +48,7 @@ def measured(filters: Filters | None) -> tuple[str, ...]:
         COPY: filters.near_copy is not None,
         RANK: filters.label_agreement is not None,
         PROBABILITY: filters.classifier is not None,
+        REPEAT: filters.near_duplicate is not None,
     }
     return tuple(name for name in NAMES if wanted[name])
 
@@ -68,3 +70,6 @@ def _reasons(found: Mapping[str, Score], filters: Filters) -> Iterator[str]:
         yield f"label-agreement: rank {rank.value:.0f}, nearest is {rank.nearest}"
     elif label and probability and probability.value < label.min_probability:
         yield f"label-agreement: probability {probability.value:.3f}"
+    repeat, similarity = filters.near_duplicate, found.get(REPEAT)
+    if repeat and similarity and similarity.value > repeat.max_similarity:
+        yield f"near-duplicate: similarity {similarity.value:.3f} to {similarity.nearest}"

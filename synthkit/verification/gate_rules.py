@@ -10,11 +10,24 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from synthkit.release.records import Provenance2
-from synthkit.release.scores import COPY, DEVIATION, PROBABILITY, RANK, is_rounded, measured, rejection
+import numpy as np
+
+from synthkit.release.records import Provenance2, key_of
+from synthkit.release.scores import (
+    COPY,
+    DEVIATION,
+    PROBABILITY,
+    RANK,
+    REPEAT,
+    is_rounded,
+    measured,
+    rejection,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
     from synthkit.recipe.filters import Filters
     from synthkit.release.manifest import Manifest
@@ -24,39 +37,47 @@ _NUMBER = r"(-?\d{1,9}\.\d{1,9})"
 # Why a draw was rejected, as `release/scores.py` writes it: reasons of one gate or several, in this order.
 _REASON = re.compile(
     rf"(?:blank: deviation {_NUMBER}(?:; |\Z))?"
-    rf"(?:near-copy: similarity {_NUMBER} to (.+?)(?:; (?=label-agreement: )|\Z))?"
-    rf"(?:label-agreement: (?:rank (\d{{1,9}}), nearest is (.+)|probability {_NUMBER}))?",
+    rf"(?:near-copy: similarity {_NUMBER} to (.+?)(?:; (?=label-agreement: |near-duplicate: )|\Z))?"
+    rf"(?:label-agreement: (?:rank (\d{{1,9}}), nearest is (.+?)|probability {_NUMBER})"
+    r"(?:; (?=near-duplicate: )|\Z))?"
+    rf"(?:near-duplicate: similarity {_NUMBER} to ([0-9]{{9,18}}))?",
     re.DOTALL,
 )
+_KEY = re.compile(r"[0-9]{9,18}")
 # Half of the greys black, half white.
 _MOST_DEVIATION = 127.5
 
 
 class GateRules:
-    """What the gates of a recipe can have said of an image, when there were so many `classes`."""
+    """What the gates of a recipe can have said of an image, when there were so many `classes`.
 
-    def __init__(self, filters: Filters | None, manifest: Manifest, classes: int) -> None:
-        self._filters, self._ranks = filters, classes
+    `order` says which images a release has, one after the other; None if that is not known.
+    """
+
+    def __init__(
+        self, filters: Filters | None, manifest: Manifest, classes: int, order: Order | None = None
+    ) -> None:
+        self._filters, self._ranks, self._order = filters, classes, order
         self._classes = frozenset(item.name for item in manifest.classes[:classes])
         pool = manifest.source.pool
         self._pool = None if pool is None else frozenset(item.id for item in pool if item.label < classes)
 
-    def faults(self, record: Provenance) -> Iterator[str]:
-        """Yield what a record says of gates that they cannot have said."""
+    def faults(self, index: int, record: Provenance) -> Iterator[str]:
+        """Yield what the record of the image with an index says of gates that they cannot have said."""
         yield from attempt_faults(record, self._filters)
         if self._filters is not None:
             for reason in record.rejected:
-                if not self._is_reason(reason, record, self._filters):
+                if not self._is_reason(reason, index, record, self._filters):
                     yield f"its record's rejected says {reason!r:.80}, which no gate of the recipe says"
         if isinstance(record, Provenance2):
-            yield from self._of_scores(record)
+            yield from self._of_scores(index, record)
 
-    def _of_scores(self, record: Provenance2) -> Iterator[str]:
-        said, wanted = [item.name for item in record.scores], list(self._wanted(record))
+    def _of_scores(self, index: int, record: Provenance2) -> Iterator[str]:
+        said, wanted = [item.name for item in record.scores], list(self._wanted(index, record))
         if said != wanted:
             yield f"its record's scores are {_listed(said)}, by the recipe they are {_listed(wanted)}"
             return
-        impossible = [item for item in record.scores if not self._is_possible(item, record)]
+        impossible = [item for item in record.scores if not self._is_possible(item, index, record)]
         yield from (f"its record's scores say {shown(item)}, which cannot be" for item in impossible)
         if impossible or self._filters is None:
             return
@@ -68,11 +89,14 @@ class GateRules:
             last = record.rejected[-1]
             yield f"its record's rejected ends with {last!r:.80}, by its scores it is {reason!r:.80}"
 
-    def _wanted(self, record: Provenance2) -> Iterator[str]:
+    def _wanted(self, index: int, record: Provenance2) -> Iterator[str]:
         """Yield the names of the scores that a record must have."""
         for name in measured(self._filters):
             # An image that was made from the prompt alone has no real images to be a copy of.
-            if name != COPY or record.sources or not self._of_own_sources:
+            own = name == COPY and self._of_own_sources
+            # So has the first image of a class none that it could repeat.
+            first = name == REPEAT and self._order is not None and self._order.is_first(index)
+            if not first and (record.sources or not own):
                 yield name
 
     @property
@@ -80,7 +104,7 @@ class GateRules:
         gate = self._filters.near_copy if self._filters else None
         return gate is not None and gate.among == "sources"
 
-    def _is_possible(self, item: Score, record: Provenance2) -> bool:
+    def _is_possible(self, item: Score, index: int, record: Provenance2) -> bool:
         """Return whether a score has a value, and a nearest thing, that the gate can have given."""
         if not math.isfinite(item.value) or not is_rounded(item.value):
             return False
@@ -92,6 +116,8 @@ class GateRules:
             own = item.nearest == record.class_name
             whole = item.value.is_integer() and 1 <= item.value <= self._ranks
             return whole and item.nearest in self._classes and (item.value > 1 or own)
+        if item.name == REPEAT:
+            return -1 <= item.value <= 1 and self._is_earlier(item.nearest, index)
         return -1 <= item.value <= 1 and self._is_real(item.nearest, record)
 
     def _is_real(self, name: str, record: Provenance) -> bool:
@@ -100,12 +126,18 @@ class GateRules:
             return name in {source.id for source in record.sources}
         return name in self._pool if self._pool is not None else bool(name)
 
-    def _is_reason(self, reason: str, record: Provenance, filters: Filters) -> bool:
+    def _is_earlier(self, key: str, index: int) -> bool:
+        """Return whether a key is that of an image before another one in its class."""
+        if not _KEY.fullmatch(key) or key_of(int(key)) != key or int(key) >= index:
+            return False
+        return self._order is None or self._order.are_alike(int(key), index)
+
+    def _is_reason(self, reason: str, index: int, record: Provenance, filters: Filters) -> bool:
         """Return whether the gates of the recipe can have given a reason, whose numbers are rounded."""
         found = _REASON.fullmatch(reason)
         if found is None or not reason or reason.endswith("; "):
             return False
-        deviation, similarity, image, rank, nearest, probability = found.groups()
+        deviation, similarity, image, rank, nearest, probability, repeated, key = found.groups()
         blank, copy, label = filters.blank, filters.near_copy, filters.label_agreement
         if deviation and (blank is None or float(deviation) > blank.min_deviation + 0.01):
             return False
@@ -113,9 +145,30 @@ class GateRules:
             return False
         if image and not self._is_real(image, record):
             return False
+        repeat = filters.near_duplicate
+        if repeated and (repeat is None or float(repeated) < repeat.max_similarity - 0.001):
+            return False
+        if key and not self._is_earlier(key, index):
+            return False
         if rank and (label is None or int(rank) <= label.max_rank or nearest not in self._classes):
             return False
         return not probability or (label is not None and float(probability) <= label.min_probability + 0.001)
+
+
+class Order:
+    """Which class each image of a release is of, (N,) `labels` in the order of the release."""
+
+    def __init__(self, labels: NDArray[np.int32]) -> None:
+        self._labels = labels
+        self._firsts = frozenset(np.unique(labels, return_index=True)[1].tolist())
+
+    def is_first(self, index: int) -> bool:
+        """Return whether an image is the first one of its class."""
+        return index in self._firsts
+
+    def are_alike(self, one: int, other: int) -> bool:
+        """Return whether two images are of the same class."""
+        return max(one, other) < len(self._labels) and bool(self._labels[one] == self._labels[other])
 
 
 def attempt_faults(record: Provenance, filters: Filters | None) -> Iterator[str]:

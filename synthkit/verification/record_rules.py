@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from synthkit.conditioning import METHODS, cutmix_embeddings
 from synthkit.release.records import key_of
 from synthkit.verification.derived_plan import DerivedPlan, derive
-from synthkit.verification.gate_rules import GateRules, draws_allowed
+from synthkit.verification.gate_rules import GateRules, Order, draws_allowed
 from synthkit.verification.mixing import SeededDraws, embedding_size, mixing_faults
 
 if TYPE_CHECKING:
@@ -48,7 +48,9 @@ class RecordRules:
         if self.plan is not None:
             yield from self.plan.faults(first, records)
         for key, record in known:
-            yield from (f"{key}: {fault}" for fault in (*self._of_recipe(record), *gates.faults(record)))
+            yield from (
+                f"{key}: {fault}" for fault in (*self._of_recipe(record), *gates.faults(int(key), record))
+            )
             if record.version != version:
                 yield f"{key}: its record's synthkit_version is {record.version:.64}, its block's {version}"
         if self._method.name in {record.method for _, record in known}:
@@ -74,7 +76,10 @@ class RecordRules:
         earlier, now = self._recipe.earlier, len(self._manifest.classes)
         classes = (earlier[block].classes if block < len(earlier) else None) or now
         if classes not in self._gates:
-            self._gates[classes] = GateRules(self._recipe.filters, self._manifest, classes)
+            filters = self._recipe.filters
+            compared = filters is not None and filters.near_duplicate is not None
+            order = Order(self.plan.draws.labels) if compared and self.plan is not None else None
+            self._gates[classes] = GateRules(filters, self._manifest, classes, order)
         return self._gates[classes]
 
     def _mixing(self, known: Sequence[tuple[str, Provenance]]) -> Iterator[str]:

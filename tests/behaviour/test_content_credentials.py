@@ -93,6 +93,18 @@ def test_a_reader_of_c2pa_finds_nothing_but_an_unknown_signer(lab: Path, form: s
         assert len(action["parameters"]["ingredients"]) == len(record["sources"]) == 2
 
 
+def test_images_whose_records_a_second_pass_completes_are_signed_as_they_are_then(lab: Path) -> None:
+    cli = Cli(lab)
+    gate = "--set=filters={near_duplicate: {max_similarity: 0.9}}"
+    few = (*FLAT, "--limit", "6", "--set=conditioning.method=text-only", "--set=output.format=webp")
+    built = cli("build", cli.recipe(), *few, gate, *signing(lab), "--out", "distinct")
+    assert built.exit_code == 0, built.output
+    release = lab / "distinct" / "small-preview"
+    assert cli("verify", release, "--deep").exit_code == 0
+    for image in image_files(release).values():
+        assert told(image, "webp")["validation_state"] == "Valid"
+
+
 def test_a_reader_that_trusts_the_authority_trusts_the_images(lab: Path) -> None:
     for form in FORMATS:
         image = next(iter(image_files(release_of(lab, form)).values()))

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from synthkit.recipe.filters import Filters
 from synthkit.release.manifest import Manifest, read_manifest
 from synthkit.release.records import Provenance, Provenance2
 from synthkit.release.shard_reader import read_samples
-from synthkit.verification.gate_rules import GateRules
+from synthkit.verification.gate_rules import GateRules, Order
 from tests.helpers.forging import Forgery, faults_of
 
 BLANK, COPY, RANK, PROBABILITY = (
@@ -22,6 +23,8 @@ BLANK, COPY, RANK, PROBABILITY = (
     "label_agreement.rank",
     "label_agreement.probability",
 )
+REPEAT, AGAIN = "near_duplicate.similarity", "near-duplicate: similarity 0.990 to 000000002"
+OF_ANOTHER_CLASS = "near-duplicate: similarity 0.990 to 000000001"
 NET = {"network": "resnet18", "checkpoint": "weights.safetensors"}
 ALL = {"blank": {}, "near_copy": {"among": "pool"}, "label_agreement": {}, "max_draws": 2}
 
@@ -55,7 +58,9 @@ def faults(
     stated = {"class_name": "one", "label": 1, "attempt": 0, "rejected": [], **fields}
     changed = msgspec.convert({**record.to_row(), **stated}, Provenance2)
     known = None if filters is None else Filters.model_validate(filters)
-    return list(GateRules(known, manifest, classes or len(manifest.classes)).faults(changed))
+    return list(
+        GateRules(known, manifest, classes or len(manifest.classes)).faults(int(changed.key), changed)
+    )
 
 
 def test_scores_that_fit(manifest: Manifest, record: Provenance) -> None:
@@ -106,6 +111,48 @@ def test_scores_that_no_gate_can_give(
 ) -> None:
     (fault,) = faults(manifest, record, filters, **fields)
     assert told in fault
+
+
+REPEATED = {"near_duplicate": {}, "max_draws": 2}
+ORDER = Order(np.array([1, 0, 1, 1], dtype=np.int32))
+
+
+@pytest.mark.parametrize(
+    ("key", "fields", "told"),
+    [
+        (0, {"scores": []}, ""),
+        (2, {"scores": [score(REPEAT, 0.98, "000000000")]}, ""),
+        (3, {"scores": [score(REPEAT, 0.5, "000000002")]}, ""),
+        (3, {"scores": [score(REPEAT, 0.99, "000000002")], "attempt": 1, "rejected": [AGAIN, AGAIN]}, ""),
+        (0, {"scores": [score(REPEAT, 0.5, "000000000")]}, "by the recipe they are none"),
+        (2, {"scores": []}, "scores are none, by the recipe they are near_duplicate.similarity"),
+        (2, {"scores": [score(REPEAT, 0.5, "000000001")]}, "0.5 (000000001), which cannot be"),
+        (2, {"scores": [score(REPEAT, 0.5, "000000002")]}, "0.5 (000000002), which cannot be"),
+        (2, {"scores": [score(REPEAT, 0.5, "000000003")]}, "0.5 (000000003), which cannot be"),
+        (2, {"scores": [score(REPEAT, 0.5, "0")]}, "0.5 (0), which cannot be"),
+        (2, {"scores": [score(REPEAT, 0.5, "9" * 5000)]}, ", which cannot be"),
+        (2, {"scores": [score(REPEAT, 0.99, "000000000")]}, "0.990 to 000000000, and its draw was not"),
+        (
+            3,
+            {
+                "scores": [score(REPEAT, 0.5, "000000002")],
+                "attempt": 1,
+                "rejected": [AGAIN.replace("2", "1")],
+            },
+            "to 000000001', which no gate of the recipe says",
+        ),
+    ],
+)
+def test_what_repeats_an_earlier_image_of_its_class(
+    manifest: Manifest, record: Provenance, key: int, fields: dict[str, Any], told: str
+) -> None:
+    stated = {"key": f"{key:09d}", "attempt": 0, "rejected": [], **fields}
+    changed = msgspec.convert({**record.to_row(), **stated}, Provenance2)
+    found = list(
+        GateRules(Filters.model_validate(REPEATED), manifest, 10, ORDER).faults(int(changed.key), changed)
+    )
+    assert len(found) == bool(told)
+    assert told in "".join(found)
 
 
 def test_an_earlier_block_was_judged_by_the_classes_there_were(

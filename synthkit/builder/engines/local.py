@@ -19,6 +19,7 @@ from synthkit.system.stopping import Stopped
 if TYPE_CHECKING:
     from synthkit.builder.engines.display import Display
     from synthkit.builder.engines.job import Job
+    from synthkit.builder.inputs import Inputs
     from synthkit.builder.options import Options
 
 
@@ -87,7 +88,7 @@ class Local:
         work = job.store
         if not isinstance(work, Workspace):
             raise TypeError(f"{work}: this machine writes shards to a folder")
-        devices = _devices(job, options)
+        devices = devices_for(job.inputs, options)
         origin = job.origin(describe_all(devices))
         setup = Setup(job.inputs, origin, work.shards, work.embeddings(origin))
         devices = devices[: len(job.missing)]
@@ -97,8 +98,9 @@ class Local:
         return 1
 
 
-def _devices(job: Job, options: Options) -> list[str]:
-    checkpoint = job.inputs.checkpoint
+def devices_for(inputs: Inputs, options: Options) -> list[str]:
+    """Return the devices that share a build on this machine. Raises BuildError if they are not here."""
+    checkpoint = inputs.checkpoint
     if needs_device(checkpoint):
         return choose_devices(options.device, options.workers, model_bytes=checkpoint.size)
     return [NO_DEVICE] * (options.workers or 1)
