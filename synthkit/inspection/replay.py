@@ -123,7 +123,8 @@ class Replay:
         false = list(self._check.false(item.record, record))
         # Of another image, which another platform made, the scores are others too.
         if found.identical:
-            false += score_faults(item.record, scores, same_platform=not self.differences)
+            again = [*scores, *self._scores.repeated(item)]
+            false += score_faults(item.record, again, same_platform=not self.differences)
         return replace(found, false=tuple(false))
 
     def _draw(self, record: Provenance) -> Draw:

@@ -8,10 +8,14 @@ import numpy as np
 
 from synthkit.builder.embeddings import compute
 from synthkit.builder.filters import Gates, make_gates
-from synthkit.errors import SourceError
+from synthkit.errors import ReleaseError, SourceError
 from synthkit.release.blocks import Blocks
+from synthkit.release.image import read_image
+from synthkit.release.likeness import unit
 from synthkit.release.places import first_that_serves
 from synthkit.release.real_images import check_digest
+from synthkit.release.records import Provenance2
+from synthkit.release.scores import REPEAT, score
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,8 +25,9 @@ if TYPE_CHECKING:
     from synthkit.builder.image import Draw
     from synthkit.generators.base import Generator
     from synthkit.recipe.filters import Filters
+    from synthkit.release.image import StoredImage
     from synthkit.release.places import Received
-    from synthkit.release.records import Score
+    from synthkit.release.records import Provenance, Score
     from synthkit.sources.pool import RealImages
 
 # More real images are not embedded for the sake of a few images that are made again: it can take an hour.
@@ -68,6 +73,21 @@ class ReplayedScores:
                     found[row] += of_one
         return found
 
+    def repeated(self, stored: StoredImage) -> list[Score]:
+        """Return how alike an image is to the earlier one that its record names as the nearest.
+
+        Whether another one is nearer, only a comparison with all of them tells.
+        """
+        named = [item.nearest for item in _scores_of(stored.record) if item.name == REPEAT]
+        if not named:
+            return []
+        try:
+            nearest = read_image(self._received.folder, self._received.manifest, named[0])
+        except ReleaseError:
+            return []  # `verify` says what is wrong with it.
+        one, other = unit(self._generator.embed_images([stored.pixels(), nearest.pixels()]))
+        return [score(REPEAT, float(np.clip(np.vecdot(one, other), -1, 1)), named[0])]
+
     def _over_pool(self, filters: Filters) -> list[Gates]:
         """Return the gates that compare with the pool; none if it is not here, or is another one."""
         received = self._received
@@ -86,6 +106,10 @@ class ReplayedScores:
         blocks = Blocks((*earlier, manifest.images - sum(earlier)), recipe.output.shard_size)
         classes = [item.classes for item in recipe.earlier]
         return make_gates(filters, real.listing, self._generator, embeddings, None, blocks, classes)
+
+
+def _scores_of(record: Provenance) -> tuple[Score, ...]:
+    return record.scores if isinstance(record, Provenance2) else ()
 
 
 def _with_own_sources(filters: Filters) -> Filters:

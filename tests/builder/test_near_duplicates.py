@@ -25,6 +25,7 @@ from synthkit.release.likeness import unit
 from synthkit.release.shards import Origin
 from synthkit.system.stopping import Stopped
 from tests.conftest import FLAT, Cli, digests
+from tests.helpers.forging import Forgery
 
 LIMIT = 0.97
 # Images of one colour that the seed alone decides: in a class of a dozen some are much alike.
@@ -134,6 +135,19 @@ def test_the_release_verifies_and_counts_them(built: Cli, release: Path) -> None
     again = [row["key"] for row in rows(release) if row["attempt"]][:2]
     replayed = built("replay", release, *again)
     assert replayed.output.count(": identical") == len(again), replayed.output
+
+
+def test_a_replay_compares_with_the_image_that_the_record_names(built: Cli, tmp_path: Path) -> None:
+    copy = shutil.copytree(built.folder / "releases" / "small", tmp_path / "forged")
+    key = next(row["key"] for row in rows(copy) if len(row["rejected"]) == row["attempt"] > 0)
+    forgery = Forgery.of(copy)
+    forgery.change(key, scores=[{**forgery.record(key).to_row()["scores"][0], "value": 0.25}])
+    forgery.write()
+    assert built("verify", copy).exit_code == 0
+    told = built("replay", copy, key)
+    assert told.exit_code == 1
+    assert "its record's scores say near_duplicate.similarity 0.25 (0000000" in told.output
+    assert "made again it is near_duplicate.similarity 0." in told.output
 
 
 def test_it_is_the_same_by_two_workers_and_from_garbage(release: Path, cli: Cli) -> None:
