@@ -115,7 +115,7 @@ def test_an_overlap_that_differs_is_refused(cli: Cli) -> None:
     assert cli("merge", "flat.yaml", "copy", "two", "three").exit_code == 0
 
 
-@pytest.mark.parametrize("suffix", [".tar", ".parquet"])
+@pytest.mark.parametrize("suffix", [".tar", ".records"])
 def test_a_damaged_shard_is_refused(cli: Cli, suffix: str) -> None:
     path = first_shard(cli, "two").with_suffix(suffix)
     raw = bytearray(path.read_bytes())
@@ -124,7 +124,7 @@ def test_a_damaged_shard_is_refused(cli: Cli, suffix: str) -> None:
     assert "is not what its sidecar says; copy it again" in refused(cli, "one", "two", "three")
 
 
-@pytest.mark.parametrize("suffix", [".tar", ".parquet"])
+@pytest.mark.parametrize("suffix", [".tar", ".records"])
 def test_a_link_that_leads_nowhere_is_a_damaged_shard(cli: Cli, suffix: str) -> None:
     """As tools that keep large files elsewhere leave it: DVC, git-annex."""
     path = first_shard(cli, "two").with_suffix(suffix)
