@@ -21,7 +21,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from synthkit.manifest import MANIFEST, file_facts, read_manifest
+from synthkit.release.manifest import MANIFEST, file_facts, read_manifest
 
 release = Path(sys.argv[1])
 picture = release / "samples.png"

@@ -153,6 +153,13 @@ def test_a_release_states_the_content_of_its_model(machine: Machine) -> None:
     assert kept == {Path(path).name for path in [*MODEL, "README.md"]}
 
 
+def test_doctor_says_how_large_the_download_is(machine: Machine) -> None:
+    """It counts the files that the pipeline loads, not all of the repository."""
+    commit, size = machine.hub.commits("lab/model", "model")[0], sum(map(len, MODEL.values()))
+    told = machine("doctor", "recipe.yaml")
+    assert f"lab/model at {commit[:12]}: not here; {size} B to download from the Hub" in told
+
+
 def test_every_copy_gives_the_same_digests(machine: Machine) -> None:
     from_hub = machine.release()
     copy = written(machine.folder / "copies" / "model", MODEL | {"README.md": b"no licence", "a.json": b"1"})

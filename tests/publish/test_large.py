@@ -371,6 +371,7 @@ def changing(hub: HubServer) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_every_change_fails_once(hub: HubServer, synthkit: Client, large: Path) -> None:
     assert synthkit("publish", large, REPO).exit_code == 0
     kinds = ("drop-after", "409", "504", "412", "drop-after", "html")
