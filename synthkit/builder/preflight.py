@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 
 def check_build(recipe: Recipe, options: Options) -> None:
     """Raise a SynthkitError or an OSError, within seconds, for a build into a folder that cannot go well."""
+    engine = find_engine(options.engine)
     if options.part != WHOLE:
         refuse_parts(recipe, f"--shards {options.part}")
     if ENGINES[options.engine].spans_machines:
         refuse_parts(recipe, f"--engine {options.engine}")
-    find_engine(options.engine).check(options)
+    engine.check(options)
     check_place(options.releases)
     if options.part != WHOLE or ENGINES[options.engine].spans_machines:
         refuse_auto(recipe)

@@ -176,6 +176,7 @@ def test_every_copy_gives_the_same_digests(machine: Machine) -> None:
     assert recipe(from_folder)["model"] == {"id": "model", "sha256": SHA256, "dtype": "float32"}
 
 
+@pytest.mark.slow
 def test_the_release_is_the_same_from_any_place_when_the_repository_is_gone(machine: Machine) -> None:
     before = digests(machine.release())
     own = recipe(machine.folder / "out/small")["model"]
@@ -260,6 +261,7 @@ def test_a_hub_that_states_false_hashes_is_not_believed(machine: Machine) -> Non
     assert any(path.endswith("safetensors") for path in machine.downloaded())
 
 
+@pytest.mark.slow
 def test_a_model_is_not_whole_until_its_weights_are_there(machine: Machine) -> None:
     """A download that was interrupted goes on, also where the commit is pinned and no Hub would be asked."""
     commit = machine.hub.commits("lab/model", "model")[0]
@@ -277,6 +279,7 @@ def test_a_model_is_not_whole_until_its_weights_are_there(machine: Machine) -> N
     assert f"    sha256         {SHA256}\n" in machine("doctor", "recipe.yaml", "--set", f"model.{pin}")
 
 
+@pytest.mark.slow
 def test_replay_finds_any_copy(machine: Machine) -> None:
     release = machine.release("license=apache-2.0")
     assert manifest(release)["generator"]["license"] == "apache-2.0"

@@ -124,6 +124,7 @@ def test_a_dry_run_tells_of_the_branch(hub: HubServer, synthkit: Client, large: 
     assert told not in synthkit("publish", release, REPO, "--dry-run").output
 
 
+@pytest.mark.slow
 def test_the_next_version_is_seen_at_once_too(
     hub: HubServer, synthkit: Client, large: Path, larger: Path
 ) -> None:
@@ -189,6 +190,7 @@ def interrupted(hub: HubServer, synthkit: Client, release: Path, path: str = "/t
     assert ran.exit_code == 1 and not hub.faults[-1].times, ran.output
 
 
+@pytest.mark.slow
 def test_a_branch_with_another_content_of_the_version_is_replaced(
     hub: HubServer, synthkit: Client, large: Path, tmp_path: Path
 ) -> None:
@@ -225,6 +227,7 @@ def test_the_next_version_deletes_the_branch_of_one_that_was_given_up(
     assert whole(hub, "v1.1.0") and shown(hub) == published(hub, "v1.1.0")
 
 
+@pytest.mark.slow
 def test_main_that_cannot_follow_is_told_and_follows_later(
     hub: HubServer, synthkit: Client, large: Path, tmp_path: Path
 ) -> None:
@@ -242,6 +245,7 @@ def test_main_that_cannot_follow_is_told_and_follows_later(
     assert "nothing to do" in synthkit("publish", large, REPO).output
 
 
+@pytest.mark.slow
 def test_main_follows_no_version_that_is_not_the_latest(
     hub: HubServer, synthkit: Client, large: Path, larger: Path
 ) -> None:
@@ -303,8 +307,8 @@ def test_somebody_else_publishes_the_same_at_any_step(
     "path",
     [
         pytest.param(f"/branch/{BRANCH}", marks=pytest.mark.slow),
-        ON_BRANCH,
-        pytest.param("/tag/", marks=pytest.mark.slow),
+        pytest.param(ON_BRANCH, marks=pytest.mark.slow),
+        "/tag/",
     ],
     ids=["branch", "commit", "tag"],
 )
