@@ -19,7 +19,8 @@ from tests.helpers.workers import finished_shards, flat_cli, is_alive, leftovers
 SHARDS = 40
 
 
-@pytest.mark.parametrize("kills", [6, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [20, 50])
 def test_many_kills_change_no_byte(tmp_path: Path, warm: Warm, kills: int) -> None:
     rng = random.Random(7)
     undisturbed = flat_cli(tmp_path / "undisturbed", shards=SHARDS, size=512)

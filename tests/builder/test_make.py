@@ -277,7 +277,7 @@ def test_a_shard_whose_sidecar_is_damaged_is_made_again(cli: Cli, flat_release: 
     assert digests(cli.folder / "releases/small/data") == digests(flat_release / "data")
 
 
-@pytest.mark.parametrize("seconds", [1.0, 3.0])
+@pytest.mark.parametrize("seconds", [1.0, pytest.param(3.0, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_build_can_be_stopped_while_libraries_load(
     cli: Cli, seconds: float, number: int, code: int

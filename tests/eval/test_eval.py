@@ -96,6 +96,7 @@ def test_the_same_seed_gives_the_same_score_to_the_last_digit(
     assert again["seeds"][0] == first
 
 
+@pytest.mark.slow
 def test_a_killed_scoring_goes_on_and_ends_the_same(small_release: Path, warm: Warm, tmp_path: Path) -> None:
     settings = ("network=test_resnet", "network_args={}", "epochs=6")
     for name in ("a", "b"):

@@ -226,7 +226,9 @@ class Gpu:
         return tensors
 
 
-@pytest.mark.parametrize(("fails_from", "chosen"), [(100, 8), (8, 4), (2, None)])
+@pytest.mark.parametrize(
+    ("fails_from", "chosen"), [pytest.param(100, 8, marks=pytest.mark.slow), (8, 4), (2, None)]
+)
 def test_the_batch_size_that_fits_a_gpu_is_measured_once(
     checkpoint: Checkpoint,
     tmp_path: Path,

@@ -144,7 +144,7 @@ def test_the_next_version_is_seen_at_once_too(
     [
         pytest.param(f"/branch/{BRANCH}", 1, {"main"}, marks=pytest.mark.slow),
         pytest.param(ON_BRANCH, 1, {"main", BRANCH}, marks=pytest.mark.slow),
-        (ON_BRANCH, 2, {"main", BRANCH}),
+        pytest.param(ON_BRANCH, 2, {"main", BRANCH}, marks=pytest.mark.slow),
         pytest.param("/tag/", 1, {"main", BRANCH}, marks=pytest.mark.slow),
         (MAIN, 1, {"main", BRANCH}),
         pytest.param(f"/branch/{BRANCH}", 2, {"main", BRANCH}, marks=pytest.mark.slow),
@@ -213,6 +213,7 @@ def test_a_branch_from_before_main_changed_is_replaced(hub: HubServer, synthkit:
     assert changed in {commit.sha for commit in hub.store.get("dataset", REPO).log("v1.0.0")}
 
 
+@pytest.mark.slow
 def test_the_next_version_deletes_the_branch_of_one_that_was_given_up(
     hub: HubServer, synthkit: Client, large: Path, larger: Path
 ) -> None:
@@ -259,7 +260,9 @@ def test_main_follows_no_version_that_is_not_the_latest(
     assert shown(hub) == published(hub, "v1.1.0") and branches(hub) == {"main"}
 
 
-@pytest.mark.parametrize("stopped", ["/tag/", MAIN], ids=["untagged", "tagged"])
+@pytest.mark.parametrize(
+    "stopped", [pytest.param("/tag/", marks=pytest.mark.slow), MAIN], ids=["untagged", "tagged"]
+)
 def test_main_was_moved_by_git_instead(hub: HubServer, synthkit: Client, large: Path, stopped: str) -> None:
     interrupted(hub, synthkit, large, stopped)
     repository = hub.store.get("dataset", REPO)
@@ -279,9 +282,9 @@ def test_main_was_moved_by_git_instead(hub: HubServer, synthkit: Client, large: 
         pytest.param("repos/create", 1, marks=pytest.mark.slow),
         pytest.param(f"/branch/{BRANCH}", 1, marks=pytest.mark.slow),
         pytest.param(ON_BRANCH, 1, marks=pytest.mark.slow),
-        (ON_BRANCH, 2),
+        pytest.param(ON_BRANCH, 2, marks=pytest.mark.slow),
         pytest.param("/tag/", 1, marks=pytest.mark.slow),
-        pytest.param(MAIN, 1, marks=pytest.mark.slow),
+        (MAIN, 1),
     ],
     ids=["repository", "branch", "first", "second", "tag", "main"],
 )

@@ -54,7 +54,9 @@ def test_every_request_fails_in_every_way(hub: HubServer, synthkit: Client, rele
         survives(hub, synthkit, release, Fault(kind, at=index))
 
 
-@pytest.mark.parametrize("kind", ["429", "503", "drop", "drop-after"])
+@pytest.mark.parametrize(
+    "kind", ["429", "drop", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("503", "drop-after"))]
+)
 def test_what_passes_is_waited_for(hub: HubServer, synthkit: Client, release: Path, kind: str) -> None:
     for path in (
         "whoami",
@@ -179,7 +181,7 @@ def finished(command: list[str], environment: dict[str, str]) -> subprocess.Comp
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("xet", [False, True], ids=["lfs", "xet"])
+@pytest.mark.parametrize("xet", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["lfs", "xet"])
 def test_killed_and_published_again_sends_only_the_rest(
     hub: HubServer, release: Path, tmp_path: Path, xet: bool
 ) -> None:

@@ -122,6 +122,7 @@ def leftovers(folder: Path) -> list[Path]:
     return [*folder.rglob("*.tmp"), *folder.rglob("*.draft")]
 
 
+@pytest.mark.slow
 def test_a_lost_node_and_a_stopped_driver_change_no_byte(
     cli: Cli, warm: Warm, ray_cluster: RayCluster, many: dict[str, str]
 ) -> None:
