@@ -63,12 +63,12 @@ def said(cli: Cli, *arguments: str | Path) -> str:
 
 
 # One of each kind: pixels, embeddings, dropped coordinates, no real image.
-ONE_OF_EACH_KIND = ("cutmix", "embed-cutmix-dropout", "text-only")
+TRIED_BY_DEFAULT = ("cutmix", "embed-cutmix-dropout", "text-only")
 
 
 @pytest.mark.parametrize(
     "method",
-    [name if name in ONE_OF_EACH_KIND else pytest.param(name, marks=pytest.mark.slow) for name in METHODS],
+    [name if name in TRIED_BY_DEFAULT else pytest.param(name, marks=pytest.mark.slow) for name in METHODS],
 )
 def test_images_of_every_method_are_made_again_from_the_release_alone(cli: Cli, method: str) -> None:
     settings = ("--set", f"conditioning.method={method}", "--out", "made")
