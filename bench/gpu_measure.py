@@ -22,7 +22,8 @@ from PIL import Image
 from unclip_model import Scale
 
 from synthkit.generators.unclip import UnclipGenerator
-from synthkit.recipe.schema import STOCK, Arithmetic, Output, Sampler
+from synthkit.recipe.output import Output
+from synthkit.recipe.schema import STOCK, Arithmetic, Sampler
 from synthkit.release.image_writer import encode, picture
 
 STEPS = 30

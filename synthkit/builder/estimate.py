@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from synthkit.builder.inputs import Inputs
     from synthkit.builder.outcome import Made
     from synthkit.builder.workspace import Workspace
-    from synthkit.recipe.schema import Output, Recipe
+    from synthkit.recipe.output import Output
+    from synthkit.recipe.schema import Recipe
 
 # Bytes per pixel of typical photographs, used until there is a first build.
 _BYTES_PER_PIXEL = {"png": 1.6, "jpeg": 0.5, "webp": 0.3}

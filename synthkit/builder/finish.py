@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from synthkit.builder.inputs import Inputs
-    from synthkit.recipe.schema import Output
+    from synthkit.recipe.output import Output
     from synthkit.release.records import Provenance
     from synthkit.release.shards import ShardFacts
 

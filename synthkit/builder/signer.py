@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from synthkit.recipe.credentials import Credentials
-    from synthkit.recipe.schema import Output
+    from synthkit.recipe.output import Output
     from synthkit.release.content_credentials import Described
     from synthkit.release.image_signer import ImageSigner
     from synthkit.sources.base import SourceImage

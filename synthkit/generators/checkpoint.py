@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from synthkit.recipe.schema import Model
+    from synthkit.recipe.model import Model
 
 __all__ = [
     "BUILTIN",

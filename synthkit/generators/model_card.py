@@ -7,7 +7,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from synthkit.config.yaml_file import YAML_ERRORS, plain_data
-from synthkit.recipe.schema import LICENSE
+from synthkit.recipe.model import LICENSE
 
 if TYPE_CHECKING:
     from pathlib import Path

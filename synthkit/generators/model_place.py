@@ -16,7 +16,7 @@ from synthkit.hub.client import is_repository_id
 from synthkit.hub.patience import offline, other_hub
 
 if TYPE_CHECKING:
-    from synthkit.recipe.schema import Model
+    from synthkit.recipe.model import Model
 
 BUILTIN = {
     "tiny-unclip-digits": Path(__file__).parent / "tiny_unclip_digits",

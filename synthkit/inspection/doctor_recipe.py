@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
     from synthkit.generators.checkpoint import Checkpoint
     from synthkit.recipe.families import SourceConfig
-    from synthkit.recipe.schema import Model, Recipe
+    from synthkit.recipe.model import Model
+    from synthkit.recipe.schema import Recipe
     from synthkit.release.plan import ClassBalance
     from synthkit.sources.base import Source
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from synthkit.recipe.credentials import Credentials
     from synthkit.recipe.filters import ClassifierConfig
-    from synthkit.recipe.schema import Model, Recipe
+    from synthkit.recipe.model import Model
+    from synthkit.recipe.schema import Recipe
     from synthkit.recipe.source import SourceBase
 
 # Names of readers: `load_dataset("csv")` opens no data set of that name (packaged_modules of datasets 5).

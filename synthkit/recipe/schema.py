@@ -21,20 +21,17 @@ from pydantic import (
     WithJsonSchema,
     WrapValidator,
     field_validator,
-    model_validator,
 )
 
 from synthkit.conditioning import METHODS
 from synthkit.config.section import Section
-from synthkit.recipe.credentials import Credentials
 from synthkit.recipe.digest import fields_in_digest, fields_in_generation_digest, left_out_of_recipe_yaml
 from synthkit.recipe.families import SourceConfig
 from synthkit.recipe.filters import Filters
+from synthkit.recipe.model import Model
+from synthkit.recipe.output import Output
 from synthkit.recipe.portable import portable_model, portable_places
 from synthkit.version import FORMAT_VERSION
-
-# The longest edge of an image in pixels: the most that a recipe may ask for and that readers make room for.
-MAX_EDGE = 4096
 
 # How many earlier versions a release may have grown from.
 MOST_EARLIER = 1000
@@ -42,8 +39,6 @@ MOST_EARLIER = 1000
 NAME = r"^[a-z0-9][a-z0-9_-]{0,95}$"
 # The Hub's word for a licence that nobody stated.
 NO_LICENSE = "unknown"
-# A model's licence: the Hub's names of licences, and the names that authors give their own.
-LICENSE = r"^[0-9A-Za-z][0-9A-Za-z.+_-]{0,95}$"
 # Semantic Versioning 2.0.0, with numbers that a computer's whole numbers hold.
 _NUMBER = r"(0|[1-9][0-9]{0,17})"
 _BEFORE = rf"({_NUMBER}|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
@@ -69,61 +64,6 @@ class Conditioning(Section):
         False,
         description="Divide surviving coordinates by 1 - dropout. The published numbers were made without.",
     )
-
-
-Mirror = Annotated[str, Field(min_length=1, max_length=1024)]
-
-
-class Model(Section):
-    """The frozen image generator."""
-
-    id: str = Field(
-        min_length=1,
-        max_length=1024,
-        description="A built-in model (builtin:tiny-unclip-digits), a local folder, or a Hub repository.",
-    )
-    revision: str | None = Field(
-        None,
-        pattern=r"^[0-9A-Za-z_./-]{1,100}$",
-        description="The commit of a Hub repository; a branch moves. Of a folder or a built-in model: its "
-        "content hash, as sha256.",
-    )
-    sha256: str | None = Field(
-        None,
-        pattern=r"^[0-9a-f]{64}$",
-        description="The SHA-256 over the model's files, which must be the one here: any copy of them will "
-        "do. `synthkit doctor` prints it.",
-    )
-    mirrors: list[Mirror] | None = Field(
-        None,
-        min_length=1,
-        max_length=16,
-        description="Other places of the same files, tried in this order after id: Hub repositories "
-        "(organisation/name, or organisation/name@revision) and folders. They need sha256.",
-        examples=[["organisation/copy-of-the-model"]],
-    )
-    license: str | None = Field(
-        None,
-        pattern=LICENSE,
-        description="Licence of the model, as the Hub spells it: openrail++, apache-2.0 … By default the one "
-        "that its card states; with sha256 it must be given to be stated.",
-        examples=["openrail++"],
-    )
-    dtype: Literal["float32", "float16", "bfloat16"] = Field(
-        "float32", description="Arithmetic of the model; float16 needs a GPU."
-    )
-
-    @field_validator("mirrors")
-    @classmethod
-    def _mirrors_are_taken_by_content(
-        cls, mirrors: list[str] | None, info: ValidationInfo
-    ) -> list[str] | None:
-        if mirrors is not None and info.data.get("sha256", "") is None:
-            raise ValueError(
-                "need model.sha256, since a mirror is taken only for a copy of the same files: "
-                "`synthkit doctor` prints it where the model is"
-            )
-        return mirrors
 
 
 class Arithmetic(Section):
@@ -192,49 +132,6 @@ class Sampler(Section):
 
 
 # What a release's shards can be; `release/containers/` has a module for each.
-ContainerName = Literal["tar", "parquet"]
-
-
-class Output(Section):
-    """How the images are written."""
-
-    format: Literal["png", "jpeg", "webp"] = Field("png", description="Format of the image files.")
-    quality: int | None = Field(
-        None, ge=1, le=100, description="Quality of jpeg and webp (default 95); png is lossless."
-    )
-    size: int | None = Field(
-        None, ge=8, le=MAX_EDGE, description="Edge of the written image in pixels; default: as generated."
-    )
-    shard_size: int = Field(
-        1024, ge=1, le=100_000, description="Images per shard; a multiple of batch_size wastes nothing."
-    )
-    c2pa: Credentials | None = Field(
-        None, description="Sign each image by a C2PA manifest; docs/provenance.md."
-    )
-
-    container: ContainerName = Field(
-        "tar", description="What a shard is: a tar (WebDataset), or a Parquet file with a row per image."
-    )
-
-    @model_validator(mode="after")
-    def _quality_where_it_means_something(self) -> Self:
-        if self.format == "png" and self.quality is not None:
-            raise ValueError("png is lossless and has no quality: remove quality, or choose jpeg or webp")
-        return self
-
-    @property
-    def extension(self) -> str:
-        """The file extension of the images: jpg, png or webp."""
-        return "jpg" if self.format == "jpeg" else self.format
-
-    def pinned(self) -> Self:
-        """Return this section with the certificate of `c2pa` by its fingerprints, and no path.
-
-        Raises SignatureError if the certificate is needed for that and cannot be read.
-        """
-        return self if self.c2pa is None else self.model_copy(update={"c2pa": self.c2pa.pinned()})
-
-
 class Hub(Section):
     """The Hub repository that the release is meant for."""
 

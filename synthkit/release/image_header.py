@@ -16,7 +16,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from synthkit.recipe.schema import MAX_EDGE
+from synthkit.recipe.output import MAX_EDGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

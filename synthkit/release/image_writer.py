@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from synthkit.errors import GeneratorError
-from synthkit.recipe.schema import MAX_EDGE, Output
+from synthkit.recipe.output import MAX_EDGE, Output
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

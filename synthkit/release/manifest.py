@@ -19,7 +19,8 @@ from pydantic import (
 )
 
 from synthkit.errors import ReleaseError
-from synthkit.recipe.schema import MAX_EDGE, MOST_EARLIER, NAME, SEMVER, ContainerName
+from synthkit.recipe.output import MAX_EDGE, ContainerName
+from synthkit.recipe.schema import MOST_EARLIER, NAME, SEMVER
 from synthkit.release.files import FILES, MANIFEST, is_shard, table_paths
 from synthkit.system.files import sha256_of
 from synthkit.version import FORMAT_VERSION

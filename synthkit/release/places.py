@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from synthkit.recipe.families import SourceConfig
-    from synthkit.recipe.schema import Model, Recipe
+    from synthkit.recipe.model import Model
+    from synthkit.recipe.schema import Recipe
     from synthkit.release.manifest import Manifest
 
 T = TypeVar("T")

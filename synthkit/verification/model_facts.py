@@ -15,7 +15,8 @@ from synthkit.recipe.portable import portable_path
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from synthkit.recipe.schema import Model, Recipe
+    from synthkit.recipe.model import Model
+    from synthkit.recipe.schema import Recipe
     from synthkit.release.manifest import Manifest, PartFacts
 
 # The role of a file that belongs to no component.

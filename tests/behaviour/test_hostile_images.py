@@ -20,7 +20,7 @@ from PIL import EpsImagePlugin, Image
 import synthkit
 from synthkit.builder.drafts import read_draft
 from synthkit.errors import ReleaseError
-from synthkit.recipe.schema import Output
+from synthkit.recipe.output import Output
 from synthkit.release.image import read_image, read_images
 from synthkit.release.image_header import check_png_data, read_header
 from synthkit.release.image_writer import encode

@@ -15,7 +15,8 @@ from synthkit.errors import GeneratorError
 from synthkit.generators import load
 from synthkit.generators.checkpoint import locate
 from synthkit.recipe.filters import Filters
-from synthkit.recipe.schema import Model, Recipe
+from synthkit.recipe.model import Model
+from synthkit.recipe.schema import Recipe
 from synthkit.release.blocks import Blocks
 from synthkit.release.plan import PlannedImage
 from synthkit.release.scores import rejection

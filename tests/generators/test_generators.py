@@ -17,7 +17,8 @@ from synthkit.generators import embedding_size, image_edge
 from synthkit.generators.base import OutOfMemory
 from synthkit.generators.checkpoint import BUILTIN, Checkpoint, content_revision, locate
 from synthkit.generators.schedulers import SCHEDULERS
-from synthkit.recipe.schema import Arithmetic, Model, Sampler
+from synthkit.recipe.model import Model
+from synthkit.recipe.schema import Arithmetic, Sampler
 from synthkit.sources.base import load_image
 from synthkit.sources.digits import CLASSES, DigitsSource
 from tests.helpers.generating import load_on_cpu

@@ -17,7 +17,7 @@ from synthkit.generators.diffusers_pipeline import read_pipeline
 from synthkit.generators.model_card import license_of
 from synthkit.generators.model_files import differences, files_of, is_whole
 from synthkit.generators.model_hashes import contents
-from synthkit.recipe.schema import Model
+from synthkit.recipe.model import Model
 from synthkit.system import known_hashes
 from synthkit.system.known_hashes import open_known_hashes
 from tests.conftest import Cli

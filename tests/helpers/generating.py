@@ -7,7 +7,8 @@ from typing import Any
 from synthkit.generators import load
 from synthkit.generators.checkpoint import Checkpoint
 from synthkit.recipe.families import DigitsSourceConfig
-from synthkit.recipe.schema import STOCK, Arithmetic, Model, Recipe, Sampler
+from synthkit.recipe.model import Model
+from synthkit.recipe.schema import STOCK, Arithmetic, Recipe, Sampler
 
 
 def recipe_of(sampler: Sampler, *, dtype: str = "float32", arithmetic: Arithmetic = STOCK) -> Recipe:

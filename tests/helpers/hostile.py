@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from synthkit.recipe.schema import Output
+from synthkit.recipe.output import Output
 from synthkit.release.image_writer import encode, save_options
 from synthkit.release.marks import mark_of
 from tests.helpers.records import RECORD

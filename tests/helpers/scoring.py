@@ -13,7 +13,7 @@ import msgspec
 from PIL import Image
 
 from synthkit.recipe.families import DigitsSourceConfig
-from synthkit.recipe.schema import Output
+from synthkit.recipe.output import Output
 from synthkit.release.image_writer import encode
 from synthkit.release.manifest import read_manifest
 from synthkit.release.marks import mark_of

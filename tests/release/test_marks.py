@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from synthkit.generators.checkpoint import BUILTIN
-from synthkit.recipe.schema import Output
+from synthkit.recipe.output import Output
 from synthkit.release.image_writer import encode, save_options
 from synthkit.release.marks import LONGEST_PROMPT, mark_of
 from synthkit.release.records import Score

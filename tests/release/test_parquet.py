@@ -16,7 +16,7 @@ import torch
 
 import synthkit
 from synthkit.errors import ReleaseError
-from synthkit.recipe.schema import ContainerName
+from synthkit.recipe.output import ContainerName
 from synthkit.release.containers import CONTAINERS, parquet
 from synthkit.release.containers.base import Shard
 from synthkit.release.image import read_image, read_images

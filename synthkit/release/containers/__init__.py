@@ -2,7 +2,7 @@
 
 `base` says what a container does, `CONTAINERS` lists them by the name that a recipe (`output.container`) and
 a manifest give, which is also the extension of the shards' files. A new container is one module here, one
-row below, and one name in `recipe/schema.py`.
+row below, and one name in `recipe/output.py`.
 """
 
 from __future__ import annotations

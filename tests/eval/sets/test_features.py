@@ -18,7 +18,8 @@ from safetensors.torch import save_file
 
 from synthkit.errors import ScoreError
 from synthkit.generators.checkpoint import BUILTIN, locate
-from synthkit.recipe.schema import Model, Sampler
+from synthkit.recipe.model import Model
+from synthkit.recipe.schema import Sampler
 from synthkit.sources.base import load_image
 from synthkit.sources.digits import DigitsSource
 from synthkit_eval.feature_names import OFFLINE, check_features
