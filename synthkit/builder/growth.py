@@ -17,6 +17,7 @@ import yaml
 from synthkit.builder.shard_plans import ShardPlans
 from synthkit.errors import BuildError, ReleaseError
 from synthkit.recipe.digest import fields_in_generation_digest
+from synthkit.release.diff import flat_fields
 from synthkit.release.manifest import read_manifest
 from synthkit.release.recipe_file import read_recipe
 from synthkit.release.record_table import RecordTable
@@ -27,13 +28,13 @@ from synthkit.verification.verify import refuse_damaged
 from synthkit.version import FORMAT_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
     from synthkit.builder.inputs import Inputs
     from synthkit.builder.workspace import Workspace
     from synthkit.recipe.schema import Recipe
-    from synthkit.release.manifest import Manifest
+    from synthkit.release.manifest import FileFacts, Manifest
     from synthkit.release.records import Provenance
     from synthkit.sources.base import Listing
 
@@ -73,9 +74,8 @@ def take_earlier(work: Workspace, inputs: Inputs, release: Path, *, named: bool)
     if manifest is None:
         _say(f"no earlier version to take images from ({missing}); the earlier images are made again")
         return
-    there = [number for number in wanted if number < len(manifest.shards)]
     refuse_damaged(release, manifest, _AGAIN)
-    images = sum(_from_release(work, inputs, plans, release, manifest, number) for number in there)
+    images = sum(_from_release(work, inputs, plans, release, manifest, wanted))
     _say(f"{release}: took {images:,} images of version {manifest.version} as they are")
 
 
@@ -117,7 +117,9 @@ def as_yaml(value: dict[str, Any] | list[Any]) -> str:
 
 def generation_differences(one: Recipe, other: Recipe) -> Iterator[tuple[str, Any, Any]]:
     """Yield each field that decides images and differs between two recipes, with both values."""
-    ours, theirs = (dict(_flat(fields_in_generation_digest(recipe.pinned()))) for recipe in (one, other))
+    ours, theirs = (
+        dict(flat_fields(fields_in_generation_digest(recipe.pinned()))) for recipe in (one, other)
+    )
     for name in sorted(ours.keys() | theirs.keys()):
         if ours.get(name) != theirs.get(name):
             yield name, ours.get(name), theirs.get(name)
@@ -212,22 +214,54 @@ def _from_work_folders(
 
 
 def _from_release(
-    work: Workspace, inputs: Inputs, plans: ShardPlans, release: Path, manifest: Manifest, number: int
-) -> int:
-    """Link a shard from the release of an earlier version; return its number of images.
+    work: Workspace,
+    inputs: Inputs,
+    plans: ShardPlans,
+    release: Path,
+    manifest: Manifest,
+    wanted: Collection[int],
+) -> Iterator[int]:
+    """Link the wanted shards from the release of another version; yield the number of images of each.
 
-    Raises BuildError if it holds other images than are planned now.
+    Verification has found their records to be those of the tables. Raises BuildError if a shard holds other
+    images than are planned now.
     """
-    file = manifest.shards[number]
-    records = _records(release, manifest, number)
+    shards, form, number = manifest.shards, manifest.format_version, 0
+    tables = zip(manifest.tables().items(), manifest.environments, strict=True)
+    for (path, images), environment in tables:
+        table = RecordTable(release / path, images, form)
+        origin = Origin(inputs.generation_digest, environment)
+        for group in range(len(images)):
+            if number in wanted:
+                records = [msgspec.convert(row, KINDS[form]) for row in table.read(group).to_pylist()]
+                _check_records(inputs, release / shards[number].path, number, records)
+                _take(work, plans, release, shards[number], number, records, origin)
+                yield len(records)
+            number += 1
+
+
+def _check_records(inputs: Inputs, shard: Path, number: int, records: Sequence[Provenance]) -> None:
+    """Raise BuildError if the records of a shard are not those of the images that are planned for it."""
     for index, record in zip(inputs.plan.indices(number), records, strict=True):
         row = inputs.plan.row(index)
         planned = (key_of(index), row.label, row.seed, inputs.real.named(row.sources))
         if (record.key, record.label, record.seed, record.sources) != planned:
             raise BuildError(
-                f"{release / file.path}: {key_of(index)} was made from other real images than there are now; "
+                f"{shard}: {key_of(index)} was made from other real images than there are now; "
                 "bring those back, or give the recipe another name"
             )
+
+
+def _take(
+    work: Workspace,
+    plans: ShardPlans,
+    release: Path,
+    file: FileFacts,
+    number: int,
+    records: Sequence[Provenance],
+    origin: Origin,
+) -> None:
+    """Link one shard of a release into a work folder, with its records and sidecar."""
 
     def facts(table: bytes) -> ShardFacts:
         return ShardFacts(
@@ -237,29 +271,8 @@ def _from_release(
             sha256=file.sha256,
             records_bytes=len(table),
             records_sha256=hashlib.sha256(table).hexdigest(),
-            origin=Origin(inputs.generation_digest, manifest.environments[manifest.block_of(number)]),
+            origin=origin,
             plan=plans.digest(number),
         )
 
     take(release / file.path, records, work.shards, facts)
-    return len(records)
-
-
-def _records(release: Path, manifest: Manifest, number: int) -> list[Provenance]:
-    """Return the records of a shard, which verification has found to be those of its table."""
-    table, rows = manifest.table_of(number), manifest.tables()
-    first = 0
-    for path, images in rows.items():
-        if path == table:
-            break
-        first += len(images)
-    found = RecordTable(release / table, rows[table], manifest.format_version).read(number - first)
-    return [msgspec.convert(row, KINDS[manifest.format_version]) for row in found.to_pylist()]
-
-
-def _flat(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in data.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

@@ -39,16 +39,12 @@ class Inputs:
 
     recipe: Recipe
     digest: str
+    generation_digest: str
     plan: Plan
     planned: int
     real: RealImages
     checkpoint: Checkpoint
     preview: bool
-
-    @property
-    def generation_digest(self) -> str:
-        """The SHA-256 of all that decides images, however many there are; records state it."""
-        return self.recipe.generation_digest(revision=self.checkpoint.revision)
 
     @property
     def recipe_yaml(self) -> bytes:
@@ -119,7 +115,9 @@ def read_inputs(
     digest = recipe.digest(listing_digest=real.digest, model=checkpoint.name, revision=checkpoint.revision)
     whole = make_plan(recipe, real.listing)
     plan = whole if limit is None else whole.first(limit)
-    return Inputs(recipe, digest, plan, len(whole), real, checkpoint, preview=limit is not None)
+    # Computed once: it may have to hash the weights of a gate's classifier.
+    generation = recipe.generation_digest(revision=checkpoint.revision)
+    return Inputs(recipe, digest, generation, plan, len(whole), real, checkpoint, preview=limit is not None)
 
 
 def check_leaks(inputs: Inputs) -> None:

@@ -74,7 +74,7 @@ def difference(old: tuple[Path, Manifest, Recipe], new: tuple[Path, Manifest, Re
 
     Raises ReleaseError if a table of records cannot be read.
     """
-    recipes = [dict(_flat(item[2].model_dump(mode="json"))) for item in (old, new)]
+    recipes = [dict(flat_fields(item[2].model_dump(mode="json"))) for item in (old, new)]
     fields = sorted(recipes[0].keys() | recipes[1].keys())
     counts = [{item.name: item.synthetic for item in release[1].classes} for release in (old, new)]
     before, after = _table(*old[:2]), _table(*new[:2])
@@ -139,10 +139,11 @@ def _some(classes: dict[str, tuple[int, int]]) -> Iterator[tuple[str, tuple[int,
         yield f"… and {len(rest)} more", (sum(a for _, (a, _) in rest), sum(b for _, (_, b) in rest))
 
 
-def _flat(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat_fields(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each field of nested sections that is set, by its dotted name."""
     for key, value in data.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat_fields(value, f"{prefix}{key}.")
         elif value is not None:
             yield f"{prefix}{key}", value
 
