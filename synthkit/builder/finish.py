@@ -11,24 +11,23 @@ import numpy as np
 from synthkit.errors import ReleaseError
 from synthkit.release.card import render_card
 from synthkit.release.croissant import render_croissant
-from synthkit.release.files import CARD, CROISSANT, FILES, MANIFEST, RECIPE, SAMPLES, shard_path, table_path
-from synthkit.release.filter_counts import FilterCounts
-from synthkit.release.image_signer import read_image_signer
-from synthkit.release.manifest import (
+from synthkit.release.facts import (
     ClassFacts,
     FileFacts,
     FilterFacts,
     GeneratorFacts,
     GrownFacts,
-    Manifest,
     PartFacts,
     Partial,
     PoolImage,
     SignerFacts,
     SkippedFacts,
     SourceFacts,
-    file_facts,
 )
+from synthkit.release.files import CARD, CROISSANT, FILES, MANIFEST, RECIPE, SAMPLES, shard_path, table_path
+from synthkit.release.filter_counts import FilterCounts
+from synthkit.release.image_signer import read_image_signer
+from synthkit.release.manifest import Manifest, file_facts
 from synthkit.release.plan import balance
 from synthkit.release.record_table import RecordTable
 from synthkit.release.records import arrow_schema, key_of

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from synthkit.builder.inputs import Inputs
     from synthkit.builder.workspace import Workspace
     from synthkit.recipe.schema import Recipe
-    from synthkit.release.manifest import FileFacts, Manifest
+    from synthkit.release.facts import FileFacts
+    from synthkit.release.manifest import Manifest
     from synthkit.release.records import Provenance
     from synthkit.sources.base import Listing
 

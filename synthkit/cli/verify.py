@@ -20,7 +20,8 @@ from synthkit.cli.signing import IssuerOption, SignerOption, signer_of
 from synthkit.system.names import printable
 
 if TYPE_CHECKING:
-    from synthkit.release.manifest import Manifest, SignerFacts
+    from synthkit.release.facts import SignerFacts
+    from synthkit.release.manifest import Manifest
     from synthkit.verification.signature import Signer
 
 

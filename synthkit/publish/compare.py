@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from synthkit.hub.repository import RemoteFile, Repository
     from synthkit.publish.outgoing import Outgoing
-    from synthkit.release.manifest import FileFacts
+    from synthkit.release.facts import FileFacts
 
 # The Hub writes it into every repository: it says which files are stored as large ones.
 WRITTEN_BY_THE_HUB = frozenset({".gitattributes"})

@@ -12,9 +12,9 @@ import yaml
 from synthkit.errors import SignatureError
 from synthkit.release.card import render_card
 from synthkit.release.croissant import render_croissant
+from synthkit.release.facts import FileFacts
 from synthkit.release.files import CARD, CROISSANT, FILES, MANIFEST, RECIPE, SIGNATURE, is_data
 from synthkit.release.image import read_image
-from synthkit.release.manifest import FileFacts
 from synthkit.release.records import key_of
 from synthkit.release.signature import read_signature
 

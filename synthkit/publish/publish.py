@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from synthkit.hub.repository import RemoteFile, Repository, RepositoryState
     from synthkit.publish.outgoing import Outgoing
     from synthkit.publish.sign import SigningIdentity
-    from synthkit.release.manifest import FileFacts, Manifest
+    from synthkit.release.facts import FileFacts
+    from synthkit.release.manifest import Manifest
 
 _ATTEMPTS = 3
 

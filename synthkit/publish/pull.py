@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from synthkit.hub.repository import RemoteFile
-    from synthkit.release.manifest import FileFacts
+    from synthkit.release.facts import FileFacts
     from synthkit.verification.signature import Signer
 
 _REFERENCE = re.compile(r"([\w.-]{1,96}/([\w.-]{1,96}))@((?!/|.*\.\.)[\w./+-]{1,100})")

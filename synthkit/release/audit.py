@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from synthkit.release.facts import AuditFacts, DuplicateFacts
 from synthkit.release.likeness import Limits  # noqa: TC001 (msgspec reads the annotation)
-from synthkit.release.manifest import AuditFacts, DuplicateFacts
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -27,7 +27,8 @@ from synthkit.release.responsible import responsible_ai
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from synthkit.release.manifest import FileFacts, Manifest
+    from synthkit.release.facts import FileFacts
+    from synthkit.release.manifest import Manifest
 
 CONFORMS_TO = ("http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0")
 KEYWORDS = ("synthetic", "image classification", "diffusion model", "augmented conditioning")

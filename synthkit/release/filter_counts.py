@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from synthkit.release.manifest import FilterFacts
+from synthkit.release.facts import FilterFacts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,7 +15,8 @@ from synthkit.release.licenses import license_url
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from synthkit.release.manifest import GeneratorFacts, Manifest, PartFacts, SourceFacts
+    from synthkit.release.facts import GeneratorFacts, PartFacts, SourceFacts
+    from synthkit.release.manifest import Manifest
 
 
 def derived_from(manifest: Manifest) -> list[dict[str, Any]]:

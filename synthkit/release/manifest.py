@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from itertools import accumulate
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 
 from synthkit.errors import ReleaseError
 from synthkit.recipe.output import MAX_EDGE, ContainerName
 from synthkit.recipe.schema import MOST_EARLIER, NAME, SEMVER
+from synthkit.release.facts import (
+    AuditFacts,
+    ClassFacts,
+    Facts,
+    FileFacts,
+    FilterFacts,
+    GeneratorFacts,
+    GrownFacts,
+    Partial,
+    SignerFacts,
+    SkippedFacts,
+    SourceFacts,
+)
 from synthkit.release.files import FILES, MANIFEST, is_shard, table_paths
 from synthkit.system.files import sha256_of
 from synthkit.version import FORMAT_VERSION
@@ -32,185 +42,6 @@ if TYPE_CHECKING:
 MAX_BYTES = 1 << 25
 # A manifest with more errors than this is refused without listing them.
 _MANY_ERRORS = 1000
-
-
-class _Facts(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class FileFacts(_Facts):
-    """One file of a release; `images` is set for shards alone."""
-
-    path: str
-    bytes: int = Field(ge=0, lt=2**63)
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    images: int | None = Field(None, ge=0, lt=2**63)
-
-    @field_validator("path")
-    @classmethod
-    def _stays_inside(cls, path: str) -> str:
-        parts = PurePosixPath(path).parts
-        hidden = any(part.startswith(".") for part in parts)
-        if not parts or path.startswith("/") or hidden or "\\" in path or not path.isprintable():
-            raise ValueError(f"{path!r} is not a path inside a release")
-        return path
-
-    @model_validator(mode="after")
-    def _shards_have_images(self) -> Self:
-        if (self.images is not None) is not is_shard(self.path):
-            raise ValueError(f"{self.path!r}: shards, and nothing else, have a number of images")
-        return self
-
-
-class ClassFacts(_Facts):
-    """One class of a release."""
-
-    label: int
-    name: str
-    group: Literal["many", "medium", "few"]
-    real: int = Field(ge=0, lt=2**63)
-    synthetic: int = Field(ge=0, lt=2**63)
-
-
-class SourceFacts(_Facts):
-    """The real images: their kind, how many, and the digest over their ids, labels and contents.
-
-    `repository` is the data set on the Hub that they come from, if they do; format 1 does not know it.
-    A few-shot release lists its pool, which a classifier may train on and must not be scored on.
-    """
-
-    kind: str
-    images: int
-    digest: str
-    available_from: str = ""
-    repository: str | None = None
-    shots: int | None = None
-    trial: int | None = None
-    pool: list[PoolImage] | None = Field(None, fail_fast=True)
-
-
-class PoolImage(_Facts):
-    """A real image of a few-shot pool."""
-
-    id: str
-    label: int
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-
-
-class PartFacts(_Facts):
-    """A file of the model: its part of the pipeline (`unet`, `vae` …), and where it is had.
-
-    `repository` and `revision` are those that the recipe names, wherever the file came from. `license` is
-    empty where it is not known.
-    """
-
-    role: str
-    repository: str
-    revision: str
-    file: str
-    bytes: int = Field(ge=0, lt=2**63)
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    license: str = ""
-
-
-class GeneratorFacts(_Facts):
-    """The model that made the images; format 1 knows no licence and no parts."""
-
-    name: str
-    revision: str
-    dtype: str
-    license: str = ""
-    parts: list[PartFacts] = Field([], fail_fast=True)
-
-
-class SignerFacts(_Facts):
-    """Who signed the images (C2PA): the subject of the certificate, and what every image has of it.
-
-    `certificates` are in base64 (DER): the signer's, then those that it was issued by.
-    """
-
-    subject: str = Field(max_length=1000)
-    certificates: list[str] = Field(min_length=1, max_length=8)
-
-    @field_validator("certificates")
-    @classmethod
-    def _are_base64(cls, certificates: list[str]) -> list[str]:
-        for text in certificates:
-            base64.b64decode(text, validate=True)
-        return certificates
-
-    @property
-    def der(self) -> list[bytes]:
-        """The certificates as bytes."""
-        return [base64.b64decode(text) for text in self.certificates]
-
-    @property
-    def fingerprints(self) -> list[str]:
-        """The SHA-256 of each certificate, as the recipe states them."""
-        return [hashlib.sha256(certificate).hexdigest() for certificate in self.der]
-
-
-class SkippedFacts(_Facts):
-    """A real image that could not be read."""
-
-    id: str
-    reason: str
-
-
-class FilterFacts(_Facts):
-    """What the quality gates did: images drawn more than once, draws rejected by which gate.
-
-    `kept_although_rejected` images failed every draw that the recipe allows.
-    """
-
-    redrawn: int
-    rejected_draws: int
-    kept_although_rejected: int
-    reasons: dict[str, int]
-
-
-class DuplicateFacts(_Facts):
-    """What `synthkit audit` found among the synthetic images: groups of near duplicates, and images in them.
-
-    `exact` images have the same pixels as another one. audit.json lists the groups.
-    """
-
-    similarity: float
-    distance: int
-    groups: int
-    images: int
-    exact: int
-
-
-class AuditFacts(_Facts):
-    """What `synthkit audit` found: images suspected to copy a real one; audit.json has the pairs.
-
-    Format 1 knows no `duplicates`.
-    """
-
-    images: int
-    pool: int
-    held_out: int
-    similarity: float
-    distance: int
-    suspected: int
-    suspected_of_held_out: int
-    exact: int
-    duplicates: DuplicateFacts | None = None
-
-
-class GrownFacts(_Facts):
-    """A block of images that an earlier version of the release had, and the environment it was made in."""
-
-    images: int = Field(ge=1, lt=2**63)
-    shards: int = Field(ge=1, lt=2**63)
-    environment: dict[str, str]
-
-
-class Partial(_Facts):
-    """A preview: the first images of a release that has more."""
-
-    of: int
 
 
 # What the manifests of format 1 lack.
@@ -232,7 +63,7 @@ class _Version(BaseModel):
     format_version: int
 
 
-class Manifest(_Facts):
+class Manifest(Facts):
     """The facts of a release: manifest.json, and what the card and the Croissant metadata are made from."""
 
     format_version: int = Field(FORMAT_VERSION, ge=1)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from synthkit.recipe.schema import Recipe
-    from synthkit.release.manifest import FilterFacts, Manifest
+    from synthkit.release.facts import FilterFacts
+    from synthkit.release.manifest import Manifest
 
 # The parts of the environment that the card quotes; every version of synthkit states them.
 STATED = frozenset({"device", "synthkit", "torch", "diffusers"})

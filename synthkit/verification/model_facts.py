@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from synthkit.recipe.model import Model
     from synthkit.recipe.schema import Recipe
-    from synthkit.release.manifest import Manifest, PartFacts
+    from synthkit.release.facts import PartFacts
+    from synthkit.release.manifest import Manifest
 
 # The role of a file that belongs to no component.
 _PIPELINE = "pipeline"

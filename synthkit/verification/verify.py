@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from synthkit.recipe.schema import Recipe
-    from synthkit.release.manifest import FileFacts, Manifest
+    from synthkit.release.facts import FileFacts
+    from synthkit.release.manifest import Manifest
 
 _CHUNK = 1 << 20
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from synthkit.release.card import render_card
+from synthkit.release.facts import SkippedFacts
 from synthkit.release.image import read_image
-from synthkit.release.manifest import SkippedFacts, read_manifest
+from synthkit.release.manifest import read_manifest
 from synthkit.system.progress import progress
 from tests.conftest import Cli
 

@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from synthkit.release.card import render_card
+from synthkit.release.facts import GeneratorFacts, PartFacts
 from synthkit.release.front_matter import front_matter
-from synthkit.release.manifest import GeneratorFacts, Manifest, PartFacts, read_manifest
+from synthkit.release.manifest import Manifest, read_manifest
 from synthkit.release.records import arrow_schema
 from tests.release.test_release import read_record
 

@@ -21,16 +21,10 @@ import pytest
 from PIL import Image
 
 from synthkit.release.croissant import describe, render_croissant
+from synthkit.release.facts import AuditFacts, FilterFacts, GeneratorFacts, PartFacts, SkippedFacts
 from synthkit.release.files import table_path
 from synthkit.release.licenses import license_url
-from synthkit.release.manifest import (
-    AuditFacts,
-    FilterFacts,
-    GeneratorFacts,
-    PartFacts,
-    SkippedFacts,
-    read_manifest,
-)
+from synthkit.release.manifest import read_manifest
 from tests.conftest import FLAT, Cli
 from tests.helpers.commands import run_build
 from tests.helpers.forging import image_files

@@ -1,0 +1,193 @@
+"""The parts of manifest.json: files, classes, real images, model, signer, gates, audit, blocks."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import PurePosixPath
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from synthkit.release.files import is_shard
+
+
+class Facts(BaseModel):
+    """A part of a manifest; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FileFacts(Facts):
+    """One file of a release; `images` is set for shards alone."""
+
+    path: str
+    bytes: int = Field(ge=0, lt=2**63)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    images: int | None = Field(None, ge=0, lt=2**63)
+
+    @field_validator("path")
+    @classmethod
+    def _stays_inside(cls, path: str) -> str:
+        parts = PurePosixPath(path).parts
+        hidden = any(part.startswith(".") for part in parts)
+        if not parts or path.startswith("/") or hidden or "\\" in path or not path.isprintable():
+            raise ValueError(f"{path!r} is not a path inside a release")
+        return path
+
+    @model_validator(mode="after")
+    def _shards_have_images(self) -> Self:
+        if (self.images is not None) is not is_shard(self.path):
+            raise ValueError(f"{self.path!r}: shards, and nothing else, have a number of images")
+        return self
+
+
+class ClassFacts(Facts):
+    """One class of a release."""
+
+    label: int
+    name: str
+    group: Literal["many", "medium", "few"]
+    real: int = Field(ge=0, lt=2**63)
+    synthetic: int = Field(ge=0, lt=2**63)
+
+
+class SourceFacts(Facts):
+    """The real images: their kind, how many, and the digest over their ids, labels and contents.
+
+    `repository` is the data set on the Hub that they come from, if they do; format 1 does not know it.
+    A few-shot release lists its pool, which a classifier may train on and must not be scored on.
+    """
+
+    kind: str
+    images: int
+    digest: str
+    available_from: str = ""
+    repository: str | None = None
+    shots: int | None = None
+    trial: int | None = None
+    pool: list[PoolImage] | None = Field(None, fail_fast=True)
+
+
+class PoolImage(Facts):
+    """A real image of a few-shot pool."""
+
+    id: str
+    label: int
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class PartFacts(Facts):
+    """A file of the model: its part of the pipeline (`unet`, `vae` …), and where it is had.
+
+    `repository` and `revision` are those that the recipe names, wherever the file came from. `license` is
+    empty where it is not known.
+    """
+
+    role: str
+    repository: str
+    revision: str
+    file: str
+    bytes: int = Field(ge=0, lt=2**63)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    license: str = ""
+
+
+class GeneratorFacts(Facts):
+    """The model that made the images; format 1 knows no licence and no parts."""
+
+    name: str
+    revision: str
+    dtype: str
+    license: str = ""
+    parts: list[PartFacts] = Field([], fail_fast=True)
+
+
+class SignerFacts(Facts):
+    """Who signed the images (C2PA): the subject of the certificate, and what every image has of it.
+
+    `certificates` are in base64 (DER): the signer's, then those that it was issued by.
+    """
+
+    subject: str = Field(max_length=1000)
+    certificates: list[str] = Field(min_length=1, max_length=8)
+
+    @field_validator("certificates")
+    @classmethod
+    def _are_base64(cls, certificates: list[str]) -> list[str]:
+        for text in certificates:
+            base64.b64decode(text, validate=True)
+        return certificates
+
+    @property
+    def der(self) -> list[bytes]:
+        """The certificates as bytes."""
+        return [base64.b64decode(text) for text in self.certificates]
+
+    @property
+    def fingerprints(self) -> list[str]:
+        """The SHA-256 of each certificate, as the recipe states them."""
+        return [hashlib.sha256(certificate).hexdigest() for certificate in self.der]
+
+
+class SkippedFacts(Facts):
+    """A real image that could not be read."""
+
+    id: str
+    reason: str
+
+
+class FilterFacts(Facts):
+    """What the quality gates did: images drawn more than once, draws rejected by which gate.
+
+    `kept_although_rejected` images failed every draw that the recipe allows.
+    """
+
+    redrawn: int
+    rejected_draws: int
+    kept_although_rejected: int
+    reasons: dict[str, int]
+
+
+class DuplicateFacts(Facts):
+    """What `synthkit audit` found among the synthetic images: groups of near duplicates, and images in them.
+
+    `exact` images have the same pixels as another one. audit.json lists the groups.
+    """
+
+    similarity: float
+    distance: int
+    groups: int
+    images: int
+    exact: int
+
+
+class AuditFacts(Facts):
+    """What `synthkit audit` found: images suspected to copy a real one; audit.json has the pairs.
+
+    Format 1 knows no `duplicates`.
+    """
+
+    images: int
+    pool: int
+    held_out: int
+    similarity: float
+    distance: int
+    suspected: int
+    suspected_of_held_out: int
+    exact: int
+    duplicates: DuplicateFacts | None = None
+
+
+class GrownFacts(Facts):
+    """A block of images that an earlier version of the release had, and the environment it was made in."""
+
+    images: int = Field(ge=1, lt=2**63)
+    shards: int = Field(ge=1, lt=2**63)
+    environment: dict[str, str]
+
+
+class Partial(Facts):
+    """A preview: the first images of a release that has more."""
+
+    of: int
