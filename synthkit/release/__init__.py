@@ -10,7 +10,8 @@
   (C2PA), `content_credentials` derives the manifest of one, `embedded_manifest` puts it into the file,
   and `image_signer` tells whose signature it is.
 - `scores` names the numbers that quality gates judge by, and `filter_counts` counts what they rejected.
-- `plan` and `seeds` draw what a release will hold; `blocks` numbers its images and shards. A build needs them, and verification draws the same again.
+- `plan` and `seeds` draw what a release will hold; `blocks` numbers its images and shards. A build needs
+  them, and verification draws the same again.
 - `likeness`, with `perceptual_hash`, measures how alike two images are.
 - `folder` replaces a release folder in one step; `diff` compares two releases.
 - `places`, `remembered_places` and `real_images` find the real images and the model that a release was made
