@@ -142,7 +142,7 @@ def best_seconds(device: str, work: Callable[[], Any]) -> float:
 
 def step_times(machine: Machine, generator: UnclipGenerator, batch: int) -> Values:
     """Seconds of a denoising step and of decoding, and of the first call, which compiles."""
-    work = rows(generator.embedding_size, batch)
+    work = rows(generator.embedding_shape[-1], batch)
     started = time.perf_counter()
     generator.resampled(sampler_of(generator, 2)).generate(*work)
     first = time.perf_counter() - started
@@ -186,7 +186,7 @@ def end_to_end(
     machine: Machine, generator: UnclipGenerator, batch: int, batches: int, edge: int
 ) -> tuple[Values, NDArray[np.uint8]]:
     """All steps, and JPEG files encoded by a thread beside the next batch, as `synthkit build` does."""
-    work = rows(generator.embedding_size, batch)
+    work = rows(generator.embedding_shape[-1], batch)
     machine.wait()
     started = time.perf_counter()
     images = generator.generate(*work)

@@ -40,7 +40,7 @@ def compare(
     machine.clear()
     exact, same = (reference(machine, references, model, kind) for kind in ("float32", dtype))
     generator = UnclipGenerator(fresh(machine, model, dtype), sampler=SHORT, arithmetic=arithmetic)
-    work = rows(generator.embedding_size, 2)
+    work = rows(generator.embedding_shape[-1], 2)
     with same_noise():
         images, again = generator.generate(*work), generator.generate(*work)
     return {

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthkit.conditioning import METHODS
+from synthkit.generators.base import embed_as_vectors
 from synthkit.system.files import write_atomically
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def embed(
     that depends on the positions; it is written if it is not there. `advance` is told of images embedded now.
     """
     path = _path_for(positions, path)
-    shape = (len(real.listing), generator.embedding_size)
+    shape = (len(real.listing), generator.embedding_shape[-1])
     kept = read_array(path, shape)
     if kept is not None:
         return kept
@@ -91,11 +92,11 @@ def compute(
     The result is (N, D) float32, with zeros at all other positions. While the model embeds a batch, threads
     read the next one, and no image beyond it.
     """
-    embeddings = np.zeros((len(real.listing), generator.embedding_size), dtype=np.float32)
+    embeddings = np.zeros((len(real.listing), generator.embedding_shape[-1]), dtype=np.float32)
     images = _read_ahead(real, positions.tolist(), batch_size)
     for start in range(0, len(positions), batch_size):
         batch = positions[start : start + batch_size]
-        embeddings[batch] = generator.embed_images([next(images) for _ in batch])
+        embeddings[batch] = embed_as_vectors(generator, [next(images) for _ in batch])
         advance(len(batch))
     return embeddings
 

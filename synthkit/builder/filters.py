@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from synthkit.errors import GeneratorError
+from synthkit.generators.base import embed_as_vectors
 from synthkit.release.likeness import unit
 from synthkit.release.scores import COPY, DEVIATION, PROBABILITY, RANK, score
 
@@ -76,7 +77,7 @@ class Gates:
         return not self.pools or draw.row.label < len(self._pool(draw).means)
 
     def _embedded(self, pictures: Sequence[Image.Image]) -> NDArray[np.float32]:
-        embeddings = unit(self.generator.embed_images(pictures))
+        embeddings = unit(embed_as_vectors(self.generator, pictures))
         if not np.isfinite(embeddings).all():
             raise GeneratorError(
                 "filters: the model's embedding of an image has values that are no numbers; with --set "
@@ -144,7 +145,7 @@ def make_gates(
     `classes` says how many classes there were when each earlier block was made; None for all there are now.
     """
     if embeddings is None or not filters.compare:
-        nothing = np.zeros((0, generator.embedding_size), dtype=np.float32)
+        nothing = np.zeros((0, generator.embedding_shape[-1]), dtype=np.float32)
         return Gates(filters, listing, generator, nothing, blocks, classifier=classifier)
     real = unit(embeddings)
     now = len(listing.classes)

@@ -19,6 +19,7 @@ from synthkit.builder.embeddings import read_array, write_array
 from synthkit.builder.image import Draw
 from synthkit.builder.settled import Settled
 from synthkit.errors import GeneratorError
+from synthkit.generators.base import embed_as_vectors
 from synthkit.release.likeness import unit
 from synthkit.release.records import Provenance2, key_of
 from synthkit.release.scores import REPEAT, rejection, score
@@ -65,12 +66,12 @@ class SecondPass:
         self._first_draws, self._kept = first_draws, kept
         generator = builder.maker.generator
         kept.mkdir(exist_ok=True)
-        self._settled = Settled(kept, builder.plan.labels, generator.embedding_size)
+        self._settled = Settled(kept, builder.plan.labels, generator.embedding_shape[-1])
 
     def take(self, shard: int, facts: ShardFacts) -> None:
         """Take the images of a finished shard, to compare others with."""
         path = self._kept / f"{facts.sha256}.npy"
-        embeddings = read_array(path, (facts.images, self._builder.maker.generator.embedding_size))
+        embeddings = read_array(path, (facts.images, self._builder.maker.generator.embedding_shape[-1]))
         if embeddings is None:
             samples = [sample for _, sample in self._samples(self._builder.folder, shard)]
             embeddings = self._embedded(samples)
@@ -165,11 +166,11 @@ class SecondPass:
         """Return the embeddings of image files, (N, D) float32 of length 1."""
         maker = self._builder.maker
         size = self._builder.plan.batch_size
-        parts = [np.zeros((0, maker.generator.embedding_size), dtype=np.float32)]
+        parts = [np.zeros((0, maker.generator.embedding_shape[-1]), dtype=np.float32)]
         with ThreadPoolExecutor() as pool:
             for start in range(0, len(samples), size):
                 pictures = list(pool.map(self._picture, samples[start : start + size]))
-                parts.append(unit(maker.generator.embed_images(pictures)))
+                parts.append(unit(embed_as_vectors(maker.generator, pictures)))
                 self._observer.alive()
         embeddings = np.concatenate(parts)
         if not np.isfinite(embeddings).all():

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from synthkit.errors import GeneratorError
 from synthkit.generators.base import check_dtype
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from synthkit.generators.base import Generator
     from synthkit.generators.checkpoint import Checkpoint
     from synthkit.recipe.schema import Recipe
+
+Told = TypeVar("Told")
 
 # The class that a model's model_index.json names: the generator that runs it, as "module:Class". A module is
 # imported when a model of its family is met.
@@ -88,12 +90,12 @@ def image_edge(checkpoint: Checkpoint) -> int | None:
     return _if_told(lambda: family_of(checkpoint).image_edge(checkpoint.folder))
 
 
-def embedding_size(checkpoint: Checkpoint) -> int | None:
-    """Return the number of coordinates of a checkpoint's embeddings; None if its files do not say it."""
-    return _if_told(lambda: family_of(checkpoint).embedding_size_in(checkpoint.folder))
+def embedding_shape(checkpoint: Checkpoint) -> tuple[int, ...] | None:
+    """Return the shape of a checkpoint's embeddings; None if its files do not say it."""
+    return _if_told(lambda: family_of(checkpoint).embedding_shape_in(checkpoint.folder))
 
 
-def _if_told(read: Callable[[], int]) -> int | None:
+def _if_told(read: Callable[[], Told]) -> Told | None:
     try:
         return read()
     except (GeneratorError, OSError, ValueError, KeyError, TypeError):

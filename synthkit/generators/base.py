@@ -27,13 +27,17 @@ class Generator(Protocol):
     """A frozen model that makes images from image embeddings and prompts.
 
     A class is a family of models; what it says of itself is known without loading one. Embeddings are
-    (N, D) float32. Every call of the model has the shape of the recipe's batch: shorter batches are padded,
-    so an image depends on its own row and on that shape alone. `on_step` may be set: it is called after
-    every denoising step is given to the device, as a sign of life.
+    float32, each of `embedding_shape`. Every call of the model has the shape of the recipe's batch: shorter
+    batches are padded, so an image depends on its own row and on that shape alone. `on_step` may be set: it
+    is called after every denoising step is given to the device, as a sign of life.
     """
 
     # Whether a CPU or a GPU runs the model: False where there is nothing to run.
     NEEDS_DEVICE: ClassVar[bool]
+    # Whether a prompt changes its images.
+    READS_TEXT: ClassVar[bool]
+    # Whether the weight of the image against the text can be set, image by image.
+    WEIGHS_IMAGES: ClassVar[bool]
 
     on_step: Callable[[], None]
 
@@ -52,8 +56,11 @@ class Generator(Protocol):
         ...
 
     @classmethod
-    def embedding_size_in(cls, folder: Path) -> int:
-        """Return D of the model in a folder, as `image_edge` does."""
+    def embedding_shape_in(cls, folder: Path) -> tuple[int, ...]:
+        """Return the shape of an embedding of the model in a folder: (D,), or (T, D) of T tokens.
+
+        Read and raised as by `image_edge`.
+        """
         ...
 
     @classmethod
@@ -69,17 +76,17 @@ class Generator(Protocol):
         ...
 
     @property
-    def embedding_size(self) -> int:
-        """D, the number of coordinates of an image embedding."""
+    def embedding_shape(self) -> tuple[int, ...]:
+        """The shape of an image embedding: (D,), or (T, D) of T tokens."""
         ...
 
     @property
     def null_embedding(self) -> NDArray[np.float32]:
-        """The (D,) embedding that stands for no image: with it, the prompt alone conditions."""
+        """The embedding that stands for no image: with it, the prompt alone conditions."""
         ...
 
     def embed_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        """Return the (N, D) float32 embeddings of RGB images."""
+        """Return the float32 embeddings of RGB images, N of `embedding_shape`."""
         ...
 
     def embed_prompts(self, prompts: Sequence[str]) -> None:
@@ -90,10 +97,28 @@ class Generator(Protocol):
         ...
 
     def generate(
-        self, embeddings: NDArray[np.float32], prompts: Sequence[str], seeds: Sequence[int]
+        self,
+        embeddings: NDArray[np.float32],
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        weights: Sequence[float] | None = None,
     ) -> NDArray[np.uint8]:
-        """Return at most a batch of images, (N, H, W, 3) uint8, each from its own row and seed."""
+        """Return at most a batch of images, (N, H, W, 3) uint8, each from its own row and seed.
+
+        `weights` are those of the images against the text, for families of which that can be set; None for
+        the model's own.
+        """
         ...
+
+
+def as_vectors(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return embeddings as (N, D), by which images are compared: of tokens, (N, T, D), the mean."""
+    return embeddings if embeddings.ndim == 2 else embeddings.mean(axis=1)
+
+
+def embed_as_vectors(generator: Generator, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+    """Return the (N, D) float32 embeddings of RGB images, by which they are compared."""
+    return as_vectors(generator.embed_images(images))
 
 
 def check_dtype(dtype: str, device: str) -> None:

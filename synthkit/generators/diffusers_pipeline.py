@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from synthkit.errors import GeneratorError, one_line
-from synthkit.generators import pipeline_class
 from synthkit.generators.arithmetic import apply
 from synthkit.generators.base import Generator, OutOfMemory, check_dtype, component_config
-from synthkit.generators.model_files import own_files_of
+from synthkit.generators.model_files import own_files_of, read_index_of
 from synthkit.generators.noise import draw_latents_in_float32
 from synthkit.generators.schedulers import SCHEDULERS, make_scheduler
 from synthkit.recipe.schema import STOCK
@@ -48,6 +47,8 @@ class DiffusersGenerator(Generator):
     """
 
     NEEDS_DEVICE: ClassVar[bool] = True
+    READS_TEXT: ClassVar[bool] = True
+    WEIGHS_IMAGES: ClassVar[bool] = False
     # The pipeline's components that `arithmetic` is about: the network that predicts the noise (compiled,
     # channels last, its attention chosen), and the one that turns latents into pixels.
     DENOISER: ClassVar[str] = "unet"
@@ -100,8 +101,42 @@ class DiffusersGenerator(Generator):
 
         Raises GeneratorError if it cannot be loaded, or cannot compute so on this device.
         """
-        pipeline = read_pipeline(checkpoint, dtype=recipe.model.dtype, device=device)
+        pipeline = cls.read(checkpoint, dtype=recipe.model.dtype, device=device)
         return cls(pipeline, sampler=recipe.sampler, arithmetic=recipe.arithmetic)
+
+    @classmethod
+    def read(cls, checkpoint: Checkpoint, *, dtype: str, device: str) -> Any:
+        """Return a checkpoint's pipeline on a device, unchanged.
+
+        Raises GeneratorError if it cannot be loaded.
+        """
+        import torch
+
+        check_dtype(dtype, device)
+        _silence_libraries()
+        with own_files_of(checkpoint.folder, checkpoint.name) as (folder, not_loaded):
+            try:
+                pipeline = cls._open(folder, getattr(torch, dtype), not_loaded).to(device)
+            except Exception as error:
+                # Three libraries read a model's files and each raises errors of its own; the first is the
+                # cause.
+                reason = one_line(str(error).replace(str(folder), str(checkpoint.folder)))
+                raise GeneratorError(f"model {checkpoint.name}: cannot be loaded: {reason}") from error
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+    @classmethod
+    def _open(cls, folder: Path, dtype: torch.dtype, not_loaded: Mapping[str, None]) -> Any:
+        """Return the pipeline of a folder that has the model's files and no other.
+
+        `not_loaded` are the components that are named in it and left out, each as None.
+        """
+        import diffusers
+
+        name = read_index_of(folder, "here")["_class_name"]
+        return getattr(diffusers, name).from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, local_files_only=True, **not_loaded
+        )
 
     def resampled(self, sampler: Sampler) -> Self:
         """Return the same model sampled another way. Both share the weights: use one at a time."""
@@ -114,11 +149,11 @@ class DiffusersGenerator(Generator):
 
     @property
     def null_embedding(self) -> NDArray[np.float32]:
-        """(D,) zeros, the null of models that were trained with dropped image embeddings."""
-        return np.zeros(self.embedding_size, np.float32)
+        """Zeros, the null of models that were trained with image embeddings set to zero."""
+        return np.zeros(self.embedding_shape, np.float32)
 
     def embed_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        """Return (N, D) float32 embeddings f(x), computed in batches of the recipe's size."""
+        """Return the float32 embeddings f(x), computed in batches of the recipe's size."""
         size = self.sampler.batch_size
         with self._enough_memory():
             parts = [self._embed_batch(images[at : at + size]) for at in range(0, len(images), size)]
@@ -152,9 +187,13 @@ class DiffusersGenerator(Generator):
             )
 
     def generate(
-        self, embeddings: NDArray[np.float32], prompts: Sequence[str], seeds: Sequence[int]
+        self,
+        embeddings: NDArray[np.float32],
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        weights: Sequence[float] | None = None,
     ) -> NDArray[np.uint8]:
-        """Return (N, H, W, 3) uint8 from (N, D) embeddings, N prompts and N seeds; N at most a batch.
+        """Return (N, H, W, 3) uint8 from N embeddings, prompts, seeds and weights; N at most a batch.
 
         Raises OutOfMemory if the device cannot hold a batch, and GeneratorError if the model makes values
         that are not numbers.
@@ -162,6 +201,8 @@ class DiffusersGenerator(Generator):
         count = len(seeds)
         rows = _padded(range(count), self.sampler.batch_size)
         with self._enough_memory():
+            if weights is not None:
+                self._weigh([weights[row] for row in rows])
             images = self._sample(
                 embeddings[rows], [prompts[row] for row in rows], [seeds[row] for row in rows]
             )
@@ -181,6 +222,10 @@ class DiffusersGenerator(Generator):
         conditions = self._torch.from_numpy(embeddings).to(self._device, self._dtype)
         generators = [self._torch.Generator("cpu").manual_seed(seed) for seed in seeds]
         return self._call(conditions, prompts, generators)
+
+    def _weigh(self, weights: Sequence[float]) -> None:
+        """Set how much the image of each row of the next batch counts; families with WEIGHS_IMAGES have it."""
+        raise NotImplementedError
 
     @abstractmethod
     def _embed(self, images: Sequence[Image.Image]) -> torch.Tensor:
@@ -237,27 +282,6 @@ class DiffusersGenerator(Generator):
         if self._device.type != "cpu" and self._dtype == self._torch.float32:
             ways.append("set model.dtype to bfloat16 or float16")
         return " or ".join(ways) or "use a device with more, or a smaller model"
-
-
-def read_pipeline(checkpoint: Checkpoint, *, dtype: str, device: str) -> Any:
-    """Return a checkpoint's pipeline on a device, unchanged. Raises GeneratorError if it cannot be loaded."""
-    import diffusers
-    import torch
-
-    check_dtype(dtype, device)
-    _silence_libraries()
-    pipelines = getattr(diffusers, pipeline_class(checkpoint))
-    with own_files_of(checkpoint.folder, checkpoint.name) as (folder, not_loaded):
-        try:
-            pipeline = pipelines.from_pretrained(
-                folder, dtype=getattr(torch, dtype), use_safetensors=True, local_files_only=True, **not_loaded
-            ).to(device)
-        except Exception as error:
-            # Three libraries read a model's files and each raises errors of its own; the first is the cause.
-            reason = one_line(str(error).replace(str(folder), str(checkpoint.folder)))
-            raise GeneratorError(f"model {checkpoint.name}: cannot be loaded: {reason}") from error
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
 
 
 def _silence_libraries() -> None:

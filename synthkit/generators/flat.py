@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # An embedding is the mean colour of each cell of a grid of 2x2.
 _GRID = 2
+_SHAPE = (3 * _GRID * _GRID,)
 # Of an image's colour, how much its embedding decides; its seed decides the rest.
 _SHARE = 0.75
 
@@ -33,6 +34,8 @@ class FlatColours(Generator):
     """Three quarters of the colour come from the embedding, one quarter from the seed."""
 
     NEEDS_DEVICE: ClassVar[bool] = False
+    READS_TEXT: ClassVar[bool] = True
+    WEIGHS_IMAGES: ClassVar[bool] = False
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._edge = self.image_edge(checkpoint.folder)
@@ -48,9 +51,9 @@ class FlatColours(Generator):
         return int(json.loads((folder / "model_index.json").read_text(encoding="utf-8"))["size"])
 
     @classmethod
-    def embedding_size_in(cls, folder: Path) -> int:
-        """Return 12: three colours of each cell."""
-        return 3 * _GRID * _GRID
+    def embedding_shape_in(cls, folder: Path) -> tuple[int, ...]:
+        """Return (12,): three colours of each cell."""
+        return _SHAPE
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, recipe: Recipe, device: str) -> Self:
@@ -70,14 +73,14 @@ class FlatColours(Generator):
         return self
 
     @property
-    def embedding_size(self) -> int:
-        """Three colours of each cell."""
-        return 3 * _GRID * _GRID
+    def embedding_shape(self) -> tuple[int, ...]:
+        """(12,): three colours of each cell."""
+        return _SHAPE
 
     @property
     def null_embedding(self) -> NDArray[np.float32]:
         """(12,) zeros: black."""
-        return np.zeros(self.embedding_size, np.float32)
+        return np.zeros(_SHAPE, np.float32)
 
     def embed_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Return (N, 12) float32 in [0, 1]: mean colours."""
@@ -88,7 +91,11 @@ class FlatColours(Generator):
         """Do nothing: prompts change no colour."""
 
     def generate(
-        self, embeddings: NDArray[np.float32], prompts: Sequence[str], seeds: Sequence[int]
+        self,
+        embeddings: NDArray[np.float32],
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        weights: Sequence[float] | None = None,
     ) -> NDArray[np.uint8]:
         """Return (N, H, W, 3) uint8."""
         self.on_step()

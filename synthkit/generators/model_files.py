@@ -4,7 +4,7 @@ A repository may hold several forms of the same weights (half precision, pickles
 checkpoints), a card and pictures. None of them change an image, and copies of a model differ in them. So the
 files that count are those that diffusers' `from_pretrained` reads without a variant: model_index.json, and of
 each component that it names the configuration, the tokenizer's tables, and the weights in safetensors.
-`read_pipeline` shows a pipeline these files alone.
+`DiffusersGenerator.read` shows a pipeline these files alone.
 
 Source: diffusers' DiffusionPipeline.from_pretrained, transformers' PreTrainedModel.from_pretrained and
 PreTrainedTokenizer.from_pretrained, whose names of files these are.

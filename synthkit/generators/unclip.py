@@ -24,14 +24,14 @@ class UnclipGenerator(DiffusersGenerator):
     """Image embeddings are projections of a CLIP vision model; `sampler.noise_level` adds noise to them."""
 
     @classmethod
-    def embedding_size_in(cls, folder: Path) -> int:
+    def embedding_shape_in(cls, folder: Path) -> tuple[int, ...]:
         """Return the projection's size, from the image encoder's configuration."""
-        return int(component_config(folder, "image_encoder")["projection_dim"])
+        return (int(component_config(folder, "image_encoder")["projection_dim"]),)
 
     @property
-    def embedding_size(self) -> int:
-        """D: 1024 for Stable Diffusion 2.1 unCLIP."""
-        return int(self._pipeline.image_encoder.config.projection_dim)
+    def embedding_shape(self) -> tuple[int, ...]:
+        """(D,): (1024,) for Stable Diffusion 2.1 unCLIP."""
+        return (int(self._pipeline.image_encoder.config.projection_dim),)
 
     def _embed(self, images: Sequence[Image.Image]) -> torch.Tensor:
         pixels = self._pipeline.feature_extractor(images=images, return_tensors="pt").pixel_values

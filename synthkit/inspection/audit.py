@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from synthkit.generators.base import embed_as_vectors
 from synthkit.release.audit import KEPT_PAIRS, QUANTILES, Audit, Pair, Part, suspicion
 from synthkit.release.image import read_images
 from synthkit.release.likeness import joined, look_at
@@ -77,7 +79,9 @@ def look_at_real(
         parts += [part] * len(real.listing)
         for start in range(0, len(real.listing), batch_size):
             some = range(start, min(start + batch_size, len(real.listing)))
-            seen.append(look_at([real.load(position) for position in some], generator.embed_images))
+            seen.append(
+                look_at([real.load(position) for position in some], partial(embed_as_vectors, generator))
+            )
             advance(len(some))
     views = joined(seen)
     places = {pixels.tobytes(): place for place, pixels in enumerate(views.pixels)}
@@ -97,7 +101,7 @@ def audit(
     nearest = array("d")
     counts = {"suspected": 0, "held out": 0, "exact": 0}
     for batch in images:
-        views = look_at([item.image for item in batch], generator.embed_images)
+        views = look_at([item.image for item in batch], partial(embed_as_vectors, generator))
         seen.add([item.label for item in batch], views)
         found = list(_compare(batch, views, real, limits))
         nearest.extend(pair.similarity for pair in found)

@@ -126,7 +126,7 @@ def _compare(
     with progress("embedding real images", sum(len(part.listing) for part in images.values())) as advance:
         real = look_at_real(images, generator, batch_size, advance)
     counts = [item.synthetic for item in manifest.classes]
-    with SyntheticViews(release.resolve().parent, counts, generator.embedding_size) as seen:
+    with SyntheticViews(release.resolve().parent, counts, generator.embedding_shape[-1]) as seen:
         with progress("comparing", manifest.images) as advance:
             synthetic = synthetic_images(release, manifest, batch_size)
             found = audit(synthetic, real, generator, limits.copies, seen, advance)

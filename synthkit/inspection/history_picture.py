@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from synthkit.conditioning import METHODS, drop
 from synthkit.errors import ReleaseError
-from synthkit.generators import embedding_size
+from synthkit.generators import embedding_shape
 from synthkit.inspection.recorded_model import find_checkpoint_here
 from synthkit.inspection.recorded_sources import sources_of
 from synthkit.release.samples import FIRST, INK, SECOND, SOFT, SYNTHETIC, drawable, fit, font
@@ -136,4 +136,5 @@ def _kept(recipe: Recipe, record: Provenance, size: int) -> NDArray[np.bool_]:
 def _embedding_size(received: Received) -> int | None:
     """Return D of the release's model; None if the model is not on this machine."""
     checkpoint = find_checkpoint_here(received)
-    return None if checkpoint is None else embedding_size(checkpoint)
+    shape = None if checkpoint is None else embedding_shape(checkpoint)
+    return None if shape is None else shape[-1]

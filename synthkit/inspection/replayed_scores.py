@@ -9,6 +9,7 @@ import numpy as np
 from synthkit.builder.embeddings import compute
 from synthkit.builder.filters import Gates, make_gates
 from synthkit.errors import ReleaseError, SourceError
+from synthkit.generators.base import embed_as_vectors
 from synthkit.release.blocks import Blocks
 from synthkit.release.image import read_image
 from synthkit.release.likeness import unit
@@ -85,7 +86,7 @@ class ReplayedScores:
             nearest = read_image(self._received.folder, self._received.manifest, named[0])
         except ReleaseError:
             return []  # `verify` says what is wrong with it.
-        one, other = unit(self._generator.embed_images([stored.pixels(), nearest.pixels()]))
+        one, other = unit(embed_as_vectors(self._generator, [stored.pixels(), nearest.pixels()]))
         return [score(REPEAT, float(np.clip(np.vecdot(one, other), -1, 1)), named[0])]
 
     def _over_pool(self, filters: Filters) -> list[Gates]:

@@ -48,7 +48,7 @@ class Brightness:
     """An image's embedding is its brightness."""
 
     source: Greys
-    embedding_size: int = 1
+    embedding_shape: tuple = (1,)
 
     def embed_images(self, images):
         found = np.array([[image.getpixel((0, 0))[0]] for image in images], dtype=np.float32)

@@ -18,7 +18,7 @@ from PIL import Image
 
 from synthkit import generators
 from synthkit.errors import GeneratorError
-from synthkit.generators import batch_size, diffusers_pipeline, embedding_size, image_edge
+from synthkit.generators import batch_size, embedding_shape, image_edge
 from synthkit.generators.base import component_config
 from synthkit.generators.checkpoint import Checkpoint
 from synthkit.generators.diffusers_pipeline import DiffusersGenerator
@@ -48,12 +48,12 @@ class Kandinsky(DiffusersGenerator):
     made: ClassVar[list[int]] = []
 
     @classmethod
-    def embedding_size_in(cls, folder: Path) -> int:
-        return int(component_config(folder, cls.DENOISER)["encoder_hid_dim"])
+    def embedding_shape_in(cls, folder: Path) -> tuple[int, ...]:
+        return (int(component_config(folder, cls.DENOISER)["encoder_hid_dim"]),)
 
     @property
-    def embedding_size(self) -> int:
-        return SIZE
+    def embedding_shape(self) -> tuple[int, ...]:
+        return (SIZE,)
 
     @property
     def null_embedding(self) -> np.ndarray:
@@ -150,7 +150,7 @@ def rows() -> tuple[np.ndarray, list[str], list[int]]:
 
 
 def test_what_is_known_without_loading(checkpoint: Checkpoint) -> None:
-    assert (image_edge(checkpoint), embedding_size(checkpoint)) == (64, SIZE)
+    assert (image_edge(checkpoint), embedding_shape(checkpoint)) == (64, (SIZE,))
 
 
 def test_an_image_does_not_depend_on_its_neighbours(checkpoint: Checkpoint, rows: Any) -> None:
@@ -206,10 +206,8 @@ class Gpu:
         patch.setattr(torch.cuda, "reset_peak_memory_stats", self.asked.add)
         patch.setattr(torch.cuda, "max_memory_allocated", self.peak)
         patch.setattr(torch.cuda, "get_device_properties", self.properties)
-        read = diffusers_pipeline.read_pipeline
-        patch.setattr(
-            diffusers_pipeline, "read_pipeline", lambda model, **how: read(model, **how | {"device": "cpu"})
-        )
+        read = Kandinsky.read
+        patch.setattr(Kandinsky, "read", lambda model, **how: read(model, **how | {"device": "cpu"}))
         patch.setattr(Kandinsky, "_stepped", self.stepped)
 
     def peak(self, device: str) -> int:

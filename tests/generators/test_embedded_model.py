@@ -62,7 +62,7 @@ def test_random_image_gives_the_prompted_class(judge: Any, random_image: Any) ->
 
 def test_text_only_gives_the_prompted_class(judge: Any, generator: Any) -> None:
     labels = [label for label in range(10) for _ in range(6)]
-    nothing = np.zeros((60, generator.embedding_size), np.float32)
+    nothing = np.zeros((60, generator.embedding_shape[-1]), np.float32)
     assert (predict(judge, sample(generator, nothing, labels)) == labels).mean() >= 0.90
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from synthkit.errors import GeneratorError
-from synthkit.generators import embedding_size, image_edge
+from synthkit.generators import embedding_shape, image_edge
 from synthkit.generators.base import OutOfMemory
 from synthkit.generators.checkpoint import BUILTIN, Checkpoint, content_revision, locate
 from synthkit.generators.schedulers import SCHEDULERS
@@ -51,7 +51,7 @@ def test_images_are_uint8_of_the_models_size(generator: Any, rows: Any, checkpoi
     assert (images.shape, images.dtype) == ((8, 32, 32, 3), np.uint8)
     assert images.reshape(8, -1).std(axis=1).min() > 10
     assert image_edge(checkpoint) == 32
-    assert embedding_size(checkpoint) == generator.embedding_size == 128
+    assert embedding_shape(checkpoint) == generator.embedding_shape == (128,)
 
 
 def test_order_neighbours_and_padding_change_no_bit(generator: Any, rows: Any) -> None:
@@ -80,7 +80,7 @@ def test_an_embedding_does_not_depend_on_its_neighbours(generator: Any, rows: An
     source = DigitsSource("test")
     images = [load_image(source, position) for position in range(0, 240, 30)]
     np.testing.assert_array_equal(generator.embed_images(images[6:]), rows[0][6:])
-    assert generator.embed_images(images * 2).shape == (16, generator.embedding_size)
+    assert generator.embed_images(images * 2).shape == (16, 128)
 
 
 def test_seed_prompt_and_embedding_all_matter(generator: Any, rows: Any) -> None:

@@ -13,10 +13,10 @@ import pytest
 
 from synthkit.errors import GeneratorError
 from synthkit.generators.checkpoint import BUILTIN, find_local, locate
-from synthkit.generators.diffusers_pipeline import read_pipeline
 from synthkit.generators.model_card import license_of
 from synthkit.generators.model_files import differences, files_of, is_whole
 from synthkit.generators.model_hashes import contents
+from synthkit.generators.unclip import UnclipGenerator
 from synthkit.recipe.model import Model
 from synthkit.system import known_hashes
 from synthkit.system.known_hashes import open_known_hashes
@@ -104,7 +104,7 @@ def test_what_does_not_count_changes_neither_content_nor_images(tmp_path: Path) 
     assert [(part.file, part.sha256) for part in found.parts] == [
         (part.file, part.sha256) for part in original.parts
     ]
-    pipeline = read_pipeline(found, dtype="float32", device="cpu")
+    pipeline = UnclipGenerator.read(found, dtype="float32", device="cpu")
     assert pipeline.unet.config.sample_size == 8
     (copy / "scheduler" / "scheduler_config.json").write_text("{}")
     assert locate(Model(id=str(copy))).revision != original.revision
