@@ -224,7 +224,7 @@ class DiffusersGenerator(Generator):
         return self._call(conditions, prompts, generators)
 
     def _weigh(self, weights: Sequence[float]) -> None:
-        """Set how much the image of each row of the next batch counts; families with WEIGHS_IMAGES have it."""
+        """Set how much each row's image counts in the next batch; families with WEIGHS_IMAGES have it."""
         raise NotImplementedError
 
     @abstractmethod
