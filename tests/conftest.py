@@ -144,6 +144,30 @@ def parquet_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def sd15(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stable Diffusion 1.5 in miniature. Read it, do not change it."""
+    from tests.helpers.miniature_models import stable_diffusion
+
+    return stable_diffusion(tmp_path_factory.mktemp("hub") / "stable-diffusion-v1-5")
+
+
+@pytest.fixture(scope="session")
+def sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stable Diffusion XL in miniature. Read it, do not change it."""
+    from tests.helpers.miniature_models import stable_diffusion_xl
+
+    return stable_diffusion_xl(tmp_path_factory.mktemp("hub") / "stable-diffusion-xl-base-1.0")
+
+
+@pytest.fixture(scope="session")
+def ip_adapters(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The repository of IP-Adapters for both of them in miniature. Read it, do not change it."""
+    from tests.helpers.miniature_models import ip_adapter
+
+    return ip_adapter(tmp_path_factory.mktemp("hub") / "IP-Adapter")
+
+
+@pytest.fixture(scope="session")
 def warm() -> Iterator[Warm]:
     """Starts commands in processes that need not load libraries."""
     from tests.helpers.warm import Warm
