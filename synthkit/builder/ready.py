@@ -1,4 +1,4 @@
-"""What makes a device ready to build shards: load the model, encode the prompts, embed the real images."""
+"""What makes a device ready to build shards: load the model, check the prompts, embed the real images."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def ready(setup: Setup, device: str, observer: Observer) -> ShardBuilder:
     generator.on_step = observer.alive
     # All of them now: a prompt that is too long must not stop a build that has run for hours.
     names = [inputs.real.listing.classes[label] for label in np.unique(inputs.plan.labels)]
-    generator.embed_prompts([recipe.prompt_for(name) for name in names])
+    generator.check_prompts(recipe.prompt_for(name) for name in names)
     embedded = _embedded(inputs, generator, setup.embeddings, observer) if needed(recipe) else None
     signer = open_signer(recipe.output)
     maker = ImageMaker(

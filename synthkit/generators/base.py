@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 from synthkit.errors import GeneratorError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -89,10 +89,10 @@ class Generator(Protocol):
         """Return the float32 embeddings of RGB images, N of `embedding_shape`."""
         ...
 
-    def embed_prompts(self, prompts: Sequence[str]) -> None:
-        """Encode prompts and keep them; `generate` encodes those that are new to it.
+    def check_prompts(self, prompts: Iterable[str]) -> None:
+        """Raise GeneratorError for a prompt that is longer than the model reads.
 
-        Raises GeneratorError for a prompt that is longer than the model reads.
+        Memory does not grow with the number of prompts.
         """
         ...
 

@@ -14,7 +14,7 @@ from synthkit.errors import GeneratorError
 from synthkit.generators.base import Generator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -87,8 +87,8 @@ class FlatColours(Generator):
         small = [np.asarray(image.resize((_GRID, _GRID)), dtype=np.float32).ravel() for image in images]
         return np.stack(small) / np.float32(255)
 
-    def embed_prompts(self, prompts: Sequence[str]) -> None:
-        """Do nothing: prompts change no colour."""
+    def check_prompts(self, prompts: Iterable[str]) -> None:
+        """Accept every prompt: none changes a colour."""
 
     def generate(
         self,

@@ -41,6 +41,7 @@ SIZE = 12
 class Kandinsky(DiffusersGenerator):
     """Embeddings are colours, since Kandinsky's image encoder is not a part of its decoder."""
 
+    READS_TEXT: ClassVar[bool] = False
     DECODER: ClassVar[str] = "movq"
     SCHEDULERS: ClassVar[tuple[str, ...]] = ("ddim", "euler")
     FIXED: ClassVar[dict[str, object]] = {"noise_level": 0}
@@ -58,9 +59,6 @@ class Kandinsky(DiffusersGenerator):
     @property
     def null_embedding(self) -> np.ndarray:
         return np.full(SIZE, 0.5, np.float32)
-
-    def embed_prompts(self, prompts: Sequence[str]) -> None:
-        """Do nothing: the model reads no text."""
 
     def _encode(self, prompt: str) -> None:
         raise NotImplementedError
