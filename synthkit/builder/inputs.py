@@ -111,7 +111,8 @@ def read_inputs(
             file=sys.stderr,
         )
     remember_source(work_root, real.digest, recipe.source)
-    remember_model(work_root, checkpoint.name, checkpoint.revision, checkpoint.folder)
+    for piece in checkpoint.pieces.values():
+        remember_model(work_root, piece.name, piece.sha256, piece.folder)
     digest = recipe.digest(listing_digest=real.digest, model=checkpoint.name, revision=checkpoint.revision)
     whole = make_plan(recipe, real.listing)
     plan = whole if limit is None else whole.first(limit)

@@ -1,34 +1,44 @@
-"""Image generators behind one protocol: one module per family of models, listed in `PIPELINES`.
+"""Image generators behind one protocol: one module per family of models, listed in `families.py`.
 
 `checkpoint.locate` finds and identifies a model, `load` makes it ready to use.
 """
 
 from __future__ import annotations
 
-from pkgutil import resolve_name
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from synthkit.errors import GeneratorError
 from synthkit.generators.base import check_dtype
-from synthkit.generators.model_files import read_index_of
+from synthkit.generators.families import PIPELINES, family_named, is_known, kinds_of
+from synthkit.generators.model_files import INDEX, linked, read_index_of
+from synthkit.generators.safetensors_header import adapter_kind
+from synthkit.recipe.model_content import ADAPTER, loaded_path
 from synthkit.recipe.schema import AUTO
 from synthkit.system.environment import NO_DEVICE, choose_device
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from synthkit.generators.base import Generator
     from synthkit.generators.checkpoint import Checkpoint
+    from synthkit.recipe.model import Model
     from synthkit.recipe.schema import Recipe
 
-Told = TypeVar("Told")
+__all__ = [
+    "PIPELINES",
+    "check_pieces",
+    "check_recipe",
+    "choose_device_for",
+    "embedding_shape",
+    "family_of",
+    "image_edge",
+    "load",
+    "needs_device",
+    "pipeline_class",
+]
 
-# The class that a model's model_index.json names: the generator that runs it, as "module:Class". A module is
-# imported when a model of its family is met.
-PIPELINES = {
-    "StableUnCLIPImg2ImgPipeline": "synthkit.generators.unclip:UnclipGenerator",
-    "FlatColours": "synthkit.generators.flat:FlatColours",
-}
+Told = TypeVar("Told")
 
 
 def load(checkpoint: Checkpoint, recipe: Recipe, device: str) -> Generator:
@@ -46,20 +56,49 @@ def load(checkpoint: Checkpoint, recipe: Recipe, device: str) -> Generator:
 def check_recipe(checkpoint: Checkpoint, recipe: Recipe) -> None:
     """Raise GeneratorError if no family runs a checkpoint, or its family lacks what the recipe asks for.
 
-    Nothing is loaded.
+    Nothing is loaded: the pieces are held against each other by the headers of their files.
     """
-    family_of(checkpoint).check_recipe(recipe)
+    family = family_of(checkpoint)
+    family.check_recipe(recipe)
+    with linked(checkpoint.files) as folder:
+        family.check_files(folder)
+
+
+def check_pieces(index: Mapping[str, Any], model: Model, name: str) -> None:
+    """Raise GeneratorError if a recipe's model lacks a piece that its pipeline needs, or has one too many.
+
+    `index` is its model_index.json, `name` the model's name for errors. Only that is asked, so that nothing
+    is downloaded in vain.
+    """
+    pipeline = str(index["_class_name"])
+    kinds = kinds_of(pipeline)
+    if model.adapter is None and kinds and not is_known(pipeline):
+        raise GeneratorError(
+            f"model.adapter: is missing; a {pipeline} takes images through an adapter: {' or '.join(kinds)}"
+        )
+    if model.adapter is not None and is_known(pipeline) and not kinds:
+        raise GeneratorError(f"model.adapter: a {pipeline} takes images itself; remove model.adapter")
+    family = family_named(f"{pipeline}.{kinds[0]}" if model.adapter and kinds else pipeline, name)
+    for piece, what in _PIECES.items():
+        if piece in family.NEEDS and getattr(model, piece) is None:
+            raise GeneratorError(f"model.{piece}: is missing; {name} has no {what}: name where it is")
+        if piece not in (*family.NEEDS, *family.MAY_HAVE) and getattr(model, piece) is not None:
+            raise GeneratorError(f"model.{piece}: {name} uses its own {what}; remove model.{piece}")
+
+
+# The pieces of a model besides an adapter, and what they are called.
+_PIECES = {"encoder": "image encoder", "unet": "UNet"}
 
 
 def family_of(checkpoint: Checkpoint) -> type[Generator]:
     """Return the generator class that runs a checkpoint. Raises GeneratorError if there is none."""
-    name = pipeline_class(checkpoint)
-    if name not in PIPELINES:
-        # The other families are for trials: nobody has a model of theirs.
-        known = " or ".join(name for name in PIPELINES if name.endswith("Pipeline"))
-        raise GeneratorError(f"model {checkpoint.name}: is a {name:.64}; synthkit needs a {known}")
-    family: type[Generator] = resolve_name(PIPELINES[name])
-    return family
+    return family_named(_family_name(checkpoint), checkpoint.name)
+
+
+def _family_name(checkpoint: Checkpoint) -> str:
+    adapter = checkpoint.files.get(loaded_path(ADAPTER, ADAPTER))
+    pipeline = pipeline_class(checkpoint)
+    return pipeline if adapter is None else f"{pipeline}.{adapter_kind(adapter)}"
 
 
 def pipeline_class(checkpoint: Checkpoint) -> str:
@@ -67,7 +106,7 @@ def pipeline_class(checkpoint: Checkpoint) -> str:
 
     Raises GeneratorError if that file is missing or does not say.
     """
-    return str(read_index_of(checkpoint.folder, checkpoint.name)["_class_name"])
+    return str(read_index_of(checkpoint.files[INDEX].parent, checkpoint.name)["_class_name"])
 
 
 def needs_device(checkpoint: Checkpoint) -> bool:
@@ -87,16 +126,17 @@ def choose_device_for(checkpoint: Checkpoint, dtype: str, wanted: str) -> str:
 
 def image_edge(checkpoint: Checkpoint) -> int | None:
     """Return the edge in pixels of the images a checkpoint makes; None if its files do not say it."""
-    return _if_told(lambda: family_of(checkpoint).image_edge(checkpoint.folder))
+    return _if_told(checkpoint, lambda family, folder: family.image_edge(folder))
 
 
 def embedding_shape(checkpoint: Checkpoint) -> tuple[int, ...] | None:
     """Return the shape of a checkpoint's embeddings; None if its files do not say it."""
-    return _if_told(lambda: family_of(checkpoint).embedding_shape_in(checkpoint.folder))
+    return _if_told(checkpoint, lambda family, folder: family.embedding_shape_in(folder))
 
 
-def _if_told(read: Callable[[], Told]) -> Told | None:
+def _if_told(checkpoint: Checkpoint, read: Callable[[type[Generator], Path], Told]) -> Told | None:
     try:
-        return read()
+        with linked(checkpoint.files) as folder:
+            return read(family_of(checkpoint), folder)
     except (GeneratorError, OSError, ValueError, KeyError, TypeError):
         return None

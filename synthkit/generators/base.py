@@ -34,6 +34,10 @@ class Generator(Protocol):
 
     # Whether a CPU or a GPU runs the model: False where there is nothing to run.
     NEEDS_DEVICE: ClassVar[bool]
+    # The pieces that a model of the family must have beside its base, and those that it may have: of
+    # "adapter", "encoder", "unet" (recipe/model.py).
+    NEEDS: ClassVar[tuple[str, ...]] = ()
+    MAY_HAVE: ClassVar[tuple[str, ...]] = ()
     # Whether a prompt changes its images.
     READS_TEXT: ClassVar[bool]
     # Whether the weight of the image against the text can be set, image by image.
@@ -45,6 +49,13 @@ class Generator(Protocol):
     def check_recipe(cls, recipe: Recipe) -> None:
         """Raise GeneratorError, with the name of the field, for a setting that the family does not have."""
         ...
+
+    @classmethod
+    def check_files(cls, folder: Path) -> None:
+        """Raise GeneratorError, with the name of the field, if the pieces of a model do not fit each other.
+
+        Nothing is loaded. The folder has all files of the model, and no other, as all folders here do.
+        """
 
     @classmethod
     def image_edge(cls, folder: Path) -> int:

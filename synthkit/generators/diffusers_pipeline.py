@@ -18,7 +18,7 @@ import numpy as np
 from synthkit.errors import GeneratorError, one_line
 from synthkit.generators.arithmetic import apply
 from synthkit.generators.base import Generator, OutOfMemory, check_dtype, component_config
-from synthkit.generators.model_files import own_files_of, read_index_of
+from synthkit.generators.model_files import left_out, linked, read_index_of
 from synthkit.generators.noise import draw_latents_in_float32
 from synthkit.generators.prompt_cache import PromptCache
 from synthkit.generators.schedulers import SCHEDULERS, make_scheduler
@@ -122,13 +122,14 @@ class DiffusersGenerator(Generator):
 
         check_dtype(dtype, device)
         _silence_libraries()
-        with own_files_of(checkpoint.folder, checkpoint.name) as (folder, not_loaded):
+        with linked(checkpoint.files) as folder:
+            not_loaded = left_out(read_index_of(folder, checkpoint.name), folder)
             try:
                 pipeline = cls._open(folder, getattr(torch, dtype), not_loaded).to(device)
             except Exception as error:
                 # Three libraries read a model's files and each raises errors of its own; the first is the
                 # cause.
-                reason = one_line(str(error).replace(str(folder), str(checkpoint.folder)))
+                reason = one_line(str(error).replace(f"{folder}/", "").replace(str(folder), checkpoint.name))
                 raise GeneratorError(f"model {checkpoint.name}: cannot be loaded: {reason}") from error
         pipeline.set_progress_bar_config(disable=True)
         return pipeline

@@ -38,7 +38,7 @@ class FlatColours(Generator):
     WEIGHS_IMAGES: ClassVar[bool] = False
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        self._edge = self.image_edge(checkpoint.folder)
+        self._edge = self.image_edge(checkpoint.files["model_index.json"].parent)
         self.on_step: Callable[[], None] = lambda: None
 
     @classmethod

@@ -1,11 +1,11 @@
-"""A model in a repository of the Hub: looked at first, and downloaded if it is the one that is wanted."""
+"""A piece of a model in a repository of the Hub: looked at first, and downloaded if it is the one wanted."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from synthkit.generators.model_card import CARD, MAX_CARD
-from synthkit.generators.model_files import INDEX, MAX_INDEX, files_of, no_index, read_index
+from synthkit.generators.model_files import INDEX, MAX_INDEX, no_index, read_index
 from synthkit.hub.cache import MODEL, cached, fetch, snapshots
 from synthkit.hub.repository import MAIN, Repository
 from synthkit.system.files import sha256_of
@@ -13,41 +13,62 @@ from synthkit.system.files import sha256_of
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from synthkit.generators.model_pieces import Wanted
+
 
 class HubCopy:
-    """A revision of a repository that holds a model. Creating it asks the Hub and downloads nothing to keep.
+    """A revision of a repository that holds a piece. Creating it asks the Hub and downloads nothing to keep.
 
-    Raises HubError if the repository cannot be had, and GeneratorError if it holds no model.
+    Raises HubError if the repository cannot be had, and GeneratorError if it does not hold the piece.
     """
 
-    def __init__(self, repo_id: str, revision: str | None) -> None:
+    def __init__(self, repo_id: str, revision: str | None, wanted: Wanted) -> None:
+        self.name = repo_id
         self._repository, self._revision = Repository(repo_id, MODEL), revision or MAIN
         self.commit = self._repository.commit_of(self._revision)
         self._there = self._repository.files(self.commit)
-        index = self._there.get(INDEX)
-        if index is None or index.bytes > MAX_INDEX:
-            raise no_index(repo_id)
-        content = self._repository.read(INDEX, self.commit, index.bytes)
-        self._files = files_of(read_index(content, repo_id), self._there)
+        self._index: dict[str, Any] | None = None
+        self._files = wanted.files(self)
 
     @property
     def bytes(self) -> int:
-        """The bytes of the model's files."""
-        return sum(self._there[path].bytes for path in self._files)
+        """The bytes of the piece's files."""
+        return sum(self._there[file.path].bytes for file in self._files.values())
+
+    def below(self, folder: str) -> list[str]:
+        """Return the names of the files that lie directly in a folder; an empty text is the top."""
+        start = f"{folder}/" if folder else ""
+        rest = [path.removeprefix(start) for path in self._there if path.startswith(start)]
+        return [name for name in rest if "/" not in name]
+
+    def index(self) -> dict[str, Any]:
+        """Return what its model_index.json says. Raises GeneratorError if there is none."""
+        if self._index is None:
+            file = self._there.get(INDEX)
+            if file is None or file.bytes > MAX_INDEX:
+                raise no_index(self.name)
+            self._index = read_index(self._repository.read(INDEX, self.commit, file.bytes), self.name)
+        return self._index
 
     def stated(self) -> dict[str, str]:
-        """Return the SHA-256 of each of the model's files, as the Hub states it for large ones.
+        """Return the SHA-256 of each file of the piece, as the Hub states it for large ones.
 
-        The others, which lie in git itself, are downloaded.
+        They have the paths of the folder that a family loads from. The others, which lie in git itself, are
+        downloaded.
         """
-        return {path: self._there[path].sha256 or self._small(path) for path in self._files}
+        return {
+            path: self._there[file.path].sha256 or self._small(file.path)
+            for path, file in self._files.items()
+        }
 
     def download(self) -> Path:
-        """Return the folder of the commit in the client's cache, with the model's files and its card."""
+        """Return the folder of the commit in the client's cache, with the piece's files and the card."""
         # First what is small: an interrupted download then lacks weights, which is seen without the Hub.
-        paths = sorted(self._files, key=lambda path: (path != INDEX, self._there[path].bytes))
+        paths = [file.path for file in self._files.values()]
+        paths.sort(key=lambda path: (path != INDEX, self._there[path].bytes))
         card = self._there.get(CARD)
         if card is not None and card.bytes <= MAX_CARD:
+            # The client resolves the revision with the first, which must be there.
             paths.insert(1, CARD)
         sizes = {path: self._there[path].bytes for path in paths}
         return fetch(self._repository, sizes, self._revision, self.commit)
@@ -57,16 +78,18 @@ class HubCopy:
         return sha256_of(self._repository.download(path, self.commit, None, size))
 
 
-def in_cache(repo_id: str, revision: str | None) -> list[Path]:
+def in_cache(repo_id: str, revision: str | None, sign: str) -> list[Path]:
     """Return the folder of a repository's revision in the client's cache; an empty list if there is none.
 
-    It may be an earlier download that was interrupted. Raises HubError for an impossible name.
+    `sign` is the path of a file that must be in it; it may still be an earlier download that was interrupted.
+    Raises HubError for an impossible name.
     """
-    folder = cached(repo_id, revision, MODEL, [INDEX])
-    return [] if folder is None else [folder]
+    folder = cached(repo_id, revision, MODEL, [sign])
+    return [] if folder is None or not (folder / sign).is_file() else [folder]
 
 
-def all_in_cache(repo_id: str, revision: str | None) -> list[Path]:
+def all_in_cache(repo_id: str, revision: str | None, sign: str) -> list[Path]:
     """Return what `in_cache` returns, and after it the folders of other revisions."""
-    first = in_cache(repo_id, revision)
-    return [*first, *(folder for folder in snapshots(repo_id, MODEL) if folder not in first)]
+    first = in_cache(repo_id, revision, sign)
+    others = [folder for folder in snapshots(repo_id, MODEL) if (folder / sign).is_file()]
+    return [*first, *(folder for folder in others if folder not in first)]

@@ -4,7 +4,8 @@ A repository may hold several forms of the same weights (half precision, pickles
 checkpoints), a card and pictures. None of them change an image, and copies of a model differ in them. So the
 files that count are those that diffusers' `from_pretrained` reads without a variant: model_index.json, and of
 each component that it names the configuration, the tokenizer's tables, and the weights in safetensors.
-`DiffusersGenerator.read` shows a pipeline these files alone.
+`DiffusersGenerator.read` shows a pipeline these files alone. `model_pieces.py` chooses those of a model whose
+parts lie in several places.
 
 Source: diffusers' DiffusionPipeline.from_pretrained, transformers' PreTrainedModel.from_pretrained and
 PreTrainedTokenizer.from_pretrained, whose names of files these are.
@@ -21,13 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synthkit.errors import GeneratorError
+from synthkit.recipe.model_content import BESIDE_ENCODER, ENCODER, PIPELINE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
 INDEX = "model_index.json"
-# The role of files that belong to no component.
-PIPELINE = "pipeline"
 # Components that no family loads. A safety checker paints images black; quality gates are for that.
 NOT_LOADED = frozenset({"safety_checker"})
 # A model's configuration. Its weights lie beside it.
@@ -41,6 +41,7 @@ _CONFIGURATIONS = (
 # whose classes may derive from either.
 _WEIGHTS = {"diffusers": ("diffusion_pytorch_model",), "transformers": ("model",)}
 _ANY_WEIGHTS = ("diffusion_pytorch_model", "model")
+_PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 MAX_INDEX = 1 << 20
 _COMPONENT = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
@@ -81,41 +82,61 @@ def files_of(index: Mapping[str, Any], there: Collection[str]) -> dict[str, str]
     Paths are relative to the model's folder, with `/`. They come in alphabetical order.
     """
     found = {INDEX: PIPELINE} if INDEX in there else {}
-    for component, library in _components(index):
+    for component, library in components(index):
         names = {path.removeprefix(f"{component}/") for path in there if path.startswith(f"{component}/")}
-        used = [name for name in _CONFIGURATIONS if name in names]
-        for stem in _WEIGHTS.get(library, _ANY_WEIGHTS):
-            used += _weights(stem, names)
-        found |= {f"{component}/{name}": component for name in used}
+        found |= {f"{component}/{name}": component for name in component_files(names, library)}
     return dict(sorted(found.items()))
 
 
-def is_whole(files: Collection[str]) -> bool:
-    """Return whether weights lie beside each model's configuration: an interrupted download may lack them."""
+def component_files(names: Collection[str], library: str = "") -> list[str]:
+    """Return the files that a component of a library is made of, of those in its folder.
+
+    Without a library the weights may have the name that either gives them.
+    """
+    used = [name for name in _CONFIGURATIONS if name in names]
+    for stem in _WEIGHTS.get(library, _ANY_WEIGHTS):
+        used += _weights(stem, names)
+    return used
+
+
+def pickled_weights(names: Collection[str]) -> str:
+    """Return a file of weights that only pickle reads, if a component has no others; else an empty text."""
+    if CONFIGURATION not in names or any(name.endswith(".safetensors") for name in names):
+        return ""
+    return next((name for name in sorted(names) if name.endswith(_PICKLES)), "")
+
+
+def is_whole(files: Collection[str], weights_elsewhere: str = "") -> bool:
+    """Return whether weights lie beside each model's configuration: an interrupted download may lack them.
+
+    `weights_elsewhere` is a component whose weights another place has.
+    """
     folders = [path.rpartition("/")[0] for path in files if path.endswith(f"/{CONFIGURATION}")]
-    return INDEX in files and all(_has_weights(folder, files) for folder in folders)
+    return all(_has_weights(folder, files) for folder in folders if folder != weights_elsewhere)
 
 
 @contextmanager
-def own_files_of(folder: Path, model: str) -> Iterator[tuple[Path, dict[str, None]]]:
+def linked(files: Mapping[str, Path]) -> Iterator[Path]:
     """Yield a folder that has a model's own files and no other, as links, for the length of a block.
 
-    So nothing that its identity leaves out can reach an image. Also yields the components that it names and
-    that are not loaded, each as None. Raises GeneratorError, which names the model, if it has no index.
+    `files` are where they lie, by their paths in this folder. So nothing that the model's identity leaves out
+    can reach an image.
     """
-    index = read_index_of(folder, model)
     with tempfile.TemporaryDirectory(prefix="synthkit-") as temporary:
-        for path in files_of(index, listed(folder, index)):
+        for path, place in files.items():
             link = Path(temporary, path)
             link.parent.mkdir(exist_ok=True)
-            link.symlink_to((folder / path).resolve())
-        yield Path(temporary), dict.fromkeys(NOT_LOADED & index.keys())
+            link.symlink_to(place.resolve())
+        yield Path(temporary)
 
 
-def listed(folder: Path, index: Mapping[str, Any]) -> list[str]:
-    """Return the paths of the files in a model's folder that may be its own, relative to it."""
-    components = [INDEX, *(f"{component}/*" for component, _ in _components(index))]
-    return [path.relative_to(folder).as_posix() for name in components for path in folder.glob(name)]
+def left_out(index: Mapping[str, Any], folder: Path) -> dict[str, None]:
+    """Return the components that a model_index.json names and a family does without, each as None.
+
+    They are those that are never loaded, and those of the image encoder if its place does not have them.
+    """
+    without = {name for name in (ENCODER, *BESIDE_ENCODER) if not (folder / name).is_dir()}
+    return dict.fromkeys(name for name in index if name in NOT_LOADED | without)
 
 
 def differences(found: Mapping[str, str], wanted: Mapping[str, str]) -> str:
@@ -129,7 +150,7 @@ def differences(found: Mapping[str, str], wanted: Mapping[str, str]) -> str:
     return f"{first} and {len(others) - 1} more" if len(others) > 1 else first
 
 
-def _components(index: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def components(index: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the names of components with their libraries; a component without a class is not there."""
     for name, value in index.items():
         pair = isinstance(value, list) and len(value) == 2 and all(isinstance(part, str) for part in value)

@@ -1,4 +1,4 @@
-"""Where a recipe says that its model may be had: `model.id`, and `model.mirrors` after it."""
+"""Where a recipe says that a piece of its model may be had: at its `id`, and at its `mirrors` after it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 
 from synthkit.errors import GeneratorError, HubError
 from synthkit.generators.hub_copy import all_in_cache, in_cache
-from synthkit.generators.model_files import files_of, is_whole, listed, read_index_of
 from synthkit.hub.answers import COMMIT
 from synthkit.hub.client import is_repository_id
 from synthkit.hub.patience import offline, other_hub
 
 if TYPE_CHECKING:
-    from synthkit.recipe.model import Model
+    from synthkit.generators.model_pieces import Wanted
 
 BUILTIN = {
     "tiny-unclip-digits": Path(__file__).parent / "tiny_unclip_digits",
@@ -69,13 +68,17 @@ class Place:
         is_content = self.revision is not None and CONTENT.fullmatch(self.revision)
         return is_repository_id(self.name) and not is_content and self.folder is None
 
-    def in_cache(self, *, whatever_revision: bool) -> list[Path]:
-        """Return the repository's folders in the Hub's cache that are whole; the network is not used.
+    def in_cache(self, sign: str, *, whatever_revision: bool) -> list[Path]:
+        """Return the repository's folders in the Hub's cache that have a file; the network is not used.
 
         That of the revision comes first; others are there where whatever has the right content will do.
         """
-        found = (all_in_cache if whatever_revision else in_cache)(self.name, self.revision)
-        return [folder for folder in found if _is_whole(folder)]
+        return (all_in_cache if whatever_revision else in_cache)(self.name, self.revision, sign)
+
+    @property
+    def _piece(self) -> str:
+        """The name of the piece in the recipe."""
+        return self.field.rpartition(".")[0]
 
     @property
     def is_commit(self) -> bool:
@@ -84,11 +87,11 @@ class Place:
 
     def missing(self) -> Missing:
         """Return the error for a name that is neither a folder's nor one that a repository can have."""
+        others = f" or a built-in model ({_builtin_models()})" if self._piece == "model" else ""
         return Missing(
             self.field,
             f"there is no folder {self.name}",
-            "; name a folder, a Hub repository (organisation/name) "
-            f"or a built-in model ({_builtin_models()})",
+            f"; name a folder{',' if others else ' or'} a Hub repository (organisation/name){others}",
         )
 
     def not_had(self, error: HubError) -> Unusable:
@@ -105,22 +108,24 @@ class Place:
         if isinstance(cause, RepositoryNotFoundError):
             return (
                 "is not on the Hub (withdrawn, renamed, or private and you are not logged in)",
-                "name a copy in model.mirrors, or point model.id at a copy or at a local folder",
+                f"name a copy in {self._piece}.mirrors, "
+                f"or point {self._piece}.id at a copy or at a local folder",
             )
         if isinstance(cause, RevisionNotFoundError):
             return f"has no revision {self.revision}", "correct the revision"
         if cause is not None or offline():
             return (
                 f"is not on this machine and the Hub cannot be reached ({_kind(cause)}{other_hub()})",
-                "go online once, or point model.id at a local folder",
+                f"go online once, or point {self._piece}.id at a local folder",
             )
-        return f"is not on this machine ({error})", "point model.id at a local folder"
+        return f"is not on this machine ({error})", f"point {self._piece}.id at a local folder"
 
 
-def places_of(model: Model) -> list[Place]:
-    """Return the places of a model, in the order to try them."""
-    own = Place(model.id, model.revision, "model.id")
-    return [own, *(_mirror(text) for text in model.mirrors or ())]
+def places_of(wanted: Wanted) -> list[Place]:
+    """Return the places of a piece, in the order to try them."""
+    piece = wanted.piece
+    own = Place(piece.id, piece.revision, f"{wanted.field}.id")
+    return [own, *(_mirror(text, f"{wanted.field}.mirrors") for text in piece.mirrors or ())]
 
 
 def folder_at(text: str) -> Path:
@@ -128,19 +133,11 @@ def folder_at(text: str) -> Path:
     return Path(os.path.abspath(os.path.expanduser(text)))  # noqa: PTH100, PTH111 (links stay links)
 
 
-def _is_whole(folder: Path) -> bool:
-    try:
-        index = read_index_of(folder, folder.name)
-    except GeneratorError:
-        return False
-    return is_whole(files_of(index, listed(folder, index)))
-
-
-def _mirror(text: str) -> Place:
+def _mirror(text: str, field: str) -> Place:
     name, at, revision = text.rpartition("@")
     if at and is_repository_id(name) and _REVISION.fullmatch(revision) and not folder_at(text).is_dir():
-        return Place(name, revision, "model.mirrors")
-    return Place(text, None, "model.mirrors")
+        return Place(name, revision, field)
+    return Place(text, None, field)
 
 
 def _builtin_models() -> str:

@@ -147,9 +147,9 @@ def _model(recipe: Recipe, work_root: Path) -> Iterator[Check]:
         with known_if_begun(work_root / MODELS) as known_hashes:
             checkpoint = find_local(model, known_hashes)
         if checkpoint is None:
-            name, commit, size = on_the_hub(model)
-            found = f"{name} at {commit[:12]}: not here; {data_size(size)} to download from the Hub"
-            yield Check("model", found, "note")
+            for field, name, commit, size in on_the_hub(model):
+                found = f"{name} at {commit[:12]}: not here; {data_size(size)} to download from the Hub"
+                yield Check(_called(field), found, "note")
         else:
             check_recipe(checkpoint, recipe)
             yield from _identity(model, checkpoint)
@@ -160,17 +160,23 @@ def _model(recipe: Recipe, work_root: Path) -> Iterator[Check]:
 
 
 def _identity(model: Model, checkpoint: Checkpoint) -> Iterator[Check]:
-    """Yield which model it is, and what the recipe may state of it."""
-    at = f" at {checkpoint.commit[:12]}" if checkpoint.commit else ""
-    yield Check("model", f"{checkpoint.name}{at}: here, {data_size(checkpoint.bytes)}")
-    yield Check("  sha256", checkpoint.revision)
-    card = license_of(checkpoint.folder)
-    if checkpoint.license:
-        yield Check("  licence", checkpoint.license)
-    elif card:
-        yield Check("  licence", f"{card} by its card; to state it, set model.license", "note")
-    else:
-        yield Check("  licence", "not known: its card does not say; to state it, set model.license", "note")
+    """Yield which model it is, piece by piece, and what the recipe may state of it."""
+    for field, piece in checkpoint.pieces.items():
+        at = f" at {piece.commit[:12]}" if piece.commit else ""
+        yield Check(_called(field), f"{piece.name}{at}: here, {data_size(piece.bytes)}")
+        yield Check("  sha256", piece.sha256)
+        card = license_of(piece.folder)
+        if piece.license:
+            yield Check("  licence", piece.license)
+        elif card:
+            yield Check("  licence", f"{card} by its card; to state it, set {field}.license", "note")
+        else:
+            told = f"not known: its card does not say; to state it, set {field}.license"
+            yield Check("  licence", told, "note")
+
+
+def _called(field: str) -> str:
+    return field.removeprefix("model.")
 
 
 def _arithmetic(model: Model, checkpoint: Checkpoint | None) -> Iterator[Check]:

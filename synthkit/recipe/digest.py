@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from synthkit.recipe.schema import Recipe
 
+PIECES = ("model", "model.adapter", "model.encoder", "model.unet")
 # Complete since the first version of the digest: another name here changes the digest of every recipe.
 FOUNDING_FIELDS = frozenset(
     {
@@ -79,6 +80,10 @@ LATER_FIELDS = WRITTEN_WITH_SECTION | {
     "output.c2pa",
     "output.c2pa.fingerprints",
     "output.container",
+    "model.adapter",
+    "model.adapter.scale",
+    "model.encoder",
+    "model.unet",
 }
 # In the digest by what they lead to (the real images with their hashes, the model's content, the hashes
 # of the classifier and of certificates), so that a moved folder changes nothing. A section here stands
@@ -90,13 +95,22 @@ BY_CONTENT = frozenset(
         "model.id",
         "model.revision",
         "model.sha256",
+        *(f"model.adapter.{name}" for name in ("id", "revision", "sha256", "file")),
+        *(f"model.encoder.{name}" for name in ("id", "revision", "sha256", "folder")),
+        *(f"model.unet.{name}" for name in ("id", "revision", "sha256", "file")),
         "filters.label_agreement.classifier.checkpoint",
         "output.c2pa.certificate",
         "output.c2pa.key",
     }
 )
 # Never in the digest: no image depends on them.
-NOT_DATA = frozenset({"version", "summary", "license", "released", "hub", "model.mirrors", "model.license"})
+NOT_DATA = frozenset(
+    {
+        *("version", "summary", "license", "released", "hub"),
+        *(f"{piece}.mirrors" for piece in PIECES),
+        *(f"{piece}.license" for piece in PIECES),
+    }
+)
 # In the digest of a release, and not in that of its images: how many there are, and where each lies.
 COUNTS = frozenset(
     {"target_per_class", "synthetic_per_class", "grown", "output.shard_size", "output.container"}

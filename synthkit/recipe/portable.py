@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from synthkit.recipe.credentials import Credentials
     from synthkit.recipe.filters import ClassifierConfig
-    from synthkit.recipe.model import Model
+    from synthkit.recipe.model import Model, Piece
     from synthkit.recipe.schema import Recipe
     from synthkit.recipe.source import SourceBase
 
@@ -62,14 +62,19 @@ def portable_model(model: Model) -> Model:
 
     A mirror that is a folder elsewhere on this machine is left out: its name alone says nothing to others.
     """
-    mirrors = [mirror for mirror in model.mirrors or () if not _mirror_fault(mirror)]
-    return model.model_copy(update={"id": portable_path(model.id), "mirrors": mirrors or None})
+    return model.with_pieces({name: _portable_piece(piece) for name, piece in model.pieces.items()})
+
+
+def _portable_piece(piece: Piece) -> Piece:
+    mirrors = [mirror for mirror in piece.mirrors or () if not _mirror_fault(mirror)]
+    return piece.model_copy(update={"id": portable_path(piece.id), "mirrors": mirrors or None})
 
 
 def unportable(recipe: Recipe) -> Iterator[str]:
     """Yield what a release's recipe may not hold: the key and the reason, one line each. Opens no file."""
     yield from _source_faults(recipe.source)
-    yield from _model_faults(recipe.model)
+    for field, piece in recipe.model.pieces.items():
+        yield from _piece_faults(field, piece)
     if recipe.filters is not None and recipe.filters.classifier is not None:
         yield from _classifier_faults(recipe.filters.classifier)
     if recipe.output.c2pa is not None:
@@ -92,15 +97,16 @@ def _source_faults(source: SourceBase) -> Iterator[str]:
         yield from _line("source.config", source.config, fault)
 
 
-def _model_faults(model: Model) -> Iterator[str]:
-    yield from _line("model.id", model.id, _path_fault(model.id))
-    for mirror in model.mirrors or ():
-        yield from _line("model.mirrors", mirror, _mirror_fault(mirror))
-    if model.revision is None:
-        if model.sha256 is None:
-            yield "model.sha256: is missing; a release names the content of its model"
-    elif not _PINNED.fullmatch(model.revision):
-        yield from _line("model.revision", model.revision, "is neither a commit nor the SHA-256 of a folder")
+def _piece_faults(field: str, piece: Piece) -> Iterator[str]:
+    yield from _line(f"{field}.id", piece.id, _path_fault(piece.id))
+    for mirror in piece.mirrors or ():
+        yield from _line(f"{field}.mirrors", mirror, _mirror_fault(mirror))
+    if piece.revision is None:
+        if piece.sha256 is None:
+            yield f"{field}.sha256: is missing; a release names the content of its model"
+    elif not _PINNED.fullmatch(piece.revision):
+        what = "is neither a commit nor the SHA-256 of a folder"
+        yield from _line(f"{field}.revision", piece.revision, what)
 
 
 def _classifier_faults(classifier: ClassifierConfig) -> Iterator[str]:

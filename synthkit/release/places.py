@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from synthkit.recipe.families import SourceConfig
-    from synthkit.recipe.model import Model
+    from synthkit.recipe.model import Model, Piece
     from synthkit.recipe.schema import Recipe
     from synthkit.release.manifest import Manifest
 
@@ -133,40 +133,45 @@ def find_model(received: Received) -> Model:
     has the content. Raises GeneratorError if it is none of these.
     """
     model = received.recipe.model
-    if model.sha256 is not None:
-        return _find_by_content(model, received)
+    if all(piece.sha256 is not None for piece in model.pieces.values()):
+        return model.with_pieces(
+            {field: _find_by_content(field, piece, received) for field, piece in model.pieces.items()}
+        )
     if "model.id" in received.said or model.id.startswith("builtin:"):
         return model
     if _is_below_here(model.id, received):
         return model
     for folder in _remembered_models(model.revision or "", received):
-        return model.model_copy(update={"id": folder})
+        if (Path(folder) / "model_index.json").is_file():
+            return model.model_copy(update={"id": folder})
     if is_repository_id(model.id) and COMMIT.fullmatch(model.revision or ""):
         return model
     raise _no_model(model)
 
 
-def _find_by_content(model: Model, received: Received) -> Model:
-    said = {field.removeprefix("model.") for field in received.said if field.startswith("model.")}
+def _find_by_content(field: str, piece: Piece, received: Received) -> Piece:
+    said = {name.removeprefix(f"{field}.") for name in received.said if name.startswith(f"{field}.")}
     if "id" in said:
         # The commit and the mirrors are those of the model that the recipe names.
         unsaid = {"revision", "mirrors"} - said
-        return model.model_copy(update=dict.fromkeys(unsaid))
-    own = [model.id] if model.id.startswith("builtin:") or _is_below_here(model.id, received) else []
-    mirrors = list(model.mirrors or ())
+        return piece.model_copy(update=dict.fromkeys(unsaid))
+    key = f"{field}.id"
+    own = [piece.id] if piece.id.startswith("builtin:") or _is_below_here(piece.id, received, key) else []
+    mirrors = list(piece.mirrors or ())
     if "mirrors" not in said:
-        mirrors = [name for name in mirrors if _is_below_here(name, received) or _is_anywhere(name)]
-    places = [*own, *_remembered_models(model.sha256 or "", received), *mirrors]
-    if not own and is_repository_id(model.id):
-        places.insert(0, model.id)
+        mirrors = [name for name in mirrors if _is_below_here(name, received, key) or _is_anywhere(name)]
+    places = [*own, *_remembered_models(piece.sha256 or "", received), *mirrors]
+    if not own and is_repository_id(piece.id):
+        places.insert(0, piece.id)
     if not places:
-        raise _no_model(model)
-    return model.model_copy(update={"id": places[0], "mirrors": places[1:] or None})
+        raise _no_model(piece, field)
+    return piece.model_copy(update={"id": places[0], "mirrors": places[1:] or None})
 
 
-def _no_model(model: Model) -> GeneratorError:
+def _no_model(piece: Piece, field: str = "model") -> GeneratorError:
+    what = field.removeprefix("model.")
     return GeneratorError(
-        f"model.id: there is no folder {model.id} here; say where the model is with --set model.id=…"
+        f"{field}.id: there is no folder {piece.id} here; say where the {what} is with --set {field}.id=…"
     )
 
 
@@ -175,15 +180,15 @@ def _is_anywhere(mirror: str) -> bool:
     return mirror.startswith("builtin:") or is_repository_id(mirror.partition("@")[0])
 
 
-def _is_below_here(name: str, received: Received) -> bool:
-    """Return whether something here has a name that a release gives its model.
+def _is_below_here(name: str, received: Received, key: str = "model.id") -> bool:
+    """Return whether something here has a name that a release gives a piece of its model.
 
     Raises GeneratorError if it does not lie below the current folder.
     """
     if not os.path.lexists(name):
         return False
     try:
-        _check_below(Path(name), f"model.id: {name}", received.folder, "--set model.id=…")
+        _check_below(Path(name), f"{key}: {name}", received.folder, f"--set {key}=…")
     except MissingSource as error:
         raise GeneratorError(str(error)) from None
     return True
@@ -193,7 +198,7 @@ def _remembered_models(content: str, received: Received) -> Iterator[str]:
     """Yield the folders where a build on this machine read a model with a content last."""
     for root in work_roots(received.folder):
         folder = recall(root, content, "model").get("folder")
-        if folder is not None and (Path(folder) / "model_index.json").is_file():
+        if folder is not None and Path(folder).is_dir():
             yield folder
 
 

@@ -20,8 +20,9 @@ from synthkit import generators
 from synthkit.errors import GeneratorError
 from synthkit.generators import batch_size, embedding_shape, image_edge
 from synthkit.generators.base import component_config
-from synthkit.generators.checkpoint import Checkpoint
+from synthkit.generators.checkpoint import Checkpoint, locate
 from synthkit.generators.diffusers_pipeline import DiffusersGenerator
+from synthkit.recipe.model import Model
 from synthkit.recipe.schema import Arithmetic, Sampler
 from tests.conftest import Cli
 from tests.helpers.generating import load_on_cpu, recipe_of
@@ -138,7 +139,7 @@ def _registered() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def checkpoint(folder: Path) -> Checkpoint:
-    return Checkpoint("tiny-kandinsky", "0" * 64, folder)
+    return locate(Model(id=str(folder)))
 
 
 @pytest.fixture(scope="module")
@@ -322,9 +323,10 @@ def test_an_audit_compares_with_its_embeddings(built: Cli, folder: Path) -> None
 
 
 def test_a_class_that_no_family_has(tmp_path: Path) -> None:
-    (tmp_path / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
+    (tmp_path / "model_index.json").write_text('{"_class_name": "PaintPipeline"}')
     with pytest.raises(GeneratorError) as caught:
-        load_on_cpu(Checkpoint("flux", "0", tmp_path), SAMPLER)
+        locate(Model(id=str(tmp_path)))
     assert str(caught.value) == (
-        "model flux: is a FluxPipeline; synthkit needs a StableUnCLIPImg2ImgPipeline or KandinskyV22Pipeline"
+        f"model {tmp_path.name}: is a PaintPipeline; synthkit runs StableUnCLIPImg2ImgPipeline, "
+        "KandinskyV22Pipeline, and what installed packages bring (docs/generators.md)"
     )

@@ -15,7 +15,8 @@ import torch
 from synthkit.errors import GeneratorError
 from synthkit.generators import embedding_shape, image_edge
 from synthkit.generators.base import OutOfMemory
-from synthkit.generators.checkpoint import BUILTIN, Checkpoint, content_revision, locate
+from synthkit.generators.checkpoint import BUILTIN, Checkpoint, locate
+from synthkit.generators.model_hashes import content_revision
 from synthkit.generators.schedulers import SCHEDULERS
 from synthkit.recipe.model import Model
 from synthkit.recipe.schema import Arithmetic, Sampler
@@ -104,7 +105,7 @@ def test_the_images_are_those_of_the_stock_pipeline(checkpoint: Checkpoint, guid
     source = DigitsSource("test")
     real = [load_image(source, position) for position in range(8)]
     mine = ours.generate(ours.embed_images(real), ["zero"] * 8, list(range(8)))
-    pipeline = StableUnCLIPImg2ImgPipeline.from_pretrained(checkpoint.folder, dtype=torch.float32)
+    pipeline = StableUnCLIPImg2ImgPipeline.from_pretrained(BUILTIN["tiny-unclip-digits"], dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     stock = pipeline(
         image=real,
@@ -278,14 +279,14 @@ def test_schedulers_agree_on_many_images(checkpoint: Checkpoint, scheduler: str,
 
 
 def test_what_a_model_says_of_clipping_is_obeyed(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(checkpoint.folder, tmp_path / "copy"))
+    copy = Path(shutil.copytree(BUILTIN["tiny-unclip-digits"], tmp_path / "copy"))
     config = copy / "scheduler" / "scheduler_config.json"
     facts = json.loads(config.read_text())
     sampler = Sampler(steps=4, scheduler="ddim")
     clipped = []
     for more in ({}, {"clip_sample": False}, {"clip_sample": True}):
         config.write_text(json.dumps({**facts, **more}))
-        loaded: Any = load_on_cpu(Checkpoint("copy", "1", copy), sampler)
+        loaded: Any = load_on_cpu(locate(Model(id=str(copy))), sampler)
         clipped.append(loaded._pipeline.scheduler.config.clip_sample)
     assert clipped == [False, False, True]
 
@@ -293,14 +294,14 @@ def test_what_a_model_says_of_clipping_is_obeyed(checkpoint: Checkpoint, tmp_pat
 @pytest.mark.parametrize("index", [{}, {"size": "large"}, {"size": None}])
 def test_flat_colours_of_no_size(tmp_path: Path, index: dict[str, Any]) -> None:
     (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "FlatColours", **index}))
-    told = "model flat: its model_index.json needs a size, the edge of images in pixels"
+    told = f"model {tmp_path.name}: its model_index.json needs a size, the edge of images in pixels"
     with pytest.raises(GeneratorError, match=told):
-        load_on_cpu(Checkpoint("flat", "1", tmp_path), SAMPLER)
+        load_on_cpu(locate(Model(id=str(tmp_path))), SAMPLER)
 
 
 def test_the_revision_of_a_folder_is_its_content(checkpoint: Checkpoint, tmp_path: Any) -> None:
     copy = tmp_path / "copy"
-    shutil.copytree(checkpoint.folder, copy)
+    shutil.copytree(BUILTIN["tiny-unclip-digits"], copy)
     assert content_revision(copy) == checkpoint.revision
     (copy / "notes.md").write_text("not a part of the model")
     assert content_revision(copy) == checkpoint.revision

@@ -240,7 +240,7 @@ def test_another_model_is_refused_before_it_is_downloaded(machine: Machine) -> N
     )
     assert not [path for path in machine.downloaded() if path.endswith("safetensors")]
     line = machine.refused("mirrors=[lab/model]")
-    assert "model.mirrors: need model.sha256, since a mirror is taken only for a copy of the same" in line
+    assert "model.mirrors: need sha256 beside them, since a mirror is taken only for a copy" in line
 
 
 def test_a_hub_that_states_false_hashes_is_not_believed(machine: Machine) -> None:

@@ -79,7 +79,7 @@ def test_weights_in_shards_count_with_their_index() -> None:
     for left_out in (shards[0], shards[1]):
         assert not is_whole(files_of(INDEX, {*there} - {left_out}))
     assert not is_whole(["model_index.json", "unet/config.json"])
-    assert not is_whole(["unet/config.json", f"{stem}.safetensors"])
+    assert is_whole(["model_index.json", "unet/config.json"], "unet")
 
 
 def test_which_file_differs_is_told() -> None:
@@ -183,7 +183,11 @@ def test_what_is_in_the_cache_needs_no_network(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     content = locate(Model(id="builtin:flat-colours")).revision
     by_content = locate(Model(id="me/gone", sha256=content, mirrors=["me/flat@v1"]))
-    assert (by_content.name, by_content.folder.name, by_content.commit) == ("me/gone", commit, "")
+    assert (by_content.name, by_content.pieces["model"].folder.name, by_content.commit) == (
+        "me/gone",
+        commit,
+        "",
+    )
     assert capsys.readouterr().err == "model: taken from me/flat\n"
     with pytest.raises(GeneratorError) as refused:
         locate(Model(id="me/gone", sha256="0" * 64, mirrors=["me/flat", "me/\x1b[31mred"]))

@@ -17,9 +17,9 @@ def lines_of(cli: Cli, *settings: str) -> list[str]:
 
 def test_a_model_that_no_generator_runs(cli: Cli) -> None:
     (cli.folder / "other").mkdir()
-    (cli.folder / "other" / "model_index.json").write_text(json.dumps({"_class_name": "FluxPipeline"}))
+    (cli.folder / "other" / "model_index.json").write_text(json.dumps({"_class_name": "PaintPipeline"}))
     told = " ".join(lines_of(cli, "--set", "model.id=other"))
-    assert "model other: is a FluxPipeline; synthkit needs a StableUnCLIPImg2ImgPipeline" in told
+    assert "model other: is a PaintPipeline; synthkit runs StableUnCLIPImg2ImgPipeline" in told
 
 
 @pytest.mark.parametrize(("model", "stops"), [("tiny-unclip-digits", True), ("flat-colours", False)])

@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from synthkit.generators.checkpoint import BUILTIN, content_revision
+from synthkit.generators.checkpoint import BUILTIN
+from synthkit.generators.model_hashes import content_revision
 from synthkit_eval.sets.feature_weights import check_complete, fetch_weights, loading, unavailable
 from synthkit_eval.sets.features import Encoder
 

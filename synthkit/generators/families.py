@@ -1,0 +1,98 @@
+"""The families of generators: those listed in `PIPELINES`, and those that installed packages bring.
+
+A package brings a family by an entry point of the group `synthkit.generators`, named and valued like a line
+of `PIPELINES`. Its code runs when a model of its family is met. docs/generators.md shows one.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import entry_points
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
+
+from synthkit.errors import GeneratorError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+    from synthkit.generators.base import Generator
+
+# The class that a model's model_index.json names: the generator that runs it, as "module:Class". A pipeline
+# that an adapter conditions on images has a family for each kind of adapter: "class.kind". A module is
+# imported when a model of its family is met.
+PIPELINES = {
+    "StableUnCLIPImg2ImgPipeline": "synthkit.generators.unclip:UnclipGenerator",
+    "FlatColours": "synthkit.generators.flat:FlatColours",
+}
+# The group of entry points by which packages bring families.
+GROUP = "synthkit.generators"
+# For trials: nobody has a model of theirs.
+_FOR_TRIALS = frozenset({"FlatColours"})
+
+
+def family_named(name: str, model: str) -> type[Generator]:
+    """Return the generator class of a family; `model` is the model that asks for it, for errors.
+
+    Raises GeneratorError if there is none, or if the package that brings it does not work.
+    """
+    if name in PIPELINES:
+        return _resolved(PIPELINES[name])
+    found = [point for point in _brought() if point.name == name]
+    if not found:
+        raise _unknown(name, model)
+    if len(found) > 1:
+        packages = ", ".join(sorted(_package(point) for point in found))
+        raise GeneratorError(
+            f"model {model}: several packages bring {name}: {packages}; uninstall all but one"
+        )
+    try:
+        return _resolved(found[0].value)
+    except Exception as error:
+        raise GeneratorError(
+            f"model {model}: {_package(found[0])}, which brings {name}, does not work: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def kinds_of(pipeline: str) -> list[str]:
+    """Return the kinds of adapters that a pipeline class can be run with."""
+    start = f"{pipeline}."
+    return [name.removeprefix(start) for name in _names() if name.startswith(start)]
+
+
+def is_known(name: str) -> bool:
+    """Return whether there is a family of a name."""
+    return name in _names()
+
+
+def package_of(name: str) -> dict[str, str]:
+    """Return the package that brings a family with its version; an empty dict for a family of synthkit's."""
+    found = [point for point in _brought() if point.name == name and name not in PIPELINES]
+    return {point.dist.name: point.dist.version for point in found if point.dist is not None}
+
+
+def _names() -> list[str]:
+    return [*PIPELINES, *(point.name for point in _brought())]
+
+
+@cache
+def _brought() -> tuple[EntryPoint, ...]:
+    return tuple(entry_points(group=GROUP))
+
+
+def _resolved(place: str) -> type[Generator]:
+    family: type[Generator] = resolve_name(place)
+    return family
+
+
+def _package(point: EntryPoint) -> str:
+    return "a package" if point.dist is None else f"{point.dist.name} {point.dist.version}"
+
+
+def _unknown(name: str, model: str) -> GeneratorError:
+    known = [known for known in dict.fromkeys(_names()) if known not in _FOR_TRIALS]
+    return GeneratorError(
+        f"model {model}: is a {name:.64}; synthkit runs {', '.join(known)}, "
+        "and what installed packages bring (docs/generators.md)"
+    )
