@@ -1,0 +1,317 @@
+"""A model of several pieces, each in a place of its own: a base, an adapter, an encoder, another UNet."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from synthkit.recipe.model_content import content_sha256
+from tests.helpers.hub_server import HubServer
+from tests.helpers.pieced_colours import ADAPTERS, BASE, FEW_STEPS, PLAIN, UNET, installed
+from tests.helpers.warm import FEW_LIBRARIES, Warm
+
+RECIPE = """\
+name: small
+source: {kind: digits, subset: [zero, one], max_per_class: 3}
+synthetic_per_class: 2
+model:
+  id: lab/base
+  adapter: {id: lab/adapters, file: models/plain.safetensors}
+  encoder: {id: lab/adapters, folder: models/image_encoder}
+sampler: {batch_size: 4}
+output: {shard_size: 4}
+"""
+ENCODER = {
+    path.removeprefix("models/"): ADAPTERS[path]
+    for path in (
+        "models/image_encoder/config.json",
+        "models/image_encoder/model.safetensors",
+        "models/image_processor/preprocessor_config.json",
+    )
+}
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def content_of(files: dict[str, bytes]) -> str:
+    return content_sha256((path, sha256(content)) for path, content in files.items())
+
+
+@pytest.fixture(scope="module")
+def commands(server: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """Commands where a package is installed that brings a family."""
+    home = tmp_path_factory.mktemp("home")
+    environment = server.environment(home, server.WRITE_TOKEN)
+    environment["PYTHONPATH"] = installed(tmp_path_factory.mktemp("packages"))
+    with Warm(FEW_LIBRARIES, environment) as started:
+        yield started
+
+
+class Machine:
+    """A folder to work in, the Hub, and the cache of its client."""
+
+    def __init__(self, hub: HubServer, folder: Path, commands: Warm) -> None:
+        self.hub, self.folder, self._commands = hub, folder, commands
+        (folder / "recipe.yaml").write_text(RECIPE)
+        shutil.rmtree(Path(commands.environment["HF_HOME"], "hub"), ignore_errors=True)
+
+    def __call__(self, *arguments: str, fails: bool = False) -> str:
+        process = self._commands.start(*arguments, cwd=self.folder)
+        printed = "".join(process.communicate())
+        assert process.returncode == fails, printed
+        return printed
+
+    def build(self, *settings: str, out: str = "out", fails: bool = False) -> str:
+        changes = [word for setting in settings for word in ("--set", f"model.{setting}")]
+        return self("build", "recipe.yaml", "--out", out, *changes, fails=fails)
+
+    def facts(self, out: str = "out") -> Any:
+        return json.loads((self.folder / out / "small" / "manifest.json").read_text())
+
+    def recipe(self, out: str = "out") -> Any:
+        return yaml.safe_load((self.folder / out / "small" / "recipe.yaml").read_text())
+
+    def downloaded(self) -> set[str]:
+        found = {request.path for request in self.hub.requests if "/resolve/" in request.path}
+        return {path.partition("/resolve/")[2].partition("/")[2] for path in found}
+
+
+@pytest.fixture
+def machine(hub: HubServer, commands: Warm, tmp_path: Path) -> Machine:
+    hub.add_repo("lab/base", "model", BASE | {"README.md": b"---\nlicense: openrail++\n---\n"})
+    hub.add_repo("lab/adapters", "model", ADAPTERS)
+    hub.add_repo("lab/few", "model", FEW_STEPS)
+    return Machine(hub, tmp_path, commands)
+
+
+def test_a_release_states_its_pieces_and_is_made_again(machine: Machine) -> None:
+    machine.build()
+    generator = machine.facts()["generator"]
+    whole = BASE | ENCODER | {"adapter/adapter.safetensors": PLAIN}
+    assert (generator["name"], generator["revision"]) == ("lab/base", content_of(whole))
+    adapters, base = (machine.hub.commits(f"lab/{name}", "model")[0] for name in ("adapters", "base"))
+    assert [(part["role"], part["repository"], part["file"]) for part in generator["parts"]] == [
+        ("adapter", "lab/adapters", "models/plain.safetensors"),
+        ("image_encoder", "lab/adapters", "models/image_encoder/config.json"),
+        ("image_encoder", "lab/adapters", "models/image_encoder/model.safetensors"),
+        ("image_processor", "lab/adapters", "models/image_processor/preprocessor_config.json"),
+        ("pipeline", "lab/base", "model_index.json"),
+        ("unet", "lab/base", "unet/config.json"),
+        ("unet", "lab/base", UNET),
+    ]
+    assert {(part["repository"], part["revision"], part["license"]) for part in generator["parts"]} == {
+        ("lab/adapters", adapters, "apache-2.0"),
+        ("lab/base", base, "openrail++"),
+    }
+    assert machine.recipe()["model"] == {
+        "id": "lab/base",
+        "revision": base,
+        "sha256": content_of(BASE),
+        "license": "openrail++",
+        "dtype": "float32",
+        "adapter": {
+            "id": "lab/adapters",
+            "revision": adapters,
+            "sha256": sha256(PLAIN),
+            "license": "apache-2.0",
+            "file": "models/plain.safetensors",
+        },
+        "encoder": {
+            "id": "lab/adapters",
+            "revision": adapters,
+            "sha256": content_of(ENCODER),
+            "license": "apache-2.0",
+            "folder": "models/image_encoder",
+        },
+    }
+    used = {*BASE, *(part["file"] for part in generator["parts"]), "README.md"}
+    assert machine.downloaded() <= used
+    machine("verify", "out/small", "--deep")
+    assert "1 of 1 identical" in machine("replay", "out/small", "0")
+    card = (machine.folder / "out/small/README.md").read_text()
+    assert "lab/adapters" in card and "apache-2.0" in card
+    # From the release's own recipe: the same bytes, and the adapter's repository is not asked any more.
+    machine.hub.remove_repo("lab/adapters", "model")
+    shutil.copy(machine.folder / "out/small/recipe.yaml", machine.folder / "recipe.yaml")
+    machine.build(out="again")
+    assert machine.facts("again")["files"] == machine.facts()["files"]
+
+
+def test_any_copy_of_a_piece_will_do_and_no_other(machine: Machine) -> None:
+    machine.build()
+    copies = machine.folder / "copies"
+    for path, content in (BASE | ENCODER | {"renamed.safetensors": PLAIN}).items():
+        (copies / path).parent.mkdir(parents=True, exist_ok=True)
+        (copies / path).write_bytes(content)
+    local = ("id=copies", "adapter={id: copies, file: renamed.safetensors}", "encoder={id: copies}")
+    machine.build(*local, out="local")
+    assert machine.facts("local")["recipe_digest"] == machine.facts()["recipe_digest"]
+    machine.build("adapter.scale=0.5", out="half")
+    machine.build("unet={id: lab/few, file: few_4step.safetensors}", out="few")
+    facts = machine.facts("few")["generator"]["parts"]
+    assert [(part["repository"], part["file"]) for part in facts if part["role"] == "unet"] == [
+        ("lab/base", "unet/config.json"),
+        ("lab/few", "few_4step.safetensors"),
+    ]
+    digests = {machine.facts(out)["recipe_digest"] for out in ("out", "half", "few")}
+    assert len(digests) == 3
+    machine("verify", "few/small")
+    pin = f"adapter.sha256={sha256(PLAIN)}"
+    told = machine.build("adapter.id=lab/gone", pin, "adapter.mirrors=[lab/few, lab/adapters]", out="mirror")
+    assert "model.adapter: taken from lab/adapters" in told
+    line = machine.build("adapter.file=models/other.safetensors", pin, out="other", fails=True)
+    assert "error: model.adapter.sha256: lab/adapters has other content" in line
+
+
+def test_another_unet_spares_the_download_of_the_bases(machine: Machine) -> None:
+    told = machine("doctor", "recipe.yaml", "--set", "model.unet={id: lab/few, file: few_4step.safetensors}")
+    size = sum(map(len, BASE.values())) - len(BASE[UNET])
+    assert f"not here; {size} B to download from the Hub" in told
+    machine.build("unet={id: lab/few, file: few_4step.safetensors}")
+    assert UNET not in machine.downloaded()
+    machine.build(out="plain")
+    told = machine("doctor", "recipe.yaml")
+    assert [line.split()[:2] for line in told.splitlines() if " at " in line and "lab/" in line] == [
+        ["model", "lab/base"],
+        ["adapter", "lab/adapters"],
+        ["encoder", "lab/adapters"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (["adapter=null"], "model.adapter: is missing; a Pieced takes images through an adapter: ip-adapter"),
+        (["encoder=null"], "model.encoder: is missing; lab/base has no image encoder: name where it is"),
+        (
+            ["id=builtin:flat-colours"],
+            "model.adapter: a FlatColours takes images itself; remove model.adapter",
+        ),
+        (
+            ["id=builtin:flat-colours", "adapter=null"],
+            "model.encoder: builtin:flat-colours uses its own image encoder; remove model.encoder",
+        ),
+        (
+            ["id=builtin:tiny-unclip-digits", "adapter=null"],
+            "model.encoder: builtin:tiny-unclip-digits uses its own image encoder; remove model.encoder",
+        ),
+        (
+            ["adapter.file=models/plane.safetensors"],
+            "model.adapter.file: lab/adapters has no models/plane.safetensors; "
+            "did you mean models/plain.safetensors?",
+        ),
+        (["adapter.file=gone/it.safetensors"], "model.adapter.file: lab/adapters has no gone/it.safetensors"),
+        (
+            ["adapter.file=models/plain.bin"],
+            "model.adapter.file: is 'models/plain.bin', and only .safetens",
+        ),
+        (
+            ["unet={id: lab/few, file: few_4step.pt}"],
+            "model.unet.file: is 'few_4step.pt', and only .safetens",
+        ),
+        (["adapter.file=../plain.safetensors"], "model.adapter.file: "),
+        (
+            ["encoder.folder=pickled/image_encoder"],
+            "model.encoder.id: lab/adapters has the weights of pickled/image_encoder only as "
+            "pytorch_model.bin, a pickle, which can run code; name a copy that has them in safetensors",
+        ),
+        (["encoder.folder=nowhere"], "model.encoder.folder: lab/adapters has no nowhere/config.json"),
+        (["encoder.id=lab/gone"], "model.encoder.id: lab/gone is not on the Hub"),
+        (
+            ["encoder.id=./gone"],
+            "model.encoder.id: there is no folder ./gone; name a folder or a Hub repository",
+        ),
+        (["adapter.id=other/secret"], "model.adapter.id: other/secret is gated; accept its terms on the Hub"),
+        (
+            ["id=lab/pickled"],
+            "model.id: lab/pickled has the weights of unet only as diffusion_pytorch",
+        ),
+        (["id=lab/unknown"], "model lab/unknown: is a Unknown; synthkit runs "),
+    ],
+)
+def test_what_does_not_fit_is_told_before_anything_is_downloaded(
+    machine: Machine, settings: list[str], told: str
+) -> None:
+    hub = machine.hub
+    hub.add_repo("other/secret", "model", ADAPTERS, gated=True)
+    pickled = {path: content for path, content in BASE.items() if path != UNET}
+    hub.add_repo("lab/pickled", "model", pickled | {"unet/diffusion_pytorch_model.bin": b"pickle"})
+    unknown = {"model_index.json": b'{"_class_name": "Unknown"}'}
+    hub.add_repo("lab/unknown", "model", unknown)
+    line = machine.build(*settings, fails=True).splitlines()[-1]
+    assert told in line
+    assert not any(path.endswith(".safetensors") for path in machine.downloaded())
+    assert not (machine.folder / "out" / "small").exists()
+
+
+def test_an_adapter_of_another_kind(machine: Machine) -> None:
+    line = machine.build("adapter.file=models/other.safetensors", fails=True).splitlines()[-1]
+    assert line.startswith("error: model.adapter.file: ")
+    assert not (machine.folder / "out" / "small").exists()
+
+
+def _other_adapter(manifest: Any) -> None:
+    manifest["generator"]["parts"][0]["repository"] = "lab/few"
+
+
+def _no_adapter(manifest: Any) -> None:
+    del manifest["generator"]["parts"][0]
+
+
+def _another_file(manifest: Any) -> None:
+    manifest["generator"]["parts"][0]["file"] = "models/other.safetensors"
+
+
+def _another_role(manifest: Any) -> None:
+    manifest["generator"]["parts"][-1]["role"] = "adapter"
+
+
+@pytest.mark.parametrize(
+    ("forge", "told"),
+    [
+        (_other_adapter, "says model.adapter is of lab/few, the recipe's is ./lab"),
+        (_no_adapter, "has files of model.adapter whose SHA-256 is "),
+        (
+            _another_file,
+            "says generator.parts.0.file is models/other.safetensors, by the recipe it is plain.sa",
+        ),
+        (_another_role, "names the model's files twice or out of order"),
+    ],
+)
+def test_a_manifest_that_tells_otherwise_of_a_piece(
+    forged: Path, machine: Machine, forge: Any, told: str
+) -> None:
+    from synthkit.release.manifest import parse_manifest
+
+    release = Path(shutil.copytree(forged, machine.folder / "copy"))
+    manifest = json.loads((release / "manifest.json").read_text())
+    forge(manifest)
+    sealed = parse_manifest("manifest.json", json.dumps(manifest).encode()).sealed()
+    (release / "manifest.json").write_bytes(sealed.to_json())
+    assert told in machine("verify", "copy", fails=True)
+
+
+@pytest.fixture(scope="module")
+def forged(server: HubServer, commands: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A release to be forged."""
+    folder = tmp_path_factory.mktemp("forged")
+    for path, content in (BASE | ENCODER | {"plain.safetensors": PLAIN}).items():
+        (folder / "lab" / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "lab" / path).write_bytes(content)
+    recipe = RECIPE.replace("lab/base", "./lab")
+    (folder / "recipe.yaml").write_text(recipe)
+    made = ["adapter={id: ./lab, file: plain.safetensors}", "encoder={id: ./lab}"]
+    changes = [word for setting in made for word in ("--set", f"model.{setting}")]
+    process = commands.start("build", "recipe.yaml", *changes, cwd=folder)
+    printed = "".join(process.communicate())
+    assert process.returncode == 0, printed
+    return folder / "releases" / "small"
