@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from synthkit.errors import GeneratorError
-from synthkit.generators.base import check_dtype
+from synthkit.generators.base import check_dtype, check_without_text
 from synthkit.generators.families import PIPELINES, family_named, is_known, kinds_of
 from synthkit.generators.model_files import INDEX, linked, read_index_of
 from synthkit.generators.safetensors_header import adapter_kind
@@ -59,6 +59,8 @@ def check_recipe(checkpoint: Checkpoint, recipe: Recipe) -> None:
     Nothing is loaded: the pieces are held against each other by the headers of their files.
     """
     family = family_of(checkpoint)
+    if not family.READS_TEXT:
+        check_without_text(recipe)
     family.check_recipe(recipe)
     with linked(checkpoint.files) as folder:
         family.check_files(folder)

@@ -132,6 +132,19 @@ def embed_as_vectors(generator: Generator, images: Sequence[Image.Image]) -> NDA
     return as_vectors(generator.embed_images(images))
 
 
+def check_without_text(recipe: Recipe) -> None:
+    """Raise GeneratorError for a recipe that counts on text, of a model that reads none."""
+    if recipe.conditioning.method == "text-only":
+        raise GeneratorError(
+            "conditioning.method: text-only is for models that read text, and this one does not; "
+            "use a method with real images, such as random-image"
+        )
+    if recipe.prompt:
+        raise GeneratorError(
+            'prompt: this model reads no text, so class names cannot reach it; set prompt: ""'
+        )
+
+
 def check_dtype(dtype: str, device: str) -> None:
     """Raise GeneratorError if a device cannot compute in a recipe's `model.dtype`."""
     if dtype == "float16" and device == "cpu":

@@ -21,7 +21,7 @@ from synthkit.generators.base import Generator, OutOfMemory, check_dtype, compon
 from synthkit.generators.model_files import left_out, linked, read_index_of
 from synthkit.generators.noise import draw_latents_in_float32
 from synthkit.generators.prompt_cache import PromptCache
-from synthkit.generators.schedulers import SCHEDULERS, make_scheduler
+from synthkit.generators.schedulers import DETERMINISTIC, make_scheduler
 from synthkit.recipe.schema import STOCK
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class DiffusersGenerator(Generator):
     DENOISER: ClassVar[str] = "unet"
     DECODER: ClassVar[str] = "vae"
     # What `sampler.scheduler` may be.
-    SCHEDULERS: ClassVar[tuple[str, ...]] = tuple(SCHEDULERS)
+    SCHEDULERS: ClassVar[tuple[str, ...]] = DETERMINISTIC
     # Fields of `sampler` that the family cannot vary, each with the one value that is true of it.
     FIXED: ClassVar[Mapping[str, object]] = {}
 
@@ -81,7 +81,9 @@ class DiffusersGenerator(Generator):
         apply(denoiser, decoder, arithmetic)
         self._can_slice = hasattr(decoder, "use_slicing")
         self._draw_in_float32(pipeline)
-        pipeline.scheduler = make_scheduler(pipeline.scheduler, sampler)
+        # Another scheduler's configuration would say less.
+        self._own_scheduler = pipeline.scheduler
+        pipeline.scheduler = make_scheduler(self._own_scheduler, sampler)
         # Of a prompt, what `_encode` makes of it.
         self._prompts = PromptCache(self._encoded, PROMPT_BYTES)
 
@@ -153,7 +155,7 @@ class DiffusersGenerator(Generator):
         other.sampler = sampler
         other._pipeline = copy(self._pipeline)
         other._draw_in_float32(other._pipeline)
-        other._pipeline.scheduler = make_scheduler(self._pipeline.scheduler, sampler)
+        other._pipeline.scheduler = make_scheduler(self._own_scheduler, sampler)
         return other
 
     @property

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # imported when a model of its family is met.
 PIPELINES = {
     "StableUnCLIPImg2ImgPipeline": "synthkit.generators.unclip:UnclipGenerator",
+    "KandinskyV22Pipeline": "synthkit.generators.kandinsky:KandinskyGenerator",
     "FlatColours": "synthkit.generators.flat:FlatColours",
 }
 # The group of entry points by which packages bring families.

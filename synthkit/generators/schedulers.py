@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from synthkit.errors import GeneratorError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from synthkit.recipe.schema import Sampler
 
 # Recipe name: diffusers class, and what it is told beyond the model's own scheduler configuration.
@@ -16,26 +19,48 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "ddim": ("DDIMScheduler", {}),
     "dpm-solver++": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"}),
     "euler": ("EulerDiscreteScheduler", {}),
+    "ddpm": ("DDPMScheduler", {}),
+    # Its random variant draws for a whole batch at once, from no seed.
+    "flow-euler": ("FlowMatchEulerDiscreteScheduler", {"stochastic_sampling": False}),
 }
+# Those that any model can use that predicts the noise, each time the same, whatever its pipeline is.
+DETERMINISTIC = ("pndm", "ddim", "dpm-solver++", "euler")
+# Of models that predict the way from noise to data: time is a number from 0 to 1, so no step is too many.
+_FLOW = frozenset({"flow-euler"})
+# They draw noise at each step.
+_RANDOM = frozenset({"ddpm"})
 # What a class does by default to pixels, which lie between -1 and 1, and must not do to latents, which reach
 # farther. It is switched off, unless the model's configuration (which may be for another class) asks for it.
-_UNLESS_CONFIGURED: dict[str, dict[str, Any]] = {"ddim": {"clip_sample": False}}
+_UNLESS_CONFIGURED: dict[str, dict[str, Any]] = {
+    "ddim": {"clip_sample": False},
+    "ddpm": {"clip_sample": False},
+}
+# What a model's configuration says of the variance that its network predicts beside the noise. Only the
+# class that draws by it may be told: to another, diffusers' pipelines would give both as the noise.
+_OF_RANDOM = "variance_type"
 
 
-def make_scheduler(current: Any, sampler: Sampler) -> Any:
-    """Return a recipe's scheduler for the model whose own scheduler is `current`, its steps set.
+def make_scheduler(own: Any, sampler: Sampler) -> Any:
+    """Return a recipe's scheduler for the model whose own scheduler is `own`, its steps set.
 
     Raises GeneratorError for more steps than the model was trained with.
     """
-    class_name, options = SCHEDULERS[sampler.scheduler]
+    name = sampler.scheduler
+    class_name, options = SCHEDULERS[name]
     scheduler_class = getattr(importlib.import_module("diffusers"), class_name)
-    unset = _UNLESS_CONFIGURED.get(sampler.scheduler, {}).items()
-    options = {**options, **{name: value for name, value in unset if name not in current.config}}
-    scheduler = scheduler_class.from_config(current.config, **options)
-    set_timesteps = scheduler.set_timesteps
-    # Timesteps stay on the CPU, whatever device the pipeline asks for: schedulers compare them, and on a GPU
-    # each comparison would wait for it.
-    scheduler.set_timesteps = lambda steps, device=None: set_timesteps(steps)
+    config = {key: value for key, value in own.config.items() if name in _RANDOM or key != _OF_RANDOM}
+    unset = _UNLESS_CONFIGURED.get(name, {}).items()
+    options = {**options, **{key: value for key, value in unset if key not in config}}
+    scheduler = scheduler_class.from_config(config, **options)
+    scheduler.set_timesteps = _on_cpu(scheduler.set_timesteps)
+    if name in _RANDOM:
+        scheduler.step = _in_float32(scheduler.step)
+    if name not in _FLOW:
+        _check_steps(scheduler, sampler)
+    return scheduler
+
+
+def _check_steps(scheduler: Any, sampler: Sampler) -> None:
     scheduler.set_timesteps(sampler.steps)
     last = scheduler.config.num_train_timesteps - 1
     if float(max(scheduler.timesteps)) > last:
@@ -43,4 +68,27 @@ def make_scheduler(current: Any, sampler: Sampler) -> Any:
             f"sampler.steps: {sampler.steps} are more than this model's {sampler.scheduler} scheduler has; "
             f"use fewer than {last}"
         )
-    return scheduler
+
+
+def _on_cpu(set_timesteps: Callable[..., None]) -> Callable[..., None]:
+    """Keep timesteps on the CPU, whatever device the pipeline asks for.
+
+    Schedulers compare them, and on a GPU each comparison would wait for it.
+    """
+
+    @wraps(set_timesteps)
+    def set_on_cpu(*given: Any, **named: Any) -> None:
+        set_timesteps(*given, **named | {"device": None})
+
+    return set_on_cpu
+
+
+def _in_float32(step: Callable[..., Any]) -> Callable[..., Any]:
+    """Compute a step in float32, and draw its noise so, whatever the model's type; noise.py says why."""
+
+    @wraps(step)
+    def stepped(model_output: Any, timestep: Any, sample: Any, **named: Any) -> Any:
+        found = step(model_output.float(), timestep, sample.float(), **named | {"return_dict": False})
+        return (found[0].to(sample.dtype), *found[1:])
+
+    return stepped

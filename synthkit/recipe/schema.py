@@ -116,8 +116,10 @@ BatchSize = Annotated[
 class Sampler(Section):
     """How the model is sampled."""
 
-    scheduler: Literal["pndm", "ddim", "dpm-solver++", "euler"] = Field(
-        "pndm", description="The diffusion scheduler; the paper's is pndm."
+    scheduler: Literal["pndm", "ddim", "dpm-solver++", "euler", "ddpm", "flow-euler"] = Field(
+        "pndm",
+        description="The diffusion scheduler; the paper's is pndm. Kandinsky's own is ddpm, FLUX's is "
+        "flow-euler.",
     )
     steps: int = Field(30, ge=1, le=1000, description="Denoising steps.")
     guidance_scale: float = Field(

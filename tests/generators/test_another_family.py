@@ -1,7 +1,7 @@
-"""A second family of models is a class and a line in PIPELINES: nothing else knows families apart.
+"""Another family of models is a class and a line in PIPELINES: nothing else knows families apart.
 
-It is Kandinsky 2.2's decoder in miniature with random weights: other components than Stable unCLIP's, no
-text, another null embedding, fewer schedulers.
+This one is invented: Kandinsky's pipeline under another name, without an image encoder. It has other
+components than Stable unCLIP's, reads no text, has another null embedding and fewer schedulers.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from synthkit.generators.base import component_config
 from synthkit.generators.checkpoint import Checkpoint, locate
 from synthkit.generators.diffusers_pipeline import DiffusersGenerator
 from synthkit.recipe.model import Model
-from synthkit.recipe.schema import Arithmetic, Sampler
+from synthkit.recipe.schema import Sampler
 from tests.conftest import Cli
+from tests.helpers import miniature_kandinsky
 from tests.helpers.generating import load_on_cpu, recipe_of
 
 SAMPLER = Sampler(scheduler="ddim", steps=2, guidance_scale=2.0, batch_size=4)
@@ -32,6 +33,7 @@ RECIPE = """\
 name: small
 source: {kind: digits, max_per_class: 3}
 synthetic_per_class: 1
+prompt: ""
 model: {id: FOLDER}
 sampler: {scheduler: ddim, steps: 2, guidance_scale: 2.0, batch_size: 4}
 """
@@ -39,12 +41,12 @@ sampler: {scheduler: ddim, steps: 2, guidance_scale: 2.0, batch_size: 4}
 SIZE = 12
 
 
-class Kandinsky(DiffusersGenerator):
-    """Embeddings are colours, since Kandinsky's image encoder is not a part of its decoder."""
+class Colours(DiffusersGenerator):
+    """Embeddings are the colours of four cells."""
 
     READS_TEXT: ClassVar[bool] = False
     DECODER: ClassVar[str] = "movq"
-    SCHEDULERS: ClassVar[tuple[str, ...]] = ("ddim", "euler")
+    SCHEDULERS: ClassVar[tuple[str, ...]] = ("ddim", "ddpm")
     FIXED: ClassVar[dict[str, object]] = {"noise_level": 0}
     # The batches that were made.
     made: ClassVar[list[int]] = []
@@ -61,6 +63,12 @@ class Kandinsky(DiffusersGenerator):
     def null_embedding(self) -> np.ndarray:
         return np.full(SIZE, 0.5, np.float32)
 
+    @classmethod
+    def _open(cls, folder: Path, dtype: torch.dtype, not_loaded: object) -> Any:
+        from diffusers import KandinskyV22Pipeline
+
+        return KandinskyV22Pipeline.from_pretrained(folder, dtype=dtype, local_files_only=True)
+
     def _encode(self, prompt: str) -> None:
         raise NotImplementedError
 
@@ -71,7 +79,7 @@ class Kandinsky(DiffusersGenerator):
     def _call(
         self, embeddings: torch.Tensor, prompts: Sequence[str], generators: Sequence[torch.Generator]
     ) -> torch.Tensor:
-        Kandinsky.made.append(len(prompts))
+        Colours.made.append(len(prompts))
         images = self._pipeline(
             image_embeds=embeddings,
             negative_image_embeds=torch.from_numpy(self.null_embedding).expand_as(embeddings),
@@ -95,45 +103,16 @@ class Kandinsky(DiffusersGenerator):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from diffusers import DDIMScheduler, KandinskyV22Pipeline, UNet2DConditionModel, VQModel
-
-    torch.manual_seed(0)
-    unet = UNet2DConditionModel(
-        sample_size=8,
-        in_channels=4,
-        out_channels=8,
-        addition_embed_type="image",
-        down_block_types=("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
-        mid_block_type="UNetMidBlock2DSimpleCrossAttn",
-        up_block_types=("SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"),
-        block_out_channels=(16, 32),
-        layers_per_block=1,
-        encoder_hid_dim=SIZE,
-        encoder_hid_dim_type="image_proj",
-        cross_attention_dim=SIZE,
-        attention_head_dim=4,
-        norm_num_groups=4,
-        resnet_time_scale_shift="scale_shift",
-    )
-    movq = VQModel(
-        block_out_channels=[32] * 4,
-        down_block_types=["DownEncoderBlock2D"] * 4,
-        up_block_types=["UpDecoderBlock2D"] * 4,
-        latent_channels=4,
-        norm_type="spatial",
-        num_vq_embeddings=12,
-        vq_embed_dim=4,
-    )
-    folder = tmp_path_factory.mktemp("models") / "tiny-kandinsky"
-    scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, clip_sample=False)
-    KandinskyV22Pipeline(unet=unet, scheduler=scheduler, movq=movq).save_pretrained(folder)
+    folder = miniature_kandinsky.decoder(tmp_path_factory.mktemp("models") / "tiny-colours", SIZE)
+    index = folder / "model_index.json"
+    index.write_text(json.dumps(json.loads(index.read_text()) | {"_class_name": "ColoursPipeline"}))
     return folder
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _registered() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(generators.PIPELINES, "KandinskyV22Pipeline", f"{__name__}:Kandinsky")
+        patch.setitem(generators.PIPELINES, "ColoursPipeline", f"{__name__}:Colours")
         yield
 
 
@@ -145,7 +124,7 @@ def checkpoint(folder: Path) -> Checkpoint:
 @pytest.fixture(scope="module")
 def rows() -> tuple[np.ndarray, list[str], list[int]]:
     embeddings = np.random.default_rng(0).random((4, SIZE), np.float32)
-    return embeddings, ["zero", "one", "two", "three"], [5, 6, 7, 8]
+    return embeddings, [""] * 4, [5, 6, 7, 8]
 
 
 def test_what_is_known_without_loading(checkpoint: Checkpoint) -> None:
@@ -153,44 +132,16 @@ def test_what_is_known_without_loading(checkpoint: Checkpoint) -> None:
 
 
 def test_an_image_does_not_depend_on_its_neighbours(checkpoint: Checkpoint, rows: Any) -> None:
-    generator = load_on_cpu(checkpoint, SAMPLER)
+    generator = load_on_cpu(checkpoint, SAMPLER, prompt="")
     embeddings, prompts, seeds = rows
     whole = generator.generate(*rows)
     assert (whole.shape, whole.dtype) == ((4, 64, 64, 3), np.uint8)
     assert whole.reshape(4, -1).std(axis=1).min() > 5
     alone = generator.generate(embeddings[2:3], prompts[2:3], seeds[2:3])
     np.testing.assert_array_equal(alone[0], whole[2])
-    other = generator.resampled(SAMPLER.model_copy(update={"scheduler": "euler"})).generate(*rows)
+    other = generator.resampled(SAMPLER.model_copy(update={"scheduler": "ddpm"})).generate(*rows)
     assert (other != whole).any()
     np.testing.assert_array_equal(generator.generate(*rows), whole)
-
-
-@pytest.mark.parametrize(
-    "arithmetic",
-    [
-        Arithmetic(channels_last=True),
-        Arithmetic(attention="math"),
-        Arithmetic(tf32=True),
-    ],
-    ids=lambda option: str(option.model_dump(exclude_defaults=True)),
-)
-def test_arithmetic_is_put_into_effect(checkpoint: Checkpoint, rows: Any, arithmetic: Arithmetic) -> None:
-    plain = load_on_cpu(checkpoint, SAMPLER).generate(*rows)
-    generator = load_on_cpu(checkpoint, SAMPLER, arithmetic=arithmetic)
-    assert np.abs(generator.generate(*rows).astype(int) - plain).max() <= 2
-    unet, movq = generator._pipeline.unet, generator._pipeline.movq
-    last = [parts.conv_in.weight.stride()[1] == 1 for parts in (unet, movq.encoder)]
-    assert last == [arithmetic.channels_last] * 2
-
-
-@pytest.mark.parametrize(
-    ("option", "kind"), [("vae_slicing", "VQModel"), ("fused_projections", "UNet2DConditionModel")]
-)
-def test_arithmetic_that_a_component_does_not_have(checkpoint: Checkpoint, option: str, kind: str) -> None:
-    with pytest.raises(GeneratorError) as caught:
-        load_on_cpu(checkpoint, SAMPLER, arithmetic=Arithmetic.model_validate({option: True}))
-    told = f"arithmetic.{option}: this model's {kind} does not have it; set it to false"
-    assert str(caught.value) == told
 
 
 class Gpu:
@@ -205,20 +156,20 @@ class Gpu:
         patch.setattr(torch.cuda, "reset_peak_memory_stats", self.asked.add)
         patch.setattr(torch.cuda, "max_memory_allocated", self.peak)
         patch.setattr(torch.cuda, "get_device_properties", self.properties)
-        read = Kandinsky.read
-        patch.setattr(Kandinsky, "read", lambda model, **how: read(model, **how | {"device": "cpu"}))
-        patch.setattr(Kandinsky, "_stepped", self.stepped)
+        read = Colours.read
+        patch.setattr(Colours, "read", lambda model, **how: read(model, **how | {"device": "cpu"}))
+        patch.setattr(Colours, "_stepped", self.stepped)
 
     def peak(self, device: str) -> int:
         self.asked.add(device)
-        return 300 + 100 * Kandinsky.made[-1]
+        return 300 + 100 * Colours.made[-1]
 
     def properties(self, device: str) -> Any:
         self.asked.add(device)
         return type("Properties", (), {"total_memory": 2000})
 
     def stepped(self, pipeline: object, step: int, timestep: object, tensors: Any) -> Any:
-        if Kandinsky.made[-1] >= self.fails_from:
+        if Colours.made[-1] >= self.fails_from:
             raise torch.OutOfMemoryError
         return tensors
 
@@ -234,7 +185,7 @@ def test_the_batch_size_that_fits_a_gpu_is_measured_once(
     chosen: int | None,
 ) -> None:
     gpu = Gpu(monkeypatch, fails_from)
-    recipe = recipe_of(SAMPLER.model_copy(update={"batch_size": 0}))
+    recipe = recipe_of(SAMPLER.model_copy(update={"batch_size": 0}), prompt="")
     if chosen is None:
         with pytest.raises(
             GeneratorError,
@@ -244,11 +195,11 @@ def test_the_batch_size_that_fits_a_gpu_is_measured_once(
         return
     assert batch_size.settled(recipe, checkpoint, tmp_path, "cuda:1").sampler.batch_size == chosen
     # By arithmetic 14 images fit, so 8 are tried; of everything, this one device was asked.
-    assert Kandinsky.made[-1] == chosen
+    assert Colours.made[-1] == chosen
     assert gpu.asked == {"cuda:1"}
-    Kandinsky.made.clear()
+    Colours.made.clear()
     assert batch_size.settled(recipe, checkpoint, tmp_path, "cuda:1").sampler.batch_size == chosen
-    assert not Kandinsky.made
+    assert not Colours.made
 
 
 # --- commands ---------------------------------------------------------------------------------------
@@ -275,11 +226,26 @@ def test_doctor_knows_the_model_and_what_it_cannot_do(built: Cli) -> None:
         lines = built("doctor", "recipe.yaml", *settings).output.splitlines()
         return next(line for line in lines if line[2:].startswith("model "))
 
-    assert "tiny-kandinsky: here, " in model()
-    assert "sampler.scheduler: this model cannot use pndm; use ddim, euler" in model(
+    assert "tiny-colours: here, " in model()
+    assert "sampler.scheduler: this model cannot use pndm; use ddim, ddpm" in model(
         "--set", "sampler.scheduler=pndm"
     )
     assert "sampler.noise_level: is 5, this model needs 0" in model("--set", "sampler.noise_level=5")
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        (
+            'prompt="a {name}"',
+            'prompt: this model reads no text, so class names cannot reach it; set prompt: ""',
+        ),
+        ("conditioning.method=text-only", "conditioning.method: text-only is for models that read text"),
+    ],
+)
+def test_build_refuses_what_only_text_could_say(built: Cli, setting: str, told: str) -> None:
+    result = built("build", "recipe.yaml", "--set", setting, "--out", "elsewhere")
+    assert (result.exit_code, result.output.startswith(f"error: {told}")) == (1, True)
 
 
 @pytest.mark.parametrize("setting", ["sampler.noise_level=5", "sampler.scheduler=pndm"])
@@ -299,7 +265,7 @@ def test_show_tells_of_the_release_and_draws_the_history(built: Cli, folder: Pat
     for key in ((), ("3",)):
         text = printed(built, "show", "releases/small", *key)
         assert "ddim, 2 steps, guidance 2.0, noise level 0, batches of 4" in text
-        assert "tiny-kandinsky at " in text
+        assert "tiny-colours at " in text
         assert "unclip" not in text.lower()
     model = ("--set", f"model.id={folder}")
     printed(built, "show", "releases/small", "3", "--picture", "with.png", *model)
@@ -311,8 +277,8 @@ def test_show_tells_of_the_release_and_draws_the_history(built: Cli, folder: Pat
 def test_card_and_croissant_tell_of_the_model(built: Cli) -> None:
     release = built.folder / "releases" / "small"
     card, croissant = (release / "README.md").read_text(), (release / "croissant.json").read_text()
-    assert "| Model | `tiny-kandinsky`, content `" in card
-    assert "by the frozen model tiny-kandinsky at " in json.loads(croissant)["rai:dataCollection"]
+    assert "| Model | `tiny-colours`, content `" in card
+    assert "by the frozen model tiny-colours at " in json.loads(croissant)["rai:dataCollection"]
     assert "unclip" not in (card + croissant).lower()
 
 
@@ -326,7 +292,9 @@ def test_a_class_that_no_family_has(tmp_path: Path) -> None:
     (tmp_path / "model_index.json").write_text('{"_class_name": "PaintPipeline"}')
     with pytest.raises(GeneratorError) as caught:
         locate(Model(id=str(tmp_path)))
+    known = [name for name in generators.PIPELINES if name != "FlatColours"]
+    assert known[-1] == "ColoursPipeline"
     assert str(caught.value) == (
-        f"model {tmp_path.name}: is a PaintPipeline; synthkit runs StableUnCLIPImg2ImgPipeline, "
-        "KandinskyV22Pipeline, and what installed packages bring (docs/generators.md)"
+        f"model {tmp_path.name}: is a PaintPipeline; synthkit runs {', '.join(known)}, "
+        "and what installed packages bring (docs/generators.md)"
     )

@@ -17,7 +17,7 @@ from synthkit.generators import embedding_shape, image_edge
 from synthkit.generators.base import OutOfMemory
 from synthkit.generators.checkpoint import BUILTIN, Checkpoint, locate
 from synthkit.generators.model_hashes import content_revision
-from synthkit.generators.schedulers import SCHEDULERS
+from synthkit.generators.schedulers import DETERMINISTIC
 from synthkit.recipe.model import Model
 from synthkit.recipe.schema import Arithmetic, Sampler
 from synthkit.sources.base import load_image
@@ -121,7 +121,7 @@ def test_the_images_are_those_of_the_stock_pipeline(checkpoint: Checkpoint, guid
     assert (difference > 0).mean() < 0.01
 
 
-@pytest.mark.parametrize("name", SCHEDULERS)
+@pytest.mark.parametrize("name", DETERMINISTIC)
 def test_every_scheduler_makes_digits(checkpoint: Checkpoint, rows: Any, name: str) -> None:
     sampler = Sampler(scheduler=name, steps=12, guidance_scale=2.0, batch_size=8)
     images = load_on_cpu(checkpoint, sampler).generate(*rows)
@@ -187,7 +187,7 @@ def test_every_step_is_told(checkpoint: Checkpoint, rows: Any) -> None:
     assert len(steps) == SAMPLER.steps + 1
 
 
-@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize("scheduler", DETERMINISTIC)
 def test_another_sampler_for_the_same_model(
     checkpoint: Checkpoint, generator: Any, rows: Any, scheduler: str
 ) -> None:
@@ -254,7 +254,7 @@ def fifty(checkpoint: Checkpoint, rows: Any) -> Any:
     return functools.cache(sample)
 
 
-@pytest.mark.parametrize("scheduler", sorted(SCHEDULERS.keys() - {"pndm"}))
+@pytest.mark.parametrize("scheduler", sorted({*DETERMINISTIC} - {"pndm"}))
 def test_schedulers_agree_in_the_limit_of_many_steps(fifty: Any, scheduler: str) -> None:
     pairs = zip(fifty(scheduler), fifty("pndm"), strict=True)
     assert min(psnr(*pair) for pair in pairs) > 35
@@ -262,7 +262,7 @@ def test_schedulers_agree_in_the_limit_of_many_steps(fifty: Any, scheduler: str)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("guidance", [1.0, 5.0, 10.0])
-@pytest.mark.parametrize("scheduler", sorted(SCHEDULERS.keys() - {"pndm"}))
+@pytest.mark.parametrize("scheduler", sorted({*DETERMINISTIC} - {"pndm"}))
 def test_schedulers_agree_on_many_images(checkpoint: Checkpoint, scheduler: str, guidance: float) -> None:
     source = DigitsSource("test")
     sampler = Sampler(steps=50, guidance_scale=guidance, batch_size=8)

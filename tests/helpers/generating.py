@@ -11,12 +11,15 @@ from synthkit.recipe.model import Model
 from synthkit.recipe.schema import STOCK, Arithmetic, Recipe, Sampler
 
 
-def recipe_of(sampler: Sampler, *, dtype: str = "float32", arithmetic: Arithmetic = STOCK) -> Recipe:
+def recipe_of(
+    sampler: Sampler, *, dtype: str = "float32", arithmetic: Arithmetic = STOCK, prompt: str = "{name}"
+) -> Recipe:
     """Return a recipe that says how a model is sampled and computes."""
     model = Model.model_validate({"id": "builtin:tiny-unclip-digits", "dtype": dtype})
     return Recipe(
         name="test",
         source=DigitsSourceConfig(kind="digits"),
+        prompt=prompt,
         synthetic_per_class=1,
         target_per_class=None,
         model=model,
@@ -25,8 +28,6 @@ def recipe_of(sampler: Sampler, *, dtype: str = "float32", arithmetic: Arithmeti
     )
 
 
-def load_on_cpu(
-    checkpoint: Checkpoint, sampler: Sampler, *, dtype: str = "float32", arithmetic: Arithmetic = STOCK
-) -> Any:
+def load_on_cpu(checkpoint: Checkpoint, sampler: Sampler, **more: Any) -> Any:
     """Return the generator of a checkpoint; `Any`, because tests look at what only a family has."""
-    return load(checkpoint, recipe_of(sampler, dtype=dtype, arithmetic=arithmetic), "cpu")
+    return load(checkpoint, recipe_of(sampler, **more), "cpu")

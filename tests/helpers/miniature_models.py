@@ -75,8 +75,8 @@ def stable_diffusion(folder: Path) -> Path:
     torch.manual_seed(15)
     StableDiffusionPipeline(
         vae=_vae(EDGE["sd15"], scaling_factor=0.18215),
-        text_encoder=_text_encoder(TEXT["sd15"]),
-        tokenizer=_tokenizer(),
+        text_encoder=text_encoder(TEXT["sd15"]),
+        tokenizer=tokenizer(),
         unet=_unet("sd15"),
         scheduler=PNDMScheduler(**_NOISE, skip_prk_steps=True, set_alpha_to_one=False),
         safety_checker=None,
@@ -90,8 +90,8 @@ def stable_diffusion(folder: Path) -> Path:
     (folder / "safety_checker").mkdir()
     (folder / "safety_checker" / "config.json").write_text("{}")
     save_file({"never.read": torch.zeros(1)}, folder / "safety_checker" / "model.safetensors")
-    _card(folder, "creativeml-openrail-m")
-    return _with_other_forms(folder, "v1-5-pruned-emaonly.safetensors")
+    card(folder, "creativeml-openrail-m")
+    return with_other_forms(folder, "v1-5-pruned-emaonly.safetensors")
 
 
 def stable_diffusion_xl(folder: Path) -> Path:
@@ -101,17 +101,17 @@ def stable_diffusion_xl(folder: Path) -> Path:
     torch.manual_seed(10)
     StableDiffusionXLPipeline(
         vae=_vae(EDGE["sdxl"], scaling_factor=0.13025, force_upcast=True),
-        text_encoder=_text_encoder(16),
-        text_encoder_2=_text_encoder(32, projection=32),
-        tokenizer=_tokenizer(),
-        tokenizer_2=_tokenizer(),
+        text_encoder=text_encoder(16),
+        text_encoder_2=text_encoder(32, projection=32),
+        tokenizer=tokenizer(),
+        tokenizer_2=tokenizer(),
         unet=_unet("sdxl"),
         scheduler=EulerDiscreteScheduler(**_NOISE, timestep_spacing="leading"),
         force_zeros_for_empty_prompt=True,
         add_watermarker=False,
     ).save_pretrained(folder)
-    _card(folder, "openrail++")
-    return _with_other_forms(folder, "sd_xl_base_1.0.safetensors")
+    card(folder, "openrail++")
+    return with_other_forms(folder, "sd_xl_base_1.0.safetensors")
 
 
 def ip_adapter(folder: Path) -> Path:
@@ -131,7 +131,7 @@ def ip_adapter(folder: Path) -> Path:
             {key: value.half().contiguous() for key, value in tensors.items()}, folder / f"{name}.safetensors"
         )
         (folder / f"{name}.bin").write_bytes(b"a pickle")
-    _card(folder, "apache-2.0")
+    card(folder, "apache-2.0")
     return folder
 
 
@@ -196,7 +196,7 @@ def _vae(edge: int, **more: Any) -> Any:
     return vae
 
 
-def _text_encoder(width: int, projection: int | None = None) -> Any:
+def text_encoder(width: int, projection: int | None = None) -> Any:
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
     config = CLIPTextConfig(
@@ -216,7 +216,7 @@ def _text_encoder(width: int, projection: int | None = None) -> Any:
     return CLIPTextModelWithProjection(config) if projection else CLIPTextModel(config)
 
 
-def _tokenizer() -> Any:
+def tokenizer() -> Any:
     from transformers import CLIPTokenizer
 
     return CLIPTokenizer.from_pretrained(TOKENIZER)
@@ -289,11 +289,11 @@ def _attention(kind: str) -> Iterator[tuple[str, Tensor]]:
             yield f"ip_adapter.{2 * number + 1}.{part}.weight", weight
 
 
-def _card(folder: Path, license: str) -> None:
+def card(folder: Path, license: str) -> None:
     (folder / "README.md").write_text(f"---\nlicense: {license}\n---\n# A model in miniature\n")
 
 
-def _with_other_forms(folder: Path, single_file: str) -> Path:
+def with_other_forms(folder: Path, single_file: str) -> Path:
     """Put beside the weights what else a repository has; none of it can be loaded."""
     save_file({"all.in.one": torch.zeros(1)}, folder / single_file)
     for weights in list(folder.glob("*/*.safetensors")):

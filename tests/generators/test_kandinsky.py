@@ -1,0 +1,241 @@
+"""Kandinsky 2.2's decoder, fed with the embeddings of the encoder in its prior's repository."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from synthkit.errors import GeneratorError
+from synthkit.generators import embedding_shape, image_edge
+from synthkit.generators.checkpoint import Checkpoint, locate
+from synthkit.generators.kandinsky import KandinskyGenerator
+from synthkit.recipe.model import Encoder, Model
+from synthkit.recipe.schema import Arithmetic, Sampler
+from tests.conftest import Cli
+from tests.helpers import miniature_kandinsky as kandinsky
+from tests.helpers.generating import load_on_cpu
+
+SAMPLER = Sampler(scheduler="ddpm", steps=3, guidance_scale=2.0, batch_size=4)
+
+
+@pytest.fixture(scope="module")
+def decoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return kandinsky.decoder(tmp_path_factory.mktemp("hub") / "kandinsky-2-2-decoder")
+
+
+@pytest.fixture(scope="module")
+def prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return kandinsky.prior(tmp_path_factory.mktemp("hub") / "kandinsky-2-2-prior")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(decoder: Path, prior: Path) -> Checkpoint:
+    return locate(Model(id=str(decoder), encoder=Encoder(id=str(prior))))
+
+
+def load(checkpoint: Checkpoint, sampler: Sampler = SAMPLER, **more: Any) -> Any:
+    return load_on_cpu(checkpoint, sampler, prompt="", **more)
+
+
+@pytest.fixture(scope="module")
+def generator(checkpoint: Checkpoint) -> Any:
+    return load(checkpoint)
+
+
+@pytest.fixture(scope="module")
+def images() -> list[Image.Image]:
+    rng = np.random.default_rng(0)
+    return [Image.fromarray(rng.integers(0, 256, (70, 60, 3), np.uint8)) for _ in range(4)]
+
+
+@pytest.fixture(scope="module")
+def rows(generator: Any, images: list[Image.Image]) -> tuple[np.ndarray, list[str], list[int]]:
+    return generator.embed_images(images), [""] * 4, [5, 6, 7, 8]
+
+
+@pytest.fixture(scope="module")
+def whole(generator: Any, rows: Any) -> np.ndarray:
+    made: np.ndarray = generator.generate(*rows)
+    return made
+
+
+def test_what_is_known_without_loading(checkpoint: Checkpoint) -> None:
+    assert (image_edge(checkpoint), embedding_shape(checkpoint)) == (kandinsky.EDGE, (kandinsky.SIZE,))
+
+
+def test_embeddings_and_the_null_are_those_of_the_stock_prior(
+    generator: Any, prior: Path, images: list[Image.Image], rows: Any
+) -> None:
+    from diffusers import KandinskyV22PriorPipeline
+
+    stock = KandinskyV22PriorPipeline.from_pretrained(prior)
+    with torch.no_grad():
+        np.testing.assert_array_equal(generator.null_embedding, stock.get_zero_embed()[0].numpy())
+        pixels = stock.image_processor(images, return_tensors="pt").pixel_values
+        np.testing.assert_array_equal(rows[0], stock.image_encoder(pixels).image_embeds.numpy())
+    assert np.abs(generator.null_embedding).min() > 0
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+@pytest.mark.parametrize("scheduler", ["ddpm", "ddim"])
+def test_images_are_those_of_the_stock_pipeline(
+    decoder: Path, generator: Any, rows: Any, guidance: float, scheduler: str
+) -> None:
+    """Called as its documentation does. Another scheduler than its own has to be told of no variance."""
+    from diffusers import DDIMScheduler, KandinskyV22Pipeline
+
+    stock = KandinskyV22Pipeline.from_pretrained(decoder)
+    if scheduler == "ddim":
+        stock.scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, clip_sample=False)
+    made = stock(
+        image_embeds=torch.from_numpy(rows[0]),
+        negative_image_embeds=torch.from_numpy(generator.null_embedding).expand(4, -1),
+        generator=[torch.Generator().manual_seed(seed) for seed in rows[2]],
+        num_inference_steps=SAMPLER.steps,
+        guidance_scale=guidance,
+        height=kandinsky.EDGE,
+        width=kandinsky.EDGE,
+        output_type="np",
+    ).images
+    sampler = SAMPLER.model_copy(update={"guidance_scale": guidance, "scheduler": scheduler})
+    mine = generator.resampled(sampler).generate(*rows)
+    np.testing.assert_array_equal(np.rint(made * 255).astype(np.uint8), mine)
+    assert mine.reshape(4, -1).std(axis=1).min() > 5
+
+
+@pytest.mark.parametrize("scheduler", KandinskyGenerator.SCHEDULERS)
+def test_an_image_depends_on_its_row_alone(generator: Any, rows: Any, scheduler: str) -> None:
+    sampled = generator.resampled(SAMPLER.model_copy(update={"scheduler": scheduler, "steps": 2}))
+    embeddings, prompts, seeds = rows
+    whole = sampled.generate(*rows)
+    np.testing.assert_array_equal(sampled.generate(*rows), whole)
+    # Another place in the batch, other neighbours, copies of itself as padding.
+    order = [2, 0]
+    np.testing.assert_array_equal(
+        sampled.generate(embeddings[order], [""] * 2, [seeds[row] for row in order]), whole[order]
+    )
+    other = np.roll(embeddings, 1, axis=0)
+    other[2] = embeddings[2]
+    np.testing.assert_array_equal(sampled.generate(other, prompts, [1, 2, seeds[2], 4])[2], whole[2])
+    for changed in (
+        sampled.generate(embeddings[::-1].copy(), prompts, seeds),
+        sampled.generate(embeddings, prompts, [seed + 1 for seed in seeds]),
+    ):
+        assert (changed != whole).reshape(4, -1).any(axis=1).all()
+
+
+def test_the_variance_is_kept_from_one_scheduler_to_another(generator: Any, rows: Any, whole: Any) -> None:
+    """The UNet predicts it, and the model's own scheduler draws by it: ddim in between forgets nothing."""
+    other = generator.resampled(SAMPLER.model_copy(update={"scheduler": "ddim"}))
+    again = other.resampled(SAMPLER)
+    np.testing.assert_array_equal(again.generate(*rows), whole)
+    assert generator._pipeline.scheduler.config.variance_type == "learned_range"
+
+
+def test_schedulers_agree_in_the_limit_of_many_steps(generator: Any, rows: Any) -> None:
+    made = [
+        generator.resampled(SAMPLER.model_copy(update={"scheduler": name, "steps": 20, "batch_size": 1}))
+        .generate(rows[0][:1], [""], [5])
+        .astype(float)
+        for name in ("ddim", "dpm-solver++")
+    ]
+    error = np.mean((made[0] - made[1]) ** 2)
+    assert 10 * np.log10(255**2 / error) > 25
+
+
+def test_all_noise_is_drawn_in_float32(checkpoint: Checkpoint, rows: Any, whole: Any) -> None:
+    """That of the start and that of every step: a seed is the same noise in every type."""
+    narrow = load(checkpoint, dtype="bfloat16")
+    images = narrow.generate(*rows)
+    error = np.mean((images.astype(float) - whole) ** 2)
+    assert 10 * np.log10(255**2 / error) > 30
+
+
+@pytest.mark.parametrize(
+    "arithmetic",
+    [
+        Arithmetic(channels_last=True),
+        Arithmetic(attention="math"),
+        pytest.param(Arithmetic(compile=True), marks=pytest.mark.slow),
+    ],
+    ids=lambda option: str(option.model_dump(exclude_defaults=True)),
+)
+def test_other_arithmetic_makes_nearly_the_same(
+    checkpoint: Checkpoint, rows: Any, whole: Any, arithmetic: Arithmetic
+) -> None:
+    other = load(checkpoint, arithmetic=arithmetic)
+    images = other.generate(*rows)
+    assert np.abs(images.astype(int) - whole).max() <= 2
+    np.testing.assert_array_equal(other.generate(*rows), images)
+
+
+@pytest.mark.parametrize(
+    ("option", "kind"), [("vae_slicing", "VQModel"), ("fused_projections", "UNet2DConditionModel")]
+)
+def test_arithmetic_that_a_component_does_not_have(checkpoint: Checkpoint, option: str, kind: str) -> None:
+    with pytest.raises(GeneratorError) as caught:
+        load(checkpoint, arithmetic=Arithmetic.model_validate({option: True}))
+    told = f"arithmetic.{option}: this model's {kind} does not have it; set it to false"
+    assert str(caught.value) == told
+
+
+def test_every_step_is_told(generator: Any, rows: Any) -> None:
+    steps: list[int] = []
+    again = generator.resampled(SAMPLER)
+    again.on_step = lambda: steps.append(1)
+    again.generate(*rows)
+    assert len(steps) == SAMPLER.steps
+
+
+def test_an_encoder_of_another_model(decoder: Path, prior: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(prior, tmp_path / "copy"))
+    config = copy / "image_encoder" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"projection_dim": 24}))
+    assert refused(decoder, Encoder(id=str(copy))) == (
+        "model.encoder: makes embeddings of 24 numbers, the model takes 40; "
+        "name the image encoder of its prior"
+    )
+    shutil.rmtree(copy / "image_processor")
+    assert refused(decoder, Encoder(id=str(copy))).startswith(
+        "model.encoder: has no image_processor/preprocessor_config.json beside its folder; "
+    )
+    assert refused(decoder, None).startswith("model.encoder: is missing; ")
+
+
+def refused(decoder: Path, encoder: Encoder | None) -> str:
+    with pytest.raises(GeneratorError) as caught:
+        load(locate(Model(id=str(decoder), encoder=encoder)))
+    return str(caught.value)
+
+
+RECIPE = """\
+name: small
+source: {kind: digits, max_per_class: 3}
+prompt: ""
+synthetic_per_class: 1
+conditioning: {method: cutmix}
+model: {id: DECODER, encoder: {id: PRIOR}}
+sampler: {scheduler: ddpm, steps: 2, guidance_scale: 2.0, batch_size: 4}
+output: {size: 32}
+"""
+
+
+def test_a_release_is_built_verified_and_made_again(decoder: Path, prior: Path, tmp_path: Path) -> None:
+    cli = Cli(tmp_path)
+    recipe = RECIPE.replace("DECODER", str(decoder)).replace("PRIOR", str(prior))
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    for command in (
+        ("build", "recipe.yaml", "--workers", "1"),
+        ("verify", "releases/small"),
+        ("replay", "releases/small", "3"),
+    ):
+        result = cli(*command)
+        assert result.exit_code == 0, result.output
+    assert "000000003: identical" in result.output
