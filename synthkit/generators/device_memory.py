@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from typing import TYPE_CHECKING
 
-import numpy as np
+from PIL import Image
 
 from synthkit.generators.base import OutOfMemory
 
@@ -20,6 +20,8 @@ SIZES = (1, 2, 4, 8, 16, 32)
 # The share of a device's memory that is counted on; the rest is for fragments and the libraries' workspaces,
 # which do not grow with the batch.
 USABLE = 0.85
+# Of the image whose embedding is computed, in pixels; an image processor scales it.
+_EDGE = 224
 
 
 def largest_batch(generator: Generator, sampler: Sampler, device: str) -> int:
@@ -72,7 +74,8 @@ def _peak(generator: Generator, sampler: Sampler, device: str) -> int:
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(device)
     size = sampler.batch_size
-    generator.resampled(sampler).generate(
-        np.stack([generator.null_embedding] * size), [""] * size, range(size)
-    )
+    measured = generator.resampled(sampler)
+    # Of an image: without one, a model may have less to attend to.
+    embeddings = measured.embed_images([Image.new("RGB", (_EDGE, _EDGE))] * size)
+    measured.generate(embeddings, [""] * size, range(size))
     return int(torch.cuda.max_memory_allocated(device))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 PIPELINES = {
     "StableUnCLIPImg2ImgPipeline": "synthkit.generators.unclip:UnclipGenerator",
     "KandinskyV22Pipeline": "synthkit.generators.kandinsky:KandinskyGenerator",
+    "FluxPipeline": "synthkit.generators.flux_redux:FluxReduxGenerator",
     "FlatColours": "synthkit.generators.flat:FlatColours",
 }
 # The group of entry points by which packages bring families.

@@ -1,0 +1,202 @@
+"""FLUX.1-schnell with Redux: a flow transformer conditioned on a prompt and on the tokens of an image.
+
+Redux is a small network between two others: SigLIP's vision model makes a token of each patch of an image,
+Redux makes a token of text of each of these, and the transformer attends to them after those of the prompt.
+Redux's repository has SigLIP, too. Embeddings here are SigLIP's tokens, so that mixing and dropping happen in
+what the image is, not in how FLUX reads it.
+
+Source: Black Forest Labs, FLUX.1 (2024) and FLUX.1 Tools (2024); diffusers' FluxPipeline, and of its
+FluxPriorReduxPipeline what it does with one image: with several it adds them up to one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from synthkit.errors import GeneratorError
+from synthkit.generators.base import component_config
+from synthkit.generators.diffusers_pipeline import DiffusersGenerator
+from synthkit.generators.noise import normal
+from synthkit.recipe.schema import STOCK
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import torch
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from synthkit.recipe.schema import Arithmetic, Sampler
+
+# T5's tokens of a prompt, as many as schnell was distilled with; shorter prompts are padded to them.
+PROMPT_TOKENS = 256
+# Edge of the latents in FLUX's own size, by its pipeline: of 1024 pixels.
+LATENTS = 128
+
+
+class FluxReduxGenerator(DiffusersGenerator):
+    """Image embeddings are (T, D) tokens; zeros are the null, and stand for no tokens at all.
+
+    What Redux makes of zeros is not nothing, and the transformer would attend to it. So images without one
+    get the prompt's tokens alone, which is FLUX without Redux. That is another length of the sequence: where
+    a batch has both kinds, each kind is made in a batch of its own, of the same size.
+    """
+
+    NEEDS: ClassVar[tuple[str, ...]] = ("encoder",)
+    DENOISER: ClassVar[str] = "transformer"
+    SCHEDULERS: ClassVar[tuple[str, ...]] = ("flow-euler",)
+    # Guidance is distilled into schnell's weights.
+    FIXED: ClassVar[Mapping[str, object]] = {"noise_level": 0, "guidance_scale": 1.0}
+
+    def __init__(self, pipeline: Any, *, sampler: Sampler, arithmetic: Arithmetic = STOCK) -> None:
+        super().__init__(pipeline, sampler=sampler, arithmetic=arithmetic)
+        self._encoder = pipeline.image_encoder.to(self._device)
+        # The pipeline does not know it, and was moved without it.
+        self._redux = pipeline.image_embedder.to(self._device)
+
+    @classmethod
+    def check_files(cls, folder: Path) -> None:
+        """Raise GeneratorError if the model is not schnell, or the encoder's repository not one of Redux."""
+        transformer = component_config(folder, cls.DENOISER)
+        if transformer["guidance_embeds"]:
+            raise GeneratorError(
+                "model.id: is FLUX.1-dev or made of it, by the guidance_embeds of its transformer; "
+                "synthkit runs FLUX.1-schnell"
+            )
+        for name in ("image_embedder/config.json", "feature_extractor/preprocessor_config.json"):
+            if not (folder / name).exists():
+                raise GeneratorError(
+                    f"model.encoder: has no {name} beside its folder; name the repository of FLUX.1 Redux"
+                )
+        redux = component_config(folder, "image_embedder")
+        made, taken = cls.embedding_shape_in(folder)[1], redux["redux_dim"]
+        if made != taken:
+            raise GeneratorError(
+                f"model.encoder: makes tokens of {made} numbers, its image_embedder takes {taken}"
+            )
+        made, taken = redux["txt_in_features"], transformer["joint_attention_dim"]
+        if made != taken:
+            raise GeneratorError(f"model.encoder: makes tokens of {made} numbers, the model takes {taken}")
+
+    @classmethod
+    def image_edge(cls, folder: Path) -> int:
+        """Return the edge in pixels that the pipeline makes by default."""
+        return LATENTS << (len(component_config(folder, cls.DECODER)["block_out_channels"]) - 1)
+
+    @classmethod
+    def embedding_shape_in(cls, folder: Path) -> tuple[int, ...]:
+        """Return the number of patches and the hidden size, from the image encoder's configuration."""
+        config = component_config(folder, "image_encoder")
+        return _shape(config["image_size"], config["patch_size"], config["hidden_size"])
+
+    @classmethod
+    def _open(cls, folder: Path, dtype: torch.dtype, not_loaded: Mapping[str, None]) -> Any:
+        """Return the pipeline, with the image encoder, the image processor and the network of Redux."""
+        from diffusers.pipelines.flux import ReduxImageEncoder
+        from transformers import SiglipImageProcessor, SiglipVisionModel
+
+        pipeline = super()._open(folder, dtype, not_loaded)
+        weights = {"dtype": dtype, "use_safetensors": True, "local_files_only": True}
+        pipeline.image_encoder = SiglipVisionModel.from_pretrained(folder / "image_encoder", **weights)
+        pipeline.feature_extractor = SiglipImageProcessor.from_pretrained(
+            folder / "feature_extractor", local_files_only=True
+        )
+        pipeline.image_embedder = ReduxImageEncoder.from_pretrained(folder / "image_embedder", **weights)
+        return pipeline
+
+    @property
+    def embedding_shape(self) -> tuple[int, ...]:
+        """(T, D): (729, 1152) for Redux."""
+        config = self._encoder.config
+        return _shape(config.image_size, config.patch_size, config.hidden_size)
+
+    def generate(
+        self,
+        embeddings: NDArray[np.float32],
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        weights: Sequence[float] | None = None,
+    ) -> NDArray[np.uint8]:
+        """Return (N, H, W, 3) uint8, those without an image and those with one apart.
+
+        Raised as by the other families.
+        """
+        with_image = embeddings.any(axis=(1, 2))
+        if with_image.all() or not with_image.any():
+            return super().generate(embeddings, prompts, seeds, weights)
+        made: dict[int, NDArray[np.uint8]] = {}
+        for rows in (np.flatnonzero(with_image).tolist(), np.flatnonzero(~with_image).tolist()):
+            images = super().generate(
+                embeddings[rows],
+                [prompts[row] for row in rows],
+                [seeds[row] for row in rows],
+                None if weights is None else [weights[row] for row in rows],
+            )
+            made |= dict(zip(rows, images, strict=True))
+        return np.stack([made[row] for row in range(len(seeds))])
+
+    def _embed(self, images: Sequence[Image.Image]) -> torch.Tensor:
+        """Return (N, T, D): the vision model's last hidden states."""
+        pixels = self._pipeline.feature_extractor(
+            images=images, do_resize=True, do_convert_rgb=True, return_tensors="pt"
+        ).pixel_values
+        tokens: torch.Tensor = self._encoder(pixels.to(self._device, self._dtype)).last_hidden_state
+        return tokens
+
+    def _tokenizer(self) -> tuple[Any, int]:
+        """Return T5's tokenizer: CLIP reads 77 tokens alone, but only to sum the prompt up."""
+        return self._pipeline.tokenizer_2, PROMPT_TOKENS
+
+    def _encode(self, prompt: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return T5's last hidden states, (256, width), and CLIP's summary, (width,)."""
+        tokens, summary, _ = self._pipeline.encode_prompt(
+            prompt, device=self._device, max_sequence_length=PROMPT_TOKENS
+        )
+        return tokens[0], summary[0]
+
+    def _call(
+        self, embeddings: torch.Tensor, prompts: Sequence[str], generators: Sequence[torch.Generator]
+    ) -> torch.Tensor:
+        tokens, summaries = map(self._torch.stack, zip(*map(self._prompts.__getitem__, prompts), strict=True))
+        if embeddings.any():
+            with self._torch.no_grad():
+                tokens = self._torch.cat([tokens, self._redux(embeddings).image_embeds], dim=1)
+        images: torch.Tensor = self._pipeline(
+            prompt_embeds=tokens,
+            pooled_prompt_embeds=summaries,
+            latents=self._noise(generators),
+            height=self._edge,
+            width=self._edge,
+            num_inference_steps=self.sampler.steps,
+            output_type="pt",
+            callback_on_step_end=self._stepped,
+        ).images
+        return images
+
+    @property
+    def _edge(self) -> int:
+        """The edge in pixels of the images."""
+        edge: int = LATENTS * self._pipeline.vae_scale_factor
+        return edge
+
+    def _noise(self, generators: Sequence[torch.Generator]) -> torch.Tensor:
+        """Return the noise as the transformer takes it: (N, patches of 2x2 latents, their numbers)."""
+        edge = self._edge // self._pipeline.vae_scale_factor
+        count, channels = len(generators), self._pipeline.transformer.config.in_channels // 4
+        noise = normal((count, channels, edge, edge), generators)
+        packed: torch.Tensor = self._pipeline._pack_latents(noise, count, channels, edge, edge)
+        return packed.to(self._device, self._dtype)
+
+    def _stepped(self, pipeline: Any, step: int, timestep: Any, tensors: Any) -> Any:
+        self.on_step()
+        return tensors
+
+    def _draw_in_float32(self, pipeline: Any) -> None:
+        """Leave the pipeline as it is: `_call` gives it the noise."""
+
+
+def _shape(image: int, patch: int, width: int) -> tuple[int, int]:
+    return (image // patch) ** 2, width
