@@ -48,7 +48,7 @@ def estimate(recipe: Recipe, images: int, work_root: Path) -> Estimate:
     if rate is not None:
         size = round(images * rate["bytes_per_image"])
         return Estimate(size, images / rate["images_per_second"], measured=True)
-    edge = recipe.output.size or image_edge(checkpoint)
+    edge = recipe.output.size or image_edge(checkpoint, recipe.sampler)
     return Estimate(_bytes(images, recipe.output, edge), None, measured=False)
 
 
@@ -62,11 +62,12 @@ def _bytes(images: int, output: Output, edge: int | None) -> int | None:
 def rate_key(recipe: Recipe, checkpoint: Checkpoint) -> dict[str, Any]:
     """Return what decides how fast images are made and how large they are."""
     sampler = recipe.sampler
+    size = [] if sampler.size is None else [sampler.size]
     # The log holds no path of a key.
     output = recipe.output.model_dump(exclude={"shard_size", "c2pa"})
     return {
         "model": [checkpoint.revision, recipe.model.dtype],
-        "sampler": [sampler.scheduler, sampler.steps, sampler.guidance_scale > 1, sampler.batch_size],
+        "sampler": [sampler.scheduler, sampler.steps, sampler.guidance_scale > 1, sampler.batch_size, *size],
         "arithmetic": recipe.arithmetic.model_dump(mode="json", exclude_defaults=True),
         "output": output | ({"c2pa": True} if recipe.output.c2pa else {}),
     }

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from synthkit.errors import GeneratorError
+from synthkit.generators.adapter_fit import adapter_kind
 from synthkit.generators.base import check_dtype, check_without_text
 from synthkit.generators.families import PIPELINES, family_named, is_known, kinds_of
 from synthkit.generators.model_files import INDEX, linked, read_index_of
-from synthkit.generators.safetensors_header import adapter_kind
 from synthkit.recipe.model_content import ADAPTER, loaded_path
 from synthkit.recipe.schema import AUTO
 from synthkit.system.environment import NO_DEVICE, choose_device
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from synthkit.generators.base import Generator
     from synthkit.generators.checkpoint import Checkpoint
     from synthkit.recipe.model import Model
-    from synthkit.recipe.schema import Recipe
+    from synthkit.recipe.schema import Recipe, Sampler
 
 __all__ = [
     "PIPELINES",
@@ -54,7 +54,7 @@ def load(checkpoint: Checkpoint, recipe: Recipe, device: str) -> Generator:
 
 
 def check_recipe(checkpoint: Checkpoint, recipe: Recipe) -> None:
-    """Raise GeneratorError if no family runs a checkpoint, or its family lacks what the recipe asks for.
+    """Raise GeneratorError if no family runs a checkpoint, or it lacks what the recipe asks for.
 
     Nothing is loaded: the pieces are held against each other by the headers of their files.
     """
@@ -64,6 +64,8 @@ def check_recipe(checkpoint: Checkpoint, recipe: Recipe) -> None:
     family.check_recipe(recipe)
     with linked(checkpoint.files) as folder:
         family.check_files(folder)
+        if recipe.sampler.size is not None:
+            family.check_size(folder, recipe.sampler.size)
 
 
 def check_pieces(index: Mapping[str, Any], model: Model, name: str) -> None:
@@ -126,9 +128,9 @@ def choose_device_for(checkpoint: Checkpoint, dtype: str, wanted: str) -> str:
     return device
 
 
-def image_edge(checkpoint: Checkpoint) -> int | None:
+def image_edge(checkpoint: Checkpoint, sampler: Sampler) -> int | None:
     """Return the edge in pixels of the images a checkpoint makes; None if its files do not say it."""
-    return _if_told(checkpoint, lambda family, folder: family.image_edge(folder))
+    return sampler.size or _if_told(checkpoint, lambda family, folder: family.image_edge(folder))
 
 
 def embedding_shape(checkpoint: Checkpoint) -> tuple[int, ...] | None:

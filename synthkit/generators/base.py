@@ -58,8 +58,12 @@ class Generator(Protocol):
         """
 
     @classmethod
+    def check_size(cls, folder: Path, size: int) -> None:
+        """Raise GeneratorError, with the name of the field, for a `sampler.size` that a model cannot make."""
+
+    @classmethod
     def image_edge(cls, folder: Path) -> int:
-        """Return the edge in pixels of the images that the model in a folder makes.
+        """Return the edge in pixels of the images that the model in a folder makes by itself.
 
         Read from its configuration files. Raises OSError, KeyError, TypeError or ValueError if they do not
         say it.

@@ -76,7 +76,7 @@ def _remembered(recipe: Recipe, checkpoint: Checkpoint, work_root: Path, device:
     decides = [
         checkpoint.revision,
         recipe.model.dtype,
-        recipe.sampler.model_dump(mode="json"),
+        recipe.sampler.model_dump(mode="json", exclude_none=True),
         recipe.arithmetic.model_dump(mode="json"),
         kind,
     ]

@@ -100,10 +100,29 @@ class DiffusersGenerator(Generator):
                 raise GeneratorError(f"sampler.{field}: is {value}, this model needs {only}")
 
     @classmethod
+    def check_size(cls, folder: Path, size: int) -> None:
+        """Raise GeneratorError for a `sampler.size` that is no multiple of what the decoder makes."""
+        try:
+            step = cls._size_step(folder)
+        except (OSError, ValueError, KeyError, TypeError):
+            # Loading it says what is wrong with its files.
+            return
+        if size % step:
+            raise GeneratorError(f"sampler.size: is {size}, this model needs a multiple of {step}")
+
+    @classmethod
     def image_edge(cls, folder: Path) -> int:
         """Return the edge in pixels: that of the latents, doubled by each upsampling of the decoder."""
-        upsamplings = len(component_config(folder, cls.DECODER)["block_out_channels"]) - 1
-        return int(component_config(folder, cls.DENOISER)["sample_size"]) << upsamplings
+        return int(component_config(folder, cls.DENOISER)["sample_size"]) << cls._upsamplings(folder)
+
+    @classmethod
+    def _size_step(cls, folder: Path) -> int:
+        """Return what `sampler.size` must be a multiple of."""
+        return 1 << cls._upsamplings(folder)
+
+    @classmethod
+    def _upsamplings(cls, folder: Path) -> int:
+        return len(component_config(folder, cls.DECODER)["block_out_channels"]) - 1
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, recipe: Recipe, device: str) -> Self:
@@ -217,8 +236,7 @@ class DiffusersGenerator(Generator):
         count = len(seeds)
         rows = _padded(range(count), self.sampler.batch_size)
         with self._enough_memory():
-            if weights is not None:
-                self._weigh([weights[row] for row in rows])
+            self._weigh(None if weights is None else [weights[row] for row in rows])
             images = self._sample(
                 embeddings[rows], [prompts[row] for row in rows], [seeds[row] for row in rows]
             )
@@ -238,9 +256,13 @@ class DiffusersGenerator(Generator):
         generators = [self._torch.Generator("cpu").manual_seed(seed) for seed in seeds]
         return self._call(conditions, prompts, generators)
 
-    def _weigh(self, weights: Sequence[float]) -> None:
-        """Set how much each row's image counts in the next batch; families with WEIGHS_IMAGES have it."""
-        raise NotImplementedError
+    def _weigh(self, weights: Sequence[float] | None) -> None:
+        """Set how much each row's image counts in the next batch; families with WEIGHS_IMAGES have it.
+
+        None is the model's own weight.
+        """
+        if weights is not None:
+            raise NotImplementedError
 
     @abstractmethod
     def _embed(self, images: Sequence[Image.Image]) -> torch.Tensor:
@@ -261,6 +283,11 @@ class DiffusersGenerator(Generator):
 
         `_prompts` gives what the model makes of a prompt. `on_step` must be called at each denoising step.
         """
+
+    def _stepped(self, pipeline: object, step: int, timestep: object, tensors: Any) -> Any:
+        """Tell of a step: the `callback_on_step_end` of pipelines that have one."""
+        self.on_step()
+        return tensors
 
     def _draw_in_float32(self, pipeline: Any) -> None:
         """Make one pipeline object draw all its noise in float32."""

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 # imported when a model of its family is met.
 PIPELINES = {
     "StableUnCLIPImg2ImgPipeline": "synthkit.generators.unclip:UnclipGenerator",
+    "StableDiffusionPipeline.ip-adapter": "synthkit.generators.ip_adapter:IpAdapter",
+    "StableDiffusionPipeline.ip-adapter-plus": "synthkit.generators.ip_adapter:IpAdapterPlus",
+    "StableDiffusionXLPipeline.ip-adapter": "synthkit.generators.ip_adapter:IpAdapterXL",
+    "StableDiffusionXLPipeline.ip-adapter-plus": "synthkit.generators.ip_adapter:IpAdapterPlusXL",
     "KandinskyV22Pipeline": "synthkit.generators.kandinsky:KandinskyGenerator",
     "FluxPipeline": "synthkit.generators.flux_redux:FluxReduxGenerator",
     "FlatColours": "synthkit.generators.flat:FlatColours",
@@ -93,7 +97,7 @@ def _package(point: EntryPoint) -> str:
 
 
 def _unknown(name: str, model: str) -> GeneratorError:
-    known = [known for known in dict.fromkeys(_names()) if known not in _FOR_TRIALS]
+    known = [known.replace(".", " with ") for known in dict.fromkeys(_names()) if known not in _FOR_TRIALS]
     return GeneratorError(
         f"model {model}: is a {name:.64}; synthkit runs {', '.join(known)}, "
         "and what installed packages bring (docs/generators.md)"

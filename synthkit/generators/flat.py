@@ -6,6 +6,7 @@ All else is as in a real build: real images are read and mixed, shards are writt
 from __future__ import annotations
 
 import json
+from copy import copy
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
@@ -37,8 +38,9 @@ class FlatColours(Generator):
     READS_TEXT: ClassVar[bool] = True
     WEIGHS_IMAGES: ClassVar[bool] = False
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self._edge = self.image_edge(checkpoint.files["model_index.json"].parent)
+    def __init__(self, own: int, sampler: Sampler) -> None:
+        self._own = own
+        self._edge = sampler.size or own
         self.on_step: Callable[[], None] = lambda: None
 
     @classmethod
@@ -57,20 +59,23 @@ class FlatColours(Generator):
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, recipe: Recipe, device: str) -> Self:
-        """Return the generator of a checkpoint; recipe and device change nothing.
+        """Return the generator of a checkpoint; of the recipe it reads `sampler.size` alone.
 
         Raises GeneratorError if model_index.json does not say how large its images are.
         """
         try:
-            return cls(checkpoint)
+            own = cls.image_edge(checkpoint.files["model_index.json"].parent)
         except (KeyError, TypeError, ValueError):
             raise GeneratorError(
                 f"model {checkpoint.name}: its model_index.json needs a size, the edge of images in pixels"
             ) from None
+        return cls(own, recipe.sampler)
 
     def resampled(self, sampler: Sampler) -> Self:
-        """Return this generator: nothing is sampled."""
-        return self
+        """Return a generator of images of another size; nothing is sampled."""
+        other = copy(self)
+        other._edge = sampler.size or self._own
+        return other
 
     @property
     def embedding_shape(self) -> tuple[int, ...]:

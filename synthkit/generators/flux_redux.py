@@ -87,6 +87,11 @@ class FluxReduxGenerator(DiffusersGenerator):
         return LATENTS << (len(component_config(folder, cls.DECODER)["block_out_channels"]) - 1)
 
     @classmethod
+    def _size_step(cls, folder: Path) -> int:
+        """Return twice the decoder's step: the transformer takes 2x2 latents at once."""
+        return 2 * super()._size_step(folder)
+
+    @classmethod
     def embedding_shape_in(cls, folder: Path) -> tuple[int, ...]:
         """Return the number of patches and the hidden size, from the image encoder's configuration."""
         config = component_config(folder, "image_encoder")
@@ -179,8 +184,8 @@ class FluxReduxGenerator(DiffusersGenerator):
     @property
     def _edge(self) -> int:
         """The edge in pixels of the images."""
-        edge: int = LATENTS * self._pipeline.vae_scale_factor
-        return edge
+        own: int = LATENTS * self._pipeline.vae_scale_factor
+        return self.sampler.size or own
 
     def _noise(self, generators: Sequence[torch.Generator]) -> torch.Tensor:
         """Return the noise as the transformer takes it: (N, patches of 2x2 latents, their numbers)."""
@@ -189,10 +194,6 @@ class FluxReduxGenerator(DiffusersGenerator):
         noise = normal((count, channels, edge, edge), generators)
         packed: torch.Tensor = self._pipeline._pack_latents(noise, count, channels, edge, edge)
         return packed.to(self._device, self._dtype)
-
-    def _stepped(self, pipeline: Any, step: int, timestep: Any, tensors: Any) -> Any:
-        self.on_step()
-        return tensors
 
     def _draw_in_float32(self, pipeline: Any) -> None:
         """Leave the pipeline as it is: `_call` gives it the noise."""

@@ -66,6 +66,11 @@ class KandinskyGenerator(DiffusersGenerator):
             )
 
     @classmethod
+    def _size_step(cls, folder: Path) -> int:
+        """Return the square of the decoder's step: the pipeline rounds other sizes up."""
+        return super()._size_step(folder) ** 2
+
+    @classmethod
     def embedding_shape_in(cls, folder: Path) -> tuple[int, ...]:
         """Return the projection's size, from the image encoder's configuration."""
         return (int(component_config(folder, "image_encoder")["projection_dim"]),)
@@ -131,17 +136,13 @@ class KandinskyGenerator(DiffusersGenerator):
     @property
     def _edge(self) -> int:
         """The edge in pixels of the images."""
-        edge: int = self._pipeline.unet.config.sample_size * self._pipeline.movq_scale_factor
-        return edge
+        own: int = self._pipeline.unet.config.sample_size * self._pipeline.movq_scale_factor
+        return self.sampler.size or own
 
     def _noise(self, generators: Sequence[torch.Generator]) -> torch.Tensor:
         edge = self._edge // self._pipeline.movq_scale_factor
         shape = (len(generators), self._pipeline.unet.config.in_channels, edge, edge)
         return normal(shape, generators).to(self._device, self._dtype)
-
-    def _stepped(self, pipeline: Any, step: int, timestep: Any, tensors: Any) -> Any:
-        self.on_step()
-        return tensors
 
     def _draw_in_float32(self, pipeline: Any) -> None:
         """Leave the pipeline as it is: `_call` gives it the noise, and the scheduler draws its own."""

@@ -19,12 +19,14 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "ddim": ("DDIMScheduler", {}),
     "dpm-solver++": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"}),
     "euler": ("EulerDiscreteScheduler", {}),
+    # Begins with the noise alone, as models do that were distilled to a few steps.
+    "euler-trailing": ("EulerDiscreteScheduler", {"timestep_spacing": "trailing"}),
     "ddpm": ("DDPMScheduler", {}),
     # Its random variant draws for a whole batch at once, from no seed.
     "flow-euler": ("FlowMatchEulerDiscreteScheduler", {"stochastic_sampling": False}),
 }
 # Those that any model can use that predicts the noise, each time the same, whatever its pipeline is.
-DETERMINISTIC = ("pndm", "ddim", "dpm-solver++", "euler")
+DETERMINISTIC = ("pndm", "ddim", "dpm-solver++", "euler", "euler-trailing")
 # Of models that predict the way from noise to data: time is a number from 0 to 1, so no step is too many.
 _FLOW = frozenset({"flow-euler"})
 # They draw noise at each step.
@@ -43,7 +45,7 @@ _OF_RANDOM = "variance_type"
 def make_scheduler(own: Any, sampler: Sampler) -> Any:
     """Return a recipe's scheduler for the model whose own scheduler is `own`, its steps set.
 
-    Raises GeneratorError for more steps than the model was trained with.
+    Raises GeneratorError for more steps than the model was trained with, or fewer than the scheduler needs.
     """
     name = sampler.scheduler
     class_name, options = SCHEDULERS[name]
@@ -61,7 +63,13 @@ def make_scheduler(own: Any, sampler: Sampler) -> Any:
 
 
 def _check_steps(scheduler: Any, sampler: Sampler) -> None:
-    scheduler.set_timesteps(sampler.steps)
+    try:
+        scheduler.set_timesteps(sampler.steps)
+    except ValueError:
+        raise GeneratorError(
+            f"sampler.steps: {sampler.steps} are too few for this model's {sampler.scheduler} scheduler; "
+            "use more"
+        ) from None
     last = scheduler.config.num_train_timesteps - 1
     if float(max(scheduler.timesteps)) > last:
         raise GeneratorError(

@@ -57,6 +57,8 @@ class UnclipGenerator(DiffusersGenerator):
             num_inference_steps=self.sampler.steps,
             guidance_scale=self.sampler.guidance_scale,
             noise_level=self.sampler.noise_level,
+            height=self.sampler.size,
+            width=self.sampler.size,
             output_type="pt",
             callback=lambda step, timestep, latents: self.on_step(),
         ).images

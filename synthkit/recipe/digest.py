@@ -72,6 +72,7 @@ WRITTEN_WITH_SECTION = frozenset(
 # In the digest only where they are set. Every new field that changes data belongs here.
 LATER_FIELDS = WRITTEN_WITH_SECTION | {
     "synthetic_per_class",
+    "sampler.size",
     "filters",
     "filters.near_duplicate",
     "filters.near_duplicate.max_similarity",

@@ -116,16 +116,27 @@ BatchSize = Annotated[
 class Sampler(Section):
     """How the model is sampled."""
 
-    scheduler: Literal["pndm", "ddim", "dpm-solver++", "euler", "ddpm", "flow-euler"] = Field(
-        "pndm",
-        description="The diffusion scheduler; the paper's is pndm. Kandinsky's own is ddpm, FLUX's is "
-        "flow-euler.",
+    scheduler: Literal["pndm", "ddim", "dpm-solver++", "euler", "euler-trailing", "ddpm", "flow-euler"] = (
+        Field(
+            "pndm",
+            description="The diffusion scheduler; the paper's is pndm. euler-trailing is for models "
+            "that were distilled to a few steps. Kandinsky's own is ddpm, FLUX's is flow-euler.",
+        )
     )
     steps: int = Field(30, ge=1, le=1000, description="Denoising steps.")
     guidance_scale: float = Field(
         10.0, ge=1, le=50, description="Classifier-free guidance scale; 1 switches guidance off."
     )
     noise_level: int = Field(0, ge=0, le=999, description="Noise added to the image embedding; the paper: 0.")
+    size: int | None = Field(
+        None,
+        ge=8,
+        le=4096,
+        multiple_of=8,
+        description="Edge in pixels of the images that the model makes; by default that which it was trained "
+        "for. output.size scales them afterwards.",
+        examples=[512],
+    )
     batch_size: BatchSize = Field(
         16,
         description="Images per batch. Fixed, since the last bits of an image depend on the batch's shape; "

@@ -128,7 +128,7 @@ def rows() -> tuple[np.ndarray, list[str], list[int]]:
 
 
 def test_what_is_known_without_loading(checkpoint: Checkpoint) -> None:
-    assert (image_edge(checkpoint), embedding_shape(checkpoint)) == (64, (SIZE,))
+    assert (image_edge(checkpoint, SAMPLER), embedding_shape(checkpoint)) == (64, (SIZE,))
 
 
 def test_an_image_does_not_depend_on_its_neighbours(checkpoint: Checkpoint, rows: Any) -> None:
@@ -292,7 +292,7 @@ def test_a_class_that_no_family_has(tmp_path: Path) -> None:
     (tmp_path / "model_index.json").write_text('{"_class_name": "PaintPipeline"}')
     with pytest.raises(GeneratorError) as caught:
         locate(Model(id=str(tmp_path)))
-    known = [name for name in generators.PIPELINES if name != "FlatColours"]
+    known = [name.replace(".", " with ") for name in generators.PIPELINES if name != "FlatColours"]
     assert known[-1] == "ColoursPipeline"
     assert str(caught.value) == (
         f"model {tmp_path.name}: is a PaintPipeline; synthkit runs {', '.join(known)}, "

@@ -14,14 +14,14 @@ import torch
 from PIL import Image
 
 from synthkit.errors import GeneratorError
-from synthkit.generators import embedding_shape, flux_redux, image_edge
+from synthkit.generators import check_recipe, embedding_shape, flux_redux, image_edge
 from synthkit.generators.checkpoint import Checkpoint, locate
 from synthkit.generators.device_memory import largest_batch
 from synthkit.recipe.model import Encoder, Model
 from synthkit.recipe.schema import Arithmetic, Sampler
 from tests.conftest import Cli
 from tests.helpers import miniature_flux as flux
-from tests.helpers.generating import load_on_cpu
+from tests.helpers.generating import load_on_cpu, recipe_of
 
 SAMPLER = Sampler(scheduler="flow-euler", steps=2, guidance_scale=1.0, batch_size=4)
 ONE = SAMPLER.model_copy(update={"batch_size": 1})
@@ -104,7 +104,15 @@ def by_stock(pipeline: Any, seed: int, **conditions: Any) -> np.ndarray:
 
 def test_what_is_known_without_loading(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flux_redux, "LATENTS", 128)
-    assert (image_edge(checkpoint), embedding_shape(checkpoint)) == (1024, (flux.TOKENS, flux.SIZE))
+    assert (image_edge(checkpoint, SAMPLER), embedding_shape(checkpoint)) == (1024, (flux.TOKENS, flux.SIZE))
+
+
+def test_images_of_another_size(checkpoint: Checkpoint, generator: Any, tokens: np.ndarray) -> None:
+    larger = generator.resampled(ONE.model_copy(update={"size": flux.SMALL + 16}))
+    assert larger.generate(tokens[:1], PROMPTS[:1], SEEDS[:1]).shape[1:3] == (flux.SMALL + 16,) * 2
+    # The pipeline would make 16 less of it.
+    with pytest.raises(GeneratorError, match=r"^sampler\.size: is 24, this model needs a multiple of 16$"):
+        check_recipe(checkpoint, recipe_of(SAMPLER.model_copy(update={"size": 24})))
 
 
 def test_an_image_with_a_prompt_is_that_of_the_two_stock_pipelines(

@@ -51,7 +51,7 @@ def test_images_are_uint8_of_the_models_size(generator: Any, rows: Any, checkpoi
     images = generator.generate(*rows)
     assert (images.shape, images.dtype) == ((8, 32, 32, 3), np.uint8)
     assert images.reshape(8, -1).std(axis=1).min() > 10
-    assert image_edge(checkpoint) == 32
+    assert image_edge(checkpoint, SAMPLER) == 32
     assert embedding_shape(checkpoint) == generator.embedding_shape == (128,)
 
 

@@ -13,14 +13,14 @@ import torch
 from PIL import Image
 
 from synthkit.errors import GeneratorError
-from synthkit.generators import embedding_shape, image_edge
+from synthkit.generators import check_recipe, embedding_shape, image_edge
 from synthkit.generators.checkpoint import Checkpoint, locate
 from synthkit.generators.kandinsky import KandinskyGenerator
 from synthkit.recipe.model import Encoder, Model
 from synthkit.recipe.schema import Arithmetic, Sampler
 from tests.conftest import Cli
 from tests.helpers import miniature_kandinsky as kandinsky
-from tests.helpers.generating import load_on_cpu
+from tests.helpers.generating import load_on_cpu, recipe_of
 
 SAMPLER = Sampler(scheduler="ddpm", steps=3, guidance_scale=2.0, batch_size=4)
 
@@ -66,8 +66,19 @@ def whole(generator: Any, rows: Any) -> np.ndarray:
     return made
 
 
+def test_images_of_another_size(checkpoint: Checkpoint, generator: Any, rows: Any) -> None:
+    larger = SAMPLER.model_copy(update={"size": 128})
+    assert generator.resampled(larger).generate(*rows).shape == (4, 128, 128, 3)
+    # The pipeline would make 128 of it.
+    with pytest.raises(GeneratorError, match=r"^sampler\.size: is 72, this model needs a multiple of 64$"):
+        check_recipe(checkpoint, recipe_of(SAMPLER.model_copy(update={"size": 72}), prompt=""))
+
+
 def test_what_is_known_without_loading(checkpoint: Checkpoint) -> None:
-    assert (image_edge(checkpoint), embedding_shape(checkpoint)) == (kandinsky.EDGE, (kandinsky.SIZE,))
+    assert (image_edge(checkpoint, SAMPLER), embedding_shape(checkpoint)) == (
+        kandinsky.EDGE,
+        (kandinsky.SIZE,),
+    )
 
 
 def test_embeddings_and_the_null_are_those_of_the_stock_prior(

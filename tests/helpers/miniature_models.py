@@ -6,7 +6,6 @@ Files that no pipeline loads lie beside the others, as they do there: half preci
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +109,10 @@ def stable_diffusion_xl(folder: Path) -> Path:
         force_zeros_for_empty_prompt=True,
         add_watermarker=False,
     ).save_pretrained(folder)
+    # The real file has these as well, which other schedulers than its own read.
+    more = {"clip_sample": False, "set_alpha_to_one": False, "skip_prk_steps": True}
+    scheduler = folder / "scheduler" / "scheduler_config.json"
+    scheduler.write_text(json.dumps(json.loads(scheduler.read_text()) | more, indent=2))
     card(folder, "openrail++")
     return with_other_forms(folder, "sd_xl_base_1.0.safetensors")
 
@@ -150,20 +153,6 @@ def encoder(folder: Path, projection: int) -> Path:
     )
     CLIPVisionModelWithProjection(config).half().save_pretrained(folder)
     (folder / "pytorch_model.bin").write_bytes(b"a pickle")
-    return folder
-
-
-def as_loaded(folder: Path, base: Path, adapter: Path, encoder: Path) -> Path:
-    """The folder that a family loads: links to a base's components, to an adapter and to its encoder."""
-    for path in base.iterdir():
-        if path.is_dir() and path.name not in ("safety_checker", "feature_extractor"):
-            (folder / path.name).symlink_to(path)
-    shutil.copy(base / "model_index.json", folder)
-    (folder / "adapter").mkdir()
-    (folder / "adapter" / "adapter.safetensors").symlink_to(adapter)
-    (folder / "image_encoder").mkdir()
-    for name in ("config.json", "model.safetensors"):
-        (folder / "image_encoder" / name).symlink_to(encoder / name)
     return folder
 
 
