@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -51,6 +52,14 @@ def publish(
             "--sign", help="Sign what is sent, with --key or --sigstore; the release here stays as it is."
         ),
     ] = False,
+    accept_model_license: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Publish although this licence of the model restricts training on the images; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     key: KeyOption = None,
     certificate: CertificateOption = None,
     chain: ChainOption = None,
@@ -63,6 +72,7 @@ def publish(
     """
     with user_errors():
         from synthkit.hub.repository import Repository
+        from synthkit.publish.model_licenses import check_model_licenses
         from synthkit.publish.outgoing import address_to, refuse_lost_signature
         from synthkit.publish.publish import check_release, prepare, target
         from synthkit.publish.publish import publish as carry_out
@@ -75,6 +85,8 @@ def publish(
         identity = identity_of(key, certificate, chain, sigstore=sigstore) if sign else None
         with ReleaseFolder.at(release).opened() as manifest:
             repository = Repository(target(release, manifest, repo_id))
+            for warning in check_model_licenses(release, manifest, accept_model_license or ()):
+                print(printable(f"warning: {warning}"), file=sys.stderr)
             check_release(release, manifest)
             outgoing = address_to(release, manifest, repository.repo_id)
             if identity is None:

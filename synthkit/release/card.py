@@ -16,12 +16,21 @@ from synthkit.release.files import FILES, RECORDS, SPLIT
 from synthkit.release.front_matter import front_matter
 from synthkit.release.hub_address import dataset_url, is_repository, model_url
 from synthkit.release.licenses import license_url
+from synthkit.release.model_licenses import pieces_of, restricting
 
 if TYPE_CHECKING:
     import jinja2
 
     from synthkit.release.manifest import Manifest
+    from synthkit.release.model_licenses import LicensedPiece
 
+# What a card calls the pieces of a model.
+_PIECES = {
+    "model": "model",
+    "model.adapter": "adapter",
+    "model.encoder": "image encoder",
+    "model.unet": "UNet",
+}
 # The bytes of tars that the Hub's viewer shows (huggingface.co/docs/hub/data-studio).
 _VIEWED = 5_000_000_000
 
@@ -31,6 +40,7 @@ def render_card(manifest: Manifest, example: dict[str, Any]) -> str:
     repository = _repository(manifest)
     folder = f"releases/{manifest.name}" + ("-preview" if manifest.partial else "")
     address, parquet = repository or folder, manifest.container == "parquet"
+    base, *others = pieces_of(manifest.generator)
     return _template().render(
         m=manifest,
         example=example,
@@ -50,8 +60,10 @@ def render_card(manifest: Manifest, example: dict[str, Any]) -> str:
         files=[file for file in FILES if file.in_card],
         method=METHODS[manifest.method],
         source_link=_source_link(manifest),
-        model_link=_model_link(manifest),
-        model_license=_license(manifest.generator.license),
+        model_link=_link(base),
+        model_license=_license(base.license),
+        pieces=[(_PIECES[piece.field], _link(piece), _license(piece.license)) for piece in others],
+        restricting=[(_PIECES[piece.field], piece) for piece in restricting(manifest.generator)],
         license=_license(manifest.license),
         citations=[data_set(manifest), METHOD],
     )
@@ -99,15 +111,16 @@ def _source_link(manifest: Manifest) -> str:
     return f"[{repository}]({dataset_url(repository)})" if repository and is_repository(repository) else ""
 
 
-def _model_link(manifest: Manifest) -> str:
-    """Return the model's name as Markdown, and as a link if its parts name a commit on the Hub."""
-    name = markdown.quoted(manifest.generator.name)
-    addresses = (model_url(part.repository, part.revision) for part in manifest.generator.parts)
-    address = next((address for address in addresses if address), "")
+def _link(piece: LicensedPiece) -> str:
+    """Return the repository of a piece of the model as Markdown, as a link if its commit is known."""
+    name = markdown.quoted(piece.repository)
+    address = model_url(piece.repository, piece.revision)
     return f"[{name}]({address})" if address else name
 
 
 def _license(word: str) -> str:
     """Return a licence as Markdown, as a link if its text has an address."""
+    if not word:
+        return "not known"
     url = license_url(word)
     return f"[{markdown.quoted(word)}]({url})" if url != word else markdown.quoted(word)

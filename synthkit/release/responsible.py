@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from synthkit.conditioning import METHODS
 from synthkit.release.marks import SOURCE_TYPE
+from synthkit.release.model_licenses import restricting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -102,6 +103,11 @@ def _limits(manifest: Manifest) -> Iterable[str]:
         )
     if manifest.audit is not None and manifest.audit.duplicates is not None:
         yield f"{manifest.audit.duplicates.images:,} images look nearly like another one."
+    for piece in restricting(manifest.generator):
+        yield (
+            f"A licence of the model restricts training on the images: {piece.license} ({piece.repository}): "
+            f"{piece.consequence.line}."
+        )
     yield "Other classes, and pictures of another kind than the real images, are not covered."
 
 

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from synthkit.release.card import render_card
+from synthkit.release.croissant import describe
 from synthkit.release.facts import GeneratorFacts, PartFacts
 from synthkit.release.front_matter import front_matter
 from synthkit.release.manifest import Manifest, read_manifest
@@ -201,24 +202,64 @@ def test_it_names_the_data_set_that_it_was_made_from(flat_release: Path) -> None
     assert "source_datasets" not in front_matter(without_images)
 
 
-def test_it_links_the_model_and_its_licence(flat_release: Path) -> None:
-    part = PartFacts(
-        role="unet",
-        repository="lab/model",
+def part(role: str, repository: str, file: str, license: str) -> PartFacts:
+    return PartFacts(
+        role=role,
+        repository=repository,
         revision="a" * 40,
-        file="unet/model.safetensors",
+        file=file,
         bytes=1,
         sha256="b" * 64,
-        license="openrail++",
+        license=license,
     )
-    generator = GeneratorFacts(
-        name="lab/model", revision="b" * 64, dtype="float16", license="openrail++", parts=[part]
-    )
-    card = card_of(flat_release, generator=generator)
-    assert f"[`lab/model`](https://huggingface.co/lab/model/tree/{'a' * 40})" in card
+
+
+BASE = part("unet", "lab/model", "unet/config.json", "openrail++")
+MODEL = GeneratorFacts(
+    name="lab/model", revision="b" * 64, dtype="float16", license="openrail++", parts=[BASE]
+)
+
+
+def test_it_links_the_model_and_its_licence(flat_release: Path) -> None:
+    card = card_of(flat_release, generator=MODEL)
+    assert f"| Model | [`lab/model`](https://huggingface.co/lab/model/tree/{'a' * 40})" in card
     assert "| Licence of the model | [`openrail++`](https://huggingface.co/" in card
     assert "| Licence of the model | not known |" in body_of(flat_release)
     assert "`manifest.json` lists its files" in card
+    assert "| With the " not in card and "restricts" not in card
+
+
+def test_it_names_the_pieces_of_the_model_and_which_licence_restricts_training(flat_release: Path) -> None:
+    encoder = part("image_encoder", "lab/adapters", "models/image_encoder/config.json", "apache-2.0")
+    other = part("adapter", "lab/redux", "redux.safetensors", "flux-1-dev-non-commercial-license")
+    unet = part("unet", "few", "few_4step.safetensors", "").model_copy(update={"revision": ""})
+    generator = MODEL.model_copy(update={"parts": [other, encoder, BASE, unet]})
+    card = card_of(flat_release, generator=generator)
+    rows = [line for line in card.splitlines() if line.startswith(("| Model |", "| With the "))]
+    at = f"tree/{'a' * 40}"
+    assert rows[0].startswith(f"| Model | [`lab/model`](https://huggingface.co/lab/model/{at})")
+    assert rows[1:] == [
+        f"| With the adapter | [`lab/redux`](https://huggingface.co/lab/redux/{at}), "
+        "licence: `flux-1-dev-non-commercial-license` |",
+        f"| With the image encoder | [`lab/adapters`](https://huggingface.co/lab/adapters/{at}), "
+        "licence: [`apache-2.0`](https://spdx.org/licenses/Apache-2.0.html) |",
+        "| With the UNet | `few`, licence: not known |",
+    ]
+    told = card.split("## Licence and limits")[1].split("## Citation")[0]
+    assert told.count("restricts training on these images") == 1
+    assert (
+        "**The licence of the adapter restricts training on these images.** "
+        "`flux-1-dev-non-commercial-license` (`lab/redux`): the images may not train a model"
+    ) in told
+    document = describe(read_manifest(flat_release).model_copy(update={"generator": generator}))
+    files = document["prov:wasDerivedFrom"][1:]
+    assert [file.get("license") for file in files] == [
+        "flux-1-dev-non-commercial-license",
+        "https://spdx.org/licenses/Apache-2.0.html",
+        "https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0/blob/main/LICENSE.md",
+        None,
+    ]
+    assert "restricts training on the images: flux-1-dev-non" in document["rai:dataLimitations"]
 
 
 HOSTILE = (
@@ -237,7 +278,8 @@ def test_texts_of_others_are_shown_and_do_nothing(flat_release: Path, text: str)
 
     manifest = read_manifest(flat_release)
     classes = [manifest.classes[0].model_copy(update={"name": text}), *manifest.classes[1:]]
-    generator = manifest.generator.model_copy(update={"name": text, "license": text})
+    adapter = part("adapter", text, text, f"flux {text} non-commercial")
+    generator = manifest.generator.model_copy(update={"name": text, "license": text, "parts": [adapter]})
     card = card_of(
         flat_release,
         classes=classes,
