@@ -18,6 +18,7 @@ import numpy as np
 from synthkit.errors import GeneratorError
 from synthkit.generators.base import component_config
 from synthkit.generators.diffusers_pipeline import DiffusersGenerator
+from synthkit.generators.networks import load_network, stated
 from synthkit.generators.noise import normal
 from synthkit.recipe.schema import STOCK
 
@@ -60,8 +61,7 @@ class FluxReduxGenerator(DiffusersGenerator):
     @classmethod
     def check_files(cls, folder: Path) -> None:
         """Raise GeneratorError if the model is not schnell, or the encoder's repository not one of Redux."""
-        transformer = component_config(folder, cls.DENOISER)
-        if transformer["guidance_embeds"]:
+        if stated(folder, cls.DENOISER, "guidance_embeds"):
             raise GeneratorError(
                 "model.id: is FLUX.1-dev or made of it, by the guidance_embeds of its transformer; "
                 "synthkit runs FLUX.1-schnell"
@@ -71,13 +71,14 @@ class FluxReduxGenerator(DiffusersGenerator):
                 raise GeneratorError(
                     f"model.encoder: has no {name} beside its folder; name the repository of FLUX.1 Redux"
                 )
-        redux = component_config(folder, "image_embedder")
-        made, taken = cls.embedding_shape_in(folder)[1], redux["redux_dim"]
+        made = stated(folder, "image_encoder", "hidden_size")
+        taken = stated(folder, "image_embedder", "redux_dim")
         if made != taken:
             raise GeneratorError(
                 f"model.encoder: makes tokens of {made} numbers, its image_embedder takes {taken}"
             )
-        made, taken = redux["txt_in_features"], transformer["joint_attention_dim"]
+        made = stated(folder, "image_embedder", "txt_in_features")
+        taken = stated(folder, cls.DENOISER, "joint_attention_dim")
         if made != taken:
             raise GeneratorError(f"model.encoder: makes tokens of {made} numbers, the model takes {taken}")
 
@@ -104,12 +105,11 @@ class FluxReduxGenerator(DiffusersGenerator):
         from transformers import SiglipImageProcessor, SiglipVisionModel
 
         pipeline = super()._open(folder, dtype, not_loaded)
-        weights = {"dtype": dtype, "use_safetensors": True, "local_files_only": True}
-        pipeline.image_encoder = SiglipVisionModel.from_pretrained(folder / "image_encoder", **weights)
+        pipeline.image_encoder = load_network(SiglipVisionModel, folder / "image_encoder", dtype)
         pipeline.feature_extractor = SiglipImageProcessor.from_pretrained(
             folder / "feature_extractor", local_files_only=True
         )
-        pipeline.image_embedder = ReduxImageEncoder.from_pretrained(folder / "image_embedder", **weights)
+        pipeline.image_embedder = load_network(ReduxImageEncoder, folder / "image_embedder", dtype)
         return pipeline
 
     @property

@@ -18,6 +18,7 @@ from synthkit.generators.adapter_fit import PLAIN, PLUS, check_fit
 from synthkit.generators.base import component_config
 from synthkit.generators.diffusers_pipeline import DiffusersGenerator
 from synthkit.generators.model_files import read_index_of
+from synthkit.generators.networks import load_network
 from synthkit.recipe.schema import STOCK
 
 if TYPE_CHECKING:
@@ -97,9 +98,7 @@ class IpAdapter(DiffusersGenerator):
         import diffusers
         from transformers import CLIPVisionModelWithProjection
 
-        encoder = CLIPVisionModelWithProjection.from_pretrained(
-            folder / "image_encoder", dtype=dtype, use_safetensors=True, local_files_only=True
-        )
+        encoder = load_network(CLIPVisionModelWithProjection, folder / "image_encoder", dtype)
         parts = {
             **not_loaded,
             "image_encoder": encoder,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from synthkit.errors import GeneratorError
 from synthkit.generators.base import component_config
 from synthkit.generators.diffusers_pipeline import DiffusersGenerator
+from synthkit.generators.networks import load_network, stated
 from synthkit.generators.noise import normal
 from synthkit.recipe.schema import STOCK
 
@@ -57,8 +58,8 @@ class KandinskyGenerator(DiffusersGenerator):
                 "model.encoder: has no image_processor/preprocessor_config.json beside its folder; "
                 "name the repository of Kandinsky's prior"
             )
-        (made,) = cls.embedding_shape_in(folder)
-        taken = component_config(folder, cls.DENOISER)["encoder_hid_dim"]
+        made = stated(folder, "image_encoder", "projection_dim")
+        taken = stated(folder, cls.DENOISER, "encoder_hid_dim")
         if made != taken:
             raise GeneratorError(
                 f"model.encoder: makes embeddings of {made} numbers, the model takes {taken}; "
@@ -81,9 +82,7 @@ class KandinskyGenerator(DiffusersGenerator):
         from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
         pipeline = super()._open(folder, dtype, not_loaded)
-        pipeline.image_encoder = CLIPVisionModelWithProjection.from_pretrained(
-            folder / "image_encoder", dtype=dtype, use_safetensors=True, local_files_only=True
-        )
+        pipeline.image_encoder = load_network(CLIPVisionModelWithProjection, folder / "image_encoder", dtype)
         pipeline.image_processor = CLIPImageProcessor.from_pretrained(
             folder / "image_processor", local_files_only=True
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from synthkit.errors import GeneratorError
-from synthkit.generators import check_recipe, embedding_shape, flux_redux, image_edge
+from synthkit.generators import check_recipe, embedding_shape, image_edge
 from synthkit.generators.checkpoint import Checkpoint, locate
 from synthkit.generators.device_memory import largest_batch
 from synthkit.recipe.model import Encoder, Model
@@ -23,7 +23,7 @@ from tests.conftest import Cli
 from tests.helpers import miniature_flux as flux
 from tests.helpers.generating import load_on_cpu, recipe_of
 
-SAMPLER = Sampler(scheduler="flow-euler", steps=2, guidance_scale=1.0, batch_size=4)
+SAMPLER = Sampler(scheduler="flow-euler", steps=2, guidance_scale=1.0, batch_size=4, size=flux.SMALL)
 ONE = SAMPLER.model_copy(update={"batch_size": 1})
 PROMPTS = ["zero", "a photo of one", "two", "three"]
 SEEDS = [5, 6, 7, 8]
@@ -46,13 +46,6 @@ def checkpoint(schnell: Path, redux: Path) -> Checkpoint:
 
 def located(schnell: Path, redux: Path) -> Checkpoint:
     return locate(Model(id=str(schnell), encoder=Encoder(id=str(redux))))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _small() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(flux_redux, "LATENTS", flux.SMALL // 8)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +95,9 @@ def by_stock(pipeline: Any, seed: int, **conditions: Any) -> np.ndarray:
     return np.asarray(images[0])
 
 
-def test_what_is_known_without_loading(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flux_redux, "LATENTS", 128)
-    assert (image_edge(checkpoint, SAMPLER), embedding_shape(checkpoint)) == (1024, (flux.TOKENS, flux.SIZE))
+def test_what_is_known_without_loading(checkpoint: Checkpoint) -> None:
+    own = SAMPLER.model_copy(update={"size": None})
+    assert (image_edge(checkpoint, own), embedding_shape(checkpoint)) == (1024, (flux.TOKENS, flux.SIZE))
 
 
 def test_images_of_another_size(checkpoint: Checkpoint, generator: Any, tokens: np.ndarray) -> None:
@@ -295,6 +288,13 @@ def test_models_that_do_not_fit(schnell: Path, redux: Path, tmp_path: Path) -> N
         "model.encoder: has no image_embedder/config.json beside its folder; "
         "name the repository of FLUX.1 Redux"
     )
+    shutil.copytree(redux / "image_embedder", copy / "image_embedder")
+    weights = copy / "image_embedder" / "diffusion_pytorch_model.safetensors"
+    save_file({"redux_up.weight": load_file(weights)["redux_up.weight"]}, weights, {"format": "pt"})
+    shutil.copytree(redux / "image_encoder", copy / "image_encoder", dirs_exist_ok=True)
+    assert refused(located(schnell, copy)).endswith(
+        "the weights in image_embedder lack redux_down.bias and 2 more of ReduxImageEncoder"
+    )
     dev = flux.schnell(tmp_path / "dev", guidance=True)
     assert refused(located(dev, redux)).startswith("model.id: is FLUX.1-dev or made of it, ")
 
@@ -305,7 +305,7 @@ source: {kind: digits, max_per_class: 3}
 synthetic_per_class: 1
 conditioning: {method: cutmix}
 model: {id: SCHNELL, encoder: {id: REDUX}}
-sampler: {scheduler: flow-euler, steps: 1, guidance_scale: 1, batch_size: 4}
+sampler: {scheduler: flow-euler, steps: 1, guidance_scale: 1, batch_size: 4, size: 32}
 output: {size: 32}
 """
 

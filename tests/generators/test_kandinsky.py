@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from synthkit.errors import GeneratorError
 from synthkit.generators import check_recipe, embedding_shape, image_edge
@@ -218,6 +219,24 @@ def test_an_encoder_of_another_model(decoder: Path, prior: Path, tmp_path: Path)
         "model.encoder: has no image_processor/preprocessor_config.json beside its folder; "
     )
     assert refused(decoder, None).startswith("model.encoder: is missing; ")
+    facts = json.loads(config.read_text())
+    config.write_text(json.dumps({name: facts[name] for name in facts if name != "projection_dim"}))
+    shutil.copytree(prior / "image_processor", copy / "image_processor")
+    assert refused(decoder, Encoder(id=str(copy))) == (
+        "model.encoder: image_encoder/config.json does not state projection_dim, so it is of another kind"
+    )
+
+
+def test_weights_that_are_missing_are_not_made_up(decoder: Path, prior: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(prior, tmp_path / "copy"))
+    weights = copy / "image_encoder" / "model.safetensors"
+    tensors = load_file(weights)
+    del tensors["visual_projection.weight"]
+    save_file(tensors, weights, {"format": "pt"})
+    assert refused(decoder, Encoder(id=str(copy))) == (
+        "model kandinsky-2-2-decoder: cannot be loaded: the weights in image_encoder lack "
+        "visual_projection.weight of CLIPVisionModelWithProjection"
+    )
 
 
 def refused(decoder: Path, encoder: Encoder | None) -> str:
