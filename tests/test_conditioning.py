@@ -12,15 +12,17 @@ from PIL import Image
 
 from synthkit.conditioning import (
     CROP,
+    CUTMIX,
     METHODS,
+    MIXUP,
+    Mix,
+    Mixing,
     crop_to_square,
     cutmix_box,
-    cutmix_embeddings,
-    cutmix_pixels,
     cutmix_span,
+    draw_kept,
     drop,
-    mixup_embeddings,
-    mixup_pixels,
+    mix_pixels,
     random_resized_crop,
 )
 from synthkit.release.seeds import Stream, stream
@@ -45,6 +47,44 @@ def noise(seed: int, size: tuple[int, int] = (50, 40)) -> Image.Image:
 
 def embedding(seed: int, size: int = 128) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(size).astype(np.float32)
+
+
+def mixup_pixels(*pair: Image.Image, **drawing: Any) -> tuple[np.ndarray, Mixing]:
+    return mix_pixels(MIXUP, *pair, **drawing)
+
+
+def cutmix_pixels(*pair: Image.Image, **drawing: Any) -> tuple[np.ndarray, Mixing]:
+    return mix_pixels(CUTMIX, *pair, **drawing)
+
+
+def mixup_embeddings(*pair: np.ndarray, **drawing: Any) -> tuple[np.ndarray, Mixing]:
+    return mixed_embeddings(MIXUP, *pair, **drawing)
+
+
+def cutmix_embeddings(*pair: np.ndarray, **drawing: Any) -> tuple[np.ndarray, Mixing]:
+    return mixed_embeddings(CUTMIX, *pair, **drawing)
+
+
+def mixed_embeddings(
+    mix: Mix, first: np.ndarray, second: np.ndarray, **drawing: Any
+) -> tuple[np.ndarray, Mixing]:
+    mixing = mix.draw(first.shape, **drawing)
+    return mix.apply(first, second, mixing), mixing
+
+
+def dropped(
+    e: np.ndarray,
+    null: np.ndarray | None = None,
+    *,
+    probability: float,
+    rescale: bool,
+    rng: np.random.Generator,
+    drops: str = "coordinates",
+) -> np.ndarray:
+    """An embedding after dropout, to a null of zeros if no other is given."""
+    kept = draw_kept(e.shape, probability=probability, drops=drops, rng=rng)
+    null = np.zeros_like(e) if null is None else null
+    return drop(e, kept, null=null, probability=probability, rescale=rescale)
 
 
 def test_there_are_the_papers_eleven_methods() -> None:
@@ -175,17 +215,17 @@ def test_the_record_is_enough_to_make_a_pixel_mix_again() -> None:
 @given(seeds, st.floats(0, 0.95))
 def test_dropout_zeroes_and_leaves_the_rest_alone(seed: int, probability: float) -> None:
     e = embedding(3, 512)
-    dropped = drop(e, probability=probability, rescale=False, rng=rng(seed))
-    kept = dropped != 0
-    np.testing.assert_array_equal(dropped[kept], e[kept])
+    result = dropped(e, probability=probability, rescale=False, rng=rng(seed))
+    kept = result != 0
+    np.testing.assert_array_equal(result[kept], e[kept])
     share = 1 - kept.mean()
     assert abs(share - probability) < 6 * np.sqrt(probability * (1 - probability) / 512) + 1e-9
 
 
 def test_rescaling_divides_the_survivors() -> None:
     e = embedding(3, 512)
-    plain = drop(e, probability=0.4, rescale=False, rng=rng(1))
-    scaled = drop(e, probability=0.4, rescale=True, rng=rng(1))
+    plain = dropped(e, probability=0.4, rescale=False, rng=rng(1))
+    scaled = dropped(e, probability=0.4, rescale=True, rng=rng(1))
     np.testing.assert_allclose(scaled, plain / 0.6, rtol=1e-6)
 
 
@@ -218,7 +258,7 @@ def test_sources_are_not_changed(seed: int) -> None:
     a, b, image = embedding(1), embedding(2), noise(1)
     for mix in MIXES:
         mix(*((image, noise(2)) if "pixels" in mix.__name__ else (a, b)), alpha=1.0, rng=rng(seed))
-    drop(a, probability=0.5, rescale=True, rng=rng(seed))
+    dropped(a, probability=0.5, rescale=True, rng=rng(seed))
     np.testing.assert_array_equal(a, embedding(1))
     np.testing.assert_array_equal(b, embedding(2))
     np.testing.assert_array_equal(np.asarray(image), np.asarray(noise(1)))
@@ -249,5 +289,5 @@ def test_golden_mixes(
 
 
 def test_golden_dropout() -> None:
-    kept = drop(np.ones(24, np.float32), probability=0.4, rescale=False, rng=stream(42, Stream.DROP))
+    kept = dropped(np.ones(24, np.float32), probability=0.4, rescale=False, rng=stream(42, Stream.DROP))
     assert "".join("1" if value else "0" for value in kept) == "111111011001110010010000"

@@ -28,11 +28,19 @@ if TYPE_CHECKING:
     from synthkit.sources.pool import RealImages
 
 
-def needed(recipe: Recipe) -> bool:
-    """Return whether a recipe's method conditions on embeddings of real images, or a gate compares them."""
+def kept_for_mixing(recipe: Recipe, generator: Generator) -> bool:
+    """Return whether a recipe's method conditions on embeddings of real images that are vectors.
+
+    Those of tokens are too large to be kept.
+    """
     method = METHODS[recipe.conditioning.method]
-    conditions = method.sources > 0 and method.pixels is None
-    return conditions or (recipe.filters is not None and recipe.filters.compare)
+    return method.sources > 0 and method.pixels is None and len(generator.embedding_shape) == 1
+
+
+def needed(recipe: Recipe, generator: Generator) -> bool:
+    """Return whether a method conditions on kept embeddings of real images, or a gate compares with them."""
+    gated = recipe.filters is not None and recipe.filters.compare
+    return gated or kept_for_mixing(recipe, generator)
 
 
 def embed(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synthkit.errors import ReleaseError
+from synthkit.generators import embedding_shape
 from synthkit.release.card import render_card
 from synthkit.release.croissant import render_croissant
 from synthkit.release.facts import (
@@ -174,12 +175,14 @@ def _signer_facts(output: Output) -> SignerFacts | None:
 
 def _generator_facts(inputs: Inputs) -> GeneratorFacts:
     checkpoint = inputs.checkpoint
+    shape = embedding_shape(checkpoint)
     return GeneratorFacts(
         name=checkpoint.name,
         revision=checkpoint.revision,
         dtype=inputs.recipe.model.dtype,
         license=checkpoint.license,
         parts=[PartFacts(**asdict(part)) for part in checkpoint.parts],
+        embedding=(shape[0], shape[1]) if shape is not None and len(shape) == 2 else None,
     )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import numpy as np
 
-from synthkit.conditioning import METHODS, Mixing, drop
+from synthkit.conditioning import METHODS, Mixing, draw_kept, drop, mix_pixels
 from synthkit.release.embedded_manifest import without_manifest
 from synthkit.release.image_header import read_header
 from synthkit.release.image_remark import with_mark
@@ -53,19 +53,24 @@ class Draw(NamedTuple):
 
 
 class Mixed(NamedTuple):
-    """The augmented conditioning of a draw, as pixels or as an embedding (D,), and how it was mixed."""
+    """What a draw is conditioned on, before dropout, and how it is mixed.
 
-    pixels: Image.Image | None
-    embedding: NDArray[np.float32] | None
+    It is an embedding, or `images` to be embedded: a mixed one, or the sources themselves, whose embeddings
+    are mixed then.
+    """
+
     mixing: Mixing
+    embedding: NDArray[np.float32] | None = None
+    images: tuple[Image.Image, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ImageMaker:
     """Makes the images of a release of a format (`form`).
 
-    `digest` is what its records state; `embeddings` are those of the real images, (N, D), if it needs them;
-    `signer` is None if the images are not signed.
+    `digest` is what its records state; `embeddings` are those of the real images, (N, D), if they are kept.
+    Those of tokens are not: a source's are 1.3 MB, so they are computed for each batch. `signer` is None if
+    the images are not signed.
     """
 
     recipe: Recipe
@@ -78,30 +83,35 @@ class ImageMaker:
     form: int = FORMAT_VERSION
 
     def mix(self, draw: Draw) -> Mixed:
-        """Mix the sources of a draw, as pixels or as embeddings, by the recipe's method."""
+        """Read and mix the sources of a draw by the recipe's method, as far as the model is not needed."""
         method, alpha = METHODS[self.recipe.conditioning.method], self.recipe.conditioning.alpha
         rng = stream(draw.seed, Stream.MIX)
         sources = draw.row.sources
+        if not sources:
+            return Mixed(Mixing(), self.generator.null_embedding)
         if method.pixels is not None:
             from PIL import Image
 
             first, second = (self.real.load(position) for position in sources)
-            pixels, mixing = method.pixels(first, second, alpha=alpha, rng=rng)
-            return Mixed(Image.fromarray(pixels), None, mixing)
-        if self.embeddings is None or not sources:
-            return Mixed(None, self.generator.null_embedding, Mixing())
-        if method.embeddings is not None:
-            first_e, second_e = self.embeddings[list(sources)]
-            embedding, mixing = method.embeddings(first_e, second_e, alpha=alpha, rng=rng)
-            return Mixed(None, embedding, mixing)
-        return Mixed(None, self.embeddings[sources[0]], Mixing())
+            pixels, mixing = mix_pixels(method.pixels, first, second, alpha=alpha, rng=rng)
+            return Mixed(mixing, images=(Image.fromarray(pixels),))
+        mix, mixing = method.embeddings, Mixing()
+        if mix is not None:
+            mixing = mix.draw(self.generator.embedding_shape, alpha=alpha, rng=rng)
+        if self.embeddings is None:
+            return Mixed(mixing, images=tuple(self.real.load(position) for position in sources))
+        first_e = self.embeddings[sources[0]]
+        if mix is None:
+            return Mixed(mixing, first_e)
+        return Mixed(mixing, mix.apply(first_e, self.embeddings[sources[1]], mixing))
 
     def generate(self, draws: Sequence[Draw], mixed: Sequence[Mixed]) -> NDArray[np.uint8]:
         """Generate the images of at most a batch of draws, (N, H, W, 3) uint8."""
         embeddings = self._embed(mixed)
         if METHODS[self.recipe.conditioning.method].drops:
+            null = self.generator.null_embedding
             dropped = [
-                _dropped(embedding, draw.seed, self.recipe.conditioning)
+                _dropped(embedding, null, draw.seed, self.recipe.conditioning)
                 for embedding, draw in zip(embeddings, draws, strict=True)
             ]
             embeddings = np.stack(dropped)
@@ -138,10 +148,16 @@ class ImageMaker:
         return said == (key_of(row.index), row.label, row.seed, self.real.named(row.sources))
 
     def _embed(self, mixed: Sequence[Mixed]) -> NDArray[np.float32]:
-        pixels = [item.pixels for item in mixed if item.pixels is not None]
-        if pixels:
-            return self.generator.embed_images(pixels)
-        return np.stack([item.embedding for item in mixed if item.embedding is not None])
+        images = [item.images for item in mixed]
+        if not all(images):
+            return np.stack([item.embedding for item in mixed if item.embedding is not None])
+        # All first sources, then all second ones: each call has the batch's shape.
+        columns = [self.generator.embed_images(column) for column in zip(*images, strict=True)]
+        mix = METHODS[self.recipe.conditioning.method].embeddings
+        if mix is None:
+            return columns[0]
+        rows = zip(*columns, mixed, strict=True)
+        return np.stack([mix.apply(first, second, item.mixing) for first, second, item in rows])
 
     def record(self, draw: Draw, mixing: Mixing, size: tuple[int, int]) -> Provenance:
         """Return the record of a draw before its image is a file: the file's hash is empty.
@@ -181,6 +197,9 @@ class ImageMaker:
         )
 
 
-def _dropped(embedding: NDArray[np.float32], seed: int, conditioning: Conditioning) -> NDArray[np.float32]:
-    rng = stream(seed, Stream.DROP)
-    return drop(embedding, probability=conditioning.dropout, rescale=conditioning.rescale, rng=rng)
+def _dropped(
+    embedding: NDArray[np.float32], null: NDArray[np.float32], seed: int, conditioning: Conditioning
+) -> NDArray[np.float32]:
+    probability, rng = conditioning.dropout, stream(seed, Stream.DROP)
+    kept = draw_kept(embedding.shape, probability=probability, drops=conditioning.drops, rng=rng)
+    return drop(embedding, kept, null=null, probability=probability, rescale=conditioning.rescale)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synthkit.builder.embeddings import embed, needed
+from synthkit.builder.embeddings import embed, kept_for_mixing, needed
 from synthkit.builder.filters import make_gates
 from synthkit.builder.image import ImageMaker
 from synthkit.builder.shard import ShardBuilder
@@ -61,10 +61,13 @@ def ready(setup: Setup, device: str, observer: Observer) -> ShardBuilder:
     # All of them now: a prompt that is too long must not stop a build that has run for hours.
     names = [inputs.real.listing.classes[label] for label in np.unique(inputs.plan.labels)]
     generator.check_prompts(recipe.prompt_for(name) for name in names)
-    embedded = _embedded(inputs, generator, setup.embeddings, observer) if needed(recipe) else None
+    embedded = None
+    if needed(recipe, generator):
+        embedded = _embedded(inputs, generator, setup.embeddings, observer)
+    conditions = embedded if kept_for_mixing(recipe, generator) else None
     signer = open_signer(recipe.output)
     maker = ImageMaker(
-        recipe, inputs.generation_digest, inputs.real, inputs.checkpoint, generator, embedded, signer
+        recipe, inputs.generation_digest, inputs.real, inputs.checkpoint, generator, conditions, signer
     )
     gates = _gates(inputs, generator, embedded, device)
     return ShardBuilder(inputs.plan, ShardPlans(inputs), maker, gates, setup.shards, setup.origin)

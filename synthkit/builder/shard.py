@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from synthkit.builder.filters import Gates
     from synthkit.builder.image import ImageMaker, Mixed
     from synthkit.builder.shard_plans import ShardPlans
+    from synthkit.conditioning import Mixing
     from synthkit.release.plan import Plan
     from synthkit.release.shards import Origin
 
@@ -134,7 +135,9 @@ class ShardBuilder:
                 kept = self._judged(batch, images, again)
                 if finishing is not None:
                     observer.made(finishing.result())
-                finishing = after.submit(self._finish, kept, mixed, images, made)
+                # Not the mixed images themselves, which would stay in memory until then.
+                mixings = [item.mixing for item in mixed]
+                finishing = after.submit(self._finish, kept, mixings, images, made)
                 if observer.stopping:
                     break
             if finishing is not None:
@@ -165,12 +168,12 @@ class ShardBuilder:
         return [self.maker.mix(draw) for draw in batch]
 
     def _finish(
-        self, kept: Sequence[Draw | None], mixed: Sequence[Mixed], images: NDArray[np.uint8], made: Samples
+        self, kept: Sequence[Draw | None], mixings: Sequence[Mixing], images: NDArray[np.uint8], made: Samples
     ) -> int:
         done = 0
-        for draw, item, pixels in zip(kept, mixed, images, strict=True):
+        for draw, mixing, pixels in zip(kept, mixings, images, strict=True):
             if draw is not None:
-                made[draw.row.index] = self.maker.finish(draw, item.mixing, pixels)
+                made[draw.row.index] = self.maker.finish(draw, mixing, pixels)
                 done += 1
         return done
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from synthkit.errors import GeneratorError
 from synthkit.generators.adapter_fit import adapter_kind
 from synthkit.generators.base import check_dtype, check_without_text
+from synthkit.generators.conditioning_check import check_conditioning
 from synthkit.generators.families import PIPELINES, family_named, is_known, kinds_of
 from synthkit.generators.model_files import INDEX, linked, read_index_of
 from synthkit.recipe.model_content import ADAPTER, loaded_path
@@ -66,6 +67,9 @@ def check_recipe(checkpoint: Checkpoint, recipe: Recipe) -> None:
         family.check_files(folder)
         if recipe.sampler.size is not None:
             family.check_size(folder, recipe.sampler.size)
+    shape = embedding_shape(checkpoint)
+    if shape is not None:
+        check_conditioning(recipe.conditioning, shape)
 
 
 def check_pieces(index: Mapping[str, Any], model: Model, name: str) -> None:

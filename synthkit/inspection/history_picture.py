@@ -1,18 +1,20 @@
 """Draw the history of one image: its real sources, the augmented conditioning, the result.
 
 A conditioning in pixels is drawn as the mixed image. One in embedding space is drawn as a grid of its
-coordinates, coloured by where each comes from: the first source, the second, or neither if it was dropped.
+coordinates, or of its tokens, coloured by where each comes from: the first source, the second, or neither if
+it was dropped.
 """
 
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from synthkit.conditioning import METHODS, drop
+from synthkit.conditioning import METHODS, draw_kept, mix_pixels, token_grid
 from synthkit.errors import ReleaseError
 from synthkit.generators import embedding_shape
 from synthkit.inspection.recorded_model import find_checkpoint_here
@@ -97,44 +99,73 @@ def _conditioning(received: Received, record: Provenance, real: RealImages) -> l
     if method.pixels is not None:
         first, second = (real.load(real.listing.ids.index(source.id)) for source in record.sources)
         rng = stream(attempt_seed(record.seed, record.attempt), Stream.MIX)
-        pixels, _ = method.pixels(first, second, alpha=received.recipe.conditioning.alpha, rng=rng)
+        alpha = received.recipe.conditioning.alpha
+        pixels, _ = mix_pixels(method.pixels, first, second, alpha=alpha, rng=rng)
         return [_Panel("conditioning, mixed", note, Image.fromarray(pixels), SOFT)]
-    size = _embedding_size(received)
-    if size is None:
+    shape = _embedding_shape(received)
+    if shape is None:
         return []
+    what, drops = "coordinates" if len(shape) == 1 else "tokens", received.recipe.conditioning.drops
     dropped = f", {record.dropout:.0%} dropped" if record.dropout else ""
-    return [
-        _Panel(
-            f"conditioning, {size} coordinates", note + dropped, _grid(received.recipe, record, size), SOFT
-        )
-    ]
+    if record.dropout and what != drops:
+        # Of every token the same ones, which the picture of tokens cannot show.
+        dropped = f", {record.dropout:.0%} of {drops} dropped"
+    colours = _colours(received.recipe, record, shape)
+    return [_Panel(f"conditioning, {shape[0]} {what}", note + dropped, _grid(colours, shape), SOFT)]
 
 
-def _grid(recipe: Recipe, record: Provenance, size: int) -> Image.Image:
-    """Draw the coordinates row by row, as in a text, each in the colour of the source that it comes from."""
-    colours = np.tile(np.array(FIRST, dtype=np.float64), (size, 1))
+def _colours(recipe: Recipe, record: Provenance, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return the colour of each coordinate or token, (N, 3): that of the source that it comes from."""
+    colours = np.tile(np.array(FIRST, dtype=np.float64), (shape[0], 1))
     if len(record.region) == 2:
         colours[slice(*record.region)] = SECOND
+    elif len(record.region) == 4:
+        colours[_in_the_box(record, shape[0])] = SECOND
     elif len(record.sources) == 2:
         colours[:] = record.lam * np.array(FIRST) + (1 - record.lam) * np.array(SECOND)
-    if record.dropout:
-        colours[~_kept(recipe, record, size)] = _DROPPED
-    edge = int(np.ceil(np.sqrt(size)))
-    grid = np.full((edge * edge, 3), 255, dtype=np.uint8)
-    grid[:size] = np.rint(colours)
-    return Image.fromarray(grid.reshape(edge, edge, 3)).resize((_TILE, _TILE), Image.Resampling.NEAREST)
+    drops = recipe.conditioning.drops
+    if record.dropout and (len(shape) == 1 or drops == "tokens"):
+        rng = stream(attempt_seed(record.seed, record.attempt), Stream.DROP)
+        kept = draw_kept(shape, probability=record.dropout, drops=drops, rng=rng)
+        colours[~kept.ravel()] = _DROPPED
+    return colours
 
 
-def _kept(recipe: Recipe, record: Provenance, size: int) -> NDArray[np.bool_]:
-    """Return which of the coordinates dropout kept: (D,), drawn again from the record's seed."""
-    rng = stream(attempt_seed(record.seed, record.attempt), Stream.DROP)
-    ones = np.ones(size, dtype=np.float32)
-    kept = drop(ones, probability=record.dropout, rescale=recipe.conditioning.rescale, rng=rng)
-    return np.asarray(kept != 0)
+def _in_the_box(record: Provenance, tokens: int) -> NDArray[np.bool_]:
+    """Return which tokens come from the second source, (T,). Raises ReleaseError if they are no grid."""
+    x0, y0, x1, y1 = record.region
+    try:
+        before, edge = token_grid(tokens)
+    except ValueError as error:
+        raise ReleaseError(f"{record.key}: its record has a box of tokens, and {error}") from None
+    patches = np.zeros((edge, edge), dtype=np.bool_)
+    patches[y0:y1, x0:x1] = True
+    return np.concatenate([np.full(before, record.lam < 0.5), patches.ravel()])
 
 
-def _embedding_size(received: Received) -> int | None:
-    """Return D of the release's model; None if the model is not on this machine."""
+def _grid(colours: NDArray[np.float64], shape: tuple[int, ...]) -> Image.Image:
+    """Draw colours row by row, as in a text.
+
+    Patches of tokens so lie as they do in an image; a class token stands above them.
+    """
+    before, edge = _laid_out(shape)
+    grid = np.full(((before + edge) * edge, 3), 255, dtype=np.uint8)
+    grid[:before] = np.rint(colours[:before])
+    patches = np.rint(colours[before:])
+    grid[before * edge :][: len(patches)] = patches
+    picture = Image.fromarray(grid.reshape(-1, edge, 3))
+    return picture.resize((_TILE, _TILE), Image.Resampling.NEAREST)
+
+
+def _laid_out(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return how many class tokens an embedding has, and how many coordinates or patches make a row."""
+    if len(shape) == 2:
+        with suppress(ValueError):
+            return token_grid(shape[0])
+    return 0, int(np.ceil(np.sqrt(shape[0])))
+
+
+def _embedding_shape(received: Received) -> tuple[int, ...] | None:
+    """Return the shape of the model's embeddings; None if the model is not on this machine."""
     checkpoint = find_checkpoint_here(received)
-    shape = None if checkpoint is None else embedding_shape(checkpoint)
-    return None if shape is None else shape[-1]
+    return None if checkpoint is None else embedding_shape(checkpoint)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synthkit.builder.embeddings import compute, needed
+from synthkit.builder.embeddings import compute, kept_for_mixing, needed
 from synthkit.builder.image import Draw, ImageMaker
 from synthkit.generators import choose_device_for, load
 from synthkit.inspection.recorded_model import find_checkpoint
@@ -79,7 +79,7 @@ class Replay:
         self._positions = {name: position for position, name in enumerate(real.listing.ids)}
         generator = load(checkpoint, recipe, device)
         embeddings = None
-        if needed(recipe):
+        if needed(recipe, generator):
             every = np.arange(len(real.listing), dtype=np.int32)
             embeddings = compute(real, every, generator, recipe.sampler.batch_size, lambda count: None)
         # The record names the model as the release does: it may have another name here. That the content is
@@ -87,7 +87,8 @@ class Replay:
         named = replace(checkpoint, name=manifest.generator.name, revision=manifest.generator.revision)
         form = manifest.format_version
         digest = _digest(recipe, manifest, named)
-        self._maker = ImageMaker(recipe, digest, real, named, generator, embeddings, form=form)
+        conditions = embeddings if kept_for_mixing(recipe, generator) else None
+        self._maker = ImageMaker(recipe, digest, real, named, generator, conditions, form=form)
         self._batch_size = recipe.sampler.batch_size
         every_one = real.source.source.listing if isinstance(real.source, Selected) else None
         self._check = RecordCheck(manifest, recipe, every_one)

@@ -39,7 +39,7 @@ def summary(manifest: Manifest, recipe: Recipe, signature: bytes | None = None) 
         *_groups(manifest),
         *_blocks(manifest),
         ("files", f"{len(manifest.files)}, {len(manifest.shards)} of them shards; {data_size(size)}"),
-        ("method", f"{manifest.method}: {METHODS[manifest.method].formula}"),
+        ("method", _method(manifest)),
         ("sampler", f"{_sampling(recipe.sampler)}; seed {recipe.seed}"),
         ("model", f"{manifest.generator.name} at {manifest.generator.revision}, {manifest.generator.dtype}"),
         *_sources(manifest),
@@ -75,8 +75,8 @@ def history(manifest: Manifest, stored: StoredImage) -> list[Line]:
     return [
         ("image", f"{record.key} of {manifest.name} {manifest.version}"),
         ("class", f"{record.label}, {record.class_name}; prompt {record.prompt!r}"),
-        ("method", f"{record.method}: {METHODS[record.method].formula}"),
-        *_conditioned_on(record),
+        ("method", _method(manifest)),
+        *_conditioned_on(record, manifest),
         ("sampler", _sampling(record)),
         ("model", f"{record.model} at {record.revision}"),
         ("seed", _draws(record)),
@@ -88,6 +88,10 @@ def history(manifest: Manifest, stored: StoredImage) -> list[Line]:
         ),
         ("made with", f"synthkit {record.version}, digest {record.digest}"),
     ]
+
+
+def _method(manifest: Manifest) -> str:
+    return f"{manifest.method}: {METHODS[manifest.method].formula_for(manifest.generator.embedding)}"
 
 
 def as_text(lines: list[Line]) -> str:
@@ -157,7 +161,7 @@ def _judged(manifest: Manifest) -> Iterator[Line]:
         )
 
 
-def _conditioned_on(record: Provenance) -> Iterator[Line]:
+def _conditioned_on(record: Provenance, manifest: Manifest) -> Iterator[Line]:
     names = ("first", "second")
     for place, source in enumerate(record.sources):
         crop = f", crop at {record.crops[place][:2]} of {record.crops[place][2:]}" if record.crops else ""
@@ -165,7 +169,8 @@ def _conditioned_on(record: Provenance) -> Iterator[Line]:
     if len(record.sources) == 2:
         yield "  mixed", _mixed(record)
     if record.dropout:
-        yield "  dropped", f"each coordinate of the embedding with probability {record.dropout}"
+        what = "coordinate" if manifest.generator.embedding is None else "coordinate, or each token,"
+        yield "  dropped", f"each {what} of the embedding with probability {record.dropout}"
 
 
 def _mixed(record: Provenance) -> str:
@@ -174,7 +179,9 @@ def _mixed(record: Provenance) -> str:
         case [start, stop]:
             return f"{share}: coordinates {start} to {stop} are the second's"
         case [x0, y0, x1, y1]:
-            return f"{share}: the box from ({x0}, {y0}) to ({x1}, {y1}) is the second's"
+            of_patches = METHODS[record.method].embeddings is not None
+            what = "box of patches" if of_patches else "box"
+            return f"{share}: the {what} from ({x0}, {y0}) to ({x1}, {y1}) is the second's"
     return share
 
 

@@ -73,6 +73,7 @@ WRITTEN_WITH_SECTION = frozenset(
 LATER_FIELDS = WRITTEN_WITH_SECTION | {
     "synthetic_per_class",
     "sampler.size",
+    "conditioning.drops",
     "filters",
     "filters.near_duplicate",
     "filters.near_duplicate.max_similarity",

@@ -60,6 +60,11 @@ class Conditioning(Section):
     dropout: float = Field(
         0.4, ge=0, lt=1, description="Probability with which each embedding coordinate is zeroed."
     )
+    drops: Literal["coordinates", "tokens"] = Field(
+        "coordinates",
+        description="What dropout drops of an embedding that has tokens: coordinates, the same ones of every "
+        "token, or whole tokens.",
+    )
     rescale: bool = Field(
         False,
         description="Divide surviving coordinates by 1 - dropout. The published numbers were made without.",

@@ -59,6 +59,7 @@ def render_card(manifest: Manifest, example: dict[str, Any]) -> str:
         partly_viewed=not parquet and sum(shard.bytes for shard in manifest.shards) > _VIEWED,
         files=[file for file in FILES if file.in_card],
         method=METHODS[manifest.method],
+        formula=METHODS[manifest.method].formula_for(manifest.generator.embedding),
         source_link=_source_link(manifest),
         model_link=_link(base),
         model_license=_license(base.license),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 from pathlib import PurePosixPath
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from synthkit.release.files import is_shard
+
+_Length = Annotated[int, Field(ge=1, le=1 << 20)]
 
 
 class Facts(BaseModel):
@@ -94,13 +96,18 @@ class PartFacts(Facts):
 
 
 class GeneratorFacts(Facts):
-    """The model that made the images; format 1 knows no licence and no parts."""
+    """The model that made the images; format 1 knows no licence and no parts.
+
+    `embedding` is the shape [T, D] of the embeddings that it is conditioned on, if they have T tokens; the
+    manifest of any other release lacks the key.
+    """
 
     name: str
     revision: str
     dtype: str
     license: str = ""
     parts: list[PartFacts] = Field([], fail_fast=True)
+    embedding: tuple[_Length, _Length] | None = None
 
 
 class SignerFacts(Facts):

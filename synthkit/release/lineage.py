@@ -72,11 +72,12 @@ def _license(word: str) -> dict[str, str]:
 
 
 def _activity(manifest: Manifest, images: int, environment: dict[str, str]) -> dict[str, Any]:
+    formula = METHODS[manifest.method].formula_for(manifest.generator.embedding)
     made_with = ", ".join(f"{name} {version}" for name, version in environment.items())
     return {
         "@type": "prov:Activity",
         "prov:label": f"Generation of {images:,} images by {manifest.method}",
-        "description": f"{METHODS[manifest.method].formula}. Made with {made_with}.",
+        "description": f"{formula}. Made with {made_with}.",
         "prov:used": {
             "@type": "prov:Entity",
             "prov:label": f"{RECIPE}, which makes the same images again",

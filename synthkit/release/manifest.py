@@ -52,9 +52,11 @@ _LATER: dict[str, Any] = {
     "container": True,
     "grown": True,
     "source": {"repository": True},
-    "generator": {"license": True, "parts": True},
+    "generator": {"license": True, "parts": True, "embedding": True},
     "audit": {"duplicates": True},
 }
+# What all manifests lack but those of generators that are conditioned on tokens.
+_OF_TOKENS: dict[str, Any] = {"generator": {"embedding": True}}
 
 
 class _Version(BaseModel):
@@ -170,8 +172,11 @@ class Manifest(Facts):
 
     def to_json(self) -> bytes:
         """Return the content of manifest.json, indented so that people can read it."""
-        later = _LATER if self.format_version == 1 else None
-        return self.model_dump_json(indent=2, exclude=later).encode() + b"\n"
+        if self.format_version == 1:
+            left_out = _LATER
+        else:
+            left_out = _OF_TOKENS if self.generator.embedding is None else {}
+        return self.model_dump_json(indent=2, exclude=left_out).encode() + b"\n"
 
 
 def read_manifest(release: Path) -> Manifest:

@@ -54,7 +54,7 @@ def _collection(manifest: Manifest) -> str:
     return (
         f"None of the images is a photograph: all {manifest.images:,} were generated ({SOURCE_TYPE}) by the "
         f"frozen model {generator.name} at {generator.revision}, {conditioned}{manifest.method}: "
-        f"{method.formula}. {names}"
+        f"{method.formula_for(generator.embedding)}. {names}"
     )
 
 

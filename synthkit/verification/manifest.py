@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from synthkit.conditioning import METHODS, why_unfit
 from synthkit.errors import SourceError
 from synthkit.release.files import FILES
 from synthkit.release.filter_counts import FilterCounts
@@ -97,9 +98,17 @@ def own_faults(manifest: Manifest) -> Iterator[str]:
     yield from _names(manifest)
     yield from _pool(manifest)
     yield from model_facts.own_faults(manifest)
+    yield from _embedding(manifest)
     for environment in manifest.environments:
         yield from _environment(environment)
     yield from _grown(manifest)
+
+
+def _embedding(manifest: Manifest) -> Iterator[str]:
+    """Yield why the release's method cannot mix embeddings of the shape that is stated."""
+    method, shape = METHODS.get(manifest.method), manifest.generator.embedding
+    if method is not None and shape is not None and (why := why_unfit(method, shape)):
+        yield f"says generator.embedding is {list(shape)}, and {method.name} cannot mix that: {why}"
 
 
 def _grown(manifest: Manifest) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Compares what a record says about mixing with what its seed gives, without the real images.
 
 A build draws λ, spans, boxes and crops from the image's own seed (`conditioning.py`). When embeddings are
-mixed, all of them follow from the seed and the size of an embedding. When pixels are mixed, the crops are
+mixed, all of them follow from the seed and the shape of an embedding. When pixels are mixed, the crops are
 drawn first, and how many numbers that takes depends on the sizes of the real images, which are not here. So λ
 and the box must be the ones that follow after one of the few possible counts, and a crop must have a shape
 that can be drawn.
@@ -19,11 +19,9 @@ from synthkit.conditioning import (
     CROP_RATIO,
     CROP_TRIES,
     METHODS,
-    cutmix_box,
-    cutmix_embeddings,
-    cutmix_pixels,
-    cutmix_span,
-    mixup_embeddings,
+    Mix,
+    Mixing,
+    Shape,
 )
 from synthkit.release.seeds import Stream, attempt_seed
 
@@ -77,44 +75,41 @@ def embedding_size(records: Iterable[Provenance]) -> int | None:
 
 
 def mixing_faults(
-    record: Provenance, seed: int, alpha: float, size: int | None, draws: SeededDraws
+    record: Provenance, seed: int, alpha: float, shape: Shape | None, draws: SeededDraws
 ) -> Iterator[str]:
     """Yield what a record says about its mixing that its seed does not give.
 
-    `seed` is the image's own, `alpha` the recipe's; `size` is how many numbers an embedding has, if known.
+    `seed` is the image's own, `alpha` the recipe's; `shape` is that of an embedding, if known.
     """
     method = METHODS[record.method]
     seed = attempt_seed(seed, record.attempt)
     if method.pixels is not None:
         yield from _crops(record)
-        yield from _pixels(record, seed, alpha, draws)
+        yield from _pixels(record, method.pixels, seed, alpha, draws)
         return
     if record.crops:
         yield f"its record's crops are set, which {record.method} does not take"
-    if method.embeddings is cutmix_embeddings:
-        yield from _span(record, seed, alpha, size, draws)
-        return
-    lam = float(draws.at(seed).beta(alpha, alpha)) if method.embeddings is mixup_embeddings else 1.0
-    if abs(record.lam - lam) > _SAME:
-        yield f"its record's lam is {record.lam:g}, by its seed it is {lam:g}"
-    if record.region:
-        yield f"its record's region is {list(record.region)}, which {record.method} does not take"
+    yield from _embeddings(record, method.embeddings, seed, alpha, shape, draws)
 
 
-def _span(record: Provenance, seed: int, alpha: float, size: int | None, draws: SeededDraws) -> Iterator[str]:
-    rng = draws.at(seed)
-    lam = float(rng.beta(alpha, alpha))
-    if size is None:
+def _embeddings(
+    record: Provenance, mix: Mix | None, seed: int, alpha: float, shape: Shape | None, draws: SeededDraws
+) -> Iterator[str]:
+    region = list(record.region)[:8]
+    has_region = mix is not None and mix.has_region
+    if has_region and shape is None:
         # Every span of this shard is empty, so that none shows the size of an embedding.
         empty = len(record.region) == 2 and record.region[0] == record.region[1]
         if record.lam != 1.0 or not empty:
-            yield f"its record's region is {list(record.region)[:8]} with lam {record.lam:g}: they do not fit"
+            yield f"its record's region is {region} with lam {record.lam:g}: they do not fit"
         return
-    span, lam = cutmix_span(lam, size, rng)
-    if record.region != span:
-        yield f"its record's region is {list(record.region)[:8]}, by its seed it is {list(span)}"
-    if abs(record.lam - lam) > _SAME:
-        yield f"its record's lam is {record.lam:g}, by its seed it is {lam:g}"
+    drawn = Mixing() if mix is None else mix.draw(shape or (1,), alpha=alpha, rng=draws.at(seed))
+    if has_region and record.region != drawn.region:
+        yield f"its record's region is {region}, by its seed it is {list(drawn.region)}"
+    if abs(record.lam - drawn.lam) > _SAME:
+        yield f"its record's lam is {record.lam:g}, by its seed it is {drawn.lam:g}"
+    if record.region and not has_region:
+        yield f"its record's region is {region}, which {record.method} does not take"
 
 
 def _crops(record: Provenance) -> Iterator[str]:
@@ -131,20 +126,20 @@ def _crops(record: Provenance) -> Iterator[str]:
             yield f"its record's crops hold {list(crop)[:8]}, which cannot have been drawn"
 
 
-def _pixels(record: Provenance, seed: int, alpha: float, draws: SeededDraws) -> Iterator[str]:
-    is_cutmix = METHODS[record.method].pixels is cutmix_pixels
-    if not is_cutmix and record.region:
+def _pixels(record: Provenance, mix: Mix, seed: int, alpha: float, draws: SeededDraws) -> Iterator[str]:
+    if record.region and not mix.has_region:
         yield f"its record's region is {list(record.region)[:8]}, which {record.method} does not take"
-    if is_cutmix:
+    possible = _possible(mix, seed, alpha, draws)
+    if mix.has_region:
         lam = _lam_of_box(record.region)
         if lam is None:
             yield f"its record's region is {list(record.region)[:8]}, which is not a box in {CROP}x{CROP}"
             return
         if abs(record.lam - lam) > _SAME:
             yield f"its record's lam is {record.lam:g}, by its region it is {lam:g}"
-        if record.region not in _boxes(seed, alpha, draws):
+        if not any(record.region == mixing.region for mixing in possible):
             yield f"its record's region is {list(record.region)}, which its seed does not give"
-    elif not any(abs(record.lam - lam) <= _SAME for lam in _lams(seed, alpha, draws)):
+    elif not any(abs(record.lam - mixing.lam) <= _SAME for mixing in possible):
         yield f"its record's lam is {record.lam:g}, which its seed does not give"
 
 
@@ -157,17 +152,12 @@ def _lam_of_box(region: tuple[int, ...]) -> float | None:
     return 1 - (x1 - x0) * (y1 - y0) / (CROP * CROP)
 
 
-def _lams(seed: int, alpha: float, draws: SeededDraws) -> Iterator[float]:
+def _possible(mix: Mix, seed: int, alpha: float, draws: SeededDraws) -> Iterator[Mixing]:
+    """Yield every mixing that a seed can give, the likeliest first."""
+    crop = (CROP, CROP, 3)
     for drawn in _DRAWN:
-        yield float(draws.at(seed, drawn).beta(alpha, alpha))
-
-
-def _boxes(seed: int, alpha: float, draws: SeededDraws) -> Iterator[tuple[int, ...]]:
-    for drawn in _DRAWN:
-        rng = draws.at(seed, drawn)
-        yield cutmix_box(float(rng.beta(alpha, alpha)), CROP, CROP, rng)[0]
-    for drawn in _DRAWN:
+        yield mix.draw(crop, alpha=alpha, rng=draws.at(seed, drawn))
+    for drawn in _DRAWN if mix.has_region else ():
         # A crop as wide or as high as its image needs one place fewer, which leaves half a draw for the box.
         for half in reversed(range(2, drawn)):
-            rng = draws.half_used(seed, drawn, half)
-            yield cutmix_box(float(rng.beta(alpha, alpha)), CROP, CROP, rng)[0]
+            yield mix.draw(crop, alpha=alpha, rng=draws.half_used(seed, drawn, half))

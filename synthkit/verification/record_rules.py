@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from synthkit.conditioning import METHODS, cutmix_embeddings
+from synthkit.conditioning import METHODS, why_unfit
 from synthkit.release.records import key_of
 from synthkit.verification.derived_plan import DerivedPlan, derive
 from synthkit.verification.gate_rules import GateRules, Order, draws_allowed
@@ -58,7 +58,9 @@ class RecordRules:
 
     def embedding_size(self, records: Sequence[Provenance | None]) -> int | None:
         """Return how many numbers an embedding has; None if the records of the shard do not show it."""
-        if self._method.embeddings is not cutmix_embeddings:
+        if self._method.embeddings is None or not self._method.embeddings.has_region:
+            return None
+        if self._manifest.generator.embedding is not None:
             return None
         return embedding_size(record for record in records if record is not None)
 
@@ -85,6 +87,10 @@ class RecordRules:
     def _mixing(self, known: Sequence[tuple[str, Provenance]]) -> Iterator[str]:
         draws, alpha = SeededDraws(), self._recipe.conditioning.alpha
         size = self.embedding_size([record for _, record in known])
+        shape = self._manifest.generator.embedding or (None if size is None else (size,))
+        if shape is not None and why_unfit(self._method, shape):
+            # The manifest states a shape that no such release has, which is reported there.
+            return
         # Draw from the planned seed: a false seed in the record is one fault, not one for each thing drawn.
         seeds = self.plan.draws.seeds if self.plan is not None else ()
         for key, record in known:
@@ -92,5 +98,5 @@ class RecordRules:
             if record.method != self._method.name or record.attempt >= draws_allowed(self._recipe.filters):
                 continue
             seed = int(seeds[int(key)]) if int(key) < len(seeds) else record.seed
-            for fault in mixing_faults(record, seed, alpha, size, draws):
+            for fault in mixing_faults(record, seed, alpha, shape, draws):
                 yield f"{key}: {fault}"

@@ -1,0 +1,27 @@
+"""Checks that a recipe's `conditioning` suits embeddings of a model's shape, before a model is loaded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from synthkit.conditioning import METHODS, why_unfit
+from synthkit.errors import GeneratorError
+
+if TYPE_CHECKING:
+    from synthkit.recipe.schema import Conditioning
+
+
+def check_conditioning(conditioning: Conditioning, shape: tuple[int, ...]) -> None:
+    """Raise GeneratorError, with the name of the field, for what embeddings of a shape do not have."""
+    if conditioning.drops == "tokens" and len(shape) == 1:
+        raise GeneratorError(
+            f"conditioning.drops: is tokens, and this model's embedding is a vector of {shape[0]:,} "
+            "coordinates without tokens; set it to coordinates"
+        )
+    why = why_unfit(METHODS[conditioning.method], shape)
+    if why:
+        others = [name for name, method in METHODS.items() if not why_unfit(method, shape)]
+        raise GeneratorError(
+            f"conditioning.method: {conditioning.method} takes a vector, or tokens in a grid, and this "
+            f"model's {why}; methods that take them: {', '.join(others)}"
+        )
