@@ -24,6 +24,8 @@ CROP = 224
 _CROP_AREA = (0.08, 1.0)
 CROP_RATIO = (3 / 4, 4 / 3)
 CROP_TRIES = 10
+# The largest weight of an image against the text.
+MAX_SCALE = 2.0
 
 
 Shape = tuple[int, ...]
@@ -253,6 +255,14 @@ def drop(
         return remaining / np.float32(1 - probability) if rescale else remaining
     scaled = null + (embedding - null) / np.float32(1 - probability) if rescale else embedding
     return np.where(kept, scaled, null)
+
+
+def draw_scale(scale: float | tuple[float, float], *, rng: np.random.Generator) -> float:
+    """Return how much an image counts against the text: a number as it is, of a range a uniform draw.
+
+    Source: Huang et al., DALDA, arXiv 2409.16949, which draws the weight of an IP-Adapter for each image.
+    """
+    return float(rng.uniform(*scale)) if isinstance(scale, tuple) else scale
 
 
 def crop_to_square(image: Image.Image, box: tuple[int, int, int, int]) -> NDArray[np.uint8]:

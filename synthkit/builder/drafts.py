@@ -53,13 +53,16 @@ def write_draft(path: Path, made: Samples, origin: Origin, extension: str) -> No
     write_atomically(path, buffer.getvalue())
 
 
-def read_draft(path: Path, origin: Origin, extension: str) -> Samples:
-    """Return the images of a draft; none if it is missing or damaged, or if its origin is another one."""
+def read_draft(path: Path, origin: Origin, extension: str, form: int) -> Samples:
+    """Return the images of a draft; none if it is missing or damaged, or if its origin is another one.
+
+    `form` is the format of the release.
+    """
     try:
         with opened(path) as (stream, size):
             files = {member.name: content(stream, member) for member in members(stream, size)}
         head = msgspec.json.decode(files.pop(_HEAD), type=_Head)
-        made = dict(_sample(files, name, extension) for name in files if name.endswith(".json"))
+        made = dict(_sample(files, name, extension, form) for name in files if name.endswith(".json"))
         same = head == _Head(origin, _sha256(record for record, _ in made.values()))
         return made if same else {}
     except (OSError, ValueError, KeyError):
@@ -73,8 +76,10 @@ def _sha256(records: Iterable[Provenance]) -> str:
     return digest.hexdigest()
 
 
-def _sample(files: dict[str, bytes], name: str, extension: str) -> tuple[int, tuple[Provenance, bytes]]:
-    record, image = read_record(files[name]), files[f"{name.removesuffix('json')}{extension}"]
+def _sample(
+    files: dict[str, bytes], name: str, extension: str, form: int
+) -> tuple[int, tuple[Provenance, bytes]]:
+    record, image = read_record(files[name], form), files[f"{name.removesuffix('json')}{extension}"]
     if hashlib.sha256(image).hexdigest() != record.image_sha256:
         raise ValueError(name)
     return int(record.key), (record, image)

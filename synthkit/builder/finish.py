@@ -36,7 +36,6 @@ from synthkit.release.samples import EXAMPLES, Example, SampleRow, contact_sheet
 from synthkit.release.shard_reader import decode_image, read_sample
 from synthkit.release.shards import records_path
 from synthkit.system.files import link
-from synthkit.version import FORMAT_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,12 +61,12 @@ def write_into(folder: Path, inputs: Inputs, shards_folder: Path, shards: Sequen
     blocks = [[shards[number] for number in inputs.plan.blocks.numbers(block)] for block in _blocks(inputs)]
     tables = [folder / table_path(number) for number in _blocks(inputs)]
     for table, block in zip(tables, blocks, strict=True):
-        _collect_records(table, [shards_folder / shard.name for shard in block])
+        _collect_records(table, [shards_folder / shard.name for shard in block], inputs.recipe.format_version)
     (folder / RECIPE).write_bytes(inputs.recipe_yaml)
     example = _first_record(folder, inputs)
     manifest = _manifest(inputs, blocks, files, example)
     if inputs.recipe.filters is not None:
-        manifest = manifest.model_copy(update={"filters": _filter_facts(tables, blocks)})
+        manifest = manifest.model_copy(update={"filters": _filter_facts(tables, blocks, manifest)})
     (folder / SAMPLES).write_bytes(_sheet(folder, inputs, manifest))
     (folder / CARD).write_bytes(render_card(manifest, example).encode())
     data = sorted([*files, *(file_facts(folder, table) for table in tables)], key=lambda file: file.path)
@@ -87,10 +86,11 @@ def _place_shard(folder: Path, shards_folder: Path, shard: ShardFacts) -> FileFa
     return FileFacts(path=f"data/{shard.name}", bytes=shard.bytes, sha256=shard.sha256, images=shard.images)
 
 
-def _collect_records(target: Path, shards: Sequence[Path]) -> None:
+def _collect_records(target: Path, shards: Sequence[Path], form: int) -> None:
     import pyarrow.parquet as pq
 
-    with target.open("wb") as stream, pq.ParquetWriter(stream, arrow_schema(), compression="zstd") as writer:
+    schema = arrow_schema(form)
+    with target.open("wb") as stream, pq.ParquetWriter(stream, schema, compression="zstd") as writer:
         for shard in shards:
             # Not `read_table`, which makes a data set of every file.
             with pq.ParquetFile(records_path(shard)) as rows:
@@ -107,6 +107,7 @@ def _manifest(
         for c in balance(recipe, real.listing)
     ]
     return Manifest(
+        format_version=recipe.format_version,
         name=recipe.name,
         version=recipe.version,
         summary=recipe.summary,
@@ -138,11 +139,13 @@ def _grown(shards: Sequence[ShardFacts]) -> GrownFacts:
     return GrownFacts(images=images, shards=len(shards), environment=shards[0].origin.environment)
 
 
-def _filter_facts(tables: Sequence[Path], blocks: Sequence[Sequence[ShardFacts]]) -> FilterFacts:
+def _filter_facts(
+    tables: Sequence[Path], blocks: Sequence[Sequence[ShardFacts]], manifest: Manifest
+) -> FilterFacts:
     counts = FilterCounts()
     for path, shards in zip(tables, blocks, strict=True):
         rows = [shard.images for shard in shards]
-        for table in RecordTable(path, rows, FORMAT_VERSION).parts(["attempt", "rejected"]):
+        for table in RecordTable(path, rows, manifest.format_version).parts(["attempt", "rejected"]):
             counts.add(table["attempt"].to_pylist(), table["rejected"].to_pylist())
     return counts.facts()
 
@@ -218,6 +221,6 @@ def _sample(folder: Path, inputs: Inputs, index: int) -> tuple[Provenance, bytes
     number, output = inputs.plan.blocks.shard_of(index), inputs.recipe.output
     shard, first = folder / shard_path(number, output.container), inputs.plan.indices(number)[0]
     try:
-        return read_sample(shard, first, index, output.extension, FORMAT_VERSION)
+        return read_sample(shard, first, index, output.extension, inputs.recipe.format_version)
     except ValueError as error:
         raise ReleaseError(f"{shard}: {key_of(index)} cannot be read: {error}; build with --fresh") from None

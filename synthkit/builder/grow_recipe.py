@@ -88,9 +88,11 @@ def grow_recipe(path: Path, release: Path, target: int | None, version: str | No
 
 def _check_continues(recipe: Recipe, release: Path, manifest: Manifest) -> None:
     """Raise BuildError if a release is not a whole one of this format, or its images were made otherwise."""
-    if manifest.format_version != FORMAT_VERSION or manifest.partial is not None:
+    if manifest.format_version < FORMAT_VERSION or manifest.partial is not None:
         what = "is a preview" if manifest.partial else f"has format {manifest.format_version}"
-        raise BuildError(f"{release}: {what}; only a whole release of format {FORMAT_VERSION} can grow")
+        raise BuildError(
+            f"{release}: {what}; only a whole release of format {FORMAT_VERSION} or later can grow"
+        )
     earlier = read_recipe(release)
     if recipe.sampler.batch_size == AUTO:
         # The build measures it, and refuses another size than the earlier one.

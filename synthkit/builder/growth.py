@@ -128,7 +128,7 @@ def generation_differences(one: Recipe, other: Recipe) -> Iterator[tuple[str, An
 
 def _faults(inputs: Inputs, release: Path, manifest: Manifest) -> Iterator[str]:
     recipe = inputs.recipe
-    if manifest.format_version != FORMAT_VERSION:
+    if manifest.format_version < FORMAT_VERSION:
         yield f"it has format {manifest.format_version}, and releases grow from format {FORMAT_VERSION} on"
         return
     if manifest.partial is not None:

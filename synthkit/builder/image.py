@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
 
-from synthkit.conditioning import METHODS, Mixing, draw_kept, drop, mix_pixels
+from synthkit.conditioning import METHODS, Mixing, draw_kept, draw_scale, drop, mix_pixels
 from synthkit.release.embedded_manifest import without_manifest
 from synthkit.release.image_header import read_header
 from synthkit.release.image_remark import with_mark
@@ -21,7 +21,7 @@ from synthkit.release.image_writer import encode, picture
 from synthkit.release.marks import mark_of
 from synthkit.release.records import KINDS, key_of
 from synthkit.release.seeds import Stream, attempt_seed, stream
-from synthkit.version import FORMAT_VERSION, __version__
+from synthkit.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,8 +79,8 @@ class ImageMaker:
     checkpoint: Checkpoint
     generator: Generator
     embeddings: NDArray[np.float32] | None
+    form: int
     signer: Signer | None = None
-    form: int = FORMAT_VERSION
 
     def mix(self, draw: Draw) -> Mixed:
         """Read and mix the sources of a draw by the recipe's method, as far as the model is not needed."""
@@ -116,7 +116,10 @@ class ImageMaker:
             ]
             embeddings = np.stack(dropped)
         prompts = [self.recipe.prompt_for(self.real.listing.classes[draw.row.label]) for draw in draws]
-        return self.generator.generate(embeddings, prompts, [draw.seed for draw in draws])
+        seeds = [draw.seed for draw in draws]
+        if self.recipe.conditioning.scale is None:
+            return self.generator.generate(embeddings, prompts, seeds)
+        return self.generator.generate(embeddings, prompts, seeds, [self._scale(draw) for draw in draws])
 
     def finish(self, draw: Draw, mixing: Mixing, pixels: NDArray[np.uint8]) -> tuple[Provenance, bytes]:
         """Write the image of a draw as a file, marked and signed; return its record and the file's bytes."""
@@ -147,6 +150,12 @@ class ImageMaker:
         said = (record.key, record.label, record.seed, record.sources)
         return said == (key_of(row.index), row.label, row.seed, self.real.named(row.sources))
 
+    def _scale(self, draw: Draw) -> float:
+        """Return the weight of a draw's image against the text. The recipe has one, or a range."""
+        scale = self.recipe.conditioning.scale
+        assert scale is not None  # noqa: S101 (for the type checker)
+        return draw_scale(scale, rng=stream(draw.seed, Stream.SCALE))
+
     def _embed(self, mixed: Sequence[Mixed]) -> NDArray[np.float32]:
         images = [item.images for item in mixed]
         if not all(images):
@@ -168,6 +177,10 @@ class ImageMaker:
         name = self.real.listing.classes[row.label]
         drops = METHODS[recipe.conditioning.method].drops
         kind = KINDS[self.form]
+        # What not every format has.
+        later: dict[str, Any] = {"scores": draw.scores} if self.form > 1 else {}
+        if self.form > 2:
+            later["scale"] = self._scale(draw)
         return kind(
             key=key_of(row.index),
             label=row.label,
@@ -192,7 +205,7 @@ class ImageMaker:
             image_sha256="",
             attempt=draw.attempt,
             rejected=draw.rejected,
-            **({"scores": draw.scores} if kind.FORMAT > 1 else {}),
+            **later,
             **{kind.DIGEST: self.digest, "synthkit_version": __version__},
         )
 

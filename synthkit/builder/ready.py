@@ -67,7 +67,14 @@ def ready(setup: Setup, device: str, observer: Observer) -> ShardBuilder:
     conditions = embedded if kept_for_mixing(recipe, generator) else None
     signer = open_signer(recipe.output)
     maker = ImageMaker(
-        recipe, inputs.generation_digest, inputs.real, inputs.checkpoint, generator, conditions, signer
+        recipe,
+        inputs.generation_digest,
+        inputs.real,
+        inputs.checkpoint,
+        generator,
+        conditions,
+        recipe.format_version,
+        signer,
     )
     gates = _gates(inputs, generator, embedded, device)
     return ShardBuilder(inputs.plan, ShardPlans(inputs), maker, gates, setup.shards, setup.origin)

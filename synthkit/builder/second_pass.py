@@ -26,7 +26,6 @@ from synthkit.release.scores import REPEAT, rejection, score
 from synthkit.release.shard_reader import decode_image, read_samples
 from synthkit.release.shards import finished
 from synthkit.system.stopping import Stopped
-from synthkit.version import FORMAT_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -160,7 +159,7 @@ class SecondPass:
     def _samples(self, folder: Path, shard: int) -> Iterator[tuple[int, tuple[Provenance, bytes]]]:
         indices, extension = self._builder.plan.indices(shard), self._builder.maker.recipe.output.extension
         tar = folder / self._builder.name(shard)
-        return zip(indices, read_samples(tar, indices[0], extension, FORMAT_VERSION), strict=True)
+        return zip(indices, read_samples(tar, indices[0], extension, self._builder.maker.form), strict=True)
 
     def _embedded(self, samples: Sequence[tuple[Provenance, bytes]]) -> NDArray[np.float32]:
         """Return the embeddings of image files, (N, D) float32 of length 1."""

@@ -82,7 +82,7 @@ class ShardBuilder:
         if there is not None and (there.origin, there.plan) == (self.origin, self.plans.digest(shard)):
             observer.kept(self.plan.images_in(shard))
             return
-        made = self._planned(shard, read_draft(draft, self.origin, extension))
+        made = self._planned(shard, read_draft(draft, self.origin, extension, self.maker.form))
         observer.kept(len(made))
         self.draw(self._missing(shard, made), made, observer)
         if len(made) < self.plan.images_in(shard):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # How many entries of a folder are looked at, and how many names are offered at most.
 _MOST_ENTRIES, _MOST_NAMES = 1000, 200
 _MANIFEST = "manifest.json"
-SCHEMAS = ("recipe", "provenance", "score")
+SCHEMAS = ("recipe", "provenance", "provenance-3", "score")
 DEVICES = ("auto", "cpu", "cuda", "cuda:0", "cuda:1", "mps")
 FORMATS = ("terminal", "markdown", "csv")
 

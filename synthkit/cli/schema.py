@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +12,9 @@ from synthkit.cli import completion
 from synthkit.cli.help import TOOLS
 from synthkit.cli.shared import app, user_errors
 from synthkit.errors import RecipeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @app.command(
@@ -21,7 +25,7 @@ def schema(
         str,
         typer.Argument(
             metavar="WHAT",
-            help="recipe, provenance or score.",
+            help="recipe, provenance, provenance-3 (records of format 3) or score.",
             autocompletion=completion.one_of(*completion.SCHEMAS),
         ),
     ] = "recipe",
@@ -32,7 +36,12 @@ def schema(
         from synthkit.release.records import record_schema
         from synthkit_eval.score import json_schema as score_schema
 
-        schemas = {"recipe": json_schema, "provenance": record_schema, "score": score_schema}
+        schemas: dict[str, Callable[[], Any]] = {
+            "recipe": json_schema,
+            "provenance": record_schema,
+            "provenance-3": partial(record_schema, 3),
+            "score": score_schema,
+        }
         if what not in schemas:
             raise RecipeError(f"{what}: there is no such schema; there are {', '.join(schemas)}")
         print(json.dumps(schemas[what](), indent=2))

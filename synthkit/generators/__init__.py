@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from synthkit.errors import GeneratorError
 from synthkit.generators.adapter_fit import adapter_kind
 from synthkit.generators.base import check_dtype, check_without_text
-from synthkit.generators.conditioning_check import check_conditioning
+from synthkit.generators.conditioning_check import check_conditioning, check_scale
 from synthkit.generators.families import PIPELINES, family_named, is_known, kinds_of
 from synthkit.generators.model_files import INDEX, linked, read_index_of
 from synthkit.recipe.model_content import ADAPTER, loaded_path
@@ -63,6 +63,7 @@ def check_recipe(checkpoint: Checkpoint, recipe: Recipe) -> None:
     if not family.READS_TEXT:
         check_without_text(recipe)
     family.check_recipe(recipe)
+    check_scale(recipe, weighs_images=family.WEIGHS_IMAGES)
     with linked(checkpoint.files) as folder:
         family.check_files(folder)
         if recipe.sampler.size is not None:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from synthkit.conditioning import METHODS, why_unfit
 from synthkit.errors import GeneratorError
+from synthkit.recipe.digest import is_set
 
 if TYPE_CHECKING:
-    from synthkit.recipe.schema import Conditioning
+    from synthkit.recipe.schema import Conditioning, Recipe
 
 
 def check_conditioning(conditioning: Conditioning, shape: tuple[int, ...]) -> None:
@@ -24,4 +25,21 @@ def check_conditioning(conditioning: Conditioning, shape: tuple[int, ...]) -> No
         raise GeneratorError(
             f"conditioning.method: {conditioning.method} takes a vector, or tokens in a grid, and this "
             f"model's {why}; methods that take them: {', '.join(others)}"
+        )
+
+
+def check_scale(recipe: Recipe, *, weighs_images: bool) -> None:
+    """Raise GeneratorError for a weight of images that the model does not have, or that is given twice."""
+    if recipe.conditioning.scale is None:
+        return
+    if not weighs_images:
+        raise GeneratorError(
+            "conditioning.scale: how much the image counts against the text cannot be set for this model; "
+            "remove it"
+        )
+    adapter = recipe.model.adapter
+    if adapter is not None and is_set(adapter, "scale"):
+        raise GeneratorError(
+            f"conditioning.scale: model.adapter.scale is {adapter.scale:g} as well, which says the same of "
+            "every image; remove one"
         )

@@ -88,7 +88,7 @@ class Replay:
         form = manifest.format_version
         digest = _digest(recipe, manifest, named)
         conditions = embeddings if kept_for_mixing(recipe, generator) else None
-        self._maker = ImageMaker(recipe, digest, real, named, generator, conditions, form=form)
+        self._maker = ImageMaker(recipe, digest, real, named, generator, conditions, form)
         self._batch_size = recipe.sampler.batch_size
         every_one = real.source.source.listing if isinstance(real.source, Selected) else None
         self._check = RecordCheck(manifest, recipe, every_one)

@@ -8,7 +8,7 @@ from synthkit.conditioning import METHODS
 from synthkit.errors import ReleaseError
 from synthkit.release.files import MANIFEST, SIGNATURE
 from synthkit.release.plan import GROUPS
-from synthkit.release.records import Provenance2
+from synthkit.release.records import Provenance2, Provenance3
 from synthkit.release.signature import parse_signature
 from synthkit.system.progress import data_size
 
@@ -171,6 +171,8 @@ def _conditioned_on(record: Provenance, manifest: Manifest) -> Iterator[Line]:
     if record.dropout:
         what = "coordinate" if manifest.generator.embedding is None else "coordinate, or each token,"
         yield "  dropped", f"each {what} of the embedding with probability {record.dropout}"
+    if isinstance(record, Provenance3):
+        yield "  weight", f"{record.scale:.3f}, of the image against the text"
 
 
 def _mixed(record: Provenance) -> str:

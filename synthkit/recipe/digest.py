@@ -74,6 +74,7 @@ LATER_FIELDS = WRITTEN_WITH_SECTION | {
     "synthetic_per_class",
     "sampler.size",
     "conditioning.drops",
+    "conditioning.scale",
     "filters",
     "filters.near_duplicate",
     "filters.near_duplicate.max_similarity",

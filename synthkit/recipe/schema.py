@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     Field,
     PlainSerializer,
+    PlainValidator,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     WithJsonSchema,
@@ -23,7 +24,7 @@ from pydantic import (
     field_validator,
 )
 
-from synthkit.conditioning import METHODS
+from synthkit.conditioning import MAX_SCALE, METHODS
 from synthkit.config.section import Section
 from synthkit.recipe.digest import fields_in_digest, fields_in_generation_digest, left_out_of_recipe_yaml
 from synthkit.recipe.families import SourceConfig
@@ -33,6 +34,8 @@ from synthkit.recipe.output import Output
 from synthkit.recipe.portable import portable_model, portable_places
 from synthkit.version import FORMAT_VERSION
 
+# Since this format records state the weight of their image.
+_WITH_SCALE = 3
 # How many earlier versions a release may have grown from.
 MOST_EARLIER = 1000
 
@@ -48,6 +51,38 @@ SEMVER = (
 )
 
 
+def _number_or_range(value: Any) -> float | tuple[float, float]:
+    """Return a weight, or the lowest and the highest of a range of weights."""
+    is_range = isinstance(value, list | tuple)
+    numbers = list(value) if is_range else [value]
+    if len(numbers) != 1 + is_range or not all(_is_weight(number) for number in numbers):
+        raise ValueError(
+            f"must be a number from 0 to {MAX_SCALE:g}, or two of them as a range, is {value!r:.60}"
+        )
+    if not is_range:
+        return float(value)
+    low, high = map(float, numbers)
+    if low >= high:
+        raise ValueError(f"must be a range from a lower to a higher number, or one number, is {value!r:.60}")
+    return low, high
+
+
+def _is_weight(number: object) -> bool:
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        return False
+    return 0 <= number <= MAX_SCALE
+
+
+_WEIGHT = {"type": "number", "minimum": 0, "maximum": MAX_SCALE}
+ImageScale = Annotated[
+    float | tuple[float, float],
+    PlainValidator(_number_or_range),
+    # pydantic's own serializer warns of tuples in a union.
+    PlainSerializer(lambda scale: list(scale) if isinstance(scale, tuple) else scale),
+    WithJsonSchema({"anyOf": [_WEIGHT, {"type": "array", "items": _WEIGHT, "minItems": 2, "maxItems": 2}]}),
+]
+
+
 class Conditioning(Section):
     """How the real images' conditioning is augmented (Chen et al. 2025, section 3)."""
 
@@ -58,12 +93,18 @@ class Conditioning(Section):
         1.0, gt=0, le=100, description="λ ~ Beta(alpha, alpha) for MixUp and CutMix; 1 is uniform."
     )
     dropout: float = Field(
-        0.4, ge=0, lt=1, description="Probability with which each embedding coordinate is zeroed."
+        0.4, ge=0, lt=1, description="Probability with which each coordinate of the embedding is dropped."
     )
     drops: Literal["coordinates", "tokens"] = Field(
         "coordinates",
         description="What dropout drops of an embedding that has tokens: coordinates, the same ones of every "
         "token, or whole tokens.",
+    )
+    scale: ImageScale | None = Field(
+        None,
+        description="How much the image counts against the text, for models of which that can be set: a "
+        "number, or a range [low, high] from which each image's seed draws.",
+        examples=[[0.1, 0.9]],
     )
     rescale: bool = Field(
         False,
@@ -308,17 +349,25 @@ class Recipe(Section):
         """Return the text given to the model for a class; underscores, as in folder names, become spaces."""
         return self.prompt.replace("{name}", class_name.replace("_", " "))
 
-    def digest(self, *, listing_digest: str, model: str, revision: str, form: int = FORMAT_VERSION) -> str:
+    @property
+    def format_version(self) -> int:
+        """The format that its release is written in: the oldest that can hold what the recipe asks for.
+
+        So a release that asks for nothing new is, byte for byte, what it was before newer formats came.
+        """
+        return FORMAT_VERSION if self.conditioning.scale is None else _WITH_SCALE
+
+    def digest(self, *, listing_digest: str, model: str, revision: str, form: int | None = None) -> str:
         """Return the SHA-256 of all that changes data: fields, real images, model, format.
 
         `recipe/digest.py` says which fields. `listing_digest` is that of the real images
         (`sources.pool.RealImages.digest`), `revision` is the model's, which is its content; its name is in
-        the digest only in format 1. `form` is the release's format. Raises RecipeError if the weights of the
-        filters' classifier are needed for its hash and are not here, and SignatureError if the certificate of
-        `output.c2pa` is.
+        the digest only in format 1. `form` is the release's format, by default the one that it is written in.
+        Raises RecipeError if the weights of the filters' classifier are needed for its hash and are not here,
+        and SignatureError if the certificate of `output.c2pa` is.
         """
         facts = {
-            "format": form,
+            "format": form or self.format_version,
             "recipe": fields_in_digest(self.pinned()),
             "source": listing_digest,
             "model": [model, revision] if form == 1 else revision,
@@ -332,7 +381,7 @@ class Recipe(Section):
         raises.
         """
         facts = {
-            "format": FORMAT_VERSION,
+            "format": self.format_version,
             "generation": fields_in_generation_digest(self.pinned()),
             "model": revision,
         }

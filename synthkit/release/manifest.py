@@ -33,7 +33,7 @@ from synthkit.release.facts import (
 )
 from synthkit.release.files import FILES, MANIFEST, is_shard, table_paths
 from synthkit.system.files import sha256_of
-from synthkit.version import FORMAT_VERSION
+from synthkit.version import FORMAT_VERSION, NEWEST_FORMAT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -205,9 +205,9 @@ def parse_manifest(where: str, raw: bytes) -> Manifest:
     """
     try:
         version = _Version.model_validate_json(raw).format_version
-        if version > FORMAT_VERSION:
+        if version > NEWEST_FORMAT:
             raise ReleaseError(
-                f"{where}: has format {version}; this synthkit reads up to {FORMAT_VERSION}: upgrade it"
+                f"{where}: has format {version}; this synthkit reads up to {NEWEST_FORMAT}: upgrade it"
             )
         return Manifest.model_validate_json(raw)
     except ValidationError as error:

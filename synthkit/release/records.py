@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import msgspec
 from msgspec import Meta
 
+from synthkit.conditioning import MAX_SCALE
 from synthkit.sources.base import END, Sha256, SourceImage
 from synthkit.version import FORMAT_VERSION
 
@@ -25,7 +26,7 @@ MOST_SCORES = 5
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The record of one synthetic image: KEY.json in a shard, a row of a table below `provenance/`.
 
-    These are the fields that every format has; a record is a `Provenance1` or a `Provenance2`.
+    These are the fields that every format has; a record is a `Provenance1`, `Provenance2` or `Provenance3`.
     No field is ever null and each has one type, because `datasets` drops or truncates anything else.
     The fields, their types and meanings are explained in docs/provenance.md.
     """
@@ -113,12 +114,19 @@ class Provenance2(Provenance, frozen=True, kw_only=True, forbid_unknown_fields=T
     synthkit_version: str
 
 
+class Provenance3(Provenance2, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A record of format 3: it also states how much the image counted against the text."""
+
+    FORMAT: ClassVar[int] = 3
+
+    scale: Annotated[float, Meta(ge=0, le=MAX_SCALE)]
+
+
 # The most bytes of a record that is read.
 MAX_RECORD = 1 << 20
-# The last field of every format: format 1 has its digest before it.
 _VERSION = "synthkit_version"
 # The kind of record that the releases of a format have.
-KINDS: dict[int, type[Provenance]] = {1: Provenance1, 2: Provenance2}
+KINDS: dict[int, type[Provenance]] = {1: Provenance1, 2: Provenance2, 3: Provenance3}
 
 
 def read_record(raw: bytes, form: int = FORMAT_VERSION) -> Provenance:
@@ -135,14 +143,14 @@ def read_record(raw: bytes, form: int = FORMAT_VERSION) -> Provenance:
     return record
 
 
-def record_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a record, which `synthkit schema provenance` prints."""
-    kind = KINDS[FORMAT_VERSION]
+def record_schema(form: int = FORMAT_VERSION) -> dict[str, Any]:
+    """Return the JSON Schema of a record of a format, which `synthkit schema provenance` prints."""
+    kind = KINDS[form]
     schema = msgspec.json.schema(kind)
     provenance = schema["$defs"].pop(kind.__name__)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": f"synthkit provenance record, format {FORMAT_VERSION}",
+        "title": f"synthkit provenance record, format {form}",
         "description": "The history of one synthetic image.",
         **{key: value for key, value in provenance.items() if key not in ("title", "description")},
         "$defs": schema["$defs"],

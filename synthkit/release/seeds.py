@@ -10,13 +10,14 @@ import numpy as np
 class Stream(IntEnum):
     """The independent random streams of one image.
 
-    λ, boxes and crops come from MIX, dropout from DROP and the seeds of redrawn images from ATTEMPT. No
-    stream depends on how much is drawn from another.
+    λ, boxes and crops come from MIX, dropout from DROP, the seeds of redrawn images from ATTEMPT and the
+    weight of the image against the text from SCALE. No stream depends on how much is drawn from another.
     """
 
     MIX = 1
     DROP = 2
     ATTEMPT = 3
+    SCALE = 4
 
 
 def attempt_seed(seed: int, attempt: int) -> int:

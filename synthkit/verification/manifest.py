@@ -20,7 +20,7 @@ from synthkit.system.environment import KEYS
 from synthkit.system.names import fault_in
 from synthkit.verification import model_facts
 from synthkit.verification.content_credentials import signer_faults
-from synthkit.version import __version__
+from synthkit.version import FORMAT_VERSION, __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -175,6 +175,7 @@ def against_recipe(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
     source, few_shot = recipe.source, recipe.source.shots is not None
     signs, signed = recipe.output.c2pa, manifest.c2pa
     pairs = (
+        ("format_version", manifest.format_version, _format(manifest, recipe)),
         ("repo_id", manifest.repo_id, recipe.hub.repo_id),
         ("method", manifest.method, recipe.conditioning.method),
         ("container", manifest.container, recipe.output.container),
@@ -202,6 +203,12 @@ def against_recipe(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
             if manifest.filters
             else ("does not say what the quality gates of its recipe did")
         )
+
+
+def _format(manifest: Manifest, recipe: Recipe) -> int:
+    """Return the format that a release of the recipe has; it may be an old one of format 1."""
+    now = recipe.format_version
+    return 1 if manifest.format_version == 1 and now == FORMAT_VERSION else now
 
 
 def _repository(manifest: Manifest, recipe: Recipe) -> str | None:

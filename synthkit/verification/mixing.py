@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from synthkit.release.records import Provenance
 
 # λ lies between 0 and 1; smaller differences come from the rounding of another processor.
-_SAME = 1e-9
+SAME = 1e-9
 # How many 64-bit draws two crops can have taken: two for each try, and halves of up to six for their places.
 # Four halves are the rule; NumPy draws a number again if it would make the choice uneven.
 _PLACES = 3
@@ -106,7 +106,7 @@ def _embeddings(
     drawn = Mixing() if mix is None else mix.draw(shape or (1,), alpha=alpha, rng=draws.at(seed))
     if has_region and record.region != drawn.region:
         yield f"its record's region is {region}, by its seed it is {list(drawn.region)}"
-    if abs(record.lam - drawn.lam) > _SAME:
+    if abs(record.lam - drawn.lam) > SAME:
         yield f"its record's lam is {record.lam:g}, by its seed it is {drawn.lam:g}"
     if record.region and not has_region:
         yield f"its record's region is {region}, which {record.method} does not take"
@@ -135,11 +135,11 @@ def _pixels(record: Provenance, mix: Mix, seed: int, alpha: float, draws: Seeded
         if lam is None:
             yield f"its record's region is {list(record.region)[:8]}, which is not a box in {CROP}x{CROP}"
             return
-        if abs(record.lam - lam) > _SAME:
+        if abs(record.lam - lam) > SAME:
             yield f"its record's lam is {record.lam:g}, by its region it is {lam:g}"
         if not any(record.region == mixing.region for mixing in possible):
             yield f"its record's region is {list(record.region)}, which its seed does not give"
-    elif not any(abs(record.lam - mixing.lam) <= _SAME for mixing in possible):
+    elif not any(abs(record.lam - mixing.lam) <= SAME for mixing in possible):
         yield f"its record's lam is {record.lam:g}, which its seed does not give"
 
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from synthkit.conditioning import METHODS, why_unfit
-from synthkit.release.records import key_of
+from synthkit.conditioning import METHODS, draw_scale, why_unfit
+from synthkit.release.records import Provenance3, key_of
+from synthkit.release.seeds import Stream, attempt_seed, stream
 from synthkit.verification.derived_plan import DerivedPlan, derive
 from synthkit.verification.gate_rules import GateRules, Order, draws_allowed
-from synthkit.verification.mixing import SeededDraws, embedding_size, mixing_faults
+from synthkit.verification.mixing import SAME, SeededDraws, embedding_size, mixing_faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,7 +55,7 @@ class RecordRules:
             if record.version != version:
                 yield f"{key}: its record's synthkit_version is {record.version:.64}, its block's {version}"
         if self._method.name in {record.method for _, record in known}:
-            yield from self._mixing(known)
+            yield from self._drawn(known)
 
     def embedding_size(self, records: Sequence[Provenance | None]) -> int | None:
         """Return how many numbers an embedding has; None if the records of the shard do not show it."""
@@ -63,6 +64,15 @@ class RecordRules:
         if self._manifest.generator.embedding is not None:
             return None
         return embedding_size(record for record in records if record is not None)
+
+    def _scale(self, record: Provenance, seed: int) -> Iterator[str]:
+        """Yield a weight of the image that the seed does not give."""
+        scale = self._recipe.conditioning.scale
+        if scale is None or not isinstance(record, Provenance3):
+            return
+        wanted = draw_scale(scale, rng=stream(attempt_seed(seed, record.attempt), Stream.SCALE))
+        if abs(record.scale - wanted) > SAME:
+            yield f"its record's scale is {record.scale:g}, by its seed it is {wanted:g}"
 
     def _of_recipe(self, record: Provenance) -> Iterator[str]:
         for name, wanted in self._constants.items():
@@ -84,13 +94,13 @@ class RecordRules:
             self._gates[classes] = GateRules(filters, self._manifest, classes, order)
         return self._gates[classes]
 
-    def _mixing(self, known: Sequence[tuple[str, Provenance]]) -> Iterator[str]:
+    def _drawn(self, known: Sequence[tuple[str, Provenance]]) -> Iterator[str]:
+        """Yield what records say that was drawn, and that their seeds do not give."""
         draws, alpha = SeededDraws(), self._recipe.conditioning.alpha
         size = self.embedding_size([record for _, record in known])
         shape = self._manifest.generator.embedding or (None if size is None else (size,))
-        if shape is not None and why_unfit(self._method, shape):
-            # The manifest states a shape that no such release has, which is reported there.
-            return
+        # Else the manifest states a shape that no such release has, which is reported there.
+        can_mix = shape is None or not why_unfit(self._method, shape)
         # Draw from the planned seed: a false seed in the record is one fault, not one for each thing drawn.
         seeds = self.plan.draws.seeds if self.plan is not None else ()
         for key, record in known:
@@ -98,5 +108,5 @@ class RecordRules:
             if record.method != self._method.name or record.attempt >= draws_allowed(self._recipe.filters):
                 continue
             seed = int(seeds[int(key)]) if int(key) < len(seeds) else record.seed
-            for fault in mixing_faults(record, seed, alpha, shape, draws):
-                yield f"{key}: {fault}"
+            mixing = mixing_faults(record, seed, alpha, shape, draws) if can_mix else ()
+            yield from (f"{key}: {fault}" for fault in (*mixing, *self._scale(record, seed)))

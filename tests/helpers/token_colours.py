@@ -33,7 +33,8 @@ class TokenColours(Generator):
     """Embeddings are (T, 3) in [0, 1]; T is stated in model_index.json."""
 
     NEEDS_DEVICE: ClassVar[bool] = False
-    READS_TEXT: ClassVar[bool] = False
+    # As that of flat colours: class names are taken, and change nothing.
+    READS_TEXT: ClassVar[bool] = True
     WEIGHS_IMAGES: ClassVar[bool] = True
     # How many images each call had to embed.
     embedded: ClassVar[list[int]] = []
@@ -58,7 +59,7 @@ class TokenColours(Generator):
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, recipe: Recipe, device: str) -> Self:
-        return cls(checkpoint.folder, recipe.sampler.batch_size)
+        return cls(checkpoint.files["model_index.json"].parent, recipe.sampler.batch_size)
 
     def resampled(self, sampler: Sampler) -> Self:
         return self

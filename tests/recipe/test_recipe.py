@@ -38,6 +38,8 @@ def test_defaults_are_the_papers(write: Any) -> None:
         "method": "embed-cutmix-dropout",
         "alpha": 1.0,
         "dropout": 0.4,
+        "drops": "coordinates",
+        "scale": None,
         "rescale": False,
     }
     sampler = recipe.sampler
