@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synthkit.builder.embeddings import embed, kept_for_mixing, needed
+from synthkit.builder.embeddings import embed, kept_for_mixing, kept_in, needed
 from synthkit.builder.filters import make_gates
 from synthkit.builder.image import ImageMaker
 from synthkit.builder.shard import ShardBuilder
 from synthkit.builder.shard_plans import ShardPlans
 from synthkit.builder.signer import open_signer
 from synthkit.generators import load
+from synthkit.system.files import make_folder
 from synthkit.system.locks import try_lock
 
 if TYPE_CHECKING:
@@ -37,14 +38,14 @@ _ASK_AGAIN_S = 0.2
 class Setup:
     """What all devices are given that build shards of one release.
 
-    `origin` is what shards state of their making, `shards` the folder that receives them, `embeddings` the
-    file that keeps the embeddings of real images, which are computed once.
+    `origin` is what shards state of their making, `shards` the folder that receives them, `root` the work
+    root, which keeps the embeddings of real images.
     """
 
     inputs: Inputs
     origin: Origin
     shards: Path
-    embeddings: Path
+    root: Path
 
 
 def ready(setup: Setup, device: str, observer: Observer) -> ShardBuilder:
@@ -63,7 +64,7 @@ def ready(setup: Setup, device: str, observer: Observer) -> ShardBuilder:
     generator.check_prompts(recipe.prompt_for(name) for name in names)
     embedded = None
     if needed(recipe, generator):
-        embedded = _embedded(inputs, generator, setup.embeddings, observer)
+        embedded = _embedded(setup, generator, observer)
     conditions = embedded if kept_for_mixing(recipe, generator) else None
     signer = open_signer(recipe.output)
     maker = ImageMaker(
@@ -80,12 +81,15 @@ def ready(setup: Setup, device: str, observer: Observer) -> ShardBuilder:
     return ShardBuilder(inputs.plan, ShardPlans(inputs), maker, gates, setup.shards, setup.origin)
 
 
-def _embedded(inputs: Inputs, generator: Generator, path: Path, observer: Observer) -> NDArray[np.float32]:
+def _embedded(setup: Setup, generator: Generator, observer: Observer) -> NDArray[np.float32]:
+    inputs = setup.inputs
     recipe, plan = inputs.recipe, inputs.plan
     # A gate may compare with any real image.
     gated = recipe.filters is not None and recipe.filters.compare
     every = np.arange(len(inputs.real.listing), dtype=np.int32)
     positions = every if gated else np.unique(plan.pairs[:, : plan.sources])
+    path = kept_in(setup.root, inputs, generator, setup.origin, positions)
+    make_folder(path.parent)
     with _alone(path, observer):
         return embed(
             inputs.real,

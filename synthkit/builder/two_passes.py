@@ -94,14 +94,13 @@ def _settle(
     assert filters is not None  # noqa: S101 (for the type checker)
     devices = devices_for(inputs, options)
     origin = _origin(work, first, inputs, describe_all(devices), finished)
-    kept = work.embeddings(origin)
-    setup = Setup(inputs, origin, work.shards, kept)
+    setup = Setup(inputs, origin, work.shards, work.root)
     observer = Observer(Display(0, 0), options.timeout)
     # The model of the first pass, if it was in this process: a small GPU does not hold it twice.
     gc.collect()
     try:
         builder = ready(setup, devices[0], observer)
-        second = SecondPass(builder, filters, first.shards, kept.with_suffix(""), observer)
+        second = SecondPass(builder, filters, first.shards, work.settled(origin), observer)
         with progress("looking for near duplicates", len(inputs.plan)) as advance, stopping.gracefully():
             for number in work.numbers:
                 if stopping.requested():

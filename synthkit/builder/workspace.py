@@ -1,4 +1,4 @@
-"""The work folder of a build: finished shards, drafts of others, embeddings, a log, and locks.
+"""The work folder of a build: finished shards, drafts of others, a log, and locks.
 
 Only finished shards and drafts carry work from one run to the next. The next run removes everything else that
 a kill leaves.
@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synthkit.builder.drafts import draft_path
+from synthkit.builder.embeddings import remove_half_written
 from synthkit.builder.options import LOG, WHOLE
 from synthkit.builder.store import mark_of, work_name
 from synthkit.errors import BuildError
 from synthkit.release.files import shard_name
 from synthkit.release.shards import finished, is_intact, records_path, sidecar_path
 from synthkit.system.files import make_folder
-from synthkit.system.locks import held, is_left, try_lock
+from synthkit.system.locks import held, try_lock
 from synthkit.system.stopping import say
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from synthkit.builder.options import Part
     from synthkit.release.shards import Origin, ShardFacts
 
-_EMBEDDINGS = "embeddings-"
 # How long a batch may take of workers whose build was killed.
 _OLD_WORKERS_S = 900
 # A network file system may show a file that another node wrote as late as this.
@@ -48,6 +48,7 @@ class Workspace:
     """
 
     def __init__(self, root: Path, inputs: Inputs, part: Part = WHOLE) -> None:
+        self.root = root
         self.folder = root / work_name(inputs)
         self.shards = self.folder / "shards"
         self.part = part
@@ -129,10 +130,10 @@ class Workspace:
         with (self.folder / LOG).open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
 
-    def embeddings(self, origin: Origin) -> Path:
-        """Return the file for embeddings that are computed in an environment."""
+    def settled(self, origin: Origin) -> Path:
+        """Return the folder for embeddings of finished images that are computed in an environment."""
         text = json.dumps(origin.environment, sort_keys=True)
-        return self.folder / f"{_EMBEDDINGS}{hashlib.sha256(text.encode()).hexdigest()[:12]}.npy"
+        return self.folder / f"embeddings-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
     @property
     def workers_lock(self) -> Path:
@@ -148,18 +149,16 @@ class Workspace:
         self._tidy()
 
     def _tidy(self) -> None:
-        """Remove half-written files, and drafts of finished shards; those of this part's shards alone.
-
-        All parts share the embeddings: of those, half-written files go that no process is writing.
-        """
+        """Remove half-written files, and drafts of finished shards; those of this part's shards alone."""
         mine = {Path(self.name(number)).stem for number in self.numbers}
         for leftover in self.folder.rglob(".*.tmp"):
             name = leftover.name.removeprefix(".").split(".")[0]
-            if self.part == WHOLE or name in mine or (name.startswith(_EMBEDDINGS) and is_left(leftover)):
+            if self.part == WHOLE or name in mine:
                 leftover.unlink(missing_ok=True)
         for draft in self.shards.glob("*.draft"):
             if draft.stem in mine and finished(self.shards, f"{draft.stem}.{self._container}") is not None:
                 draft.unlink(missing_ok=True)
+        remove_half_written(self.root)
 
     def _unmake(self, number: int) -> None:
         """Remove a shard; the sidecar, which makes it finished, goes first."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 from synthkit.errors import GeneratorError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -99,6 +99,15 @@ class Generator(Protocol):
     def null_embedding(self) -> NDArray[np.float32]:
         """The embedding that stands for no image: with it, the prompt alone conditions."""
         ...
+
+    @property
+    def how_embedded(self) -> Mapping[str, object]:
+        """What decides an embedding besides the image encoder's files: what of its output, of which pixels.
+
+        Families that embed alike say the same, and share the embeddings of real images. Empty if no other
+        model embeds so. The values become JSON.
+        """
+        return {}
 
     def embed_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Return the float32 embeddings of RGB images, N of `embedding_shape`."""

@@ -18,6 +18,7 @@ import numpy as np
 from synthkit.errors import GeneratorError, one_line
 from synthkit.generators.arithmetic import apply
 from synthkit.generators.base import Generator, OutOfMemory, check_dtype, component_config
+from synthkit.generators.encoder_content import without_provenance
 from synthkit.generators.model_files import left_out, linked, read_index_of
 from synthkit.generators.noise import draw_latents_in_float32
 from synthkit.generators.prompt_cache import PromptCache
@@ -61,6 +62,10 @@ class DiffusersGenerator(Generator):
     # channels last, its attention chosen), and the one that turns latents into pixels.
     DENOISER: ClassVar[str] = "unet"
     DECODER: ClassVar[str] = "vae"
+    # What of the image encoder's output an embedding is, as the encoder calls it, and the pipeline's
+    # component that prepares images for it. Families that take the same share embeddings; without, none.
+    EMBEDS: ClassVar[str] = ""
+    PROCESSOR: ClassVar[str] = "feature_extractor"
     # What `sampler.scheduler` may be.
     SCHEDULERS: ClassVar[tuple[str, ...]] = DETERMINISTIC
     # Fields of `sampler` that the family cannot vary, each with the one value that is true of it.
@@ -181,6 +186,14 @@ class DiffusersGenerator(Generator):
     def null_embedding(self) -> NDArray[np.float32]:
         """Zeros, the null of models that were trained with image embeddings set to zero."""
         return np.zeros(self.embedding_shape, np.float32)
+
+    @property
+    def how_embedded(self) -> Mapping[str, object]:
+        """The output that is taken, and how images are prepared, whatever files said so."""
+        if not self.EMBEDS:
+            return {}
+        prepared = getattr(self._pipeline, self.PROCESSOR).to_dict()
+        return {"takes": self.EMBEDS, "prepared": without_provenance(prepared)}
 
     def embed_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Return the float32 embeddings f(x), computed in batches of the recipe's size."""

@@ -41,6 +41,8 @@ class KandinskyGenerator(DiffusersGenerator):
     NEEDS: ClassVar[tuple[str, ...]] = ("encoder",)
     READS_TEXT: ClassVar[bool] = False
     DECODER: ClassVar[str] = "movq"
+    EMBEDS: ClassVar[str] = "image_embeds"
+    PROCESSOR: ClassVar[str] = "image_processor"
     SCHEDULERS: ClassVar[tuple[str, ...]] = ("ddpm", "ddim", "dpm-solver++")
     FIXED: ClassVar[Mapping[str, object]] = {"noise_level": 0}
 

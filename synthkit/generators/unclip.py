@@ -6,7 +6,7 @@ Source: Ramesh et al., Hierarchical Text-Conditional Image Generation with CLIP 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from synthkit.generators.base import component_config
 from synthkit.generators.diffusers_pipeline import DiffusersGenerator
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 class UnclipGenerator(DiffusersGenerator):
     """Image embeddings are projections of a CLIP vision model; `sampler.noise_level` adds noise to them."""
+
+    EMBEDS: ClassVar[str] = "image_embeds"
 
     @classmethod
     def embedding_shape_in(cls, folder: Path) -> tuple[int, ...]:

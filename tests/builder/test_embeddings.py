@@ -1,15 +1,27 @@
+import json
+import os
+import shutil
 import threading
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from synthkit.builder.embeddings import compute, embed
+from synthkit.builder.embeddings import compute, embed, kept_in, read_array, write_array
+from synthkit.builder.inputs import read_inputs
 from synthkit.errors import SourceError
+from synthkit.generators import load
+from synthkit.generators.checkpoint import find_local
+from synthkit.generators.model_files import INDEX
+from synthkit.recipe.load import load as load_recipe
+from synthkit.recipe.model import Model
+from synthkit.release.shards import Origin
 from synthkit.sources.base import Listing
 from synthkit.sources.pool import read_all
 from synthkit.system.known_hashes import KnownHashes
+from tests.conftest import FLAT, Cli
 
 BATCH = 4
 
@@ -94,7 +106,7 @@ def test_kept_embeddings_serve_those_who_ask_for_the_same_images(tmp_path):
 
     def at(*positions):
         asked = np.array(positions, dtype=np.int32)
-        path = tmp_path / "embeddings.npy"
+        path = tmp_path / f"{positions}.npy"
         return embed(images, asked, Brightness(images.source), path, BATCH, told.append)[:, 0].tolist()
 
     assert at(1, 2) == [0, 1, 2, 0, 0, 0, 0, 0]
@@ -102,3 +114,106 @@ def test_kept_embeddings_serve_those_who_ask_for_the_same_images(tmp_path):
     assert told == [2, 3]
     assert at(1, 2) == [0, 1, 2, 0, 0, 0, 0, 0]
     assert told == [2, 3]
+
+
+def test_a_damaged_file_is_not_used(tmp_path):
+    path = tmp_path / "kept.npy"
+    embeddings = np.arange(12, dtype=np.float32).reshape(4, 3)
+    write_array(path, embeddings)
+    np.testing.assert_array_equal(read_array(path, (4, 3)), embeddings)
+    assert read_array(path, (3, 4)) is None
+    whole = path.read_bytes()
+    for damaged in (b"", whole[:-4], whole[:-1] + b"\0", b"\0" + whole[1:]):
+        path.write_bytes(damaged)
+        assert read_array(path, (4, 3)) is None
+
+
+def test_files_that_nobody_reads_go_when_others_come(tmp_path):
+    images, asked = real(Greys(4)), np.array([1], dtype=np.int32)
+
+    def embedded(name):
+        embed(images, asked, Brightness(images.source), tmp_path / name, BATCH, lambda count: None)
+
+    def names():
+        return sorted(path.name for path in tmp_path.iterdir())
+
+    month = time.time() - 31 * 24 * 3600
+    embedded("old.npy")
+    embedded("read.npy")
+    for path in tmp_path.iterdir():
+        os.utime(path, (month, month))
+    embedded("read.npy")
+    assert names() == ["old.npy", "read.npy"]
+    embedded("new.npy")
+    assert names() == ["new.npy", "read.npy"]
+
+
+RECIPE = """\
+name: NAME
+source: {kind: digits, max_per_class: 2}
+synthetic_per_class: 1
+conditioning: {method: embed-mixup}
+model: {id: MODEL}
+sampler: {steps: 1, guidance_scale: 1.0, batch_size: 4}
+"""
+
+
+@dataclass
+class Models:
+    """Copies of the embedded model, and a recipe for each."""
+
+    cli: Cli
+
+    def copy(self, name, **changed):
+        """A copy with other values in configurations, whose names are written with __ for a slash."""
+        embedded = find_local(Model(id="builtin:tiny-unclip-digits")).files[INDEX].parent
+        folder = shutil.copytree(embedded, self.cli.folder / name)
+        for file, change in changed.items():
+            path = (folder / file.replace("__", "/")).with_suffix(".json")
+            path.write_text(json.dumps(json.loads(path.read_text()) | change))
+        self.recipe(name).write_text(RECIPE.replace("NAME", name).replace("MODEL", str(folder)))
+        return folder
+
+    def recipe(self, name):
+        return self.cli.folder / f"{name}.yaml"
+
+    def kept_in(self, name, **sampler):
+        inputs = read_inputs(load_recipe(self.recipe(name)), self.cli.folder / ".synthkit")
+        generator = load(inputs.checkpoint, inputs.recipe, "cpu")
+        how = inputs.recipe.sampler.model_copy(update=sampler)
+        inputs = replace(inputs, recipe=inputs.recipe.model_copy(update={"sampler": how}))
+        return kept_in(self.cli.folder, inputs, generator, Origin("", {}), np.arange(3, dtype=np.int32))
+
+
+def test_models_with_the_same_image_encoder_share_the_embeddings_of_real_images(cli):
+    """It is the same by what its files say, whoever wrote them, and whatever else the model has."""
+    models = Models(cli)
+    models.copy("first")
+    models.copy(
+        "second",
+        scheduler__scheduler_config={"steps_offset": 0},
+        image_encoder__config={"_name_or_path": "elsewhere", "transformers_version": "4.0.0"},
+    )
+    assert models.kept_in("first") == models.kept_in("second")
+
+
+def test_another_recipe_with_the_same_images_does_not_embed_them_again(cli):
+    outputs = [
+        cli("build", cli.recipe(f"name: {name}", f"seed: {seed}"), *FLAT, "--workers", "1")
+        for name, seed in (("one", 7), ("two", 7), ("three", 8))
+    ]
+    assert [output.exit_code for output in outputs] == [0, 0, 0]
+    # Another seed takes other images of a class.
+    assert ["embedding real images" in result.output for result in outputs] == [True, False, True]
+
+
+def test_another_image_encoder_has_embeddings_of_its_own(cli):
+    models = Models(cli)
+    models.copy("first")
+    models.copy("prepared", feature_extractor__preprocessor_config={"image_mean": [0.4, 0.4, 0.4]})
+    weights = models.copy("trained") / "image_encoder" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    kept = [models.kept_in("first"), models.kept_in("prepared"), models.kept_in("trained")]
+    assert len({*kept, models.kept_in("first", batch_size=2)}) == 4

@@ -317,7 +317,9 @@ def test_what_a_kill_leaves_is_removed(cli: Cli, flat_release: Path) -> None:
     first = sorted((work / "shards").glob("*.tar"))[0]
     first.with_suffix(".json").unlink()
     (work / "shards" / ".train-00000.tar.tmp").write_bytes(b"half")
-    next(work.glob("embeddings-*.npy")).write_bytes(b"half")
+    kept = next((work.parent / "embeddings").glob("*.npy"))
+    kept.write_bytes(b"half")
+    (kept.parent / f".{kept.name}.tmp").write_bytes(b"half")
     draft = work / "shards" / "train-00001.draft"
     draft.write_bytes(b"of a shard that is finished")
     import shutil
@@ -325,7 +327,7 @@ def test_what_a_kill_leaves_is_removed(cli: Cli, flat_release: Path) -> None:
     shutil.rmtree(cli.folder / "releases")
     result = cli("build", recipe)
     assert "24 of them made now" in result.output
-    assert not list(work.rglob(".*.tmp"))
+    assert not list(work.parent.rglob(".*.tmp"))
     assert not draft.exists()
     assert digests(cli.folder / "releases" / "small") == digests(flat_release)
 

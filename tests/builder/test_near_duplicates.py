@@ -107,7 +107,7 @@ def test_every_image_is_the_first_draw_that_repeats_none_before_it(built: Cli, r
     (built.folder / "oracle").mkdir()
     recipe = load(built.folder / "recipe.yaml", overrides=[word for word in SETTINGS if word != "--set"])
     inputs = read_inputs(recipe, built.folder / "oracle")
-    setup = Setup(inputs, Origin("", {}), built.folder / "oracle", built.folder / "oracle" / "e.npy")
+    setup = Setup(inputs, Origin("", {}), built.folder / "oracle", built.folder / "oracle")
     wanted = one_by_one(ready(setup, "cpu", Silent()))
     found = rows(release)
     assert len(found) == len(wanted) == 76

@@ -90,7 +90,7 @@ class Local:
             raise TypeError(f"{work}: this machine writes shards to a folder")
         devices = devices_for(job.inputs, options)
         origin = job.origin(describe_all(devices))
-        setup = Setup(job.inputs, origin, work.shards, work.embeddings(origin))
+        setup = Setup(job.inputs, origin, work.shards, work.root)
         devices = devices[: len(job.missing)]
         if len(devices) > 1:
             return processes.run(job, setup, devices, work.workers_lock, options.timeout, display)

@@ -134,7 +134,7 @@ class Actor:
         work.folder.mkdir(parents=True, exist_ok=True)
         self._observer.begin(None)
         try:
-            return ready(Setup(inputs, origin, folder, work.embeddings(origin)), self._device, self._observer)
+            return ready(Setup(inputs, origin, folder, root), self._device, self._observer)
         finally:
             self._observer.rest()
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from synthkit.builder import ready
 from synthkit.builder.engines import ray_actor
 from synthkit.builder.engines.ray_actor import Actor, Orders
 from synthkit.builder.inputs import read_inputs
@@ -23,15 +22,13 @@ def test_a_preview_keeps_embeddings_of_its_own(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ray_actor, "scratch", lambda: tmp_path)
-    files: list[Path] = []
-    monkeypatch.setattr(ready, "ready", lambda setup, *how: files.append(setup.embeddings))
     recipe = load(cli.recipe(), [FLAT])
     (tmp_path / "mark").touch()
     for limit in (5, None):
         digest = read_inputs(recipe, tmp_path, limit=limit).digest
         orders = Orders(recipe.model_dump_json(), limit, digest, {}, str(tmp_path), "mark")
         Actor(os.getcwd(), NO_DEVICE).prepare(orders)  # noqa: PTH109
-    assert files[0].parent != files[1].parent
+    assert len(list((tmp_path / "embeddings").glob("*.npy"))) == 2
 
 
 def test_what_dead_processes_left_is_removed_also_where_there_is_no_proc(
