@@ -48,6 +48,7 @@ class FluxReduxGenerator(DiffusersGenerator):
 
     NEEDS: ClassVar[tuple[str, ...]] = ("encoder",)
     DENOISER: ClassVar[str] = "transformer"
+    EMBEDS: ClassVar[str] = "last_hidden_state"
     SCHEDULERS: ClassVar[tuple[str, ...]] = ("flow-euler",)
     # Guidance is distilled into schnell's weights.
     FIXED: ClassVar[Mapping[str, object]] = {"noise_level": 0, "guidance_scale": 1.0}
