@@ -39,6 +39,7 @@ class IpAdapter(DiffusersGenerator):
     NEEDS: ClassVar[tuple[str, ...]] = ("adapter", "encoder")
     MAY_HAVE: ClassVar[tuple[str, ...]] = ("unet",)
     WEIGHS_IMAGES: ClassVar[bool] = True
+    EMBEDS: ClassVar[str] = "image_embeds"
     FIXED: ClassVar[Mapping[str, object]] = {"noise_level": 0}
     KIND: ClassVar[str] = PLAIN
     # What its pipeline is told beyond its components.
@@ -186,6 +187,7 @@ class IpAdapterPlus(IpAdapter):
     """A plus adapter: an embedding is the tokens of the next to last layer, the class token first."""
 
     KIND: ClassVar[str] = PLUS
+    EMBEDS: ClassVar[str] = "hidden_states[-2]"
 
     @classmethod
     def embedding_shape_in(cls, folder: Path) -> tuple[int, ...]:
