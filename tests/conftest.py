@@ -168,6 +168,38 @@ def ip_adapters(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def decoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Kandinsky 2.2's decoder in miniature. Read it, do not change it."""
+    from tests.helpers import miniature_kandinsky
+
+    return miniature_kandinsky.decoder(tmp_path_factory.mktemp("hub") / "kandinsky-2-2-decoder")
+
+
+@pytest.fixture(scope="session")
+def prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The repository of Kandinsky 2.2's prior in miniature. Read it, do not change it."""
+    from tests.helpers import miniature_kandinsky
+
+    return miniature_kandinsky.prior(tmp_path_factory.mktemp("hub") / "kandinsky-2-2-prior")
+
+
+@pytest.fixture(scope="session")
+def schnell(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """FLUX.1-schnell in miniature. Read it, do not change it."""
+    from tests.helpers import miniature_flux
+
+    return miniature_flux.schnell(tmp_path_factory.mktemp("hub") / "FLUX.1-schnell")
+
+
+@pytest.fixture(scope="session")
+def redux(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """FLUX.1 Redux in miniature. Read it, do not change it."""
+    from tests.helpers import miniature_flux
+
+    return miniature_flux.redux(tmp_path_factory.mktemp("hub") / "FLUX.1-Redux-dev")
+
+
+@pytest.fixture(scope="session")
 def warm() -> Iterator[Warm]:
     """Starts commands in processes that need not load libraries."""
     from tests.helpers.warm import Warm

@@ -27,16 +27,6 @@ SAMPLER = Sampler(scheduler="ddpm", steps=3, guidance_scale=2.0, batch_size=4)
 
 
 @pytest.fixture(scope="module")
-def decoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return kandinsky.decoder(tmp_path_factory.mktemp("hub") / "kandinsky-2-2-decoder")
-
-
-@pytest.fixture(scope="module")
-def prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return kandinsky.prior(tmp_path_factory.mktemp("hub") / "kandinsky-2-2-prior")
-
-
-@pytest.fixture(scope="module")
 def checkpoint(decoder: Path, prior: Path) -> Checkpoint:
     return locate(Model(id=str(decoder), encoder=Encoder(id=str(prior))))
 
@@ -162,8 +152,25 @@ def test_schedulers_agree_in_the_limit_of_many_steps(generator: Any, rows: Any) 
     assert 10 * np.log10(255**2 / error) > 25
 
 
-def test_all_noise_is_drawn_in_float32(checkpoint: Checkpoint, rows: Any, whole: Any) -> None:
-    """That of the start and that of every step: a seed is the same noise in every type."""
+def test_a_random_step_is_computed_in_float32(generator: Any) -> None:
+    """Its noise with it: of a narrow model, the sum alone is rounded."""
+    scheduler = generator.resampled(SAMPLER)._pipeline.scheduler
+    predicted, sample = torch.randn(2, 1, 8, 8, 8, generator=torch.Generator().manual_seed(0)).bfloat16()
+    step = scheduler.timesteps[0]
+
+    def stepped(predicted: torch.Tensor, sample: torch.Tensor) -> torch.Tensor:
+        made: torch.Tensor = scheduler.step(
+            predicted, step, sample[:, :4], generator=[torch.Generator().manual_seed(1)]
+        )[0]
+        return made
+
+    narrow, wide = stepped(predicted, sample), stepped(predicted.float(), sample.float())
+    assert (narrow.dtype, wide.dtype) == (torch.bfloat16, torch.float32)
+    assert narrow.equal(wide.bfloat16())
+
+
+def test_bfloat16_makes_nearly_the_same(checkpoint: Checkpoint, rows: Any, whole: Any) -> None:
+    """A seed is the same noise in every type."""
     narrow = load(checkpoint, dtype="bfloat16")
     images = narrow.generate(*rows)
     error = np.mean((images.astype(float) - whole) ** 2)
