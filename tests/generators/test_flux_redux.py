@@ -296,19 +296,26 @@ RECIPE = """\
 name: small
 source: {kind: digits, max_per_class: 3}
 synthetic_per_class: 1
-conditioning: {method: cutmix}
+conditioning: METHOD
 model: {id: SCHNELL, encoder: {id: REDUX}}
 sampler: {scheduler: flow-euler, steps: 1, guidance_scale: 1, batch_size: 4, size: 32}
 output: {size: 32}
 """
 
 
-@pytest.mark.parametrize("method", ["cutmix", "text-only"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "{method: embed-cutmix-dropout, drops: tokens}",
+        "{method: text-only}",
+        pytest.param("{method: mixup}", marks=pytest.mark.slow),
+    ],
+)
 def test_a_release_is_built_verified_and_made_again(
     schnell: Path, redux: Path, tmp_path: Path, method: str
 ) -> None:
     cli = Cli(tmp_path)
-    recipe = RECIPE.replace("SCHNELL", str(schnell)).replace("REDUX", str(redux)).replace("cutmix", method)
+    recipe = RECIPE.replace("SCHNELL", str(schnell)).replace("REDUX", str(redux)).replace("METHOD", method)
     (tmp_path / "recipe.yaml").write_text(recipe)
     for command in (
         ("build", "recipe.yaml", "--workers", "1"),

@@ -257,16 +257,19 @@ name: small
 source: {kind: digits, max_per_class: 3}
 prompt: ""
 synthetic_per_class: 1
-conditioning: {method: cutmix}
+conditioning: {method: METHOD}
 model: {id: DECODER, encoder: {id: PRIOR}}
 sampler: {scheduler: ddpm, steps: 2, guidance_scale: 2.0, batch_size: 4}
 output: {size: 32}
 """
 
 
-def test_a_release_is_built_verified_and_made_again(decoder: Path, prior: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["embed-cutmix-dropout", pytest.param("mixup", marks=pytest.mark.slow)])
+def test_a_release_is_built_verified_and_made_again(
+    decoder: Path, prior: Path, tmp_path: Path, method: str
+) -> None:
     cli = Cli(tmp_path)
-    recipe = RECIPE.replace("DECODER", str(decoder)).replace("PRIOR", str(prior))
+    recipe = RECIPE.replace("DECODER", str(decoder)).replace("PRIOR", str(prior)).replace("METHOD", method)
     (tmp_path / "recipe.yaml").write_text(recipe)
     for command in (
         ("build", "recipe.yaml", "--workers", "1"),
