@@ -92,7 +92,8 @@ class Script:
 
     def prompt(self, row: PlannedImage) -> str:
         """Return the prompt that the text encoder reads."""
-        return self.recipe.prompt_for(self.inputs.real.listing.classes[row.label])
+        first = self.inputs.real.listing.ids[row.sources[0]] if row.sources else None
+        return self.inputs.prompts.of(row.label, row.seed, first)
 
     def embed(self, images: list[Image.Image]) -> Tensor:
         """(N, D)."""

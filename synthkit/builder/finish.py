@@ -30,6 +30,7 @@ from synthkit.release.filter_counts import FilterCounts
 from synthkit.release.image_signer import read_image_signer
 from synthkit.release.manifest import Manifest, file_facts
 from synthkit.release.plan import balance
+from synthkit.release.prompts import prompt_facts
 from synthkit.release.record_table import RecordTable
 from synthkit.release.records import arrow_schema, key_of
 from synthkit.release.samples import EXAMPLES, Example, SampleRow, contact_sheet, pick_labels
@@ -120,6 +121,7 @@ def _manifest(
         source=_source_facts(inputs),
         generator=_generator_facts(inputs),
         method=recipe.conditioning.method,
+        prompts=prompt_facts(recipe, real.listing.classes),
         images=len(inputs.plan),
         width=example["width"],
         height=example["height"],

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import semver
 
-from synthkit.builder.growth import as_yaml, class_faults, entries, generation_differences, targets
+from synthkit.builder.growth import (
+    as_yaml,
+    class_faults,
+    entries,
+    generation_differences,
+    prompt_faults,
+    targets,
+)
+from synthkit.builder.inputs import prompts_of
 from synthkit.config.yaml_file import YAML_ERRORS, plain_data
 from synthkit.errors import BuildError
 from synthkit.recipe import text as recipe_text
@@ -71,10 +79,13 @@ def grow_recipe(path: Path, release: Path, target: int | None, version: str | No
         "grown": entries(blocks, len(classes)),
         **({"source.class_order": order} if order else {}),
     }
-    grown = load(path, [f"{field}={json.dumps(value)}" for field, value in changes.items()])
+    grown = load(
+        path, [f"{field}={json.dumps(value, ensure_ascii=False)}" for field, value in changes.items()]
+    )
     if semver.Version.parse(grown.version) <= manifest.version:
         raise BuildError(f"--version {grown.version}: must be above {manifest.version}, the earlier version")
     listing = open_source(grown.source).listing
+    prompts_of(grown.with_prompts(), listing)
     # With skipped images, only a build knows how many there are.
     faults = () if manifest.skipped else class_faults(listing, manifest)
     counts = block_counts(grown, balance(grown, listing))
@@ -101,6 +112,11 @@ def _check_continues(recipe: Recipe, release: Path, manifest: Manifest) -> None:
         raise BuildError(
             f"{release}: was made with {name} {then}, the recipe says {now}; a release grows only by images "
             "that are made alike: change it back, or give the recipe another name"
+        )
+    for fault in prompt_faults(recipe, earlier, manifest):
+        raise BuildError(
+            f"{release}: {fault}; only classes that are added may have any: change them back, or give the "
+            "recipe another name"
         )
 
 

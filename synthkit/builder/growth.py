@@ -19,9 +19,11 @@ from synthkit.errors import BuildError, ReleaseError
 from synthkit.recipe.digest import fields_in_generation_digest
 from synthkit.release.diff import flat_fields
 from synthkit.release.manifest import read_manifest
+from synthkit.release.prompts import first_source
 from synthkit.release.recipe_file import read_recipe
 from synthkit.release.record_table import RecordTable
 from synthkit.release.records import KINDS, key_of
+from synthkit.release.seeds import attempt_seed
 from synthkit.release.shards import Origin, ShardFacts, adopt, finished, take
 from synthkit.system.names import printable
 from synthkit.verification.verify import refuse_damaged
@@ -147,6 +149,7 @@ def _faults(inputs: Inputs, release: Path, manifest: Manifest) -> Iterator[str]:
     if (earlier.target_per_class is None) is not (recipe.target_per_class is None):
         yield "one counts by target_per_class, the other by synthetic_per_class; stay with the earlier one"
     yield from class_faults(inputs.real.listing, manifest)
+    yield from (f"{fault}; {_ANEW}" for fault in prompt_faults(recipe, earlier, manifest))
     yield from _target_faults(inputs, manifest, earlier)
 
 
@@ -193,6 +196,19 @@ def class_faults(listing: Listing, manifest: Manifest) -> Iterator[str]:
                 f"class {item.name!r:.64} had {item.real:,} real images and has {counts[item.label]:,}: "
                 "with others the same seeds would choose other images; give the recipe another name"
             )
+            return
+
+
+def prompt_faults(recipe: Recipe, earlier: Recipe, manifest: Manifest) -> Iterator[str]:
+    """Yield the first class of a release whose images would now draw from other prompts.
+
+    Those of classes that are added may be any. Captions are compared image by image, with the records.
+    """
+    now = recipe.with_prompts()
+    for item in manifest.classes:
+        ours, theirs = now.templates_for(item.name), earlier.templates_for(item.name)
+        if ours != theirs:
+            yield f"the prompts of class {item.name!r:.64} are {ours!s:.80} now, and were {theirs!s:.80}"
             return
 
 
@@ -245,11 +261,18 @@ def _check_records(inputs: Inputs, shard: Path, number: int, records: Sequence[P
     """Raise BuildError if the records of a shard are not those of the images that are planned for it."""
     for index, record in zip(inputs.plan.indices(number), records, strict=True):
         row = inputs.plan.row(index)
+        seed = attempt_seed(row.seed, record.attempt)
         planned = (key_of(index), row.label, row.seed, inputs.real.named(row.sources))
         if (record.key, record.label, record.seed, record.sources) != planned:
             raise BuildError(
                 f"{shard}: {key_of(index)} was made from other real images than there are now; "
                 "bring those back, or give the recipe another name"
+            )
+        fault = inputs.prompts.fault(record.prompt, row.label, seed, first_source(record))
+        if fault:
+            raise BuildError(
+                f"{shard}: {key_of(index)} was made with the prompt {record.prompt!r:.64}, {fault} now; "
+                "bring its captions back, or give the recipe another name"
             )
 
 

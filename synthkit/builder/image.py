@@ -34,17 +34,22 @@ if TYPE_CHECKING:
     from synthkit.generators.checkpoint import Checkpoint
     from synthkit.recipe.schema import Conditioning, Recipe
     from synthkit.release.plan import PlannedImage
+    from synthkit.release.prompts import Prompts
     from synthkit.release.records import Provenance, Provenance2, Score
     from synthkit.sources.pool import RealImages
 
 
 class Draw(NamedTuple):
-    """One attempt at a planned image; `rejected` says why earlier ones were, `scores` how it was judged."""
+    """One attempt at a planned image; `rejected` says why earlier ones were, `scores` how it was judged.
+
+    `prompt` is that of a record, for a draw that is made again where its caption is not known.
+    """
 
     row: PlannedImage
     attempt: int = 0
     rejected: tuple[str, ...] = ()
     scores: tuple[Score, ...] = ()
+    prompt: str | None = None
 
     @property
     def seed(self) -> int:
@@ -75,6 +80,7 @@ class ImageMaker:
 
     recipe: Recipe
     digest: str
+    prompts: Prompts
     real: RealImages
     checkpoint: Checkpoint
     generator: Generator
@@ -115,11 +121,18 @@ class ImageMaker:
                 for embedding, draw in zip(embeddings, draws, strict=True)
             ]
             embeddings = np.stack(dropped)
-        prompts = [self.recipe.prompt_for(self.real.listing.classes[draw.row.label]) for draw in draws]
+        prompts = [self.prompt(draw) for draw in draws]
         seeds = [draw.seed for draw in draws]
         if self.recipe.conditioning.scale is None:
             return self.generator.generate(embeddings, prompts, seeds)
         return self.generator.generate(embeddings, prompts, seeds, [self._scale(draw) for draw in draws])
+
+    def prompt(self, draw: Draw) -> str:
+        """Return the prompt of a draw: the one that it states, else the one that its seed gives."""
+        if draw.prompt is not None:
+            return draw.prompt
+        first = self.real.listing.ids[draw.row.sources[0]] if draw.row.sources else None
+        return self.prompts.of(draw.row.label, draw.seed, first)
 
     def finish(self, draw: Draw, mixing: Mixing, pixels: NDArray[np.uint8]) -> tuple[Provenance, bytes]:
         """Write the image of a draw as a file, marked and signed; return its record and the file's bytes."""
@@ -185,7 +198,7 @@ class ImageMaker:
             key=key_of(row.index),
             label=row.label,
             class_name=name,
-            prompt=recipe.prompt_for(name),
+            prompt=self.prompt(draw),
             method=recipe.conditioning.method,
             sources=self.real.named(row.sources),
             lam=mixing.lam,

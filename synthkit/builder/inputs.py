@@ -11,9 +11,11 @@ from synthkit.generators import check_recipe
 from synthkit.generators.batch_size import settled
 from synthkit.generators.checkpoint import locate, pinned
 from synthkit.release.plan import check_classes, make_plan
-from synthkit.release.recipe_file import recipe_yaml
-from synthkit.release.remembered_places import remember_model, remember_source
+from synthkit.release.prompts import Prompts
+from synthkit.release.recipe_file import places_of, recipe_yaml
+from synthkit.release.remembered_places import remember_captions, remember_model, remember_source
 from synthkit.sources import held_out, open_source
+from synthkit.sources.captions import read_captions
 from synthkit.sources.leaks import leaks
 from synthkit.sources.pool import read_all
 from synthkit.system.known_hashes import FILE, MODELS, open_known_hashes
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from synthkit.generators.checkpoint import Checkpoint
     from synthkit.recipe.schema import Recipe
     from synthkit.release.plan import Plan
+    from synthkit.sources.base import Listing
     from synthkit.sources.pool import RealImages
 
 
@@ -44,13 +47,14 @@ class Inputs:
     planned: int
     real: RealImages
     checkpoint: Checkpoint
+    prompts: Prompts
     preview: bool
 
     @property
     def recipe_yaml(self) -> bytes:
         """recipe.yaml of the release."""
         data = self.recipe.portable()
-        return recipe_yaml(data, list(self.recipe.source.places()))
+        return recipe_yaml(data, list(places_of(self.recipe)))
 
     def to_json(self) -> dict[str, Any]:
         """Return all that decides the release's bytes on one platform; contents by their digests."""
@@ -79,11 +83,13 @@ def read_inputs(
     leaves it to be measured. Raises SourceError or GeneratorError if the real images or the model are not
     here.
     """
+    recipe = recipe.with_prompts()
     source = open_source(recipe.source)
     for note in source.notes:
         print(printable(f"real images: {note}"), file=sys.stderr)
     # Before the images are read, which may take long.
     check_classes(source.listing)
+    prompts = prompts_of(recipe, source.listing)
     with open_known_hashes(work_root / MODELS) as known_hashes:
         checkpoint = locate(recipe.model, known_hashes)
     recipe = recipe.model_copy(update={"model": pinned(recipe.model, checkpoint)})
@@ -111,6 +117,8 @@ def read_inputs(
             file=sys.stderr,
         )
     remember_source(work_root, real.digest, recipe.source)
+    if recipe.captions is not None:
+        remember_captions(work_root, recipe.captions.sha256 or "", recipe.captions.path)
     for piece in checkpoint.pieces.values():
         remember_model(work_root, piece.name, piece.sha256, piece.folder)
     digest = recipe.digest(listing_digest=real.digest, model=checkpoint.name, revision=checkpoint.revision)
@@ -118,7 +126,25 @@ def read_inputs(
     plan = whole if limit is None else whole.first(limit)
     # Computed once: it may have to hash the weights of a gate's classifier.
     generation = recipe.generation_digest(revision=checkpoint.revision)
-    return Inputs(recipe, digest, generation, plan, len(whole), real, checkpoint, preview=limit is not None)
+    return Inputs(
+        recipe, digest, generation, plan, len(whole), real, checkpoint, prompts, preview=limit is not None
+    )
+
+
+def prompts_of(recipe: Recipe, listing: Listing) -> Prompts:
+    """Return what gives images their prompts; the recipe has its prompts in it (`with_prompts`).
+
+    Raises RecipeError if they are not for the classes of the real images, and SourceError if a caption that
+    they need is missing.
+    """
+    prompts = Prompts(recipe, listing.classes)
+    if recipe.captions is None:
+        return prompts
+    captioned = prompts.captioned()
+    needed = [
+        name for name, label in zip(listing.ids, listing.labels.tolist(), strict=True) if captioned[label]
+    ]
+    return Prompts(recipe, listing.classes, read_captions(recipe.captions, needed))
 
 
 def check_leaks(inputs: Inputs) -> None:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from synthkit.builder.estimate import Estimate, estimate
+from synthkit.builder.inputs import prompts_of
 from synthkit.errors import SourceError
-from synthkit.release.plan import GROUPS, ClassBalance, balance, block_counts, block_faults, blocks_of
+from synthkit.release.plan import (
+    GROUPS,
+    ClassBalance,
+    balance,
+    block_counts,
+    block_faults,
+    blocks_of,
+    make_plan,
+)
+from synthkit.release.prompts import prompt_facts, told_counts
 from synthkit.sources import open_source
 from synthkit.system.names import printable
 from synthkit.system.progress import data_size, duration
@@ -18,10 +28,20 @@ if TYPE_CHECKING:
     from rich.console import Group as RichGroup
 
     from synthkit.recipe.schema import Recipe
+    from synthkit.sources.base import Listing
 
 
 # A table of more than the first number of classes shows only the second number of them.
 _ALL_SHOWN, _SOME_SHOWN = 120, 20
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedPrompts:
+    """Of how many templates images draw their prompts, a class, and the prompt of the first image."""
+
+    fewest: int
+    most: int
+    example: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +52,7 @@ class Summary:
     classes: list[ClassBalance]
     estimate: Estimate
     notes: tuple[str, ...] = ()
+    prompts: PlannedPrompts | None = None
 
     @property
     def synthetic(self) -> int:
@@ -76,11 +97,13 @@ class Summary:
             },
             "estimate": {"bytes": self.estimate.bytes, "seconds": self.estimate.seconds},
             "notes": list(self.notes),
+            **({} if self.prompts is None else {"prompts": asdict(self.prompts)}),
         }
 
 
 def summarise(recipe: Recipe, work_root: Path) -> Summary:
     """Plan a recipe from its source's listing alone: no image is read, no model loaded."""
+    recipe = recipe.with_prompts()
     source = open_source(recipe.source)
     try:
         classes = balance(recipe, source.listing)
@@ -92,7 +115,18 @@ def summarise(recipe: Recipe, work_root: Path) -> Summary:
         # What was left out is often why a class is empty.
         raise SourceError("; ".join([str(error), *source.notes])) from None
     images = blocks_of(recipe, counts).images[-1]
-    return Summary(recipe, classes, estimate(recipe, images, work_root), source.notes)
+    prompts = _prompts(recipe, source.listing)
+    return Summary(recipe, classes, estimate(recipe, images, work_root), source.notes, prompts)
+
+
+def _prompts(recipe: Recipe, listing: Listing) -> PlannedPrompts | None:
+    """Return what is drawn; None for a recipe with one prompt. Raises what `prompts_of` raises."""
+    prompts, facts = prompts_of(recipe, listing), prompt_facts(recipe, listing.classes)
+    if facts is None:
+        return None
+    first = make_plan(recipe, listing).row(0)
+    source = listing.ids[first.sources[0]] if first.sources else None
+    return PlannedPrompts(facts.fewest, facts.most, prompts.of(first.label, first.seed, source))
 
 
 def as_table(summary: Summary) -> RichGroup:
@@ -103,7 +137,13 @@ def as_table(summary: Summary) -> RichGroup:
     recipe = summary.recipe
     how = f"{recipe.conditioning.method}, guidance {recipe.sampler.guidance_scale}"
     title = f"{recipe.name} {recipe.version}: {how}"
-    return Group(Text(title, style="bold"), _classes(summary), _groups(summary), Text(_cost(summary)))
+    below = [_cost(summary), *([] if summary.prompts is None else [_drawn(summary.prompts)])]
+    return Group(Text(title, style="bold"), _classes(summary), _groups(summary), *map(Text, below))
+
+
+def _drawn(prompts: PlannedPrompts) -> str:
+    example = printable(prompts.example)
+    return f"Prompts: {told_counts(prompts.fewest, prompts.most)}; the first image gets {example!r:.200}"
 
 
 def _classes(summary: Summary) -> Any:

@@ -60,8 +60,8 @@ def ready(setup: Setup, device: str, observer: Observer) -> ShardBuilder:
     generator = load(inputs.checkpoint, recipe, device)
     generator.on_step = observer.alive
     # All of them now: a prompt that is too long must not stop a build that has run for hours.
-    names = [inputs.real.listing.classes[label] for label in np.unique(inputs.plan.labels)]
-    generator.check_prompts(recipe.prompt_for(name) for name in names)
+    draws = 1 if recipe.filters is None else recipe.filters.max_draws
+    generator.check_prompts(inputs.prompts.drawn(inputs.plan, inputs.real.listing, draws))
     embedded = None
     if needed(recipe, generator):
         embedded = _embedded(setup, generator, observer)
@@ -70,6 +70,7 @@ def ready(setup: Setup, device: str, observer: Observer) -> ShardBuilder:
     maker = ImageMaker(
         recipe,
         inputs.generation_digest,
+        inputs.prompts,
         inputs.real,
         inputs.checkpoint,
         generator,

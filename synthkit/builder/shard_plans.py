@@ -7,6 +7,7 @@ the same hash, and made by the same generation digest, hold the same images.
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 
 class ShardPlans:
-    """Hashes the plan of each shard of a build: its first index, its images' labels, seeds and sources."""
+    """Hashes the plan of each shard of a build: its first index, its images' labels, seeds, sources, prompts.
+
+    One prompt for all images without a caption is in the generation digest instead.
+    """
 
     def __init__(self, inputs: Inputs) -> None:
         self._plan = inputs.plan
@@ -30,6 +34,9 @@ class ShardPlans:
             f"{name}\0{sha256}" for name, sha256 in zip(real.listing.ids, real.sha256, strict=True)
         )
         self._classes = _hashes(real.listing.classes)
+        recipe = inputs.recipe
+        drawn = recipe.prompts is not None or recipe.captions is not None
+        self._prompts = _prompts(inputs) if drawn else None
         self._named = f"{inputs.recipe.name}\0{inputs.checkpoint.name}"
         filters = inputs.recipe.filters
         self._compares = filters is not None and filters.compare
@@ -57,6 +64,10 @@ class ShardPlans:
         digest.update(self._classes[labels].tobytes())
         for ordinal in range(self._plan.sources):
             digest.update(self._sources[self._plan.pairs[rows, ordinal]].tobytes())
+        if self._prompts is not None:
+            templates, captions = self._prompts
+            digest.update(templates[labels].tobytes())
+            digest.update(captions[self._plan.pairs[rows, 0]].tobytes())
         if self._compares:
             digest.update(self._pool(self._plan.blocks.block_of(shard)))
         return digest.hexdigest()
@@ -66,6 +77,14 @@ class ShardPlans:
         classes = self._classes_of[block] if block < len(self._classes_of) else None
         pool = self._sources if classes is None else self._sources[self._of_class < classes]
         return hashlib.sha256(pool.tobytes()).digest()
+
+
+def _prompts(inputs: Inputs) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return (C, 32) and (N, 32): hashes of the templates of each class, and of each real image's caption."""
+    listing = inputs.real.listing
+    lists = (inputs.recipe.templates_for(name) for name in listing.classes)
+    captions = (inputs.prompts.caption(name) for name in listing.ids)
+    return _hashes(json.dumps(templates) for templates in lists), _hashes(captions)
 
 
 def _hashes(texts: Iterable[str]) -> NDArray[np.uint8]:

@@ -75,6 +75,11 @@ def replay(
             for image in done:
                 write_file(out / f"{image.key}.{manifest.extension}", image.image)
         _print_replayed(done, run.differences)
+        if run.prompts_are_recorded:
+            print(
+                "the captions are not here, so prompts were taken from the records; "
+                "--set captions.file=… checks them"
+            )
 
 
 def _print_replayed(done: list[Replayed], differences: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -13,7 +14,7 @@ from synthkit.config.sections import holder, is_tag
 from synthkit.errors import did_you_mean, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from synthkit.errors import SynthkitError
@@ -38,6 +39,7 @@ class FileKind(Generic[M]):
     A section of the model is a model, a union of models with a discriminator, or a mapping of any keys.
     `what` names the file and fits "a …" and "…s". `line` is an example of its content, `override` one of
     `--set`. `how_to_get` returns, for the path of a missing file, how to get it, as the end of a sentence.
+    `form` is what else than text the file must be.
     """
 
     model: type[M]
@@ -46,6 +48,7 @@ class FileKind(Generic[M]):
     line: str = "name: mine"
     override: str = "name=mine"
     how_to_get: Callable[[Path], str] = lambda path: ""
+    form: str = "YAML"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,23 @@ def files_of(path: Path, kind: FileKind[M]) -> list[Path]:
 
 def parse(path: Path, kind: FileKind[M]) -> Document:
     """Return what one file says, its `extends` included. Raises the kind's error unless it is plain YAML."""
+    text = text_of(path, kind)
+    with _errors_of(path, text, kind):
+        return _compose(path, text, kind)
+
+
+def plain_file(path: Path, kind: FileKind[M]) -> Any:
+    """Return the plain data in a file, whatever it is, under the rules of recipes: no anchors, no key twice.
+
+    Raises the kind's error unless it is plain YAML.
+    """
+    text = text_of(path, kind)
+    with _errors_of(path, text, kind):
+        return _plain(text, str(path), kind)
+
+
+def text_of(path: Path, kind: FileKind[M]) -> str:
+    """Return the text of a file. Raises the kind's error if it is missing, too long or not UTF-8."""
     try:
         with path.open("rb") as stream:
             raw = stream.read(_MAX_BYTES + 1)
@@ -90,16 +110,25 @@ def parse(path: Path, kind: FileKind[M]) -> Document:
         raise kind.error(f"{path}: there is no such {kind.what}{hint}") from None
     except OSError as error:
         raise kind.error(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise kind.error(f"{path!s:.200}: cannot be read: no file has such a name") from None
     if len(raw) > _MAX_BYTES:
         raise kind.error(f"{path}: is more than {_MAX_BYTES:,} bytes long; that is not a {kind.what}")
     try:
-        return _compose(path, raw.decode("utf-8"), kind)
+        return raw.decode("utf-8")
     except UnicodeDecodeError:
-        raise kind.error(f"{path}: is not UTF-8 text; a {kind.what} is a YAML file") from None
+        raise kind.error(f"{path}: is not UTF-8 text; a {kind.what} is a {kind.form} file") from None
+
+
+@contextmanager
+def _errors_of(path: Path, text: str, kind: FileKind[M]) -> Iterator[None]:
+    """Replace YAML's errors inside the block by one line with the place."""
+    try:
+        yield
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         # If a file ends too early, LibYAML names the line after its last.
-        lines = raw.count(b"\n") + (not raw.endswith(b"\n"))
+        lines = text.count("\n") + (not text.endswith("\n"))
         line = f": line {min(mark.line + 1, max(lines, 1))}" if mark else ""
         raise kind.error(f"{path}{line}: is not plain YAML: {_yaml_problem(error, kind)}") from None
     except YAML_ERRORS as error:

@@ -152,6 +152,9 @@ def check_without_text(recipe: Recipe) -> None:
             "conditioning.method: text-only is for models that read text, and this one does not; "
             "use a method with real images, such as random-image"
         )
+    for field in ("prompts", "captions"):
+        if getattr(recipe, field) is not None:
+            raise GeneratorError(f"{field}: this model reads no text; remove {field}")
     if recipe.prompt:
         raise GeneratorError(
             'prompt: this model reads no text, so class names cannot reach it; set prompt: ""'

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthkit.builder.estimate import estimate
+from synthkit.builder.inputs import prompts_of
 from synthkit.errors import GeneratorError, SourceError, SynthkitError, UnreadableImage
 from synthkit.generators import check_recipe, choose_device_for
 from synthkit.generators.base import check_dtype
@@ -16,6 +17,7 @@ from synthkit.generators.checkpoint import find_local, on_the_hub
 from synthkit.generators.model_card import license_of
 from synthkit.inspection.doctor import Check, existing
 from synthkit.release.plan import GROUPS, balance
+from synthkit.release.prompts import prompt_facts, told_counts
 from synthkit.sources import held_out, open_source
 from synthkit.sources.base import load_image
 from synthkit.sources.files import get_it
@@ -60,6 +62,7 @@ def _source(recipe: Recipe, out: Path, work_root: Path) -> Iterator[Check]:
         return
     yield Check("real images", _counts(classes, len(source.listing)))
     yield from notes
+    yield from _prompts(recipe, source)
     yield _presence(source, recipe.source)
     yield _sample(source, recipe.source)
     if recipe.source.shots is not None or recipe.source.halve is not None:
@@ -77,6 +80,20 @@ def _counts(classes: list[ClassBalance], images: int) -> str:
 def _range(numbers: Sequence[int]) -> str:
     low, high = min(numbers), max(numbers)
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _prompts(recipe: Recipe, source: Source) -> Iterator[Check]:
+    """Yield whether a recipe's prompts and captions are there for all classes, unless it has one prompt."""
+    try:
+        recipe = recipe.with_prompts()
+        prompts_of(recipe, source.listing)
+    except SynthkitError as error:
+        yield Check("  prompts", str(error), "stop")
+        return
+    facts = prompt_facts(recipe, source.listing.classes)
+    if facts is not None:
+        captions = "; each real image has a caption" if facts.captions else ""
+        yield Check("  prompts", f"{told_counts(facts.fewest, facts.most)}{captions}")
 
 
 def _presence(source: Source, config: SourceConfig) -> Check:

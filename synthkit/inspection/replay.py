@@ -17,11 +17,13 @@ from synthkit.generators import choose_device_for, load
 from synthkit.inspection.recorded_model import find_checkpoint
 from synthkit.inspection.recorded_sources import sources_of
 from synthkit.inspection.replayed_scores import ReplayedScores
+from synthkit.release.captions import find_captions
 from synthkit.release.embedded_manifest import without_manifest
 from synthkit.release.image_header import read_header
 from synthkit.release.image_writer import encode, picture
 from synthkit.release.marks import mark_of
 from synthkit.release.plan import PlannedImage
+from synthkit.release.prompts import Prompts, first_source
 from synthkit.sources.decoding import decode
 from synthkit.sources.selection import Selected
 from synthkit.system.environment import changed, describe
@@ -88,10 +90,14 @@ class Replay:
         form = manifest.format_version
         digest = _digest(recipe, manifest, named)
         conditions = embeddings if kept_for_mixing(recipe, generator) else None
-        self._maker = ImageMaker(recipe, digest, real, named, generator, conditions, form)
+        captions = find_captions(received)
+        self._prompts = Prompts(recipe, real.listing.classes, captions)
+        # Without the captions, the record says which prompt its image was made from.
+        self.prompts_are_recorded = recipe.captions is not None and captions is None
+        self._maker = ImageMaker(recipe, digest, self._prompts, real, named, generator, conditions, form)
         self._batch_size = recipe.sampler.batch_size
         every_one = real.source.source.listing if isinstance(real.source, Selected) else None
-        self._check = RecordCheck(manifest, recipe, every_one)
+        self._check = RecordCheck(manifest, recipe, every_one, self._prompts)
         self._scores = ReplayedScores(received, real, generator, embeddings)
 
     def run(self, advance: Callable[[int], None]) -> Iterator[Replayed]:
@@ -131,7 +137,9 @@ class Replay:
     def _draw(self, record: Provenance) -> Draw:
         sources = tuple(self._positions[source.id] for source in record.sources)
         row = PlannedImage(int(record.key), record.label, sources, record.seed)
-        return Draw(row, record.attempt, record.rejected)
+        draw = Draw(row, record.attempt, record.rejected)
+        known = self._prompts.knows(record.label, draw.seed, first_source(record))
+        return draw if known else draw._replace(prompt=record.prompt)
 
 
 def _digest(recipe: Recipe, manifest: Manifest, checkpoint: Checkpoint) -> str:

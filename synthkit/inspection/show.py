@@ -8,6 +8,7 @@ from synthkit.conditioning import METHODS
 from synthkit.errors import ReleaseError
 from synthkit.release.files import MANIFEST, SIGNATURE
 from synthkit.release.plan import GROUPS
+from synthkit.release.prompts import told_counts
 from synthkit.release.records import Provenance2, Provenance3
 from synthkit.release.signature import parse_signature
 from synthkit.system.progress import data_size
@@ -40,6 +41,7 @@ def summary(manifest: Manifest, recipe: Recipe, signature: bytes | None = None) 
         *_blocks(manifest),
         ("files", f"{len(manifest.files)}, {len(manifest.shards)} of them shards; {data_size(size)}"),
         ("method", _method(manifest)),
+        *_prompts(manifest),
         ("sampler", f"{_sampling(recipe.sampler)}; seed {recipe.seed}"),
         ("model", f"{manifest.generator.name} at {manifest.generator.revision}, {manifest.generator.dtype}"),
         *_sources(manifest),
@@ -50,6 +52,15 @@ def summary(manifest: Manifest, recipe: Recipe, signature: bytes | None = None) 
         ("licence", manifest.license),
         *([("signature", _signature(signature))] if signature is not None else []),
     ]
+
+
+def _prompts(manifest: Manifest) -> list[Line]:
+    """Return of how many prompts images drew theirs, if they did or if they have captions."""
+    prompts = manifest.prompts
+    if prompts is None:
+        return []
+    captions = f"; captions of SHA-256 {prompts.captions}" if prompts.captions else ""
+    return [("prompts", f"{told_counts(prompts.fewest, prompts.most)}{captions}")]
 
 
 def _blocks(manifest: Manifest) -> list[Line]:

@@ -87,10 +87,13 @@ LATER_FIELDS = WRITTEN_WITH_SECTION | {
     "model.adapter.scale",
     "model.encoder",
     "model.unet",
+    "prompts",
+    "captions",
+    "captions.sha256",
 }
 # In the digest by what they lead to (the real images with their hashes, the model's content, the hashes
-# of the classifier and of certificates), so that a moved folder changes nothing. A section here stands
-# for all of its fields.
+# of the classifier, of captions and of certificates), so that a moved folder changes nothing. A section here
+# stands for all of its fields.
 # A later field of `source` must default to null, which the recipe.yaml of a release leaves out.
 BY_CONTENT = frozenset(
     {
@@ -104,6 +107,7 @@ BY_CONTENT = frozenset(
         "filters.label_agreement.classifier.checkpoint",
         "output.c2pa.certificate",
         "output.c2pa.key",
+        "captions.file",
     }
 )
 # Never in the digest: no image depends on them.
@@ -114,9 +118,18 @@ NOT_DATA = frozenset(
         *(f"{piece}.license" for piece in PIECES),
     }
 )
-# In the digest of a release, and not in that of its images: how many there are, and where each lies.
-COUNTS = frozenset(
-    {"target_per_class", "synthetic_per_class", "grown", "output.shard_size", "output.container"}
+# In the digest of a release, and not in that of its images: how many there are, where each lies, and of
+# which prompts each has drawn its own, which its record states. They become more as classes are added.
+NOT_OF_AN_IMAGE = frozenset(
+    {
+        "target_per_class",
+        "synthetic_per_class",
+        "grown",
+        "output.shard_size",
+        "output.container",
+        "prompts",
+        "captions",
+    }
 )
 
 
@@ -131,7 +144,7 @@ def fields_in_digest(recipe: Recipe) -> dict[str, Any]:
 def fields_in_generation_digest(recipe: Recipe) -> dict[str, Any]:
     """Return the fields that decide images, whatever their number, with their values as JSON."""
     found = fields_in_digest(recipe)
-    for path in COUNTS:
+    for path in NOT_OF_AN_IMAGE:
         section, _, name = path.rpartition(".")
         (found[section] if section else found).pop(name, None)
     return found

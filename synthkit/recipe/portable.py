@@ -17,6 +17,7 @@ from synthkit.recipe.families import HubSourceConfig
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from synthkit.recipe.captions import Captions
     from synthkit.recipe.credentials import Credentials
     from synthkit.recipe.filters import ClassifierConfig
     from synthkit.recipe.model import Model, Piece
@@ -75,6 +76,10 @@ def unportable(recipe: Recipe) -> Iterator[str]:
     yield from _source_faults(recipe.source)
     for field, piece in recipe.model.pieces.items():
         yield from _piece_faults(field, piece)
+    if isinstance(recipe.prompts, str):
+        yield "prompts: names a file; a release states the prompts themselves"
+    if recipe.captions is not None:
+        yield from _captions_faults(recipe.captions)
     if recipe.filters is not None and recipe.filters.classifier is not None:
         yield from _classifier_faults(recipe.filters.classifier)
     if recipe.output.c2pa is not None:
@@ -116,6 +121,12 @@ def _classifier_faults(classifier: ClassifierConfig) -> Iterator[str]:
     yield from _line(f"{where}.network", classifier.network, _path_fault(classifier.network.split(":")[-1]))
     if classifier.sha256 is None:
         yield f"{where}.sha256: is missing; a release names its classifier by the content"
+
+
+def _captions_faults(captions: Captions) -> Iterator[str]:
+    yield from _line("captions.file", captions.file, _path_fault(captions.file))
+    if captions.sha256 is None:
+        yield "captions.sha256: is missing; a release names its captions by the content"
 
 
 def _credentials_faults(credentials: Credentials) -> Iterator[str]:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from contextlib import suppress
 from datetime import date
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     Field,
@@ -26,19 +25,34 @@ from pydantic import (
 
 from synthkit.conditioning import MAX_SCALE, METHODS
 from synthkit.config.section import Section
+from synthkit.errors import RecipeError
+from synthkit.recipe.captions import Captions
 from synthkit.recipe.digest import fields_in_digest, fields_in_generation_digest, left_out_of_recipe_yaml
 from synthkit.recipe.families import SourceConfig
 from synthkit.recipe.filters import Filters
 from synthkit.recipe.model import Model
 from synthkit.recipe.output import Output
-from synthkit.recipe.portable import portable_model, portable_places
+from synthkit.recipe.portable import portable_model, portable_path, portable_places
+from synthkit.recipe.prompts import (
+    Templates,
+    brace_fault,
+    checked,
+    class_fault,
+    read_prompts,
+    uses_caption,
+)
 from synthkit.version import FORMAT_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # Since this format records state the weight of their image.
 _WITH_SCALE = 3
 # How many earlier versions a release may have grown from.
 MOST_EARLIER = 1000
 
+# The default of `prompt`.
+_PROMPT = "{name}"
 NAME = r"^[a-z0-9][a-z0-9_-]{0,95}$"
 # The Hub's word for a licence that nobody stated.
 NO_LICENSE = "unknown"
@@ -246,10 +260,17 @@ class Recipe(Section):
     )
     source: SourceConfig = Field(description="The real images.")
     prompt: str = Field(
-        "{name}",
+        _PROMPT,
         max_length=500,
-        description="The text given to the model; {name} is the class name, its underscores as spaces.",
+        description="The text given to the model; {name} is the class name, its underscores as spaces, "
+        "{caption} that of the first real image.",
         examples=["a photo of a {name}"],
+    )
+    prompts: Templates | str | None = Field(
+        None,
+        description="In place of prompt: templates like it, of which each image's seed draws one. A list, a "
+        "mapping of each class to a list, or the path of a YAML or JSON file with one of them.",
+        examples=[["a photo of a {name}", "a drawing of a {name}"]],
     )
     synthetic_per_class: int | None = Field(
         None, ge=1, le=10_000_000, description="Synthetic images of each class, whatever its real ones."
@@ -269,6 +290,11 @@ class Recipe(Section):
         examples=[[100]],
     )
     conditioning: Conditioning = Field(Conditioning(), description="How the conditioning is augmented.")
+    captions: Captions | None = Field(
+        None,
+        validate_default=True,
+        description="Captions of the real images, which prompts fill in for {caption}.",
+    )
     model: Model = Field(description="The image generator.")
     sampler: Sampler = Field(Sampler(), description="How the generator is sampled.")
     arithmetic: Arithmetic = Field(STOCK, description="How the device computes: speed for last bits.")
@@ -291,11 +317,35 @@ class Recipe(Section):
 
     @field_validator("prompt")
     @classmethod
-    def _only_the_name_is_filled_in(cls, prompt: str) -> str:
-        rest = prompt.replace("{name}", "")
-        if re.search(r"[{}]", rest):
-            raise ValueError("only {name} is filled in; other braces are not allowed")
+    def _can_be_filled_in(cls, prompt: str) -> str:
+        if fault := brace_fault(prompt):
+            raise ValueError(fault)
         return prompt
+
+    @field_validator("prompts", mode="wrap")
+    @classmethod
+    def _templates_or_a_file(
+        cls, prompts: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> Any:
+        if prompts is None:
+            return None
+        if info.data.get("prompt", _PROMPT) != _PROMPT:
+            raise ValueError(
+                "cannot be given together with prompt: remove one of them, or set prompt to '{name}', its "
+                "default"
+            )
+        return handler(prompts if isinstance(prompts, str) and prompts else checked(prompts))
+
+    @field_validator("captions")
+    @classmethod
+    def _captions_are_filled_in(cls, captions: Captions | None, info: ValidationInfo) -> Captions | None:
+        # What a file of prompts says is known when it is read.
+        known = {"prompt", "prompts", "conditioning"} <= info.data.keys()
+        if known and not isinstance(info.data["prompts"], str):
+            method = info.data["conditioning"].method
+            if fault := caption_fault(info.data["prompt"], info.data["prompts"], captions, method):
+                raise ValueError(fault)
+        return captions
 
     @field_validator("target_per_class")
     @classmethod
@@ -345,9 +395,33 @@ class Recipe(Section):
             return target or self.synthetic_per_class or 0
         return max(0, (target or self.target_per_class) - real)
 
-    def prompt_for(self, class_name: str) -> str:
-        """Return the text given to the model for a class; underscores, as in folder names, become spaces."""
-        return self.prompt.replace("{name}", class_name.replace("_", " "))
+    def templates_for(self, class_name: str) -> list[str]:
+        """Return the templates of which each image of a class gets one; none for a class without prompts.
+
+        Raises TypeError if they are in a file that was not read (`with_prompts`).
+        """
+        if self.prompts is None:
+            return [self.prompt]
+        if isinstance(self.prompts, str):
+            raise TypeError(f"the file {self.prompts} of prompts is not read yet")
+        return self.prompts if isinstance(self.prompts, list) else self.prompts.get(class_name, [])
+
+    def class_fault(self, classes: Sequence[str]) -> str:
+        """Return which class of a source has no prompts, or which prompts no class; an empty text if none."""
+        known = None if isinstance(self.prompts, str) else self.prompts
+        return "" if known is None else class_fault(known, classes)
+
+    def with_prompts(self) -> Self:
+        """Return the recipe with the prompts of the file that it names, and the hash of its captions.
+
+        Raises RecipeError if a file cannot be read, or templates do not go with the rest of the recipe.
+        """
+        prompts, captions = self.prompts, self.captions
+        if isinstance(prompts, str):
+            prompts = read_prompts(prompts)
+            if fault := caption_fault(self.prompt, prompts, captions, self.conditioning.method):
+                raise RecipeError(f"captions: {fault}")
+        return self.model_copy(update={"prompts": prompts, "captions": captions and captions.hashed()})
 
     @property
     def format_version(self) -> int:
@@ -363,8 +437,8 @@ class Recipe(Section):
         `recipe/digest.py` says which fields. `listing_digest` is that of the real images
         (`sources.pool.RealImages.digest`), `revision` is the model's, which is its content; its name is in
         the digest only in format 1. `form` is the release's format, by default the one that it is written in.
-        Raises RecipeError if the weights of the filters' classifier are needed for its hash and are not here,
-        and SignatureError if the certificate of `output.c2pa` is.
+        Raises RecipeError if the weights of the filters' classifier, the prompts or the captions are needed
+        for it and are not here, and SignatureError if the certificate of `output.c2pa` is.
         """
         facts = {
             "format": form or self.format_version,
@@ -375,7 +449,7 @@ class Recipe(Section):
         return _sha256(facts)
 
     def generation_digest(self, *, revision: str) -> str:
-        """Return the SHA-256 of all that decides an image, given its class, real images and seed.
+        """Return the SHA-256 of all that decides an image, given its class, real images, prompt and seed.
 
         It leaves out how many images there are, so that it stays as a release grows. Raises what `digest`
         raises.
@@ -388,12 +462,15 @@ class Recipe(Section):
         return _sha256(facts)
 
     def pinned(self) -> Self:
-        """Return the recipe with the hashes of the files that it names for filters and signatures.
+        """Return the recipe with the prompts and the hashes of the files that it names.
 
-        Raises RecipeError or SignatureError if they are needed for that and are not here.
+        Raises RecipeError or SignatureError if a file is needed for that and is not here.
         """
-        filters = self.filters and self.filters.pinned()
-        return self.model_copy(update={"filters": filters, "output": self.output.pinned()})
+        sections = {
+            "filters": self.filters and self.filters.pinned(),
+            "output": self.output.pinned(),
+        }
+        return self.with_prompts().model_copy(update=sections)
 
     def portable(self) -> dict[str, Any]:
         """Return the recipe as a release holds it: complete, without paths of this machine.
@@ -409,6 +486,8 @@ class Recipe(Section):
             mode="json", exclude_none=True, exclude=unset.get("model")
         )
         data["source"] = self._portable_source(data["source"])
+        if recipe.captions is not None:
+            data["captions"]["file"] = portable_path(recipe.captions.file)
         return data
 
     def _portable_source(self, data: dict[str, Any]) -> dict[str, Any]:
@@ -417,6 +496,25 @@ class Recipe(Section):
             data["classes"] = self.source.classes
         data |= portable_places(self.source)
         return {"kind": data.pop("kind"), **data}
+
+
+def caption_fault(prompt: str, prompts: Templates | None, captions: Captions | None, method: str) -> str:
+    """Return why a recipe's prompts and captions do not go together; an empty text if they do."""
+    lists = [[prompt]] if prompts is None else [prompts] if isinstance(prompts, list) else prompts.values()
+    first = next((template for templates in lists for template in templates if uses_caption(template)), None)
+    if first is None:
+        return "" if captions is None else "no prompt has {caption}: put it into one, or remove captions"
+    if not METHODS[method].sources:
+        return (
+            f"{first[:60]!r} has {{caption}}, and conditioning.method {method} takes no real images, whose "
+            "captions these are: remove it, or choose another method"
+        )
+    if captions is None:
+        return (
+            f"is missing: {first[:60]!r} has {{caption}}; name a file with the captions of the real images: "
+            "captions: {file: captions.csv}"
+        )
+    return ""
 
 
 def _as_earlier(item: int | Earlier) -> Earlier:

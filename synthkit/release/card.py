@@ -17,6 +17,7 @@ from synthkit.release.front_matter import front_matter
 from synthkit.release.hub_address import dataset_url, is_repository, model_url
 from synthkit.release.licenses import license_url
 from synthkit.release.model_licenses import pieces_of, restricting
+from synthkit.release.prompts import told_counts
 
 if TYPE_CHECKING:
     import jinja2
@@ -60,6 +61,7 @@ def render_card(manifest: Manifest, example: dict[str, Any]) -> str:
         files=[file for file in FILES if file.in_card],
         method=METHODS[manifest.method],
         formula=METHODS[manifest.method].formula_for(manifest.generator.embedding),
+        prompts=manifest.prompts and told_counts(manifest.prompts.fewest, manifest.prompts.most),
         source_link=_source_link(manifest),
         model_link=_link(base),
         model_license=_license(base.license),

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from synthkit.release.manifest import Manifest
 
 _SHOWN = 10
+# Characters of a value that are shown.
+_LONGEST = 300
 # The key says where an image stands in its release; the mark in the image file repeats it.
 _PLACE = ("key", "image_sha256")
 # The fields of a recipe that change when a release grows.
@@ -105,7 +107,7 @@ def difference(old: tuple[Path, Manifest, Recipe], new: tuple[Path, Manifest, Re
 def as_text(found: Difference) -> str:
     """Write the difference for people, one line for each thing that differs."""
     lines = [f"{found.versions[0]} -> {found.versions[1]}"]
-    lines += [f"  recipe {name}: {_said(a)} -> {_said(b)}" for name, (a, b) in found.recipe.items()]
+    lines += [f"  recipe {line}" for line in _fields(found.recipe)]
     lines += [f"  made with {text}" for text in found.environment]
     lines += [f"  class {name}: {a:,} -> {b:,} images" for name, (a, b) in _some(found.classes)]
     if found.grown:
@@ -127,8 +129,20 @@ def as_text(found: Difference) -> str:
     return "\n".join(lines)
 
 
+def _fields(changed: dict[str, tuple[Any, Any]]) -> Iterator[str]:
+    """Yield a line for each field of a recipe that changed; of the prompts of many classes, for the first."""
+    prompts = [name for name in changed if name.startswith("prompts.")]
+    left_out = set(prompts[_SHOWN:])
+    for name, (before, after) in changed.items():
+        if name not in left_out:
+            yield f"{name}: {_said(before)} -> {_said(after)}"
+    if left_out:
+        yield f"prompts: … and those of {len(left_out):,} more classes"
+
+
 def _said(value: Any) -> str:
-    return "nothing" if value in (None, "") else str(value)
+    text = "nothing" if value in (None, "") else str(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _some(classes: dict[str, tuple[int, int]]) -> Iterator[tuple[str, tuple[int, int]]]:

@@ -110,6 +110,17 @@ class GeneratorFacts(Facts):
     embedding: tuple[_Length, _Length] | None = None
 
 
+class PromptFacts(Facts):
+    """Of how many templates a seed draws the prompt: in the class with the fewest, and in that with the most.
+
+    `captions` is the SHA-256 of the file whose captions are filled in.
+    """
+
+    fewest: int = Field(ge=1, lt=2**31)
+    most: int = Field(ge=1, lt=2**31)
+    captions: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+
+
 class SignerFacts(Facts):
     """Who signed the images (C2PA): the subject of the certificate, and what every image has of it.
 

@@ -27,6 +27,7 @@ from synthkit.release.facts import (
     GeneratorFacts,
     GrownFacts,
     Partial,
+    PromptFacts,
     SignerFacts,
     SkippedFacts,
     SourceFacts,
@@ -57,6 +58,8 @@ _LATER: dict[str, Any] = {
 }
 # What all manifests lack but those of generators that are conditioned on tokens.
 _OF_TOKENS: dict[str, Any] = {"generator": {"embedding": True}}
+# Where one prompt without a caption is all there is.
+_OF_PROMPTS: dict[str, Any] = {"prompts": True}
 
 
 class _Version(BaseModel):
@@ -87,6 +90,7 @@ class Manifest(Facts):
     source: SourceFacts
     generator: GeneratorFacts
     method: str
+    prompts: PromptFacts | None = Field(None, description="Where prompts are drawn or have captions.")
     images: int
     width: int = Field(ge=1, le=MAX_EDGE)
     height: int = Field(ge=1, le=MAX_EDGE)
@@ -172,10 +176,12 @@ class Manifest(Facts):
 
     def to_json(self) -> bytes:
         """Return the content of manifest.json, indented so that people can read it."""
-        if self.format_version == 1:
-            left_out = _LATER
-        else:
-            left_out = _OF_TOKENS if self.generator.embedding is None else {}
+        left_out = dict(_LATER) if self.format_version == 1 else {}
+        # So are the manifests that were written before these came.
+        if self.generator.embedding is None and self.format_version > 1:
+            left_out |= _OF_TOKENS
+        if self.prompts is None:
+            left_out |= _OF_PROMPTS
         return self.model_dump_json(indent=2, exclude=left_out).encode() + b"\n"
 
 

@@ -13,7 +13,7 @@ from synthkit.release.files import RECIPE
 from synthkit.release.manifest import leads_elsewhere, read_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from synthkit.recipe.schema import Recipe
@@ -25,17 +25,24 @@ _RECIPE_HEADER = """\
 
 
 def recipe_yaml(data: dict[str, Any], places: Sequence[str]) -> bytes:
-    """Return the content of recipe.yaml; `places` are the source's fields that another machine must set."""
+    """Return the content of recipe.yaml; `places` are the fields that another machine must set."""
     return (recipe_header(places) + yaml.safe_dump(data, sort_keys=False, allow_unicode=True)).encode()
 
 
 def recipe_header(places: Sequence[str]) -> str:
     """Return the comment at the top of recipe.yaml, with the command that builds it again."""
-    return _RECIPE_HEADER.format(options="".join(f" --set source.{field}=…" for field in places))
+    return _RECIPE_HEADER.format(options="".join(f" --set {field}=…" for field in places))
 
 
-# All that a reader of a release may set in its recipe: where the real images and the model are.
-_PLACES = ("source.", "model.id=", "model.revision=", "model.mirrors=")
+def places_of(recipe: Recipe) -> Iterator[str]:
+    """Yield the fields of a recipe that name files and folders of this machine, by their dotted names."""
+    yield from (f"source.{field}" for field in recipe.source.places())
+    if recipe.captions is not None:
+        yield "captions.file"
+
+
+# All that a reader of a release may set in its recipe: where the real images, captions and the model are.
+_PLACES = ("source.", "captions.file=", "model.id=", "model.revision=", "model.mirrors=")
 
 
 def read_recipe(release: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -48,7 +55,7 @@ def read_recipe(release: Path, overrides: Sequence[str] = ()) -> Recipe:
         if not override.startswith(_PLACES):
             raise ReleaseError(
                 f"--set {override}: a release's recipe stays as it is; "
-                "only source.… and model.id can be set, to say where things are on this machine"
+                "only source.…, captions.file and model.id can be set, to say where things are here"
             )
     path = release / RECIPE
     if not path.is_file():

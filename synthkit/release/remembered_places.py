@@ -2,7 +2,8 @@
 
 A release names no folder of the machine that built it. So a build writes small files into the work root:
 under the digest of the real images, the absolute paths of their source; under the digest of a model, its
-folder. They may be deleted at any time. Whoever uses such a path checks that what lies there has the digest.
+folder; under that of captions, their file. They may be deleted at any time. Whoever uses such a path checks
+that what lies there has the digest.
 """
 
 from __future__ import annotations
@@ -40,6 +41,11 @@ def remember_model(root: Path, name: str, content: str, folder: Path) -> None:
     """Remember the folder of a model that is not built in; `content` is its SHA-256."""
     if not name.startswith("builtin:"):
         _keep(root, content, {"kind": "model", "folder": _absolute(str(folder))})
+
+
+def remember_captions(root: Path, sha256: str, path: Path) -> None:
+    """Remember the file of captions with a SHA-256."""
+    _keep(root, sha256, {"kind": "captions", "file": _absolute(str(path))})
 
 
 def recall(root: Path, digest: str, kind: str) -> dict[str, str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from synthkit.conditioning import METHODS
 from synthkit.release.marks import SOURCE_TYPE
 from synthkit.release.model_licenses import restricting
+from synthkit.release.prompts import told_counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,7 +37,8 @@ def responsible_ai(manifest: Manifest) -> dict[str, Any]:
         "rai:dataBiases": " ".join([*_biases(manifest)]),
         "rai:personalSensitiveInformation": "Unknown: neither the real images nor the synthetic ones were "
         "examined for people or for anything sensitive. What the real images show, synthetic ones may "
-        "resemble. The records name real images by their paths inside their data set.",
+        "resemble. The records name real images by their paths inside their data set"
+        + (", and repeat captions of them." if manifest.prompts and manifest.prompts.captions else "."),
         "rai:dataSocialImpact": "Not assessed. A classifier that is trained on the images takes over their "
         "errors and biases. They could be taken for photographs: each file says that it is generated, but "
         "such a mark can be removed.",
@@ -54,8 +56,17 @@ def _collection(manifest: Manifest) -> str:
     return (
         f"None of the images is a photograph: all {manifest.images:,} were generated ({SOURCE_TYPE}) by the "
         f"frozen model {generator.name} at {generator.revision}, {conditioned}{manifest.method}: "
-        f"{method.formula_for(generator.embedding)}. {names}"
+        f"{method.formula_for(generator.embedding)}. {names}{_prompts(manifest)}"
     )
+
+
+def _prompts(manifest: Manifest) -> str:
+    """Return a sentence on where prompts come from; nothing if all images have one without a caption."""
+    prompts = manifest.prompts
+    if prompts is None:
+        return ""
+    captions = " They have captions of the real images in them." if prompts.captions else ""
+    return f" Prompts: {told_counts(prompts.fewest, prompts.most)}.{captions}"
 
 
 def _raw_data(manifest: Manifest) -> str:

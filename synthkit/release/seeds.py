@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 
@@ -10,14 +12,27 @@ import numpy as np
 class Stream(IntEnum):
     """The independent random streams of one image.
 
-    λ, boxes and crops come from MIX, dropout from DROP, the seeds of redrawn images from ATTEMPT and the
-    weight of the image against the text from SCALE. No stream depends on how much is drawn from another.
+    λ, boxes and crops come from MIX, dropout from DROP, the seeds of redrawn images from ATTEMPT, the weight
+    of the image against the text from SCALE, and which prompt is taken from PROMPT. No stream depends on how
+    much is drawn from another.
     """
 
     MIX = 1
     DROP = 2
     ATTEMPT = 3
     SCALE = 4
+    PROMPT = 5
+
+
+class _Philox(threading.local):
+    """A generator for each thread, which is set anew for each seed."""
+
+    def __init__(self) -> None:
+        self.generator = np.random.Philox(key=0)
+        self.start: Any = self.generator.state
+
+
+_philox = _Philox()
 
 
 def attempt_seed(seed: int, attempt: int) -> int:
@@ -27,8 +42,18 @@ def attempt_seed(seed: int, attempt: int) -> int:
     """
     if attempt == 0:
         return seed
-    raw = np.random.Philox(key=np.array([seed, Stream.ATTEMPT], dtype=np.uint64)).random_raw(attempt)
-    return int(raw[-1] >> np.uint64(1))
+    return raw_number(seed, Stream.ATTEMPT, attempt) >> 1
+
+
+def raw_number(seed: int, which: Stream, number: int = 1) -> int:
+    """Return a number (64 bits) of a stream of an image, counted from 1.
+
+    It is that of `stream(seed, which).bit_generator`, in a tenth of the time: none has to be made.
+    """
+    start = _philox.start
+    start["state"]["key"][:] = seed, which
+    _philox.generator.state = start
+    return int(_philox.generator.random_raw(number)[-1])
 
 
 def stream(seed: int, which: Stream) -> np.random.Generator:

@@ -129,7 +129,12 @@ def recipe_faults(path: Path, manifest: Manifest, recipe: Recipe) -> Iterator[st
     # Which fields were paths on the machine that built it, only that build knew: every choice is accepted.
     data["source"] |= {name: getattr(source, name) for name in fields if getattr(source, name) is not None}
     body = recipe_yaml(data, ()).removeprefix(recipe_header(()).encode())
-    tellable = chain.from_iterable(combinations(fields, count) for count in range(len(fields) + 1))
+    named = [f"source.{field}" for field in fields]
+    captions = () if recipe.captions is None else ("captions.file",)
+    tellable = (
+        (*places, *captions)
+        for places in chain.from_iterable(combinations(named, count) for count in range(len(named) + 1))
+    )
     raw = _read(path, len(body))
     if raw not in {recipe_header(places).encode() + body for places in tellable}:
         yield "is not written as a build writes it: complete, in the order of the fields, two lines above"

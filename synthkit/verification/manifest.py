@@ -14,6 +14,7 @@ from synthkit.errors import SourceError
 from synthkit.release.files import FILES
 from synthkit.release.filter_counts import FilterCounts
 from synthkit.release.plan import balance_of, block_counts, block_faults, blocks_of
+from synthkit.release.prompts import prompt_facts
 from synthkit.sources.base import is_relative_id
 from synthkit.sources.pool import digest_of
 from synthkit.system.environment import KEYS
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from synthkit.recipe.schema import Recipe
-    from synthkit.release.facts import FilterFacts
+    from synthkit.release.facts import FilterFacts, PromptFacts
     from synthkit.release.manifest import Manifest
 
 # The parts of the environment that the card quotes; every version of synthkit states them.
@@ -170,6 +171,12 @@ def _environment(environment: Mapping[str, str]) -> Iterator[str]:
             yield f"says its {name!r:.64} is {value!r:.64}, which is not a version or a device"
 
 
+def _prompts(manifest: Manifest, recipe: Recipe) -> PromptFacts | None:
+    """Return what a manifest must say of prompts; that they fit its classes is checked apart."""
+    names = [item.name for item in manifest.classes]
+    return manifest.prompts if recipe.class_fault(names) else prompt_facts(recipe, names)
+
+
 def against_recipe(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
     """Yield what a manifest says differently from its recipe."""
     source, few_shot = recipe.source, recipe.source.shots is not None
@@ -178,6 +185,7 @@ def against_recipe(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
         ("format_version", manifest.format_version, _format(manifest, recipe)),
         ("repo_id", manifest.repo_id, recipe.hub.repo_id),
         ("method", manifest.method, recipe.conditioning.method),
+        ("prompts", manifest.prompts, _prompts(manifest, recipe)),
         ("container", manifest.container, recipe.output.container),
         ("extension", manifest.extension, recipe.output.extension),
         ("c2pa", signed and signed.fingerprints, signs and signs.fingerprints),
@@ -190,6 +198,8 @@ def against_recipe(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
     for name, said, wanted in pairs:
         if said != wanted:
             yield f"says {name} is {said!s:.64}, by the recipe it is {wanted!s:.64}"
+    if fault := recipe.class_fault([item.name for item in manifest.classes]):
+        yield f"does not fit its recipe's prompts: {fault}"
     yield from model_facts.against_recipe(manifest, recipe)
     size = recipe.output.size
     if size is not None and (manifest.width, manifest.height) != (size, size):

@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from synthkit.conditioning import METHODS, draw_scale, why_unfit
+from synthkit.errors import RecipeError
+from synthkit.release.prompts import Prompts, first_source
 from synthkit.release.records import Provenance3, key_of
 from synthkit.release.seeds import Stream, attempt_seed, stream
 from synthkit.verification.derived_plan import DerivedPlan, derive
@@ -15,7 +17,7 @@ from synthkit.verification.gate_rules import GateRules, Order, draws_allowed
 from synthkit.verification.mixing import SAME, SeededDraws, embedding_size, mixing_faults
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from synthkit.recipe.schema import Recipe
     from synthkit.release.manifest import Manifest
@@ -23,12 +25,15 @@ if TYPE_CHECKING:
 
 
 class RecordRules:
-    """What every record of a release must say; `plan` is None if no plan fits the manifest's counts."""
+    """What every record of a release must say; `plan` is None if no plan fits the manifest's counts.
 
-    def __init__(self, recipe: Recipe, manifest: Manifest) -> None:
+    `captions` are those of the real images by id; None if they are not here.
+    """
+
+    def __init__(self, recipe: Recipe, manifest: Manifest, captions: Mapping[str, str] | None = None) -> None:
         method = METHODS[recipe.conditioning.method]
         self._recipe, self._method = recipe, method
-        self._prompts = [recipe.prompt_for(item.name) for item in manifest.classes]
+        self._prompts = _prompts(recipe, manifest, captions)
         self._constants: dict[str, Any] = {
             "dropout": recipe.conditioning.dropout if method.drops else 0.0,
             "guidance_scale": recipe.sampler.guidance_scale,
@@ -50,7 +55,12 @@ class RecordRules:
             yield from self.plan.faults(first, records)
         for key, record in known:
             yield from (
-                f"{key}: {fault}" for fault in (*self._of_recipe(record), *gates.faults(int(key), record))
+                f"{key}: {fault}"
+                for fault in (
+                    *self._of_recipe(record),
+                    *self._of_prompt(int(key), record),
+                    *gates.faults(int(key), record),
+                )
             )
             if record.version != version:
                 yield f"{key}: its record's synthkit_version is {record.version:.64}, its block's {version}"
@@ -79,9 +89,21 @@ class RecordRules:
             said = getattr(record, name)
             if said != wanted:
                 yield f"its record's {name} is {said!s:.64}, by the recipe it is {wanted!s:.64}"
-        if record.label < len(self._prompts) and record.prompt != self._prompts[record.label]:
-            wanted = self._prompts[record.label]
-            yield f"its record's prompt is {record.prompt!r:.64}, by the recipe it is {wanted!r:.64}"
+
+    def _of_prompt(self, index: int, record: Provenance) -> Iterator[str]:
+        """Yield a fault if a record's prompt is not the one that its seed gives, or cannot be."""
+        known = self._prompts is not None and record.label < len(self._manifest.classes)
+        if self._prompts is None or not known or record.attempt >= draws_allowed(self._recipe.filters):
+            return
+        seed = attempt_seed(self._seed(index, record), record.attempt)
+        fault = self._prompts.fault(record.prompt, record.label, seed, first_source(record))
+        if fault:
+            yield f"its record's prompt is {record.prompt!r:.64}, {fault}"
+
+    def _seed(self, index: int, record: Provenance) -> int:
+        """Return the planned seed: a false one in the record is one fault, not one for each thing drawn."""
+        seeds = self.plan.draws.seeds if self.plan is not None else ()
+        return int(seeds[index]) if index < len(seeds) else record.seed
 
     def _gates_of(self, block: int) -> GateRules:
         """Return the rules for the gates of a block, which knew the classes that there were then."""
@@ -101,12 +123,18 @@ class RecordRules:
         shape = self._manifest.generator.embedding or (None if size is None else (size,))
         # Else the manifest states a shape that no such release has, which is reported there.
         can_mix = shape is None or not why_unfit(self._method, shape)
-        # Draw from the planned seed: a false seed in the record is one fault, not one for each thing drawn.
-        seeds = self.plan.draws.seeds if self.plan is not None else ()
         for key, record in known:
             # An attempt beyond the recipe's draws is reported elsewhere, and would take as many steps.
             if record.method != self._method.name or record.attempt >= draws_allowed(self._recipe.filters):
                 continue
-            seed = int(seeds[int(key)]) if int(key) < len(seeds) else record.seed
+            seed = self._seed(int(key), record)
             mixing = mixing_faults(record, seed, alpha, shape, draws) if can_mix else ()
             yield from (f"{key}: {fault}" for fault in (*mixing, *self._scale(record, seed)))
+
+
+def _prompts(recipe: Recipe, manifest: Manifest, captions: Mapping[str, str] | None) -> Prompts | None:
+    """Return what gives prompts; None if they are for other classes, which is a fault of the manifest."""
+    try:
+        return Prompts(recipe, [item.name for item in manifest.classes], captions)
+    except RecipeError:
+        return None

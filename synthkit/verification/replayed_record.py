@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synthkit.conditioning import METHODS
+from synthkit.release.prompts import first_source
 from synthkit.release.records import Provenance2
 from synthkit.release.scores import RANK
+from synthkit.release.seeds import attempt_seed
 from synthkit.verification.derived_plan import ORDINALS, derive
 from synthkit.verification.gate_rules import attempt_faults, shown
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from synthkit.recipe.schema import Recipe
     from synthkit.release.manifest import Manifest
+    from synthkit.release.prompts import Prompts
     from synthkit.release.records import Provenance, Score
     from synthkit.sources.base import Listing
 
@@ -39,7 +42,8 @@ _NEAR = 0.01
 class RecordCheck:
     """Checks records; `listing` lists the real images on this machine, and is None if there are none."""
 
-    def __init__(self, manifest: Manifest, recipe: Recipe, listing: Listing | None) -> None:
+    def __init__(self, manifest: Manifest, recipe: Recipe, listing: Listing | None, prompts: Prompts) -> None:
+        self._prompts = prompts
         self._manifest, self._recipe, self._listing = manifest, recipe, listing
         self._plan = derive(recipe, manifest, METHODS[recipe.conditioning.method].sources)
         self._positions = {name: place for place, name in enumerate(listing.ids)} if listing else {}
@@ -56,9 +60,18 @@ class RecordCheck:
                 ours = self._manifest.environment_of(int(said.key)).get(name.removesuffix("_version"))
             if not _equal(theirs, ours):
                 yield f"its record's {name} is {_shown(theirs)}, made again it is {_shown(ours)}"
+        yield from self._prompt(said)
         yield from self._planned(said)
         yield from self._real_images(said)
         yield from attempt_faults(said, self._recipe.filters)
+
+    def _prompt(self, said: Provenance) -> Iterator[str]:
+        """Yield a prompt that no caption gives; it was taken from the record, if the caption is not here."""
+        seed, first = attempt_seed(said.seed, said.attempt), first_source(said)
+        if not self._prompts.knows(said.label, seed, first):
+            fault = self._prompts.fault(said.prompt, said.label, seed, first)
+            if fault:
+                yield f"its record's prompt is {_shown(said.prompt)}, {fault}"
 
     def _planned(self, said: Provenance) -> Iterator[str]:
         if self._plan is not None:

@@ -19,8 +19,10 @@ from synthkit.conditioning import METHODS
 from synthkit.errors import RecipeError, ReleaseError, one_line
 from synthkit.recipe.load import load_complete
 from synthkit.recipe.portable import unportable
+from synthkit.release.captions import find_captions
 from synthkit.release.files import FILES, MANIFEST, PUT_THERE_BY_TOOLS, RECIPE
 from synthkit.release.manifest import leads_elsewhere, unlisted
+from synthkit.release.places import Received
 from synthkit.system.progress import progress
 from synthkit.verification.checks import CHECKS, Known
 from synthkit.verification.collected import Collected, ShardSummary, contradicting
@@ -108,7 +110,7 @@ def _read_files(
     deep: bool,
 ) -> Collected:
     """Read every file once: compare its hash, and check what each shard holds and its rows in the table."""
-    rules = None if recipe is None else RecordRules(recipe, manifest)
+    rules = None if recipe is None else _rules(release, manifest, recipe)
     collected = Collected.begin(release, manifest)
     tables = _tables(release, manifest)
     firsts = _first_indices(manifest)
@@ -138,6 +140,10 @@ def _read_files(
     for path, table in tables.items():
         log.add(path, table.faults())
     return collected
+
+
+def _rules(release: Path, manifest: Manifest, recipe: Recipe) -> RecordRules:
+    return RecordRules(recipe, manifest, find_captions(Received(release, manifest, recipe, frozenset())))
 
 
 def _tables(release: Path, manifest: Manifest) -> dict[str, TableRows]:

@@ -12,12 +12,14 @@ import torch
 
 from synthkit.errors import GeneratorError
 from synthkit.generators import diffusers_pipeline
+from synthkit.generators.base import check_without_text
 from synthkit.generators.checkpoint import locate
 from synthkit.generators.prompt_cache import PromptCache
+from synthkit.recipe.captions import Captions
 from synthkit.recipe.model import Model
 from synthkit.recipe.schema import Sampler
 from tests.conftest import Cli
-from tests.helpers.generating import load_on_cpu
+from tests.helpers.generating import load_on_cpu, recipe_of
 
 SAMPLER = Sampler(steps=1, guidance_scale=2.0, batch_size=4)
 RECIPE = """\
@@ -94,3 +96,12 @@ def test_a_build_with_more_prompts_than_are_kept_makes_the_same_bytes(
         shards.append([path.read_bytes() for path in sorted((tmp_path / folder).rglob("*.tar"))])
     assert shards[0] == shards[1]
     assert shards[0]
+
+
+def test_a_model_that_reads_no_text_takes_no_prompts() -> None:
+    recipe = recipe_of(SAMPLER)
+    drawn = recipe.model_copy(update={"prompts": ["a", "b"]})
+    captioned = recipe.model_copy(update={"prompt": "", "captions": Captions(file="captions.csv")})
+    for field, given in (("prompts", drawn), ("captions", captioned)):
+        with pytest.raises(GeneratorError, match=f"^{field}: this model reads no text; remove {field}$"):
+            check_without_text(given)

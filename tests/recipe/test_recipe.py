@@ -117,7 +117,7 @@ sede: 3
         ("sampler.guidance_scale=.inf", "sampler.guidance_scale: must be a finite number"),
         ("conditioning.alpha=1e-3", "is '1e-3': YAML reads this as text; write 0.001"),
         ("seed=-1", "seed: must be at least 0, is -1"),
-        ("prompt='a {nam}'", "prompt: only {name} is filled in"),
+        ("prompt='a {nam}'", "prompt: only {name} and {caption} are filled in"),
         ("output.quality=90", "output: png is lossless and has no quality"),
         ("sampler.batch_size=many", "sampler.batch_size: must be a whole number or auto, is 'many'"),
         ("sampler.batch_size=0", "sampler.batch_size: must be at least 1, is 0"),
