@@ -173,6 +173,11 @@ class DiffusersGenerator(Generator):
             folder, dtype=dtype, use_safetensors=True, local_files_only=True, **not_loaded
         )
 
+    @property
+    def denoiser(self) -> Any:
+        """The network that predicts the noise at each step."""
+        return getattr(self._pipeline, self.DENOISER)
+
     def resampled(self, sampler: Sampler) -> Self:
         """Return the same model sampled another way. Both share the weights: use one at a time."""
         other = copy(self)

@@ -1,0 +1,79 @@
+"""Every family of generators passes every check, on a model in miniature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from synthkit.conformance.case import Case, ConformanceError
+from synthkit.conformance.generators import CHECKS
+from synthkit.generators import flux_redux
+from synthkit.generators.checkpoint import locate
+from synthkit.generators.families import PIPELINES
+from synthkit.recipe.model import Encoder, Model
+from synthkit.recipe.schema import Recipe, Sampler
+from tests.helpers import adapters, miniature_flux, miniature_kandinsky
+from tests.helpers.generating import recipe_of
+
+SAMPLER = Sampler(scheduler="ddim", steps=2, guidance_scale=2.0, batch_size=3)
+IP_ADAPTERS = {
+    "StableDiffusionPipeline.ip-adapter": adapters.SD15,
+    "StableDiffusionPipeline.ip-adapter-plus": adapters.SD15_PLUS,
+    "StableDiffusionXLPipeline.ip-adapter": adapters.SDXL,
+    "StableDiffusionXLPipeline.ip-adapter-plus": adapters.SDXL_PLUS,
+}
+
+
+def kandinsky(folder: Path) -> Recipe:
+    decoder, prior = (
+        miniature_kandinsky.decoder(folder / "decoder"),
+        miniature_kandinsky.prior(folder / "prior"),
+    )
+    recipe = recipe_of(SAMPLER, prompt="")
+    return recipe.model_copy(update={"model": Model(id=str(decoder), encoder=Encoder(id=str(prior)))})
+
+
+def flux(folder: Path) -> Recipe:
+    schnell, redux = miniature_flux.schnell(folder / "schnell"), miniature_flux.redux(folder / "redux")
+    recipe = recipe_of(SAMPLER.model_copy(update={"scheduler": "flow-euler", "guidance_scale": 1.0}))
+    return recipe.model_copy(update={"model": Model(id=str(schnell), encoder=Encoder(id=str(redux)))})
+
+
+OTHERS: dict[str, Callable[[Path], Recipe]] = {
+    "StableUnCLIPImg2ImgPipeline": lambda folder: recipe_of(SAMPLER),
+    "KandinskyV22Pipeline": kandinsky,
+    "FluxPipeline": flux,
+}
+
+
+@pytest.fixture(scope="module", params=[*IP_ADAPTERS, *OTHERS])
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+    name: str = request.param
+    folder = tmp_path_factory.mktemp("models")
+    if name in IP_ADAPTERS:
+        bases = [request.getfixturevalue(fixture) for fixture in ("sd15", "sdxl", "ip_adapters")]
+        recipe = adapters.Family(IP_ADAPTERS[name], *bases).recipe(SAMPLER)
+    else:
+        recipe = OTHERS[name](folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flux_redux, "LATENTS", miniature_flux.SMALL // 8)
+        yield Case(locate(recipe.model), recipe, adapters.photos(3))
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_the_family_conforms(case: Case, check: Any) -> None:
+    check(case)
+
+
+def test_no_family_is_left_out() -> None:
+    # No model is behind flat colours, and no prompt changes them.
+    assert {*IP_ADAPTERS, *OTHERS} == PIPELINES.keys() - {"FlatColours"}
+
+
+def test_a_case_needs_neighbours() -> None:
+    recipe = recipe_of(SAMPLER.model_copy(update={"batch_size": 2}))
+    with pytest.raises(ConformanceError, match="a batch of 3 images or more"):
+        Case(locate(recipe.model), recipe, adapters.photos(3))
