@@ -27,9 +27,11 @@ from synthkit.release.manifest import read_manifest
 from synthkit.release.records import Provenance3, read_record, record_schema
 from synthkit.release.seeds import Stream, stream
 from synthkit.release.shards import Origin
-from tests.conftest import Cli, read_member
+from tests.conftest import Cli, digests, read_member
 from tests.helpers.forging import Forgery, faults_of
 from tests.helpers.generating import recipe_of
+from tests.helpers.hub_client import Client
+from tests.helpers.hub_server import HubServer
 from tests.helpers.paths import DATA, ROOT
 from tests.helpers.records import RECORD
 from tests.helpers.token_colours import registered, token_model
@@ -121,6 +123,18 @@ def test_load_dataset(tmp_path: Path) -> None:
     samples: Any = load_dataset(str(RELEASE), split="train", cache_dir=str(tmp_path))
     assert samples["__key__"] == KEYS
     assert all(0.1 <= row["json"]["scale"] <= 0.9 for row in samples)
+
+
+def test_it_is_published_and_pulled(hub: HubServer, synthkit: Client, tmp_path: Path) -> None:
+    release = shutil.copytree(RELEASE, tmp_path / "small")
+    ran = synthkit("publish", release, "lab/small")
+    assert ran.exit_code == 0, ran.output
+    ran = synthkit("pull", "lab/small@v2.0.0", "--out", tmp_path / "pulled")
+    assert ran.exit_code == 0, ran.output
+    copy = tmp_path / "pulled" / "small"
+    data = {path: digest for path, digest in digests(RELEASE).items() if path.startswith(("data", "prov"))}
+    assert data.items() <= digests(copy).items()
+    assert faults_of(copy) == []
 
 
 # --- built now -----------------------------------------------------------------------------------------
