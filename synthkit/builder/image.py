@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from synthkit.builder.signer import Signer
     from synthkit.generators.base import Generator
     from synthkit.generators.checkpoint import Checkpoint
-    from synthkit.recipe.schema import Conditioning, Recipe
+    from synthkit.recipe.conditioning import Conditioning
+    from synthkit.recipe.schema import Recipe
     from synthkit.release.plan import PlannedImage
     from synthkit.release.prompts import Prompts
     from synthkit.release.records import Provenance, Provenance2, Score

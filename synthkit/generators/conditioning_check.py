@@ -9,7 +9,8 @@ from synthkit.errors import GeneratorError
 from synthkit.recipe.digest import is_set
 
 if TYPE_CHECKING:
-    from synthkit.recipe.schema import Conditioning, Recipe
+    from synthkit.recipe.conditioning import Conditioning
+    from synthkit.recipe.schema import Recipe
 
 
 def check_conditioning(conditioning: Conditioning, shape: tuple[int, ...]) -> None:

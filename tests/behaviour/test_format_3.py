@@ -19,9 +19,10 @@ import pytest
 from synthkit.builder.drafts import read_draft, write_draft
 from synthkit.errors import GeneratorError
 from synthkit.generators.conditioning_check import check_scale
+from synthkit.recipe.conditioning import Conditioning
 from synthkit.recipe.load import load
 from synthkit.recipe.model import Adapter
-from synthkit.recipe.schema import Conditioning, Sampler
+from synthkit.recipe.schema import Sampler
 from synthkit.release.image import read_image
 from synthkit.release.manifest import read_manifest
 from synthkit.release.records import Provenance3, read_record, record_schema
