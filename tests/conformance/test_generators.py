@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,11 @@ import pytest
 
 from synthkit.conformance.case import Case, ConformanceError
 from synthkit.conformance.generators import CHECKS
-from synthkit.generators import flux_redux
 from synthkit.generators.checkpoint import locate
 from synthkit.generators.families import PIPELINES
 from synthkit.recipe.model import Encoder, Model
 from synthkit.recipe.schema import Recipe, Sampler
-from tests.helpers import adapters, miniature_flux, miniature_kandinsky
+from tests.helpers import adapters, miniature_flux
 from tests.helpers.generating import recipe_of
 
 SAMPLER = Sampler(scheduler="ddim", steps=2, guidance_scale=2.0, batch_size=3)
@@ -27,40 +26,37 @@ IP_ADAPTERS = {
 }
 
 
-def kandinsky(folder: Path) -> Recipe:
-    decoder, prior = (
-        miniature_kandinsky.decoder(folder / "decoder"),
-        miniature_kandinsky.prior(folder / "prior"),
-    )
-    recipe = recipe_of(SAMPLER, prompt="")
-    return recipe.model_copy(update={"model": Model(id=str(decoder), encoder=Encoder(id=str(prior)))})
+def unclip(fixture: Callable[[str], Path]) -> Recipe:
+    return recipe_of(SAMPLER)
 
 
-def flux(folder: Path) -> Recipe:
-    schnell, redux = miniature_flux.schnell(folder / "schnell"), miniature_flux.redux(folder / "redux")
-    recipe = recipe_of(SAMPLER.model_copy(update={"scheduler": "flow-euler", "guidance_scale": 1.0}))
-    return recipe.model_copy(update={"model": Model(id=str(schnell), encoder=Encoder(id=str(redux)))})
+def kandinsky(fixture: Callable[[str], Path]) -> Recipe:
+    model = Model(id=str(fixture("decoder")), encoder=Encoder(id=str(fixture("prior"))))
+    return recipe_of(SAMPLER, prompt="").model_copy(update={"model": model})
 
 
-OTHERS: dict[str, Callable[[Path], Recipe]] = {
-    "StableUnCLIPImg2ImgPipeline": lambda folder: recipe_of(SAMPLER),
+def flux(fixture: Callable[[str], Path]) -> Recipe:
+    model = Model(id=str(fixture("schnell")), encoder=Encoder(id=str(fixture("redux"))))
+    sampler = {"scheduler": "flow-euler", "guidance_scale": 1.0, "size": miniature_flux.SMALL}
+    return recipe_of(SAMPLER.model_copy(update=sampler)).model_copy(update={"model": model})
+
+
+OTHERS: dict[str, Callable[[Callable[[str], Path]], Recipe]] = {
+    "StableUnCLIPImg2ImgPipeline": unclip,
     "KandinskyV22Pipeline": kandinsky,
     "FluxPipeline": flux,
 }
 
 
 @pytest.fixture(scope="module", params=[*IP_ADAPTERS, *OTHERS])
-def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+def case(request: pytest.FixtureRequest) -> Case:
     name: str = request.param
-    folder = tmp_path_factory.mktemp("models")
     if name in IP_ADAPTERS:
         bases = [request.getfixturevalue(fixture) for fixture in ("sd15", "sdxl", "ip_adapters")]
         recipe = adapters.Family(IP_ADAPTERS[name], *bases).recipe(SAMPLER)
     else:
-        recipe = OTHERS[name](folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(flux_redux, "LATENTS", miniature_flux.SMALL // 8)
-        yield Case(locate(recipe.model), recipe, adapters.photos(3))
+        recipe = OTHERS[name](request.getfixturevalue)
+    return Case(locate(recipe.model), recipe, adapters.photos(3))
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)

@@ -142,23 +142,6 @@ def test_the_time_is_shifted_as_the_models_configuration_says(
     assert stock.scheduler.timesteps.tolist() == generator._pipeline.scheduler.timesteps.tolist()
 
 
-def test_an_image_depends_on_its_row_alone(generator: Any, tokens: np.ndarray, whole: np.ndarray) -> None:
-    np.testing.assert_array_equal(generator.generate(tokens, PROMPTS, SEEDS), whole)
-    order = [2, 0]
-    moved = generator.generate(tokens[order], [PROMPTS[row] for row in order], [SEEDS[row] for row in order])
-    np.testing.assert_array_equal(moved, whole[order])
-    other = np.roll(tokens, 1, axis=0)
-    other[2] = tokens[2]
-    others = generator.generate(other, ["seven", "eight", PROMPTS[2], "nine"], [1, 2, SEEDS[2], 4])
-    np.testing.assert_array_equal(others[2], whole[2])
-    for changed in (
-        generator.generate(tokens[::-1].copy(), PROMPTS, SEEDS),
-        generator.generate(tokens, PROMPTS[::-1], SEEDS),
-        generator.generate(tokens, PROMPTS, [seed + 1 for seed in SEEDS]),
-    ):
-        assert (changed != whole).reshape(4, -1).any(axis=1).all()
-
-
 def test_images_with_and_without_an_image_in_one_batch(
     generator: Any, tokens: np.ndarray, whole: np.ndarray
 ) -> None:

@@ -86,16 +86,17 @@ def test_embeddings_and_the_null_are_those_of_the_stock_prior(
 
 
 @pytest.mark.parametrize("guidance", [1.0, 2.0])
-@pytest.mark.parametrize("scheduler", ["ddpm", "ddim"])
+@pytest.mark.parametrize("scheduler", KandinskyGenerator.SCHEDULERS)
 def test_images_are_those_of_the_stock_pipeline(
     decoder: Path, generator: Any, rows: Any, guidance: float, scheduler: str
 ) -> None:
     """Called as its documentation does. Another scheduler than its own has to be told of no variance."""
-    from diffusers import DDIMScheduler, KandinskyV22Pipeline
+    from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, KandinskyV22Pipeline
 
     stock = KandinskyV22Pipeline.from_pretrained(decoder)
-    if scheduler == "ddim":
-        stock.scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, clip_sample=False)
+    others = {"ddim": DDIMScheduler, "dpm-solver++": DPMSolverMultistepScheduler}
+    if scheduler in others:
+        stock.scheduler = others[scheduler].from_config({**kandinsky.NOISE, "timestep_spacing": "leading"})
     made = stock(
         image_embeds=torch.from_numpy(rows[0]),
         negative_image_embeds=torch.from_numpy(generator.null_embedding).expand(4, -1),
@@ -112,10 +113,11 @@ def test_images_are_those_of_the_stock_pipeline(
     assert mine.reshape(4, -1).std(axis=1).min() > 5
 
 
-@pytest.mark.parametrize("scheduler", KandinskyGenerator.SCHEDULERS)
+@pytest.mark.parametrize("scheduler", sorted({*KandinskyGenerator.SCHEDULERS} - {"ddim"}))
 def test_an_image_depends_on_its_row_alone(generator: Any, rows: Any, scheduler: str) -> None:
     sampled = generator.resampled(SAMPLER.model_copy(update={"scheduler": scheduler, "steps": 2}))
     embeddings, prompts, seeds = rows
+    # With ddim, and more of this, by synthkit.conformance.
     whole = sampled.generate(*rows)
     np.testing.assert_array_equal(sampled.generate(*rows), whole)
     # Another place in the batch, other neighbours, copies of itself as padding.
@@ -139,17 +141,6 @@ def test_the_variance_is_kept_from_one_scheduler_to_another(generator: Any, rows
     again = other.resampled(SAMPLER)
     np.testing.assert_array_equal(again.generate(*rows), whole)
     assert generator._pipeline.scheduler.config.variance_type == "learned_range"
-
-
-def test_schedulers_agree_in_the_limit_of_many_steps(generator: Any, rows: Any) -> None:
-    made = [
-        generator.resampled(SAMPLER.model_copy(update={"scheduler": name, "steps": 20, "batch_size": 1}))
-        .generate(rows[0][:1], [""], [5])
-        .astype(float)
-        for name in ("ddim", "dpm-solver++")
-    ]
-    error = np.mean((made[0] - made[1]) ** 2)
-    assert 10 * np.log10(255**2 / error) > 25
 
 
 def test_a_random_step_is_computed_in_float32(generator: Any) -> None:
