@@ -1,0 +1,229 @@
+"""Floating-point operations of an image, for every family of generators at full size.
+
+    python bench/flops.py [--json FILE]
+
+Nothing is computed and no weight is made: networks of the published architectures stand on PyTorch's meta
+device, and a counter adds up the operations of one evaluation of the denoiser and of one decoding. A multiply
+and an add count as two. Left out, since they are less than two per cent: the text encoders, the image encoder
+(which runs once for a real image), the few tokens that an adapter adds.
+
+`TFLOP/image` is what a recipe's steps and guidance cost: with guidance the denoiser runs on two rows for each
+image. `s at 400 TFLOP/s` is what a device takes that reaches that rate, as one H200 did with Stable unCLIP
+(bench/README.md); another network may reach less of a device's rate. The architectures are written down from
+what is published of them; the number of parameters shows whether they are right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch  # noqa: TID253
+from diffusers import (  # noqa: TID253
+    AutoencoderKL,
+    FluxTransformer2DModel,
+    UNet2DConditionModel,
+    VQModel,
+)
+from torch import Tensor  # noqa: TID253
+from torch.utils.flop_counter import FlopCounterMode  # noqa: TID253
+from unclip_model import FULL
+
+_RATE = 400.0
+_VAE: dict[str, Any] = FULL.vae
+_SDXL: dict[str, Any] = {
+    "block_out_channels": (320, 640, 1280),
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    "transformer_layers_per_block": (1, 2, 10),
+    "attention_head_dim": (5, 10, 20),
+    "cross_attention_dim": 2048,
+    "use_linear_projection": True,
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 256,
+    "projection_class_embeddings_input_dim": 2816,
+}
+_KANDINSKY: dict[str, Any] = {
+    "in_channels": 4,
+    "out_channels": 8,
+    "block_out_channels": (384, 768, 1152, 1536),
+    "down_block_types": ("ResnetDownsampleBlock2D", *["SimpleCrossAttnDownBlock2D"] * 3),
+    "mid_block_type": "UNetMidBlock2DSimpleCrossAttn",
+    "up_block_types": (*["SimpleCrossAttnUpBlock2D"] * 3, "ResnetUpsampleBlock2D"),
+    "layers_per_block": 3,
+    "attention_head_dim": 64,
+    "cross_attention_dim": 768,
+    "encoder_hid_dim": 1280,
+    "encoder_hid_dim_type": "image_proj",
+    "addition_embed_type": "image",
+    "resnet_time_scale_shift": "scale_shift",
+}
+_MOVQ: dict[str, Any] = {
+    "block_out_channels": (128, 256, 256, 512),
+    "down_block_types": (*["DownEncoderBlock2D"] * 3, "AttnDownEncoderBlock2D"),
+    "up_block_types": ("AttnUpDecoderBlock2D", *["UpDecoderBlock2D"] * 3),
+    "layers_per_block": 2,
+    "latent_channels": 4,
+    "norm_type": "spatial",
+    "num_vq_embeddings": 16384,
+    "vq_embed_dim": 4,
+}
+
+
+@dataclass(frozen=True)
+class Family:
+    """A denoiser with the arguments that one row of a batch gives it, and a decoder of latents."""
+
+    denoiser: Callable[[], Any]
+    arguments: Callable[[int, int], dict[str, Any]]
+    decoder: Callable[[], Any]
+    channels: int = 4
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to make images: a family at an edge in pixels, so many evaluations, guided or not."""
+
+    name: str
+    family: Family
+    edge: int
+    evaluations: int
+    guided: bool
+
+
+def _unet(**config: Any) -> Callable[[], Any]:
+    return lambda: UNet2DConditionModel(**config)
+
+
+def _latents(rows: int, edge: int, channels: int = 4) -> Tensor:
+    return torch.empty(rows, channels, edge // 8, edge // 8)
+
+
+def _of_unet(width: int, **more: Callable[[int], Any]) -> Callable[[int, int], dict[str, Any]]:
+    """Return the arguments of a UNet that reads 77 tokens of a width, besides `more` for a number of rows."""
+
+    def arguments(rows: int, edge: int) -> dict[str, Any]:
+        return {
+            "sample": _latents(rows, edge),
+            "timestep": torch.empty(1),
+            "encoder_hidden_states": torch.empty(rows, 77, width),
+            **{name: value(rows) for name, value in more.items()},
+        }
+
+    return arguments
+
+
+def _of_flux(rows: int, edge: int) -> dict[str, Any]:
+    """Return the arguments of FLUX: 512 tokens of text, 729 of an image, and the latents in 2x2 patches."""
+    text, patches = 512 + 729, (edge // 16) ** 2
+    return {
+        "hidden_states": torch.empty(rows, patches, 64),
+        "encoder_hidden_states": torch.empty(rows, text, 4096),
+        "pooled_projections": torch.empty(rows, 768),
+        "timestep": torch.empty(rows),
+        "img_ids": torch.empty(patches, 3),
+        "txt_ids": torch.empty(text, 3),
+    }
+
+
+UNCLIP = Family(
+    _unet(**FULL.unet),
+    _of_unet(1024, class_labels=lambda rows: torch.empty(rows, 2048)),
+    lambda: AutoencoderKL(**_VAE),
+)
+SD15 = Family(_unet(cross_attention_dim=768), _of_unet(768), lambda: AutoencoderKL(**_VAE))
+SDXL = Family(
+    _unet(**_SDXL),
+    _of_unet(
+        2048,
+        added_cond_kwargs=lambda rows: {
+            "text_embeds": torch.empty(rows, 1280),
+            "time_ids": torch.empty(rows, 6),
+        },
+    ),
+    lambda: AutoencoderKL(**_VAE),
+)
+KANDINSKY = Family(
+    _unet(**_KANDINSKY),
+    lambda rows, edge: {
+        "sample": _latents(rows, edge),
+        "timestep": torch.empty(1),
+        "encoder_hidden_states": None,
+        "added_cond_kwargs": {"image_embeds": torch.empty(rows, 1280)},
+    },
+    lambda: VQModel(**_MOVQ),
+)
+FLUX = Family(
+    lambda: FluxTransformer2DModel(guidance_embeds=False),
+    _of_flux,
+    lambda: AutoencoderKL(**{**_VAE, "latent_channels": 16}),
+    16,
+)
+# PNDM evaluates once more than it has steps.
+WAYS = [
+    Way("Stable unCLIP 2.1, pndm 30", UNCLIP, 768, 31, guided=True),
+    Way("Stable unCLIP 2.1, pndm 30", UNCLIP, 512, 31, guided=True),
+    Way("SD 1.5 + IP-Adapter, pndm 30", SD15, 512, 31, guided=True),
+    Way("SDXL + IP-Adapter, euler 30", SDXL, 1024, 30, guided=True),
+    Way("SDXL-Lightning + IP-Adapter, 4 steps", SDXL, 1024, 4, guided=False),
+    Way("SDXL-Lightning + IP-Adapter, 4 steps", SDXL, 512, 4, guided=False),
+    Way("Kandinsky 2.2, ddpm 25", KANDINSKY, 512, 25, guided=True),
+    Way("Kandinsky 2.2, ddpm 25", KANDINSKY, 768, 25, guided=True),
+    Way("FLUX.1-schnell + Redux, 4 steps", FLUX, 1024, 4, guided=False),
+    Way("FLUX.1-schnell + Redux, 4 steps", FLUX, 512, 4, guided=False),
+]
+
+
+def counted(network: Any, call: Callable[[], Any]) -> float:
+    """Return the tera-operations of a call of a network."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        call()
+    return counter.get_total_flops() / 1e12
+
+
+def measure(way: Way) -> dict[str, Any]:
+    """Return the operations of an image made in a way, in tera, and the denoiser's parameters in billions."""
+    with torch.device("meta"):
+        denoiser, decoder = way.family.denoiser().eval(), way.family.decoder().eval()
+        step = counted(denoiser, lambda: denoiser(**way.family.arguments(1 + way.guided, way.edge)))
+        latents = _latents(1, way.edge, way.family.channels)
+        given = {"force_not_quantize": True} if isinstance(decoder, VQModel) else {}
+        decoding = counted(decoder, lambda: decoder.decode(latents, **given))
+    image = way.evaluations * step + decoding
+    return {
+        "way": way.name,
+        "edge": way.edge,
+        "parameters_billions": sum(weight.numel() for weight in denoiser.parameters()) / 1e9,
+        "evaluation": step,
+        "decoding": decoding,
+        "image": image,
+        "seconds": image / _RATE,
+    }
+
+
+def main() -> None:
+    """Print a row for each way."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--json", type=Path, help="write the numbers there, too")
+    options = parser.parse_args()
+    print(f"{'':38} {'edge':>5} {'params':>8} {'TFLOP/evaluation':>17} {'decoding':>9} {'TFLOP/image':>12}", end="")
+    print(f" {f's at {_RATE:.0f} TFLOP/s':>18}")
+    found = []
+    for way in WAYS:
+        row = measure(way)
+        found.append(row)
+        print(
+            f"{row['way']:38} {row['edge']:5} {row['parameters_billions']:6.2f} B {row['evaluation']:17.2f}"
+            f" {row['decoding']:9.2f} {row['image']:12.1f} {row['seconds']:18.2f}",
+            flush=True,
+        )
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
