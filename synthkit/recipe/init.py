@@ -29,7 +29,8 @@ _KIND, _NAME = "folder", "my-release"
 # The digits come with a model that draws them. The shipped recipe of this name has the settings that fit it.
 _DIGITS = "digits_lt_ecd"
 _OF_DIGITS = (
-    *("license", "source.groups", "prompt", "target_per_class", "model.id", "model.dtype", "sampler.steps"),
+    *("license", "source.groups", "prompt", "target_per_class", "model.id", "model.adapter"),
+    *("model.encoder", "model.dtype", "sampler.steps"),
     *("sampler.batch_size", "output.format", "output.size", "output.shard_size"),
 )
 _BUILT_IN = "model.id=builtin:"
@@ -139,15 +140,15 @@ def _refuse_taken(path: Path) -> None:
 def _implied(kind: str, answers: Sequence[str]) -> list[str]:
     """Return what other answers imply, as answers.
 
-    The digits want the settings of their model, a built-in model runs in float32 and at its own size, and
-    `synthetic_per_class` takes the place of `target_per_class`.
+    The digits want the settings of their model, a built-in model is of one piece and runs in float32 and at
+    its own size, and `synthetic_per_class` takes the place of `target_per_class`.
     """
     implied = []
     if kind == "digits":
         fitting = load(shipped.find(_DIGITS)).model_dump(mode="json")
         implied += [f"{field}={json.dumps(_value(fitting, field))}" for field in _OF_DIGITS]
     if any(answer.startswith(_BUILT_IN) for answer in answers):
-        implied += ["model.dtype=float32", "output.size=null"]
+        implied += ["model.adapter=null", "model.encoder=null", "model.dtype=float32", "output.size=null"]
     if any(answer.startswith("synthetic_per_class=") for answer in answers):
         implied.append("target_per_class=null")
     return implied
