@@ -299,4 +299,4 @@ def test_on_a_terminal_it_asks_for_what_no_flag_gives(tmp_path: Path) -> None:
     recipe = load(tmp_path / "mine.yaml")
     assert recipe.source.model_dump()["id"] == "me/birds"
     assert (recipe.target_per_class, recipe.prompt) == (500, "a drawing of a {name}")
-    assert recipe.model.id == "radames/stable-diffusion-2-1-unclip-img2img"
+    assert recipe.model.id == "stable-diffusion-v1-5/stable-diffusion-v1-5"

@@ -34,7 +34,7 @@ TINY = (
     "output.size=32",
 )
 # Where the pictures do not matter, no model is loaded.
-FLAT = ("model.id=builtin:flat-colours", "sampler.batch_size=4")
+FLAT = ("model={id: builtin:flat-colours}", "sampler.batch_size=4", "sampler.size=null")
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 
 
 def settings(data: dict[str, list[str]], recipe: str) -> list[str]:
+    # The same data set by another generator.
+    recipe = re.sub("_(sd15|sdxl_lightning)$", "", recipe)
     key = recipe if recipe in data else "imagenet_lt"
     return data[key]
 
