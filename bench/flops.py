@@ -210,7 +210,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the numbers there, too")
     options = parser.parse_args()
-    print(f"{'':38} {'edge':>5} {'params':>8} {'TFLOP/evaluation':>17} {'decoding':>9} {'TFLOP/image':>12}", end="")
+    print(
+        f"{'':38} {'edge':>5} {'params':>8} {'TFLOP/evaluation':>17} {'decoding':>9} {'TFLOP/image':>12}",
+        end="",
+    )
     print(f" {f's at {_RATE:.0f} TFLOP/s':>18}")
     found = []
     for way in WAYS:

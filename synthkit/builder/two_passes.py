@@ -13,6 +13,7 @@ from synthkit.builder.outcome import Made
 from synthkit.builder.store import check_planned, one_origin
 from synthkit.builder.workspace import Workspace
 from synthkit.errors import BuildError
+from synthkit.generators import environment_of
 from synthkit.system import stopping
 from synthkit.system.files import make_folder
 from synthkit.system.progress import progress
@@ -93,7 +94,8 @@ def _settle(
     filters = inputs.recipe.filters
     assert filters is not None  # noqa: S101 (for the type checker)
     devices = devices_for(inputs, options)
-    origin = _origin(work, first, inputs, describe_all(devices), finished)
+    environment = describe_all(devices) | environment_of(inputs.checkpoint)
+    origin = _origin(work, first, inputs, environment, finished)
     setup = Setup(inputs, origin, work.shards, work.root)
     observer = Observer(Display(0, 0), options.timeout)
     # The model of the first pass, if it was in this process: a small GPU does not hold it twice.

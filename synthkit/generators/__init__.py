@@ -11,11 +11,11 @@ from synthkit.errors import GeneratorError
 from synthkit.generators.adapter_fit import adapter_kind
 from synthkit.generators.base import check_dtype, check_without_text
 from synthkit.generators.conditioning_check import check_conditioning, check_scale
-from synthkit.generators.families import PIPELINES, family_named, is_known, kinds_of
+from synthkit.generators.families import PIPELINES, family_named, is_known, kinds_of, package_of
 from synthkit.generators.model_files import INDEX, linked, read_index_of
 from synthkit.recipe.model_content import ADAPTER, loaded_path
 from synthkit.recipe.schema import AUTO
-from synthkit.system.environment import NO_DEVICE, choose_device
+from synthkit.system.environment import FAMILY, NO_DEVICE, choose_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,6 +32,7 @@ __all__ = [
     "check_recipe",
     "choose_device_for",
     "embedding_shape",
+    "environment_of",
     "family_of",
     "image_edge",
     "load",
@@ -116,6 +117,15 @@ def pipeline_class(checkpoint: Checkpoint) -> str:
     Raises GeneratorError if that file is missing or does not say.
     """
     return str(read_index_of(checkpoint.files[INDEX].parent, checkpoint.name)["_class_name"])
+
+
+def environment_of(checkpoint: Checkpoint) -> dict[str, str]:
+    """Return what a release states of the family beside the environment: the package that brings it.
+
+    Its code decides the images. Empty for a family of synthkit's.
+    """
+    found = package_of(_family_name(checkpoint))
+    return {FAMILY: found} if found else {}
 
 
 def needs_device(checkpoint: Checkpoint) -> bool:

@@ -72,10 +72,10 @@ def is_known(name: str) -> bool:
     return name in _names()
 
 
-def package_of(name: str) -> dict[str, str]:
-    """Return the package that brings a family with its version; an empty dict for a family of synthkit's."""
+def package_of(name: str) -> str:
+    """Return the package that brings a family with its version; an empty text for a family of synthkit's."""
     found = [point for point in _brought() if point.name == name and name not in PIPELINES]
-    return {point.dist.name: point.dist.version for point in found if point.dist is not None}
+    return next((_package(point) for point in found), "")
 
 
 def _names() -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from synthkit.builder.embeddings import compute, kept_for_mixing, needed
 from synthkit.builder.image import Draw, ImageMaker
-from synthkit.generators import choose_device_for, load
+from synthkit.generators import choose_device_for, environment_of, load
 from synthkit.inspection.recorded_model import find_checkpoint
 from synthkit.inspection.recorded_sources import sources_of
 from synthkit.inspection.replayed_scores import ReplayedScores
@@ -74,7 +74,7 @@ class Replay:
         self._stored = stored
         checkpoint = find_checkpoint(received)
         device = choose_device_for(checkpoint, recipe.model.dtype, device)
-        here = describe(device)
+        here = describe(device) | environment_of(checkpoint)
         made_in = [manifest.environment_of(int(item.record.key)) for item in stored]
         self.differences = sorted({text for environment in made_in for text in changed(environment, here)})
         real = sources_of(received, [item.record for item in stored])

@@ -26,6 +26,8 @@ LIBRARIES = (
 )
 # The keys of the environment that a release states, in this order.
 KEYS = ("device", "machine", "python", "synthkit", *LIBRARIES)
+# The key of the package, with its version, whose code runs the model where synthkit's own does not.
+FAMILY = "family"
 
 # Bytes of weights up to which each worker on a CPU loads a model of its own, and the most such workers.
 _SMALL_MODEL = 200_000_000

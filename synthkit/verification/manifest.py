@@ -17,7 +17,7 @@ from synthkit.release.plan import balance_of, block_counts, block_faults, blocks
 from synthkit.release.prompts import prompt_facts
 from synthkit.sources.base import is_relative_id
 from synthkit.sources.pool import digest_of
-from synthkit.system.environment import KEYS
+from synthkit.system.environment import FAMILY, KEYS
 from synthkit.system.names import fault_in
 from synthkit.verification import model_facts
 from synthkit.verification.content_credentials import signer_faults
@@ -162,7 +162,7 @@ def _environment(environment: Mapping[str, str]) -> Iterator[str]:
     for name in sorted(STATED - environment.keys()):
         yield f"does not say with which {name} it was made"
     if environment.get("synthkit") == __version__:
-        for name in sorted(environment.keys() ^ set(KEYS)):
+        for name in sorted((environment.keys() ^ set(KEYS)) - {FAMILY}):
             if name not in STATED or name in environment:
                 yield f"has an environment that {'says' if name in environment else 'lacks'} {name!r:.64}"
     for name, value in environment.items():

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from synthkit.builder.store import one_origin
+from synthkit.generators import environment_of
 from synthkit.release.files import shard_name
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ class Job:
 
     def origin(self, environment: Mapping[str, str]) -> Origin:
         """Return the origin of shards made in an environment. Raises BuildError if others have another."""
-        return one_origin(str(self.store), self.inputs.generation_digest, environment, self.done)
+        told = {**environment, **environment_of(self.inputs.checkpoint)}
+        return one_origin(str(self.store), self.inputs.generation_digest, told, self.done)
 
     @property
     def less_memory(self) -> str:
