@@ -32,8 +32,9 @@ class Patchwork(Generator):
     READS_TEXT: ClassVar[bool] = False
     WEIGHS_IMAGES: ClassVar[bool] = False
 
-    def __init__(self, edge: int) -> None:
-        self._edge = edge
+    def __init__(self, own_edge: int, sampler: Sampler) -> None:
+        self._own_edge = own_edge
+        self._edge = sampler.size or own_edge
         self.on_step: Callable[[], None] = lambda: None
 
     @classmethod
@@ -57,11 +58,11 @@ class Patchwork(Generator):
     @classmethod
     def load(cls, checkpoint: Checkpoint, recipe: Recipe, device: str) -> Self:
         """Return the generator of a model."""
-        return cls(cls.image_edge(checkpoint.files["model_index.json"].parent))
+        return cls(cls.image_edge(checkpoint.files["model_index.json"].parent), recipe.sampler)
 
     def resampled(self, sampler: Sampler) -> Self:
-        """Return the same model sampled another way: there is one way."""
-        return self
+        """Return the same model sampled another way: of the sampler's fields, its images' size counts."""
+        return type(self)(self._own_edge, sampler)
 
     @property
     def embedding_shape(self) -> tuple[int, ...]:

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from synthkit.conformance.case import Case
-from synthkit.conformance.generators import CHECKS
 
 from synthkit.conformance.builds import BUILDS, BuildCase
+from synthkit.conformance.case import Case
+from synthkit.conformance.generators import CHECKS
 from synthkit.generators.checkpoint import locate
 from synthkit.recipe.load import load
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from synthkit.conformance.case import ConformanceError
-
 from synthkit.builder.engines.job import Job
 from synthkit.builder.engines.local import devices_for
 from synthkit.builder.inputs import read_inputs
@@ -14,6 +12,7 @@ from synthkit.builder.make import make_release
 from synthkit.builder.options import WHOLE, Options
 from synthkit.builder.ready import Setup, ready
 from synthkit.builder.workspace import Workspace
+from synthkit.conformance.case import ConformanceError
 from synthkit.inspection.replay import Replay
 from synthkit.release.image import read_image
 from synthkit.release.manifest import read_manifest
@@ -47,7 +46,7 @@ class BuildCase:
     @cached_property
     def whole(self) -> Path:
         """The release, made by one worker that nobody stops."""
-        return make_release(self.recipe, self.options("whole")).path
+        return make_release(self.recipe, self.options("whole")).release
 
     def begin(self, name: str) -> None:
         """Make the first batch of a release as a build does that is then told to stop."""
@@ -91,13 +90,13 @@ def verified(case: BuildCase) -> None:
 
 def shared(case: BuildCase) -> None:
     """Check that two workers make the same bytes as one."""
-    _same(case.whole, make_release(case.recipe, case.options("shared", workers=2)).path, "by two workers")
+    _same(case.whole, make_release(case.recipe, case.options("shared", workers=2)).release, "by two workers")
 
 
 def resumed(case: BuildCase) -> None:
     """Check that a build that was stopped within a shard, and goes on, makes the same bytes."""
     case.begin("resumed")
-    release = make_release(case.recipe, case.options("resumed")).path
+    release = make_release(case.recipe, case.options("resumed")).release
     _same(case.whole, release, "by a build that was stopped and went on")
 
 
