@@ -1,0 +1,98 @@
+"""Every family of generators through every method that it takes: releases built, checked, stopped, made again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from synthkit.conformance.builds import BUILDS, BuildCase, replayed, resumed, shared, verified
+from synthkit.recipe.load import load
+from tests.conftest import Cli
+from tests.helpers.families import FAMILIES, Models, methods_of, write_recipe
+
+# Each family by one method, another one each; all their pairs take minutes.
+OF_EACH = dict(
+    zip(
+        FAMILIES,
+        [
+            "embed-cutmix-dropout",
+            "embed-mixup-dropout",
+            "embed-cutmix-dropout",
+            "cutmix-dropout",
+            "text-only",
+            "embed-cutmix",
+            "mixup",
+        ],
+        strict=True,
+    )
+)
+PAIRS = [
+    pytest.param(family, method, marks=[] if OF_EACH[family] == method else [pytest.mark.slow])
+    for family in FAMILIES
+    for method in methods_of(family)
+]
+
+
+@pytest.fixture(scope="module")
+def models(
+    sd15: Path, sdxl: Path, ip_adapters: Path, decoder: Path, prior: Path, schnell: Path, redux: Path
+) -> Models:
+    return Models(sd15, sdxl, ip_adapters, decoder, prior, schnell, redux)
+
+
+@pytest.mark.parametrize(("family", "method"), PAIRS)
+def test_a_release_is_whole_goes_on_and_is_made_again(
+    models: Models, tmp_path: Path, family: str, method: str
+) -> None:
+    recipe = load(write_recipe(tmp_path / "recipe.yaml", models, family, method))
+    case = BuildCase(recipe, tmp_path, device="cpu")
+    for check in (verified, resumed, replayed):
+        check(case)
+
+
+@pytest.mark.parametrize(
+    "family", [pytest.param(family, marks=pytest.mark.slow) for family in FAMILIES[:-1]] + [FAMILIES[-1]]
+)
+def test_two_workers_make_what_one_makes(models: Models, tmp_path: Path, family: str) -> None:
+    recipe = load(write_recipe(tmp_path / "recipe.yaml", models, family, OF_EACH[family]))
+    shared(BuildCase(recipe, tmp_path, device="cpu"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_ray_cluster_makes_what_one_worker_makes(models: Models, cli: Cli, family: str) -> None:
+    write_recipe(cli.folder / "recipe.yaml", models, family, OF_EACH[family])
+    manifests = []
+    for engine in ("local", "ray"):
+        built = cli("build", "recipe.yaml", "--out", engine, "--engine", engine, "--workers", "1")
+        assert built.exit_code == 0, built.output
+        manifests.append((cli.folder / engine / "small" / "manifest.json").read_bytes())
+    assert manifests[0] == manifests[1]
+
+
+def test_the_checks_of_builds_are_all_used() -> None:
+    assert set(BUILDS) == {verified, shared, resumed, replayed}
+
+
+@pytest.mark.slow
+def test_compiled_code_of_an_adapter_makes_nearly_the_same(models: Models, tmp_path: Path) -> None:
+    """Hooks weigh the adapter's values; compiled code must see other weights of the next batch."""
+    import numpy as np
+
+    from synthkit.generators import load as load_generator
+    from synthkit.generators.checkpoint import locate
+
+    recipe = load(write_recipe(tmp_path / "recipe.yaml", models, "ip-adapter-sd15", "embed-mixup"))
+    checkpoint = locate(recipe.model)
+    made: list[Any] = []
+    for compiled in (False, True):
+        arithmetic = recipe.arithmetic.model_copy(update={"compile": compiled})
+        generator = load_generator(checkpoint, recipe.model_copy(update={"arithmetic": arithmetic}), "cpu")
+        rows = np.random.default_rng(0).normal(size=(3, *generator.embedding_shape)).astype(np.float32)
+        for weights in ([0.1, 1.0, 0.5], [1.0, 0.2, 0.9]):
+            made.append(generator.generate(rows, ["zero", "one", "two"], [1, 2, 3], weights).astype(int))
+    assert np.abs(made[0] - made[2]).max() <= 2
+    assert np.abs(made[1] - made[3]).max() <= 2
+    assert (made[0] != made[1]).any()

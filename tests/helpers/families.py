@@ -1,0 +1,73 @@
+"""Every family of generators in miniature, as the `model` and `sampler` of a recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from synthkit.conditioning import METHODS
+
+FAMILIES = (
+    *("unclip", "ip-adapter-sd15", "ip-adapter-plus-sd15", "ip-adapter-sdxl", "ip-adapter-plus-sdxl"),
+    *("kandinsky", "flux-redux"),
+)
+
+
+class Models(NamedTuple):
+    """The folders of the miniatures, as their repositories on the Hub are laid out."""
+
+    sd15: Path
+    sdxl: Path
+    adapters: Path
+    kandinsky: Path
+    kandinsky_prior: Path
+    schnell: Path
+    redux: Path
+
+    def recipe(self, family: str) -> dict[str, Any]:
+        """Return what is of a family in a recipe."""
+        if family == "unclip":
+            return {"model": {"id": "builtin:tiny-unclip-digits"}, "sampler": _sampler("pndm", 2.0)}
+        if family == "kandinsky":
+            model = {"id": str(self.kandinsky), "encoder": {"id": str(self.kandinsky_prior)}}
+            return {"model": model, "sampler": _sampler("ddim", 2.0), "prompt": ""}
+        if family == "flux-redux":
+            model = {"id": str(self.schnell), "encoder": {"id": str(self.redux)}}
+            return {"model": model, "sampler": _sampler("flow-euler", 1.0)}
+        plus, xl = "plus" in family, "sdxl" in family
+        stem = f"ip-adapter{'-plus' if plus else ''}_{'sdxl_vit-h' if xl else 'sd15'}"
+        model = {
+            "id": str(self.sdxl if xl else self.sd15),
+            "adapter": {
+                "id": str(self.adapters),
+                "file": f"{'sdxl_models' if xl else 'models'}/{stem}.safetensors",
+            },
+            "encoder": {"id": str(self.adapters), "folder": "models/image_encoder"},
+        }
+        sampler = _sampler("euler-trailing", 1.0) if xl and not plus else _sampler("pndm", 2.0)
+        return {"model": model, "sampler": sampler}
+
+
+def methods_of(family: str) -> list[str]:
+    """Return the methods that a family takes: without text, there is no image from text alone."""
+    return [method for method in METHODS if not (family == "kandinsky" and method == "text-only")]
+
+
+def write_recipe(path: Path, models: Models, family: str, method: str) -> Path:
+    """Write a recipe of ten images in two shards, each of more than one batch."""
+    recipe = {
+        "name": "small",
+        "source": {"kind": "digits", "subset": ["zero", "one"], "max_per_class": 4},
+        "synthetic_per_class": 5,
+        "conditioning": {"method": method},
+        "output": {"shard_size": 5},
+        **models.recipe(family),
+    }
+    path.write_text(yaml.safe_dump(recipe))
+    return path
+
+
+def _sampler(scheduler: str, guidance: float) -> dict[str, Any]:
+    return {"scheduler": scheduler, "steps": 2, "guidance_scale": guidance, "batch_size": 3}
