@@ -8,6 +8,7 @@ import yaml
 
 from synthkit.errors import RecipeError, ReleaseError
 from synthkit.recipe.load import load_complete
+from synthkit.recipe.model import PIECES
 from synthkit.recipe.portable import unportable
 from synthkit.release.files import RECIPE
 from synthkit.release.manifest import leads_elsewhere, read_manifest
@@ -42,7 +43,15 @@ def places_of(recipe: Recipe) -> Iterator[str]:
 
 
 # All that a reader of a release may set in its recipe: where the real images, captions and the model are.
-_PLACES = ("source.", "captions.file=", "model.id=", "model.revision=", "model.mirrors=")
+# A file or folder of a piece may have another name in a copy: its content is pinned.
+_PLACES = (
+    *("source.", "captions.file=", "model.id=", "model.revision=", "model.mirrors="),
+    *(
+        f"model.{piece}.{place}="
+        for piece in PIECES
+        for place in ("id", "revision", "mirrors", "file", "folder")
+    ),
+)
 
 
 def read_recipe(release: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -55,7 +64,8 @@ def read_recipe(release: Path, overrides: Sequence[str] = ()) -> Recipe:
         if not override.startswith(_PLACES):
             raise ReleaseError(
                 f"--set {override}: a release's recipe stays as it is; "
-                "only source.…, captions.file and model.id can be set, to say where things are here"
+                "only source.…, captions.file, model.id and the id of a piece of the model can be set, to say "
+                "where things are here"
             )
     path = release / RECIPE
     if not path.is_file():

@@ -137,6 +137,11 @@ def test_a_release_states_its_pieces_and_is_made_again(machine: Machine) -> None
     assert machine.downloaded() <= used
     machine("verify", "out/small", "--deep")
     assert "1 of 1 identical" in machine("replay", "out/small", "0")
+    # An adapter whose repository is gone, and that has another name on this disk.
+    (machine.folder / "mine").mkdir()
+    (machine.folder / "mine" / "renamed.safetensors").write_bytes(PLAIN)
+    mine = ("--set", "model.adapter.id=mine", "--set", "model.adapter.file=renamed.safetensors")
+    assert "1 of 1 identical" in machine("replay", "out/small", "0", *mine)
     card = (machine.folder / "out/small/README.md").read_text()
     assert "lab/adapters" in card and "apache-2.0" in card
     # From the release's own recipe: the same bytes, and the adapter's repository is not asked any more.

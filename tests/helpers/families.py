@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from synthkit.conditioning import METHODS
+from tests.helpers.miniature_flux import SMALL
 
 FAMILIES = (
     *("unclip", "ip-adapter-sd15", "ip-adapter-plus-sd15", "ip-adapter-sdxl", "ip-adapter-plus-sdxl"),
@@ -35,7 +36,7 @@ class Models(NamedTuple):
             return {"model": model, "sampler": _sampler("ddim", 2.0), "prompt": ""}
         if family == "flux-redux":
             model = {"id": str(self.schnell), "encoder": {"id": str(self.redux)}}
-            return {"model": model, "sampler": _sampler("flow-euler", 1.0)}
+            return {"model": model, "sampler": _sampler("flow-euler", 1.0) | {"size": SMALL}}
         plus, xl = "plus" in family, "sdxl" in family
         stem = f"ip-adapter{'-plus' if plus else ''}_{'sdxl_vit-h' if xl else 'sd15'}"
         model = {
