@@ -1,4 +1,4 @@
-"""Every family of generators through every method that it takes: releases built, checked, stopped, made again."""
+"""Every family of generators, by every method that it takes: releases built, stopped, checked, made again."""
 
 from __future__ import annotations
 
@@ -91,8 +91,10 @@ def test_compiled_code_of_an_adapter_makes_nearly_the_same(models: Models, tmp_p
         arithmetic = recipe.arithmetic.model_copy(update={"compile": compiled})
         generator = load_generator(checkpoint, recipe.model_copy(update={"arithmetic": arithmetic}), "cpu")
         rows = np.random.default_rng(0).normal(size=(3, *generator.embedding_shape)).astype(np.float32)
-        for weights in ([0.1, 1.0, 0.5], [1.0, 0.2, 0.9]):
-            made.append(generator.generate(rows, ["zero", "one", "two"], [1, 2, 3], weights).astype(int))
+        made += [
+            generator.generate(rows, ["zero", "one", "two"], [1, 2, 3], weights).astype(int)
+            for weights in ([0.1, 1.0, 0.5], [1.0, 0.2, 0.9])
+        ]
     assert np.abs(made[0] - made[2]).max() <= 2
     assert np.abs(made[1] - made[3]).max() <= 2
     assert (made[0] != made[1]).any()
