@@ -63,8 +63,8 @@ def read_recipe(release: Path, overrides: Sequence[str] = ()) -> Recipe:
     for override in overrides:
         if not override.startswith(_PLACES):
             raise ReleaseError(
-                f"--set {override}: a release's recipe stays as it is; only source.…, captions.file, model.id "
-                "and the id of a piece of the model can be set, to say where things are here"
+                f"--set {override}: a release's recipe stays as it is; only source.…, captions.file, model.id"
+                " and the id of a piece of the model can be set, to say where things are here"
             )
     path = release / RECIPE
     if not path.is_file():
