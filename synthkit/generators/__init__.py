@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from synthkit.errors import GeneratorError
+from synthkit.errors import GeneratorError, one_line
 from synthkit.generators.adapter_fit import adapter_kind
 from synthkit.generators.base import check_dtype, check_without_text
 from synthkit.generators.conditioning_check import check_conditioning, check_scale
@@ -66,7 +66,13 @@ def check_recipe(checkpoint: Checkpoint, recipe: Recipe) -> None:
     family.check_recipe(recipe)
     check_scale(recipe, weighs_images=family.WEIGHS_IMAGES)
     with linked(checkpoint.files) as folder:
-        family.check_files(folder)
+        try:
+            family.check_files(folder)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise GeneratorError(
+                f"model {checkpoint.name}: a config.json of its parts is missing or damaged: "
+                f"{one_line(str(error).replace(f'{folder}/', ''))}"
+            ) from error
         if recipe.sampler.size is not None:
             family.check_size(folder, recipe.sampler.size)
     shape = embedding_shape(checkpoint)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from synthkit.errors import GeneratorError
 from synthkit.generators.base import component_config
 from synthkit.generators.safetensors_header import read_header
-from synthkit.recipe.model_content import ADAPTER, loaded_path
+from synthkit.recipe.model_content import ADAPTER, UNET, loaded_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -76,8 +76,25 @@ def check_fit(folder: Path, kind: str) -> None:
     The folder is laid out as a family loads it; `kind` is the adapter's.
     """
     adapter = read_header(folder / loaded_path(ADAPTER, ADAPTER), _FILE)
-    _check_base(_attention_of_adapter(adapter), _attention_of_unet(folder / "unet"))
+    unet = _attention_of_unet(folder / UNET)
+    _check_unet(folder, unet)
+    _check_base(_attention_of_adapter(adapter), unet)
     _check_encoder(folder, adapter, kind)
+
+
+def _check_unet(folder: Path, unet: Attention) -> None:
+    """Raise GeneratorError for weights of another UNet than that of the base's configuration."""
+    if not unet.widths:
+        raise GeneratorError(
+            "model.unet: has no weights of a UNet by the names that diffusers gives them; a LoRA and a whole "
+            "model in one file are of no use here: name a file as sdxl_lightning_4step_unet.safetensors"
+        )
+    reads = component_config(folder, UNET).get("cross_attention_dim")
+    if reads != unet.text:
+        raise GeneratorError(
+            f"model.unet: has weights for text of width {unet.text:,}, the base's UNet reads {reads}; "
+            "name weights for this base"
+        )
 
 
 def _check_base(adapter: Attention, unet: Attention) -> None:

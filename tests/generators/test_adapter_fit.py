@@ -85,6 +85,17 @@ def test_an_adapter_that_lacks_a_layer(sd15: Path, ip_adapters: Path, tmp_path: 
     assert told.startswith("model.adapter: was made for another model: its attention has 4 layers with ")
 
 
+@pytest.mark.parametrize("content", ["[]", "{", "{}"])
+def test_a_damaged_configuration(content: str, sd15: Path, ip_adapters: Path, tmp_path: Path) -> None:
+    base = Path(shutil.copytree(sd15, tmp_path / "base"))
+    (base / "unet" / "config.json").write_text(content)
+    told = told_of(base, ip_adapters / SD15.file, ip_adapters / ENCODER)
+    damaged = "model base: a config.json of its parts is missing or damaged: "
+    assert told.startswith(
+        damaged if content != "{}" else "model.unet: has weights for text of width 32, the base"
+    )
+
+
 @pytest.mark.parametrize(
     ("names", "told"),
     [

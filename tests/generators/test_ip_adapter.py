@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,19 @@ def test_loading_asks_no_network_and_marks_no_image(
     monkeypatch.setattr(module, "is_invisible_watermark_available", lambda: True)
     scaled = family.load(SAMPLER, scale=0.3).generate(embeddings, PROMPTS, SEEDS)
     np.testing.assert_array_equal(scaled, generator.generate(embeddings, PROMPTS, SEEDS, [0.3] * 3))
+
+
+@pytest.mark.slow
+def test_compiled_code_sees_the_weights(family: Family, embeddings: np.ndarray, images: np.ndarray) -> None:
+    if not (shutil.which("g++") or shutil.which("clang++")):
+        pytest.skip("torch.compile needs a C++ compiler on a CPU")
+    compiled = family.load(SAMPLER, arithmetic=Arithmetic(compile=True))
+    made = compiled.generate(embeddings, PROMPTS, SEEDS)
+    assert np.abs(made.astype(int) - images).max() <= 2
+    weighed = compiled.generate(embeddings, PROMPTS, SEEDS, [1.0, 0.3, 1.0])
+    np.testing.assert_array_equal(weighed[[0, 2]], made[[0, 2]])
+    assert (weighed[1] != made[1]).any()
+    np.testing.assert_array_equal(compiled.generate(embeddings, PROMPTS, SEEDS), made)
 
 
 def test_what_means_nothing_for_the_family_is_refused_by_name(family: Family) -> None:

@@ -138,6 +138,17 @@ def ip_adapter(folder: Path) -> Path:
     return folder
 
 
+def lightning(folder: Path) -> Path:
+    """The repository of SDXL-Lightning: other weights of SDXL's U-Net, each number of steps in a file."""
+    torch.manual_seed(41)
+    folder.mkdir()
+    weights = {name: value.half() for name, value in _unet("sdxl").state_dict().items()}
+    save_file(weights, folder / "sdxl_lightning_4step_unet.safetensors")
+    (folder / "sdxl_lightning_4step_lora.safetensors").write_bytes(b"never read")
+    card(folder, "openrail++")
+    return folder
+
+
 def encoder(folder: Path, projection: int) -> Path:
     """A CLIP vision model; where it is another's, no configuration of its images lies beside it."""
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
