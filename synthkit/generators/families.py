@@ -44,7 +44,7 @@ def family_named(name: str, model: str) -> type[Generator]:
     """
     if name in PIPELINES:
         return _resolved(PIPELINES[name])
-    found = [point for point in _brought() if point.name == name]
+    found = [point for point in brought() if point.name == name]
     if not found:
         raise _unknown(name, model)
     if len(found) > 1:
@@ -74,16 +74,17 @@ def is_known(name: str) -> bool:
 
 def package_of(name: str) -> str:
     """Return the package that brings a family with its version; an empty text for a family of synthkit's."""
-    found = [point for point in _brought() if point.name == name and name not in PIPELINES]
+    found = [point for point in brought() if point.name == name and name not in PIPELINES]
     return next((_package(point) for point in found), "")
 
 
 def _names() -> list[str]:
-    return [*PIPELINES, *(point.name for point in _brought())]
+    return [*PIPELINES, *(point.name for point in brought())]
 
 
 @cache
-def _brought() -> tuple[EntryPoint, ...]:
+def brought() -> tuple[EntryPoint, ...]:
+    """Return the entry points of installed packages, looked up once."""
     return tuple(entry_points(group=GROUP))
 
 
