@@ -191,8 +191,8 @@ def mix_pixels(
     boxes = tuple(random_resized_crop(image.width, image.height, rng) for image in (first, second))
     a, b = crop_to_square(first, boxes[0]), crop_to_square(second, boxes[1])
     mixing = mix.draw(a.shape, alpha=alpha, rng=rng)
-    # The types decide in which precision the mix is rounded, and so some levels of every image made so.
-    mixed = mix.apply(a.astype(np.float32), b.astype(np.float64), mixing)
+    # The type decides how the mix is rounded, and with it some levels.
+    mixed = mix.apply(a.astype(np.float32), b.astype(np.float32), mixing)
     return np.rint(mixed).astype(np.uint8), replace(mixing, crops=boxes)
 
 
