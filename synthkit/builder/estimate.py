@@ -31,11 +31,15 @@ _SIGNATURE = 2800
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Bytes and seconds of a build; None if unknown. `measured` says that an earlier build gave them."""
+    """Bytes and seconds of a build; None if unknown. `measured` says that an earlier build gave them.
+
+    `has_model` says whether all of the model is on this machine.
+    """
 
     bytes: int | None
     seconds: float | None
     measured: bool
+    has_model: bool = True
 
 
 def estimate(recipe: Recipe, images: int, work_root: Path) -> Estimate:
@@ -43,7 +47,8 @@ def estimate(recipe: Recipe, images: int, work_root: Path) -> Estimate:
     with known_if_begun(work_root / MODELS) as known_hashes:
         checkpoint = find_local(recipe.model, known_hashes)
     if checkpoint is None:
-        return Estimate(_bytes(images, recipe.output, recipe.output.size), None, measured=False)
+        size = _bytes(images, recipe.output, recipe.output.size)
+        return Estimate(size, None, measured=False, has_model=False)
     rate = last_rate(work_root, rate_key(recipe, checkpoint))
     if rate is not None:
         size = round(images * rate["bytes_per_image"])

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from rich.console import Group as RichGroup
 
+    from synthkit.builder.download import Download
     from synthkit.recipe.schema import Recipe
     from synthkit.sources.base import Listing
 
@@ -53,6 +54,7 @@ class Summary:
     estimate: Estimate
     notes: tuple[str, ...] = ()
     prompts: PlannedPrompts | None = None
+    download: Download | None = None
 
     @property
     def synthetic(self) -> int:
@@ -98,11 +100,12 @@ class Summary:
             "estimate": {"bytes": self.estimate.bytes, "seconds": self.estimate.seconds},
             "notes": list(self.notes),
             **({} if self.prompts is None else {"prompts": asdict(self.prompts)}),
+            **({} if self.download is None else {"download": self.download.to_json()}),
         }
 
 
 def summarise(recipe: Recipe, work_root: Path) -> Summary:
-    """Plan a recipe from its source's listing alone: no image is read, no model loaded."""
+    """Plan a recipe from its source's listing alone: no image is read, no model loaded, no Hub asked."""
     recipe = recipe.with_prompts()
     source = open_source(recipe.source)
     try:

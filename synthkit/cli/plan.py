@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -27,14 +28,22 @@ def plan(
     recipe: RecipeArgument,
     override: SetOption = None,
     out: OutOption = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Ask the Hub how much of the model is to be downloaded.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Show how many images a build would make of each class, its size and its time; load no model."""
     with user_errors():
+        from synthkit.builder.download import Download, look_up
         from synthkit.builder.plan_report import as_table, summarise
         from synthkit.system.work_root import work_root
 
-        summary = summarise(load_recipe(recipe, override), work_root(out))
+        loaded, root = load_recipe(recipe, override), work_root(out)
+        summary = summarise(loaded, root)
+        if download:
+            here = summary.estimate.has_model
+            summary = replace(summary, download=Download() if here else look_up(loaded.model, root))
         if as_json:
             print(json.dumps(summary.to_json(), indent=2))
         else:
@@ -42,3 +51,7 @@ def plan(
             # Printed below the table, whose columns would wrap them.
             for note in summary.notes:
                 print(printable(f"Note: {note}"))
+            if summary.download is not None:
+                print(printable(str(summary.download)))
+            elif not summary.estimate.has_model:
+                print("The model is not here: --download asks the Hub how large it is.")

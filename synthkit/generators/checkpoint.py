@@ -8,8 +8,9 @@ A model of several pieces has several such places (`model_pieces.py`).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from synthkit.errors import GeneratorError
 from synthkit.generators import check_pieces
 from synthkit.generators.model_pieces import wanted
 from synthkit.generators.model_place import BUILTIN, folder_at
@@ -19,9 +20,10 @@ from synthkit.recipe.model_content import content_sha256
 from synthkit.system.known_hashes import KnownHashes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from synthkit.generators.hub_copy import HubCopy
     from synthkit.generators.model_search import FoundPiece
     from synthkit.recipe.model import Model, Piece
 
@@ -31,11 +33,14 @@ if TYPE_CHECKING:
 __all__ = [
     "BUILTIN",
     "Checkpoint",
+    "Offer",
     "Part",
     "find_local",
     "locate",
-    "on_the_hub",
     "pinned",
+    "put_together",
+    "survey",
+    "to_download",
 ]
 
 
@@ -84,13 +89,29 @@ class Checkpoint:
         return sum(part.bytes for part in self.parts if part.file.endswith(".safetensors"))
 
 
-class Offer(NamedTuple):
-    """A piece that the Hub has and this machine has not: where it is, at which commit, how many bytes."""
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A piece that the Hub has and this machine has not: where it is, and what it is there."""
 
     field: str
     name: str
-    commit: str
-    bytes: int
+    copy: HubCopy
+    stated_license: str
+
+    @property
+    def commit(self) -> str:
+        """The commit that would be downloaded."""
+        return self.copy.commit
+
+    @property
+    def bytes(self) -> int:
+        """The bytes to download: those of files that an earlier download brought are not counted."""
+        return self.copy.bytes_missing
+
+    @property
+    def license(self) -> str:
+        """The licence that the recipe states, or else the card on the Hub, which is asked for it."""
+        return self.stated_license or self.copy.license
 
 
 def locate(model: Model, known: KnownHashes | None = None, stated: Stated | None = None) -> Checkpoint:
@@ -114,7 +135,7 @@ def locate(model: Model, known: KnownHashes | None = None, stated: Stated | None
             raise search.error()
         search.tell(piece)
         found.append(piece)
-    return _checkpoint(found)
+    return put_together(found)
 
 
 def find_local(model: Model, known: KnownHashes | None = None) -> Checkpoint | None:
@@ -132,26 +153,64 @@ def find_local(model: Model, known: KnownHashes | None = None) -> Checkpoint | N
         if piece.field == "model":
             check_pieces(search.index(), model, search.name)
         found.append(piece)
-    return _checkpoint(found) if len(found) == len(model.pieces) else None
+    return put_together(found) if len(found) == len(model.pieces) else None
 
 
-def on_the_hub(model: Model, known: KnownHashes | None = None) -> list[Offer]:
+def survey(model: Model, known: KnownHashes | None = None) -> Iterator[FoundPiece | Offer | GeneratorError]:
+    """Yield of each piece what is on this machine, else the first copy that the Hub offers, or why none does.
+
+    Nothing large is downloaded. A model that lacks a piece, or has one too many, ends it.
+    """
+    for search in _searches(model, known):
+        try:
+            yield search.here(also_a_branch=True) or _offered(search, model.pieces[search.field])
+            if search.field == "model":
+                check_pieces(search.index(), model, search.name)
+        except GeneratorError as error:
+            yield error
+            if search.field == "model":
+                return
+
+
+def to_download(model: Model, known: KnownHashes | None = None) -> list[Offer]:
     """Return, of each piece that is not here, the first copy that the Hub offers.
 
-    Nothing large is downloaded. Raises GeneratorError if a piece is nowhere, or may not be read.
+    Raises GeneratorError if a piece is nowhere, or may not be read.
     """
     offers = []
-    for search in _searches(model, known):
-        here = search.here(also_a_branch=True)
-        offer = None if here else search.offer()
-        if here is None and offer is None:
-            raise search.error()
-        if search.field == "model":
-            check_pieces(search.index(), model, search.name)
-        if offer is not None:
-            place, copy = offer
-            offers.append(Offer(search.field, place.name, copy.commit, copy.bytes))
+    for found in survey(model, known):
+        if isinstance(found, GeneratorError):
+            raise found
+        if isinstance(found, Offer):
+            offers.append(found)
     return offers
+
+
+def put_together(pieces: Sequence[FoundPiece]) -> Checkpoint:
+    """Return the checkpoint that the pieces of a model make up; the base comes first."""
+    paths = {path: (piece, file) for piece in pieces for path, file in piece.files.items()}
+    parts = {
+        path: Part(
+            file.role,
+            piece.name,
+            piece.commit,
+            file.path,
+            piece.contents[path].bytes,
+            piece.contents[path].sha256,
+            piece.license,
+        )
+        for path, (piece, file) in sorted(paths.items())
+    }
+    base = pieces[0]
+    return Checkpoint(
+        name=base.name,
+        revision=content_sha256((path, part.sha256) for path, part in parts.items()),
+        parts=tuple(parts.values()),
+        files={path: piece.folder / file.path for path, (piece, file) in paths.items()},
+        pieces={piece.field: piece for piece in pieces},
+        commit=base.commit,
+        license=base.license,
+    )
 
 
 def pinned(model: Model, checkpoint: Checkpoint) -> Model:
@@ -171,6 +230,14 @@ def _searches(model: Model, known: KnownHashes | None, stated: Stated | None = N
     ]
 
 
+def _offered(search: Search, piece: Piece) -> Offer:
+    offer = search.offer()
+    if offer is None:
+        raise search.error()
+    place, copy = offer
+    return Offer(search.field, place.name, copy, piece.license or "")
+
+
 def _pinned(piece: Piece, found: FoundPiece) -> Piece:
     is_folder = is_repository_id(piece.id) and folder_at(piece.id).is_dir()
     return piece.model_copy(
@@ -180,31 +247,4 @@ def _pinned(piece: Piece, found: FoundPiece) -> Piece:
             "sha256": found.sha256,
             "license": found.license or None,
         }
-    )
-
-
-def _checkpoint(found: Sequence[FoundPiece]) -> Checkpoint:
-    """Put the pieces of a model together; the base comes first."""
-    paths = {path: (piece, file) for piece in found for path, file in piece.files.items()}
-    parts = {
-        path: Part(
-            file.role,
-            piece.name,
-            piece.commit,
-            file.path,
-            piece.contents[path].bytes,
-            piece.contents[path].sha256,
-            piece.license,
-        )
-        for path, (piece, file) in sorted(paths.items())
-    }
-    base = found[0]
-    return Checkpoint(
-        name=base.name,
-        revision=content_sha256((path, part.sha256) for path, part in parts.items()),
-        parts=tuple(parts.values()),
-        files={path: piece.folder / file.path for path, (piece, file) in paths.items()},
-        pieces={piece.field: piece for piece in found},
-        commit=base.commit,
-        license=base.license,
     )

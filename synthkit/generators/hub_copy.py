@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from synthkit.generators.model_card import CARD, MAX_CARD
+from synthkit.generators.model_card import CARD, MAX_CARD, license_in
 from synthkit.generators.model_files import INDEX, MAX_INDEX, no_index, read_index
 from synthkit.hub.cache import MODEL, cached, fetch, snapshots
 from synthkit.hub.repository import MAIN, Repository
@@ -25,7 +25,7 @@ class HubCopy:
     def __init__(self, repo_id: str, revision: str | None, wanted: Wanted) -> None:
         self.name = repo_id
         self._repository, self._revision = Repository(repo_id, MODEL), revision or MAIN
-        self.commit = self._repository.commit_of(self._revision)
+        self.commit = self._repository.readable_commit_of(self._revision)
         self._there = self._repository.files(self.commit)
         self._index: dict[str, Any] | None = None
         self._files = wanted.files(self)
@@ -34,6 +34,22 @@ class HubCopy:
     def bytes(self) -> int:
         """The bytes of the piece's files."""
         return sum(self._there[file.path].bytes for file in self._files.values())
+
+    @property
+    def bytes_missing(self) -> int:
+        """The bytes of those of the piece's files that are not in the client's cache."""
+        here = next((folder for folder in snapshots(self.name, MODEL) if folder.name == self.commit), None)
+        paths = [file.path for file in self._files.values()]
+        missing = (path for path in paths if here is None or not (here / path).exists())
+        return sum(self._there[path].bytes for path in missing)
+
+    @property
+    def license(self) -> str:
+        """The licence that the repository's card, asked of the Hub, states; empty if it states none."""
+        card = self._there.get(CARD)
+        if card is None or card.bytes > MAX_CARD:
+            return ""
+        return license_in(self._repository.read(CARD, self.commit, card.bytes))
 
     def below(self, folder: str) -> list[str]:
         """Return the names of the files that lie directly in a folder; an empty text is the top."""

@@ -19,12 +19,18 @@ _OTHER = "other"
 
 
 def license_of(folder: Path) -> str:
+    """Return the licence that the card in a folder states; an empty text if there is none."""
+    return license_in(_content(folder / CARD))
+
+
+def license_in(card: bytes) -> str:
     """Return the licence in the front matter of a card; an empty text if there is none.
 
     A card is a stranger's: only a name in the Hub's form is taken from it.
     Source: the Hub's model cards, `license` and `license_name`.
     """
-    front_matter = re.match(r"---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", _text(folder / CARD), re.DOTALL)
+    text = card.decode("utf-8", "replace").removeprefix("\ufeff")
+    front_matter = re.match(r"---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", text, re.DOTALL)
     try:
         stated = plain_data(front_matter[1]) if front_matter else None
     except YAML_ERRORS:
@@ -35,14 +41,14 @@ def license_of(folder: Path) -> str:
     return (_name(stated.get("license_name")) or name) if name == _OTHER else name
 
 
-def _text(path: Path) -> str:
+def _content(path: Path) -> bytes:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_CARD:
-            return ""
-        return path.read_bytes().decode("utf-8", "replace").removeprefix("\ufeff")
+            return b""
+        return path.read_bytes()
     except OSError:
-        return ""
+        return b""
 
 
 def _name(value: object) -> str:

@@ -99,6 +99,25 @@ class Place:
         why, advice = self._cause(error)
         return Unusable(self.field, f"{self.name} {why}", f"; {advice}")
 
+    def not_downloaded(self, error: HubError) -> Unusable:
+        """Return why a download stopped, and that the next one goes on."""
+        return Unusable(
+            self.field,
+            f"not all of {self.name} was downloaded: {str(error).removeprefix(f'{self.name}: ')}",
+            "; the files that are here whole are not fetched again",
+        )
+
+    def no_room(self, error: OSError) -> Unusable:
+        """Return the error for a disk that does not take a download."""
+        from huggingface_hub import constants
+
+        return Unusable(
+            self.field,
+            f"not all of {self.name} was downloaded: {error.strerror or error}",
+            f"; make room in {constants.HF_HUB_CACHE}, or set HF_HOME to a folder on another disk: the files "
+            "that are there whole are not fetched again",
+        )
+
     def _cause(self, error: HubError) -> tuple[str, str]:
         from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 

@@ -96,7 +96,10 @@ class Search:
         return None
 
     def downloaded(self) -> FoundPiece | None:
-        """Download the first copy on the Hub that turns out to have the pinned content."""
+        """Download the first copy on the Hub that turns out to have the pinned content.
+
+        Raises GeneratorError if this machine cannot keep it.
+        """
         for place in self.hub_places():
             copy = self._copy_at(place)
             if copy is None:
@@ -104,7 +107,9 @@ class Search:
             try:
                 return self._take(place, copy.download())
             except HubError as error:
-                self._errors[place] = place.not_had(error)
+                self._errors[place] = place.not_downloaded(error)
+            except OSError as error:
+                raise place.no_room(error) from None
             except GeneratorError as error:
                 self._errors[place] = error
         return None

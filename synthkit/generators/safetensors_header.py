@@ -6,12 +6,14 @@ Source: the safetensors format, github.com/huggingface/safetensors, whose librar
 from __future__ import annotations
 
 import math
+import re
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from synthkit.errors import GeneratorError, one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 # Bytes. The headers of the largest models have less than one million, and the format allows a hundred.
@@ -48,6 +50,19 @@ def read_header(path: Path, key: str) -> dict[str, Tensor]:
         raise GeneratorError(
             f"{key}: {path.name} is no safetensors file, or a damaged one: {one_line(error)}"
         ) from None
+
+
+def bytes_in(tensors: Iterable[Tensor], float_bytes: int) -> int:
+    """Return the bytes of tensors in memory if each floating-point number takes `float_bytes`."""
+    return sum(tensor.numbers * _width(tensor.dtype, float_bytes) for tensor in tensors)
+
+
+def _width(dtype: str, float_bytes: int) -> int:
+    if dtype.startswith(("F", "BF")):
+        return float_bytes
+    bits = re.search(r"\d+", dtype)
+    # Truth values take a byte each.
+    return max(int(bits[0]) // 8, 1) if bits else 1
 
 
 def _check_length(path: Path) -> None:

@@ -137,10 +137,23 @@ class Repository:
 
     def commit_of(self, revision: str) -> str:
         """Return the commit that a branch, a tag or a commit's own name stands for now."""
+        return _commit(self._info(revision).sha)
+
+    def readable_commit_of(self, revision: str) -> str:
+        """Return the same. Raises HubError for a gated repository that the token may not read.
+
+        Its files may be listed by everybody: without this, that would be told by the first download.
+        """
+        info = self._info(revision)
+        if info.gated:
+            self._ask(lambda: self._api.auth_check(self.repo_id, repo_type=self._kind))
+        return _commit(info.sha)
+
+    def _info(self, revision: str) -> Any:
         from huggingface_hub.errors import RevisionNotFoundError
 
         try:
-            info = self._ask(
+            return self._ask(
                 lambda: self._api.repo_info(self.repo_id, revision=revision, repo_type=self._kind),
                 reached=False,
             )
@@ -151,7 +164,6 @@ class Repository:
             raise HubError(
                 f"{self.repo_id}: has no version {revision}; it has {safe_line(there)}"
             ) from error.__cause__
-        return _commit(info.sha)
 
     def download(self, path: str, revision: str, folder: Path | None, size: int, **options: Any) -> Path:
         """Return a file of a revision in a folder, or in the client's cache; fetch it unless it is there.

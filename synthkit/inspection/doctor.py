@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from synthkit.system.environment import LIBRARIES, device_name
+from synthkit.system.environment import LIBRARIES, device_name, memory_of
 from synthkit.version import __version__
 
 if TYPE_CHECKING:
@@ -57,8 +57,7 @@ def _devices() -> Iterator[Check]:
         return
     cores = f"{os.cpu_count()} cores, {torch.get_num_threads()} torch threads"
     yield Check("cpu", f"{cores}, {device_name('cpu')}")
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    yield Check("memory", f"{memory / 2**30:.1f} GiB")
+    yield Check("memory", f"{memory_of('cpu') / 2**30:.1f} GiB")
     for index in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(index)
         name = torch.cuda.get_device_name(index)

@@ -10,12 +10,9 @@ import numpy as np
 
 from synthkit.builder.estimate import estimate
 from synthkit.builder.inputs import prompts_of
-from synthkit.errors import GeneratorError, SourceError, SynthkitError, UnreadableImage
-from synthkit.generators import check_recipe, choose_device_for
-from synthkit.generators.base import check_dtype
-from synthkit.generators.checkpoint import find_local, on_the_hub
-from synthkit.generators.model_card import license_of
+from synthkit.errors import SourceError, SynthkitError, UnreadableImage
 from synthkit.inspection.doctor import Check, existing
+from synthkit.inspection.doctor_model import examine_model
 from synthkit.release.plan import GROUPS, balance
 from synthkit.release.prompts import prompt_facts, told_counts
 from synthkit.sources import held_out, open_source
@@ -23,17 +20,14 @@ from synthkit.sources.base import load_image
 from synthkit.sources.files import get_it
 from synthkit.sources.leaks import leaks
 from synthkit.sources.pool import missing_images, read_all
-from synthkit.system.environment import choose_device
-from synthkit.system.known_hashes import FILE, MODELS, KnownHashes, known_if_begun, open_known_hashes
+from synthkit.system.known_hashes import FILE, KnownHashes, open_known_hashes
 from synthkit.system.progress import data_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from synthkit.generators.checkpoint import Checkpoint
     from synthkit.recipe.families import SourceConfig
-    from synthkit.recipe.model import Model
     from synthkit.recipe.schema import Recipe
     from synthkit.release.plan import ClassBalance
     from synthkit.sources.base import Source
@@ -44,7 +38,7 @@ _SAMPLE = 32
 def examine_recipe(recipe: Recipe, out: Path, work_root: Path) -> Iterator[Check]:
     """Yield findings on the real images, the space that a release takes, and the model."""
     yield from _source(recipe, out, work_root)
-    yield from _model(recipe, work_root)
+    yield from examine_model(recipe, work_root)
 
 
 def _source(recipe: Recipe, out: Path, work_root: Path) -> Iterator[Check]:
@@ -155,53 +149,3 @@ def _space(recipe: Recipe, images: int, out: Path, work_root: Path) -> Check:
     if cost > free:
         return Check("to make", f"{found}: make room, or choose a smaller output.size", "stop")
     return Check("to make", found)
-
-
-def _model(recipe: Recipe, work_root: Path) -> Iterator[Check]:
-    """Examine whether the model is here, and whether synthkit can run it as the recipe says."""
-    model = recipe.model
-    try:
-        with known_if_begun(work_root / MODELS) as known_hashes:
-            checkpoint = find_local(model, known_hashes)
-        if checkpoint is None:
-            for field, name, commit, size in on_the_hub(model):
-                found = f"{name} at {commit[:12]}: not here; {data_size(size)} to download from the Hub"
-                yield Check(_called(field), found, "note")
-        else:
-            check_recipe(checkpoint, recipe)
-            yield from _identity(model, checkpoint)
-    except SynthkitError as error:
-        yield Check("model", str(error), "stop")
-        return
-    yield from _arithmetic(model, checkpoint)
-
-
-def _identity(model: Model, checkpoint: Checkpoint) -> Iterator[Check]:
-    """Yield which model it is, piece by piece, and what the recipe may state of it."""
-    for field, piece in checkpoint.pieces.items():
-        at = f" at {piece.commit[:12]}" if piece.commit else ""
-        yield Check(_called(field), f"{piece.name}{at}: here, {data_size(piece.bytes)}")
-        yield Check("  sha256", piece.sha256)
-        card = license_of(piece.folder)
-        if piece.license:
-            yield Check("  licence", piece.license)
-        elif card:
-            yield Check("  licence", f"{card} by its card; to state it, set {field}.license", "note")
-        else:
-            told = f"not known: its card does not say; to state it, set {field}.license"
-            yield Check("  licence", told, "note")
-
-
-def _called(field: str) -> str:
-    return field.removeprefix("model.")
-
-
-def _arithmetic(model: Model, checkpoint: Checkpoint | None) -> Iterator[Check]:
-    """Yield a stop if this machine cannot compute in the recipe's type."""
-    try:
-        if checkpoint is None:
-            check_dtype(model.dtype, choose_device("auto"))
-        else:
-            choose_device_for(checkpoint, model.dtype, "auto")
-    except GeneratorError as error:
-        yield Check("  arithmetic", str(error), "stop")

@@ -3,7 +3,7 @@
 A licence is known by its name: the Hub's word, or the name that a card gives a licence of its own. Nothing
 here is legal advice, and the text of a licence is what counts.
 
-Sources, read in full: FLUX.1 [dev] Non-Commercial License of 2024, 2.d and 4.a; Stability AI Non-Commercial
+Sources, read in full: FLUX.1 [dev] Non-Commercial License of 2024, 1.c and 2.d; Stability AI Non-Commercial
 Research Community License of 2023, "Derivative Work(s)"; DeepFloyd IF License, 2.a; Kolors, 3.b; Tencent
 Hunyuan Community License of 2024, 5.b; CreativeML Open RAIL++-M of 2023. Clause IV.b of the Stability AI
 Community License was read as others quote it. Not read: later versions of these, the licences of FLUX.2, of
@@ -35,7 +35,8 @@ class Consequence:
 _FREE = "sets no limit to training other models on the images"
 _RAIL = "claims no rights in the images; neither they nor the model may be put to the uses that it forbids"
 _FLUX = (
-    "the images may not train a model that competes with FLUX, and are not for commercial or production use"
+    "the images may not train a model that competes with FLUX; "
+    "training any model for commercial use needs another licence"
 )
 _STABILITY = (
     "the images may not be used to create or improve foundational generative models; "

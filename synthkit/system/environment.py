@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 from typing import TYPE_CHECKING
 
@@ -81,6 +82,15 @@ def choose_device(wanted: str) -> str:
             f"--device {wanted}: there is no such device here; `synthkit doctor` lists what there is"
         )
     return "cpu" if device.type == "cpu" else wanted
+
+
+def memory_of(device: str) -> int:
+    """Return the bytes of memory of a device: a GPU's own, else this machine's."""
+    if device.startswith("cuda"):
+        import torch
+
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def check_device(wanted: str) -> None:

@@ -18,7 +18,8 @@ from tests.helpers.hub_store import DATE, Commit, File, HubError, not_found
 
 @route("GET", "/api/{kinds}/{repo}/tree/{rev}", "/api/{kinds}/{repo}/tree/{rev}/{path}")
 def tree(call: Call) -> Response:
-    commit, folder = call.commit, call.parts.get("path", "").strip("/")
+    # Who may not read the files of a gated repository may list them.
+    commit, folder = call.repo.at(call.parts["rev"]), call.parts.get("path", "").strip("/")
     arguments = call.request.args
     expand = arguments.get("expand", "").lower() in ("true", "1")
     paths = _listed(commit, folder, arguments.get("recursive", "").lower() in ("true", "1"))
