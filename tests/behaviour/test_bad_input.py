@@ -166,7 +166,7 @@ def test_every_class_full_already(cli: Cli) -> None:
         ("~nobody-here/x", "model.id: there is no folder ~nobody-here/x"),
         ("list", "has no readable model_index.json"),
         ("empty", "has no readable model_index.json"),
-        ("sdxl", "is a StableDiffusionXLPipeline; synthkit needs a StableUnCLIPImg2ImgPipeline"),
+        ("sdxl", "model.adapter: is missing; a StableDiffusionXLPipeline takes images through an adapter"),
         ("hollow", "model hollow: cannot be loaded"),
     ],
 )
@@ -188,7 +188,8 @@ def test_pickled_weights_are_never_loaded(cli: Cli) -> None:
     (copy / "unet" / "diffusion_pytorch_model.safetensors").rename(
         copy / "unet" / "diffusion_pytorch_model.bin"
     )
-    assert "model pickled: cannot be loaded" in refused(cli, cli.recipe(), "--set", "model.id=pickled")
+    told = refused(cli, cli.recipe(), "--set", "model.id=pickled")
+    assert "pickled has the weights of unet only as diffusion_pytorch_model.bin, a pickle" in told
 
 
 def test_a_model_folder_is_one_model_however_it_is_spelt(cli: Cli, small_release: Path) -> None:
