@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from synthkit.conformance import generators
 from synthkit.conformance.case import Case, ConformanceError
 from synthkit.conformance.generators import CHECKS
 from synthkit.generators.checkpoint import locate
@@ -16,6 +18,7 @@ from synthkit.recipe.model import Encoder, Model
 from synthkit.recipe.schema import Recipe, Sampler
 from tests.helpers import adapters, miniature_flux
 from tests.helpers.generating import recipe_of
+from tests.helpers.paths import ROOT
 
 SAMPLER = Sampler(scheduler="ddim", steps=2, guidance_scale=2.0, batch_size=3)
 IP_ADAPTERS = {
@@ -62,6 +65,11 @@ def case(request: pytest.FixtureRequest) -> Case:
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_the_family_conforms(case: Case, check: Any) -> None:
     check(case)
+
+
+def test_the_docs_have_every_check() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/generators.md").read_text(), re.MULTILINE)
+    assert [check.__name__ for check in CHECKS] == [name for name in rows if hasattr(generators, name)]
 
 
 def test_no_family_is_left_out() -> None:
