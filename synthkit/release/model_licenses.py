@@ -72,6 +72,16 @@ _UNRESTRICTED = {
 }
 
 
+# Of repositories whose licence restricts, for releases that state none: a piece that is pinned by its content
+# has only the licence that its recipe states. By pattern, in small letters.
+_OF_REPOSITORY = {
+    "black-forest-labs/flux.1-*dev*": "flux-1-dev-non-commercial-license",
+    "xlabs-ai/flux-ip-adapter*": "flux-1-dev-non-commercial-license",
+    "stabilityai/sdxl-turbo": "sai-nc-community",
+    "stabilityai/stable-diffusion-3*": "stabilityai-ai-community",
+}
+
+
 def consequence_of(license_name: str) -> Consequence:
     """Return what a licence means for images made with a model; it is empty where a model states none."""
     word = license_name.lower()
@@ -107,11 +117,19 @@ class LicensedPiece:
         return self.repository.startswith("builtin:") and not self.license
 
 
+def _known_license(repository: str) -> str:
+    """Return the licence of a repository that is known to restrict; an empty text of any other."""
+    patterns = _OF_REPOSITORY.items()
+    return next((name for pattern, name in patterns if fnmatchcase(repository.lower(), pattern)), "")
+
+
 def pieces_of(generator: GeneratorFacts) -> list[LicensedPiece]:
     """Return the pieces that a manifest's parts make up, the base first."""
-    pieces = {"model": LicensedPiece("model", generator.name, "", generator.license)}
+    base = generator.license or _known_license(generator.name)
+    pieces = {"model": LicensedPiece("model", generator.name, "", base)}
     for field, part in _by_piece(generator):
-        pieces[field] = LicensedPiece(field, part.repository, part.revision, part.license)
+        license_name = part.license or _known_license(part.repository)
+        pieces[field] = LicensedPiece(field, part.repository, part.revision, license_name)
     return list(pieces.values())
 
 

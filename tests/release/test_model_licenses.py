@@ -69,6 +69,10 @@ def test_one_piece_restricts_the_whole() -> None:
     encoder = part("image_encoder", "lab/redux", "image_encoder/config.json", FLUX)
     assert restricting(model()) == []
     assert [piece.field for piece in restricting(model(redux, encoder))] == ["model.encoder"]
+    # Pinned by its content, a piece has only the licence that its recipe states.
+    unstated = part("image_embedder", "black-forest-labs/FLUX.1-Redux-dev", "image_embedder/config.json", "")
+    (piece,) = restricting(model(unstated))
+    assert (piece.field, piece.license) == ("model.encoder", FLUX)
 
 
 def test_the_pieces_of_a_model() -> None:
