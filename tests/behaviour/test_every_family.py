@@ -52,9 +52,8 @@ def test_a_release_is_whole_goes_on_and_is_made_again(
         check(case)
 
 
-@pytest.mark.parametrize(
-    "family", [pytest.param(family, marks=pytest.mark.slow) for family in FAMILIES[:-1]] + [FAMILIES[-1]]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
 def test_two_workers_make_what_one_makes(models: Models, tmp_path: Path, family: str) -> None:
     recipe = load(write_recipe(tmp_path / "recipe.yaml", models, family, OF_EACH[family]))
     shared(BuildCase(recipe, tmp_path, device="cpu"))

@@ -30,6 +30,7 @@ from synthkit.release.marks import mark_of
 from synthkit.release.shard_reader import decode_image
 from synthkit.release.shards import Origin
 from synthkit.verification.verify import verify_release
+from synthkit.version import FORMAT_VERSION
 from synthkit_eval.training.synthetic_images import open_synthetic
 from tests.conftest import Cli
 from tests.helpers.forging import repaint, reseal
@@ -303,7 +304,7 @@ def test_whatever_a_tar_holds_readers_find_what_verify_looked_at_or_nothing(
             list(read_images(copy, manifest))
         with pytest.raises(ReleaseError, match="run synthkit verify"):
             open_synthetic(copy, manifest)
-        assert read_draft(copy / SHARD, origin, "png") == {}
+        assert read_draft(copy / SHARD, origin, "png", FORMAT_VERSION) == {}
     assert not canary.exists()
 
 

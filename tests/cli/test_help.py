@@ -128,7 +128,7 @@ def test_shells_complete_commands_options_and_values(
         ("synthkit eval --features b", ["builtin:tiny-unclip-digits"]),
         ("synthkit compare --format m", ["markdown"]),
         ("synthkit schema s", ["score"]),
-        ("synthkit init x --from coco", ["coco"]),
+        ("synthkit init x --from voc_sd", ["voc_sd15", "voc_sdxl_lightning"]),
         ("synthkit init x --kind f", ["folder", "flowers102"]),
         ("synthkit build ", []),
         ("synthkit release ", []),
