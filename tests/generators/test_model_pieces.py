@@ -205,28 +205,39 @@ def test_another_unet_spares_the_download_of_the_bases(machine: Machine) -> None
         pytest.param(
             ["id=builtin:flat-colours", "adapter=null"],
             "model.encoder: builtin:flat-colours uses its own image encoder; remove model.encoder",
-        , marks=pytest.mark.slow),
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             ["id=builtin:tiny-unclip-digits", "adapter=null"],
             "model.encoder: builtin:tiny-unclip-digits uses its own image encoder; remove model.encoder",
-        , marks=pytest.mark.slow),
+            marks=pytest.mark.slow,
+        ),
         (
             ["adapter.file=models/plane.safetensors"],
             "model.adapter.file: lab/adapters has no models/plane.safetensors; "
             "did you mean models/plain.safetensors?",
         ),
-        pytest.param(["adapter.file=gone/it.safetensors"], "model.adapter.file: lab/adapters has no gone/it.safetensors", marks=pytest.mark.slow),
+        pytest.param(
+            ["adapter.file=gone/it.safetensors"],
+            "model.adapter.file: lab/adapters has no gone/it.safetensors",
+            marks=pytest.mark.slow,
+        ),
         (
             ["encoder.folder=pickled/image_encoder"],
             "model.encoder.id: lab/adapters has the weights of pickled/image_encoder only as "
             "pytorch_model.bin, a pickle, which can run code; name a copy that has them in safetensors",
         ),
-        pytest.param(["encoder.folder=nowhere"], "model.encoder.folder: lab/adapters has no nowhere/config.json", marks=pytest.mark.slow),
+        pytest.param(
+            ["encoder.folder=nowhere"],
+            "model.encoder.folder: lab/adapters has no nowhere/config.json",
+            marks=pytest.mark.slow,
+        ),
         (["encoder.id=lab/gone"], "model.encoder.id: lab/gone is not on the Hub"),
         pytest.param(
             ["encoder.id=./gone"],
             "model.encoder.id: there is no folder ./gone; name a folder or a Hub repository",
-        , marks=pytest.mark.slow),
+            marks=pytest.mark.slow,
+        ),
         (["adapter.id=other/secret"], "model.adapter.id: other/secret is gated; accept its terms on the Hub"),
         (
             ["id=lab/pickled"],
