@@ -42,7 +42,8 @@ from unclip_model import FULL, TOY, build, tera_flops
 from synthkit.errors import one_line
 from synthkit.generators import arithmetic, batch_size, device_memory
 from synthkit.generators.unclip import UnclipGenerator
-from synthkit.recipe.schema import Arithmetic, Sampler
+from synthkit.recipe.arithmetic import Arithmetic
+from synthkit.recipe.sampler import Sampler
 
 GOALS = {"build_vs_per_image_script": 3, "fraction_of_matmul_rate": 0.5, "option_psnr_db": 40}
 

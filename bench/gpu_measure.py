@@ -22,8 +22,9 @@ from PIL import Image
 from unclip_model import Scale
 
 from synthkit.generators.unclip import UnclipGenerator
+from synthkit.recipe.arithmetic import STOCK, Arithmetic
 from synthkit.recipe.output import Output
-from synthkit.recipe.schema import STOCK, Arithmetic, Sampler
+from synthkit.recipe.sampler import Sampler
 from synthkit.release.image_writer import encode, picture
 
 STEPS = 30

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from unclip_model import EMBEDDED
 
 from synthkit.generators.unclip import UnclipGenerator
-from synthkit.recipe.schema import Arithmetic, Sampler
+from synthkit.recipe.arithmetic import Arithmetic
+from synthkit.recipe.sampler import Sampler
 
 # The tiny model's own guidance; by 10 a random network leaves the range of pixels.
 SHORT = Sampler(steps=6, batch_size=2, guidance_scale=2.0)

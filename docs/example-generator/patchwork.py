@@ -18,7 +18,8 @@ from PIL import Image
 from synthkit.errors import GeneratorError
 from synthkit.generators.base import Generator
 from synthkit.generators.checkpoint import Checkpoint
-from synthkit.recipe.schema import Recipe, Sampler
+from synthkit.recipe.sampler import Sampler
+from synthkit.recipe.schema import Recipe
 
 # Patches of an edge.
 GRID = 4

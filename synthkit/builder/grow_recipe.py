@@ -23,7 +23,7 @@ from synthkit.errors import BuildError
 from synthkit.recipe import text as recipe_text
 from synthkit.recipe.init import in_order
 from synthkit.recipe.load import load
-from synthkit.recipe.schema import AUTO
+from synthkit.recipe.sampler import AUTO
 from synthkit.release.manifest import read_manifest
 from synthkit.release.plan import balance, block_counts, block_faults
 from synthkit.release.recipe_file import read_recipe

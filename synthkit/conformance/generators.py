@@ -15,7 +15,7 @@ from synthkit.conformance.case import same
 from synthkit.errors import GeneratorError
 from synthkit.generators import check_recipe, embedding_shape, image_edge
 from synthkit.generators.diffusers_pipeline import DiffusersGenerator
-from synthkit.recipe.schema import Sampler
+from synthkit.recipe.sampler import Sampler
 
 if TYPE_CHECKING:
     from collections.abc import Callable

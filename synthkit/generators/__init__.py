@@ -14,7 +14,7 @@ from synthkit.generators.conditioning_check import check_conditioning, check_sca
 from synthkit.generators.families import PIPELINES, family_named, is_known, kinds_of, package_of
 from synthkit.generators.model_files import INDEX, linked, read_index_of
 from synthkit.recipe.model_content import ADAPTER, loaded_path
-from synthkit.recipe.schema import AUTO
+from synthkit.recipe.sampler import AUTO
 from synthkit.system.environment import FAMILY, NO_DEVICE, choose_device
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from synthkit.generators.base import Generator
     from synthkit.generators.checkpoint import Checkpoint
     from synthkit.recipe.model import Model
-    from synthkit.recipe.schema import Recipe, Sampler
+    from synthkit.recipe.sampler import Sampler
+    from synthkit.recipe.schema import Recipe
 
 __all__ = [
     "PIPELINES",

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from synthkit.recipe.schema import Arithmetic
+    from synthkit.recipe.arithmetic import Arithmetic
 
 # Recipe name: torch.nn.attention.SDPBackend.
 BACKENDS = {

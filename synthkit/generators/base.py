@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from synthkit.generators.checkpoint import Checkpoint
-    from synthkit.recipe.schema import Recipe, Sampler
+    from synthkit.recipe.sampler import Sampler
+    from synthkit.recipe.schema import Recipe
 
 
 class OutOfMemory(GeneratorError):

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from synthkit.errors import RecipeError
 from synthkit.generators import load, needs_device
 from synthkit.generators.device_memory import at_most_two_steps, largest_batch
-from synthkit.recipe.schema import AUTO, Recipe
+from synthkit.recipe.sampler import AUTO
 from synthkit.system.environment import choose_device, device_name
 from synthkit.system.files import make_folder, write_file
 
 if TYPE_CHECKING:
+    from synthkit.recipe.schema import Recipe
     from pathlib import Path
 
     from synthkit.generators.checkpoint import Checkpoint

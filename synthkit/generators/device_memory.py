@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from synthkit.generators.base import Generator
-    from synthkit.recipe.schema import Sampler
+    from synthkit.recipe.sampler import Sampler
 
 # More than 32 at once is no faster on any device known; fewer sizes make the same number likelier on another.
 SIZES = (1, 2, 4, 8, 16, 32)

@@ -23,7 +23,7 @@ from synthkit.generators.model_files import left_out, linked, read_index_of
 from synthkit.generators.noise import draw_latents_in_float32
 from synthkit.generators.prompt_cache import PromptCache
 from synthkit.generators.schedulers import DETERMINISTIC, make_scheduler
-from synthkit.recipe.schema import STOCK
+from synthkit.recipe.arithmetic import STOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from synthkit.generators.checkpoint import Checkpoint
-    from synthkit.recipe.schema import Arithmetic, Recipe, Sampler
+    from synthkit.recipe.arithmetic import Arithmetic
+    from synthkit.recipe.sampler import Sampler
+    from synthkit.recipe.schema import Recipe
 
 # What encodings of prompts may take of the device: 6,500 prompts of Stable Diffusion 2.1, 250 of FLUX.1. It
 # fits into the share of memory that `sampler.batch_size: auto` leaves free.

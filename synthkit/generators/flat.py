@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from synthkit.generators.checkpoint import Checkpoint
-    from synthkit.recipe.schema import Recipe, Sampler
+    from synthkit.recipe.sampler import Sampler
+    from synthkit.recipe.schema import Recipe
 
 # An embedding is the mean colour of each cell of a grid of 2x2.
 _GRID = 2

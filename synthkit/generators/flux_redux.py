@@ -20,7 +20,7 @@ from synthkit.generators.base import component_config
 from synthkit.generators.diffusers_pipeline import DiffusersGenerator
 from synthkit.generators.networks import load_network, stated
 from synthkit.generators.noise import normal
-from synthkit.recipe.schema import STOCK
+from synthkit.recipe.arithmetic import STOCK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    from synthkit.recipe.schema import Arithmetic, Sampler
+    from synthkit.recipe.arithmetic import Arithmetic
+    from synthkit.recipe.sampler import Sampler
 
 # T5's tokens of a prompt, as many as schnell was distilled with; shorter prompts are padded to them.
 PROMPT_TOKENS = 256

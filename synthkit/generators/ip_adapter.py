@@ -19,7 +19,7 @@ from synthkit.generators.base import component_config
 from synthkit.generators.diffusers_pipeline import DiffusersGenerator
 from synthkit.generators.model_files import read_index_of
 from synthkit.generators.networks import load_network
-from synthkit.recipe.schema import STOCK
+from synthkit.recipe.arithmetic import STOCK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from synthkit.generators.checkpoint import Checkpoint
-    from synthkit.recipe.schema import Arithmetic, Recipe, Sampler
+    from synthkit.recipe.arithmetic import Arithmetic
+    from synthkit.recipe.sampler import Sampler
+    from synthkit.recipe.schema import Recipe
 
 
 class IpAdapter(DiffusersGenerator):

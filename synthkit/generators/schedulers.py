@@ -11,7 +11,7 @@ from synthkit.errors import GeneratorError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from synthkit.recipe.schema import Sampler
+    from synthkit.recipe.sampler import Sampler
 
 # Recipe name: diffusers class, and what it is told beyond the model's own scheduler configuration.
 SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {

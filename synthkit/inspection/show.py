@@ -16,7 +16,8 @@ from synthkit.system.progress import data_size
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from synthkit.recipe.schema import Recipe, Sampler
+    from synthkit.recipe.sampler import Sampler
+    from synthkit.recipe.schema import Recipe
     from synthkit.release.image import StoredImage
     from synthkit.release.manifest import Manifest
     from synthkit.release.records import Provenance

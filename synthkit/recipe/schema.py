@@ -10,21 +10,19 @@ import json
 from contextlib import suppress
 from datetime import date
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import (
     Field,
-    PlainSerializer,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
-    WithJsonSchema,
-    WrapValidator,
     field_validator,
 )
 
 from synthkit.conditioning import METHODS
 from synthkit.config.section import Section
 from synthkit.errors import RecipeError
+from synthkit.recipe.arithmetic import STOCK, Arithmetic
 from synthkit.recipe.captions import Captions
 from synthkit.recipe.conditioning import Conditioning
 from synthkit.recipe.digest import fields_in_digest, fields_in_generation_digest, left_out_of_recipe_yaml
@@ -41,6 +39,7 @@ from synthkit.recipe.prompts import (
     read_prompts,
     uses_caption,
 )
+from synthkit.recipe.sampler import Sampler
 from synthkit.version import FORMAT_VERSION
 
 if TYPE_CHECKING:
@@ -65,85 +64,6 @@ SEMVER = (
 )
 
 
-class Arithmetic(Section):
-    """How the device computes. Every option changes last bits, so it belongs to the release."""
-
-    channels_last: bool = Field(
-        False, description="UNet and VAE in channels-last memory order: on a GPU faster with compile."
-    )
-    compile: bool = Field(
-        False,
-        description="torch.compile of the UNet and the VAE's decoder: a minute or more before the first "
-        "image, faster ones after it. Needs a C++ compiler on a CPU, Triton on a GPU.",
-    )
-    attention: Literal["sdpa", "flash", "cudnn", "efficient", "math"] = Field(
-        "sdpa", description="Kernel of the UNet's attention; sdpa is PyTorch's own choice."
-    )
-    fused_projections: bool = Field(
-        False, description="One matrix product for the query, key and value of attention."
-    )
-    vae_slicing: bool = Field(False, description="Decode one image at a time: less memory.")
-    tf32: bool = Field(
-        False, description="TensorFloat-32 in float32 models on an NVIDIA GPU: faster, 10 bits of mantissa."
-    )
-
-
-# diffusers' pipeline with all options off.
-STOCK = Arithmetic()
-
-# Stands for `batch_size: auto` until the batch size is measured. No batch has this size.
-AUTO = 0
-
-
-def _auto_or_size(value: Any, size: ValidatorFunctionWrapHandler) -> int:
-    if value == "auto":
-        return AUTO
-    if isinstance(value, str):
-        raise ValueError(f"must be a whole number or auto, is {value[:60]!r}")
-    return int(size(value))
-
-
-BatchSize = Annotated[
-    int,
-    Field(ge=1, le=1024),
-    WrapValidator(_auto_or_size),
-    PlainSerializer(lambda size: "auto" if size == AUTO else size),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 1024}, {"const": "auto"}]}),
-]
-
-
-class Sampler(Section):
-    """How the model is sampled."""
-
-    scheduler: Literal["pndm", "ddim", "dpm-solver++", "euler", "euler-trailing", "ddpm", "flow-euler"] = (
-        Field(
-            "pndm",
-            description="The diffusion scheduler; the paper's is pndm. euler-trailing is for models "
-            "that were distilled to a few steps. Kandinsky's own is ddpm, FLUX's is flow-euler.",
-        )
-    )
-    steps: int = Field(30, ge=1, le=1000, description="Denoising steps.")
-    guidance_scale: float = Field(
-        10.0, ge=1, le=50, description="Classifier-free guidance scale; 1 switches guidance off."
-    )
-    noise_level: int = Field(0, ge=0, le=999, description="Noise added to the image embedding; the paper: 0.")
-    size: int | None = Field(
-        None,
-        ge=8,
-        le=4096,
-        multiple_of=8,
-        description="Edge in pixels of the images that the model makes; by default that which it was trained "
-        "for. output.size scales them afterwards.",
-        examples=[512],
-    )
-    batch_size: BatchSize = Field(
-        16,
-        description="Images per batch. Fixed, since the last bits of an image depend on the batch's shape; "
-        "auto measures what the device holds, once, and the release states the number.",
-    )
-
-
-# What a release's shards can be; `release/containers/` has a module for each.
 class Hub(Section):
     """The Hub repository that the release is meant for."""
 

@@ -22,7 +22,7 @@ from synthkit.generators.conditioning_check import check_scale
 from synthkit.recipe.conditioning import Conditioning
 from synthkit.recipe.load import load
 from synthkit.recipe.model import Adapter
-from synthkit.recipe.schema import Sampler
+from synthkit.recipe.sampler import Sampler
 from synthkit.release.image import read_image
 from synthkit.release.manifest import read_manifest
 from synthkit.release.records import Provenance3, read_record, record_schema

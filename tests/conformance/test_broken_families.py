@@ -15,7 +15,8 @@ from synthkit.conformance import generators as checks
 from synthkit.conformance.case import Case, ConformanceError
 from synthkit.generators.checkpoint import Checkpoint
 from synthkit.generators.ip_adapter import IpAdapter, _value_layers
-from synthkit.recipe.schema import Recipe, Sampler
+from synthkit.recipe.sampler import Sampler
+from synthkit.recipe.schema import Recipe
 from tests.helpers.adapters import SD15, Family, photos
 
 SAMPLER = Sampler(scheduler="ddim", steps=2, guidance_scale=2.0, batch_size=3)

@@ -15,7 +15,8 @@ from synthkit.conformance.generators import CHECKS
 from synthkit.generators.checkpoint import locate
 from synthkit.generators.families import PIPELINES
 from synthkit.recipe.model import Encoder, Model
-from synthkit.recipe.schema import Recipe, Sampler
+from synthkit.recipe.sampler import Sampler
+from synthkit.recipe.schema import Recipe
 from tests.helpers import adapters, miniature_flux
 from tests.helpers.generating import recipe_of
 from tests.helpers.paths import ROOT

@@ -16,7 +16,7 @@ from synthkit.generators import check_recipe
 from synthkit.generators.adapter_fit import PLAIN, PLUS, adapter_kind
 from synthkit.generators.checkpoint import locate
 from synthkit.generators.safetensors_header import LONGEST, Tensor, read_header
-from synthkit.recipe.schema import Sampler
+from synthkit.recipe.sampler import Sampler
 from tests.helpers.adapters import ADAPTERS, SD15, SDXL, SDXL_PLUS, Adapter, Family, model_of
 from tests.helpers.generating import recipe_of
 

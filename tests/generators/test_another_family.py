@@ -23,7 +23,7 @@ from synthkit.generators.base import component_config
 from synthkit.generators.checkpoint import Checkpoint, locate
 from synthkit.generators.diffusers_pipeline import DiffusersGenerator
 from synthkit.recipe.model import Model
-from synthkit.recipe.schema import Sampler
+from synthkit.recipe.sampler import Sampler
 from tests.conftest import Cli
 from tests.helpers import miniature_kandinsky
 from tests.helpers.generating import load_on_cpu, recipe_of

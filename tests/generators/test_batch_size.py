@@ -9,7 +9,7 @@ from synthkit.generators import batch_size
 from synthkit.generators.checkpoint import locate
 from synthkit.generators.device_memory import fitting, halved_until
 from synthkit.recipe.model import Model
-from synthkit.recipe.schema import Sampler
+from synthkit.recipe.sampler import Sampler
 from tests.helpers.generating import load_on_cpu, recipe_of
 
 AUTO = Sampler.model_validate({"batch_size": "auto"})

@@ -10,7 +10,7 @@ import pytest
 from pretraining.tiny_unclip_digits.judge import predict, train_judge
 from synthkit.generators.checkpoint import locate
 from synthkit.recipe.model import Model
-from synthkit.recipe.schema import Sampler
+from synthkit.recipe.sampler import Sampler
 from synthkit.sources.base import load_image
 from synthkit.sources.digits import CLASSES, DigitsSource
 from tests.helpers.generating import load_on_cpu

@@ -17,8 +17,9 @@ from synthkit.errors import GeneratorError
 from synthkit.generators import check_recipe, embedding_shape, image_edge
 from synthkit.generators.checkpoint import Checkpoint, locate
 from synthkit.generators.device_memory import largest_batch
+from synthkit.recipe.arithmetic import Arithmetic
 from synthkit.recipe.model import Encoder, Model
-from synthkit.recipe.schema import Arithmetic, Sampler
+from synthkit.recipe.sampler import Sampler
 from tests.conftest import Cli
 from tests.helpers import miniature_flux as flux
 from tests.helpers.generating import load_on_cpu, recipe_of

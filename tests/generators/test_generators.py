@@ -18,8 +18,9 @@ from synthkit.generators.base import OutOfMemory
 from synthkit.generators.checkpoint import BUILTIN, Checkpoint, locate
 from synthkit.generators.model_hashes import content_revision
 from synthkit.generators.schedulers import DETERMINISTIC
+from synthkit.recipe.arithmetic import Arithmetic
 from synthkit.recipe.model import Model
-from synthkit.recipe.schema import Arithmetic, Sampler
+from synthkit.recipe.sampler import Sampler
 from synthkit.sources.base import load_image
 from synthkit.sources.digits import CLASSES, DigitsSource
 from tests.helpers.generating import load_on_cpu

@@ -13,7 +13,8 @@ from PIL import Image
 
 from synthkit.errors import GeneratorError
 from synthkit.generators import check_recipe, embedding_shape, family_of, image_edge
-from synthkit.recipe.schema import Arithmetic, Sampler
+from synthkit.recipe.arithmetic import Arithmetic
+from synthkit.recipe.sampler import Sampler
 from tests.helpers.adapters import ADAPTERS, Family, photos
 
 SAMPLER = Sampler(scheduler="ddim", steps=2, guidance_scale=2.0, batch_size=3)

@@ -17,8 +17,9 @@ from synthkit.errors import GeneratorError
 from synthkit.generators import check_recipe, embedding_shape, image_edge
 from synthkit.generators.checkpoint import Checkpoint, locate
 from synthkit.generators.kandinsky import KandinskyGenerator
+from synthkit.recipe.arithmetic import Arithmetic
 from synthkit.recipe.model import Encoder, Model
-from synthkit.recipe.schema import Arithmetic, Sampler
+from synthkit.recipe.sampler import Sampler
 from tests.conftest import Cli
 from tests.helpers import miniature_kandinsky as kandinsky
 from tests.helpers.generating import load_on_cpu, recipe_of

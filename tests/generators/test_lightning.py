@@ -15,7 +15,8 @@ from synthkit import generators
 from synthkit.errors import GeneratorError
 from synthkit.generators.checkpoint import locate
 from synthkit.recipe.model import Model, Unet
-from synthkit.recipe.schema import Recipe, Sampler
+from synthkit.recipe.sampler import Sampler
+from synthkit.recipe.schema import Recipe
 from tests.helpers.adapters import SDXL, Family, photos
 from tests.helpers.miniature_models import lightning
 

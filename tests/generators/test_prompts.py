@@ -17,7 +17,7 @@ from synthkit.generators.checkpoint import locate
 from synthkit.generators.prompt_cache import PromptCache
 from synthkit.recipe.captions import Captions
 from synthkit.recipe.model import Model
-from synthkit.recipe.schema import Sampler
+from synthkit.recipe.sampler import Sampler
 from tests.conftest import Cli
 from tests.helpers.generating import load_on_cpu, recipe_of
 

@@ -18,7 +18,7 @@ from synthkit.generators import check_recipe, image_edge
 from synthkit.generators.checkpoint import BUILTIN, Checkpoint, locate
 from synthkit.generators.schedulers import make_scheduler
 from synthkit.recipe.model import Model
-from synthkit.recipe.schema import Sampler
+from synthkit.recipe.sampler import Sampler
 from synthkit.sources.base import load_image
 from synthkit.sources.digits import DigitsSource
 from tests.conftest import FLAT, Cli, read_member

@@ -14,8 +14,10 @@ from PIL import Image
 from synthkit.generators import load
 from synthkit.generators.checkpoint import Checkpoint, locate
 from synthkit.generators.ip_adapter import IpAdapter, IpAdapterPlus, IpAdapterPlusXL, IpAdapterXL
+from synthkit.recipe.arithmetic import STOCK, Arithmetic
 from synthkit.recipe.model import Model
-from synthkit.recipe.schema import STOCK, Arithmetic, Recipe, Sampler
+from synthkit.recipe.sampler import Sampler
+from synthkit.recipe.schema import Recipe
 from tests.helpers.generating import recipe_of
 
 

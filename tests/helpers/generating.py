@@ -6,9 +6,11 @@ from typing import Any
 
 from synthkit.generators import load
 from synthkit.generators.checkpoint import Checkpoint
+from synthkit.recipe.arithmetic import STOCK, Arithmetic
 from synthkit.recipe.families import DigitsSourceConfig
 from synthkit.recipe.model import Model
-from synthkit.recipe.schema import STOCK, Arithmetic, Recipe, Sampler
+from synthkit.recipe.sampler import Sampler
+from synthkit.recipe.schema import Recipe
 
 
 def recipe_of(

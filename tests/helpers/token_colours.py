@@ -21,7 +21,8 @@ from synthkit import generators
 from synthkit.conditioning import token_grid
 from synthkit.generators.base import Generator
 from synthkit.generators.checkpoint import Checkpoint
-from synthkit.recipe.schema import Recipe, Sampler
+from synthkit.recipe.sampler import Sampler
+from synthkit.recipe.schema import Recipe
 
 # A class token and 4x4 patches.
 TOKENS = 17

@@ -12,7 +12,8 @@ import yaml
 from synthkit.errors import RecipeError
 from synthkit.recipe.load import load
 from synthkit.recipe.portable import portable_path
-from synthkit.recipe.schema import AUTO, Recipe, json_schema
+from synthkit.recipe.sampler import AUTO
+from synthkit.recipe.schema import Recipe, json_schema
 from synthkit.release.manifest import Manifest
 from tests.helpers.paths import ROOT
 from tests.recipe.conftest import MINIMAL

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from synthkit.errors import ScoreError
 from synthkit.generators.checkpoint import BUILTIN, locate
 from synthkit.recipe.model import Model
-from synthkit.recipe.schema import Sampler
+from synthkit.recipe.sampler import Sampler
 from synthkit.sources.base import load_image
 from synthkit.sources.digits import DigitsSource
 from synthkit_eval.feature_names import OFFLINE, check_features
