@@ -16,10 +16,10 @@ from synthkit.system.environment import choose_device, device_name
 from synthkit.system.files import make_folder, write_file
 
 if TYPE_CHECKING:
-    from synthkit.recipe.schema import Recipe
     from pathlib import Path
 
     from synthkit.generators.checkpoint import Checkpoint
+    from synthkit.recipe.schema import Recipe
 
 # Larger batches are no faster on a CPU.
 ON_CPU = 16
