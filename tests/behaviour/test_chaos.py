@@ -85,6 +85,7 @@ def forget_some(folder: Path, rng: random.Random) -> None:
         tar.unlink()
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_loses_at_most_its_shard(tmp_path: Path, warm: Warm) -> None:
     cli = flat_cli(tmp_path / "chaos", shards=6, size=512)
     process = warm.start("build", "flat.yaml", "--workers", "2", cwd=cli.folder)
@@ -99,6 +100,7 @@ def test_a_worker_that_is_killed_loses_at_most_its_shard(tmp_path: Path, warm: W
     assert event["lost"] <= 40
 
 
+@pytest.mark.slow
 def test_a_build_that_is_killed_loses_nothing_of_its_workers(tmp_path: Path, warm: Warm) -> None:
     cli = flat_cli(tmp_path / "chaos", shards=4, size=512)
     process = warm.start("build", "flat.yaml", "--workers", "2", cwd=cli.folder)

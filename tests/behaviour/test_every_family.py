@@ -12,7 +12,7 @@ from synthkit.recipe.load import load
 from tests.conftest import Cli
 from tests.helpers.families import FAMILIES, Models, methods_of, write_recipe
 
-# Each family by one method, another one each; all their pairs take minutes.
+# Each family by one method, another one each; all their pairs take minutes. Other tests build with unCLIP.
 OF_EACH = dict(
     zip(
         FAMILIES,
@@ -29,7 +29,9 @@ OF_EACH = dict(
     )
 )
 PAIRS = [
-    pytest.param(family, method, marks=[] if OF_EACH[family] == method else [pytest.mark.slow])
+    pytest.param(
+        family, method, marks=[] if OF_EACH[family] == method and family != "unclip" else [pytest.mark.slow]
+    )
     for family in FAMILIES
     for method in methods_of(family)
 ]

@@ -104,6 +104,7 @@ def test_dropped_tokens_are_those_of_no_image(project: Cli) -> None:
     np.testing.assert_array_equal(dropped[~at], plain[~at])
 
 
+@pytest.mark.slow
 def test_two_workers_and_a_resumed_build_give_the_same_bytes(project: Cli) -> None:
     method = "embed-cutmix-dropout"
     alone = data_of(built(project, method))

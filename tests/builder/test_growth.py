@@ -132,6 +132,7 @@ def test_growing_and_building_at_once_give_the_same_bytes(flat: Cli, release: Pa
     assert [block.images for block in read_manifest(release).grown] == [591, 30]
 
 
+@pytest.mark.slow
 def test_from_the_release_alone_or_another_copy_of_it(flat: Cli, release: Path) -> None:
     shutil.rmtree(flat.folder / ".synthkit")
     pulled = flat.folder / "pulled"

@@ -283,6 +283,7 @@ def test_a_whole_build_waits_for_no_part_and_says_so(cli: Cli) -> None:
     assert "is at work on it; wait for it to end" in result.output
 
 
+@pytest.mark.slow
 def test_the_slurm_script_of_the_docs_works_as_printed(cli: Cli, parts: Path, tmp_path: Path) -> None:
     """Slurm's part is played by a loop over the array that sets the variables Slurm sets."""
     page = (ROOT / "docs/scaling.md").read_text()

@@ -111,6 +111,7 @@ def test_the_release_has_the_prompts_in_it_and_names_no_file_for_them(built: Pat
     assert "repeat captions of them" in metadata["rai:personalSensitiveInformation"]
 
 
+@pytest.mark.slow
 def test_two_workers_a_moved_file_and_a_resumed_build_draw_the_same(copy: Cli, release: Path) -> None:
     before = digests(release)
     (copy.folder / "moved").mkdir()

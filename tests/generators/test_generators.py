@@ -255,7 +255,13 @@ def fifty(checkpoint: Checkpoint, rows: Any) -> Any:
     return functools.cache(sample)
 
 
-@pytest.mark.parametrize("scheduler", sorted({*DETERMINISTIC} - {"pndm"}))
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        "ddim",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in sorted({*DETERMINISTIC} - {"pndm", "ddim"})),
+    ],
+)
 def test_schedulers_agree_in_the_limit_of_many_steps(fifty: Any, scheduler: str) -> None:
     pairs = zip(fifty(scheduler), fifty("pndm"), strict=True)
     assert min(psnr(*pair) for pair in pairs) > 35

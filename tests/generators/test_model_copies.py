@@ -160,6 +160,7 @@ def test_doctor_says_how_large_the_download_is(machine: Machine) -> None:
     assert f"lab/model at {commit[:12]}: not here; {size} B to download from the Hub" in told
 
 
+@pytest.mark.slow
 def test_every_copy_gives_the_same_digests(machine: Machine) -> None:
     from_hub = machine.release()
     copy = written(machine.folder / "copies" / "model", MODEL | {"README.md": b"no licence", "a.json": b"1"})

@@ -77,6 +77,7 @@ def test_doctor_tells_what_would_be_downloaded_and_under_which_licences(machine:
     assert not any(path.endswith(".safetensors") for path in machine.downloaded())
 
 
+@pytest.mark.slow
 def test_doctor_tells_which_pieces_are_here_and_which_licence_restricts_training(machine: Machine) -> None:
     machine.build()
     told = doctor(machine, "adapter.file=models/other.safetensors", f"encoder.license={FLUX}")
@@ -185,6 +186,7 @@ def test_a_download_that_stopped_goes_on_where_it_was(machine: Machine, kind: st
     assert parts[WEIGHTS] == sha256(LARGE[WEIGHTS])
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_while_a_piece_is_downloaded(machine: Machine, commands: Warm) -> None:
     machine.hub.add_repo("lab/large", "model", LARGE)
     words = ("build", "recipe.yaml", "--out", "out", "--set", "model.encoder.id=lab/large")

@@ -153,6 +153,7 @@ def test_a_release_states_its_pieces_and_is_made_again(machine: Machine) -> None
     assert machine.facts("again")["files"] == machine.facts()["files"]
 
 
+@pytest.mark.slow
 def test_any_copy_of_a_piece_will_do_and_no_other(machine: Machine) -> None:
     machine.build()
     copies = machine.folder / "copies"

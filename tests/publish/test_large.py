@@ -284,7 +284,7 @@ def test_main_was_moved_by_git_instead(hub: HubServer, synthkit: Client, large: 
         pytest.param(ON_BRANCH, 1, marks=pytest.mark.slow),
         pytest.param(ON_BRANCH, 2, marks=pytest.mark.slow),
         pytest.param("/tag/", 1, marks=pytest.mark.slow),
-        (MAIN, 1),
+        pytest.param(MAIN, 1, marks=pytest.mark.slow),
     ],
     ids=["repository", "branch", "first", "second", "tag", "main"],
 )
@@ -407,7 +407,7 @@ def test_every_change_fails_in_every_way(hub: HubServer, synthkit: Client, large
 @pytest.mark.parametrize(
     ("path", "again"),
     [
-        ("/tag/", True),
+        pytest.param("/tag/", True, marks=pytest.mark.slow),
         pytest.param(MAIN, True, marks=pytest.mark.slow),
         pytest.param(MAIN, False, marks=pytest.mark.slow),
     ],

@@ -42,6 +42,7 @@ def survives(hub: HubServer, synthkit: Client, release: Path, fault: Fault) -> N
     assert len(hub.tag_log) == 1 and whole(hub, "v1.0.0"), (fault, ran.output)
 
 
+@pytest.mark.slow
 def test_every_request_fails_once(hub: HubServer, synthkit: Client, release: Path) -> None:
     for index in range(requests_of_a_publish(hub, synthkit, release)):
         survives(hub, synthkit, release, Fault(FAULTS[index % len(FAULTS)], at=index))

@@ -69,6 +69,7 @@ def test_two_workers_make_the_same_bytes_with_a_real_model(cli: Cli, small_relea
     assert digests(cli.folder / "releases/small") == digests(small_release)
 
 
+@pytest.mark.slow
 def test_more_workers_than_shards(flat: Cli, flat_release: dict[str, str]) -> None:
     assert flat("build", "flat.yaml", "--set", "output.shard_size=120", "--workers", "5").exit_code == 0
     assert len(finished_shards(flat.folder)) == 2
@@ -87,6 +88,7 @@ def test_a_killed_workers_shard_is_made_by_another(
     assert not leftovers(flat.folder)
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_is_replaced(flat: Cli, warm: Warm, flat_release: dict[str, str]) -> None:
     process = start(warm, flat, "--worker-timeout", "3")
     os.kill(workers_of(process.pid)[0], signal.SIGSTOP)
