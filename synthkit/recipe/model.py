@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from synthkit.config.section import Section
+from synthkit.recipe.model_content import is_shard
 
 # A model's licence: the Hub's names of licences, and the names that authors give their own.
 LICENSE = r"^[0-9A-Za-z][0-9A-Za-z.+_-]{0,95}$"
@@ -110,6 +111,13 @@ class Unet(Piece):
     )
 
     _safetensors = field_validator("file")(_in_safetensors)
+
+    @field_validator("file")
+    @classmethod
+    def _whole(cls, path: str) -> str:
+        if is_shard(path.rpartition("/")[2]):
+            raise ValueError(f"is {path!r:.60}, one of several files of weights; name one that has them all")
+        return path
 
 
 class Model(Piece):

@@ -7,6 +7,7 @@ alone in its repository (an adapter, other weights of the UNet) has one path the
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,8 +20,9 @@ UNET = "unet"
 ADAPTER = "adapter"
 ENCODER = "image_encoder"
 BESIDE_ENCODER = ("feature_extractor", "image_processor", "image_embedder")
-# diffusers' name for weights.
-_WEIGHTS = "diffusion_pytorch_model"
+# diffusers' name for weights in one file; of weights in several, an index names each.
+_WEIGHTS = "diffusion_pytorch_model.safetensors"
+_SHARD = re.compile(r"[^/]*-[0-9]{5}-of-[0-9]{5}\.safetensors")
 
 
 def content_sha256(files: Iterable[tuple[str, str]]) -> str:
@@ -39,9 +41,14 @@ def loaded_path(role: str, path: str) -> str:
         return name
     if role == ADAPTER:
         return f"{ADAPTER}/{ADAPTER}.safetensors"
-    if role == UNET and name.endswith(".safetensors") and not name.startswith(_WEIGHTS):
-        return f"{UNET}/{_WEIGHTS}.safetensors"
+    if role == UNET and name.endswith(".safetensors") and not is_shard(name):
+        return f"{UNET}/{_WEIGHTS}"
     return f"{role}/{name}"
+
+
+def is_shard(name: str) -> bool:
+    """Return whether a file, by its name, has only a part of a network's weights."""
+    return _SHARD.fullmatch(name) is not None
 
 
 def piece_of(role: str, path: str, pieces: Iterable[str]) -> str:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from synthkit.release.manifest import Manifest
 
 _ROLE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
-_FILE = re.compile(r"[\w.+-]{1,200}(/[\w.+-]{1,200}){0,7}", re.ASCII)
+# A recipe's path of an encoder's folder has up to eight names, and a file of it one more.
+_FILE = re.compile(r"[\w.+-]{1,200}(/[\w.+-]{1,200}){0,8}", re.ASCII)
 
 
 def own_faults(manifest: Manifest) -> Iterator[str]:

@@ -72,6 +72,23 @@ def test_images_are_those_of_the_stock_pipeline_with_these_weights(family: Famil
 
 
 @pytest.mark.parametrize(
+    "file", ["unet/diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors"]
+)
+def test_a_file_of_weights_may_have_any_name(
+    family: Family, few_steps: Path, tmp_path: Path, file: str
+) -> None:
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    shutil.copy(few_steps / FILE, tmp_path / file)
+    named, same = (
+        locate(recipe_with(family, Unet(id=str(folder), file=name)).model)
+        for folder, name in ((tmp_path, file), (few_steps, FILE))
+    )
+    assert named.revision == same.revision and named.files.keys() == same.files.keys()
+    recipe = recipe_with(family, Unet(id=str(tmp_path), file=file))
+    generators.load(named, recipe, "cpu")
+
+
+@pytest.mark.parametrize(
     ("file", "told"),
     [
         (
