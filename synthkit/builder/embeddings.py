@@ -69,9 +69,11 @@ def kept_in(
     environment they are computed: a batch of another size or another library may give other last bits.
     """
     recipe, how = inputs.recipe, generator.how_embedded
+    encoder = encoder_content(inputs.checkpoint) if how else ""
     decides = {
-        "encoder": encoder_content(inputs.checkpoint) if how else "",
-        "model": "" if how else inputs.checkpoint.revision,
+        "encoder": encoder,
+        # A package's family may have its encoder in a component of another name: then all files count.
+        "model": "" if encoder else inputs.checkpoint.revision,
         "how": how,
         "shape": generator.embedding_shape,
         "dtype": recipe.model.dtype,

@@ -177,9 +177,12 @@ class Models:
     def recipe(self, name):
         return self.cli.folder / f"{name}.yaml"
 
-    def kept_in(self, name, **sampler):
+    def kept_in(self, name, without="", **sampler):
+        """The name of the file; `without` is a component whose files are not told to be its own."""
         inputs = read_inputs(load_recipe(self.recipe(name)), self.cli.folder / ".synthkit")
         generator = load(inputs.checkpoint, inputs.recipe, "cpu")
+        parts = tuple(part for part in inputs.checkpoint.parts if part.role != without)
+        inputs = replace(inputs, checkpoint=replace(inputs.checkpoint, parts=parts))
         how = inputs.recipe.sampler.model_copy(update=sampler)
         inputs = replace(inputs, recipe=inputs.recipe.model_copy(update={"sampler": how}))
         return kept_in(self.cli.folder, inputs, generator, Origin("", {}), np.arange(3, dtype=np.int32))
@@ -217,3 +220,13 @@ def test_another_image_encoder_has_embeddings_of_its_own(cli):
     weights.write_bytes(content)
     kept = [models.kept_in("first"), models.kept_in("prepared"), models.kept_in("trained")]
     assert len({*kept, models.kept_in("first", batch_size=2)}) == 4
+
+
+def test_a_model_without_files_of_an_image_encoder_shares_with_no_other(cli):
+    """As that of a package's family whose encoder is a component of another name."""
+    models = Models(cli)
+    models.copy("first")
+    models.copy("second", scheduler__scheduler_config={"steps_offset": 0})
+    assert models.kept_in("first") == models.kept_in("second")
+    kept = [models.kept_in(name, without="image_encoder") for name in ("first", "second")]
+    assert kept[0] != kept[1]
