@@ -141,13 +141,14 @@ def restricting(generator: GeneratorFacts) -> list[LicensedPiece]:
 def _by_piece(generator: GeneratorFacts) -> Iterator[tuple[str, PartFacts]]:
     """Yield each part with the piece that it belongs to.
 
-    The base's have its name and lie where they are loaded from; no adapter is among them.
+    The base's have its name and licence and lie where they are loaded from; no adapter is among them. Folders
+    of one name may hold several pieces.
     """
     for part in generator.parts:
         in_place = part.file == loaded_path(part.role, part.file)
         if part.role == ADAPTER:
             yield "model.adapter", part
-        elif part.repository == generator.name and in_place:
+        elif (part.repository, part.license) == (generator.name, generator.license) and in_place:
             yield "model", part
         else:
             yield ("model.unet" if part.role == UNET else "model.encoder"), part

@@ -73,6 +73,9 @@ def test_one_piece_restricts_the_whole() -> None:
     unstated = part("image_embedder", "black-forest-labs/FLUX.1-Redux-dev", "image_embedder/config.json", "")
     (piece,) = restricting(model(unstated))
     assert (piece.field, piece.license) == ("model.encoder", FLUX)
+    # In a folder that is called as the base's is: local folders may be.
+    namesake = part("image_encoder", "lab/schnell", "image_encoder/config.json", FLUX)
+    assert [piece.field for piece in restricting(model(namesake, *BASE))] == ["model.encoder"]
 
 
 def test_the_pieces_of_a_model() -> None:
