@@ -74,8 +74,9 @@ def _portable_piece(piece: Piece) -> Piece:
 def unportable(recipe: Recipe) -> Iterator[str]:
     """Yield what a release's recipe may not hold: the key and the reason, one line each. Opens no file."""
     yield from _source_faults(recipe.source)
-    for field, piece in recipe.model.pieces.items():
-        yield from _piece_faults(field, piece)
+    pieces = recipe.model.pieces
+    for field, piece in pieces.items():
+        yield from _piece_faults(field, piece, by_content=len(pieces) > 1)
     if isinstance(recipe.prompts, str):
         yield "prompts: names a file; a release states the prompts themselves"
     if recipe.captions is not None:
@@ -102,14 +103,14 @@ def _source_faults(source: SourceBase) -> Iterator[str]:
         yield from _line("source.config", source.config, fault)
 
 
-def _piece_faults(field: str, piece: Piece) -> Iterator[str]:
+def _piece_faults(field: str, piece: Piece, *, by_content: bool) -> Iterator[str]:
+    """Yield what is wrong with where a piece is; a model in one piece may be named by a commit alone."""
     yield from _line(f"{field}.id", piece.id, _path_fault(piece.id))
     for mirror in piece.mirrors or ():
         yield from _line(f"{field}.mirrors", mirror, _mirror_fault(mirror))
-    if piece.revision is None:
-        if piece.sha256 is None:
-            yield f"{field}.sha256: is missing; a release names the content of its model"
-    elif not _PINNED.fullmatch(piece.revision):
+    if piece.sha256 is None and (by_content or piece.revision is None):
+        yield f"{field}.sha256: is missing; a release names the content of its model"
+    if piece.revision is not None and not _PINNED.fullmatch(piece.revision):
         what = "is neither a commit nor the SHA-256 of a folder"
         yield from _line(f"{field}.revision", piece.revision, what)
 

@@ -196,6 +196,23 @@ def test_a_release_names_no_file_to_open(write: Any, text: str, fault: str) -> N
     assert any(line.startswith(fault) for line in faults), faults
 
 
+def test_each_piece_of_a_releases_model_is_named_by_its_content(write: Any) -> None:
+    """A commit alone would let a stranger name any file of a folder, or of a repository."""
+    commit, content = "a" * 40, "b" * 64
+    adapter = f"adapter: {{id: lab/adapters, file: a.safetensors, revision: {commit}"
+    told = "sha256: is missing; a release names the content of its model"
+
+    def faults(model: str) -> list[str]:
+        text = MINIMAL.replace("model:\n  id: builtin:tiny-unclip-digits", f"model: {{{model}}}")
+        return list(unportable(load_complete(write(text))))
+
+    assert faults(f"id: lab/base, revision: {commit}") == []
+    assert faults(f"id: lab/base, revision: {commit}, sha256: {content}, {adapter}}}") == [
+        f"model.adapter.{told}"
+    ]
+    assert faults(f"id: lab/base, revision: {commit}, {adapter}, sha256: {content}}}") == [f"model.{told}"]
+
+
 def test_the_longest_prompts_are_within_what_is_read_of_a_recipe() -> None:
     # Of each kind of character the one that takes most bytes in YAML.
     for character in "'\ufeff":
