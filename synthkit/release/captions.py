@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from synthkit.errors import SourceError
@@ -26,7 +27,8 @@ def find_captions(received: Received) -> dict[str, str] | None:
         return usable_captions(captions)
     for root in work_roots(received.folder):
         path = recall(root, captions.sha256 or "", "captions").get("file")
-        if path is not None:
+        # Anybody may have written the memory: a pipe would never end.
+        if path is not None and os.path.isfile(path):  # noqa: PTH113 (any name at all)
             try:
                 return usable_captions(captions.model_copy(update={"file": path}))
             except SourceError:

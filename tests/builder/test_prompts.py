@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
+import threading
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -158,6 +160,19 @@ def test_replay_finds_the_captions_or_takes_the_prompts_of_the_records(copy: Cli
     other = ("--set", "source.root=photos", "--set", "captions.file=other.csv")
     assert "captions.file: other.csv: has another content" in error_of(copy, "replay", release, *keys, *other)
     assert "prompts" in error_of(copy, "replay", release, *keys, "--set", "prompts=[a]")
+
+
+def test_a_pipe_where_captions_are_said_to_be_is_not_waited_for(copy: Cli, release: Path) -> None:
+    """What a build remembers lies beside a release, and a stranger's archive may bring both."""
+    places = (copy.folder / ".synthkit" / "places").iterdir()
+    (memory,) = [path for path in places if json.loads(path.read_text())["kind"] == "captions"]
+    os.mkfifo(copy.folder / "pipe.csv")
+    memory.write_text(json.dumps({"kind": "captions", "file": str(copy.folder / "pipe.csv")}))
+    found: list[list[str]] = []
+    verifying = threading.Thread(target=lambda: found.append(faults_of(release)), daemon=True)
+    verifying.start()
+    verifying.join(60)
+    assert found == [[]]
 
 
 def test_verify_holds_each_prompt_to_its_seed(copy: Cli, release: Path) -> None:
