@@ -98,6 +98,7 @@ class Replay:
         self._batch_size = recipe.sampler.batch_size
         every_one = real.source.source.listing if isinstance(real.source, Selected) else None
         self._check = RecordCheck(manifest, recipe, every_one, self._prompts)
+        self._false = [*_false_shape(manifest, generator.embedding_shape)]
         self._scores = ReplayedScores(received, real, generator, embeddings)
 
     def run(self, advance: Callable[[int], None]) -> Iterator[Replayed]:
@@ -127,7 +128,7 @@ class Replay:
         # false, and told to be.
         file = encode(image, recipe.output, mark_of(item.record, recipe.name))
         found = compare(_unsigned(item), file)
-        false = list(self._check.false(item.record, record))
+        false = [*self._false, *self._check.false(item.record, record)]
         # Of another image, which another platform made, the scores are others too.
         if found.identical:
             again = [*scores, *self._scores.repeated(item)]
@@ -140,6 +141,13 @@ class Replay:
         draw = Draw(row, record.attempt, record.rejected)
         known = self._prompts.knows(record.label, draw.seed, first_source(record))
         return draw if known else draw._replace(prompt=record.prompt)
+
+
+def _false_shape(manifest: Manifest, shape: tuple[int, ...]) -> Iterator[str]:
+    """Yield a false statement of the manifest about the shape of embeddings, which only the model shows."""
+    said, wanted = manifest.generator.embedding, shape if len(shape) == 2 else None
+    if said != wanted:
+        yield f"the manifest says that generator.embedding is {said}, the model's is {wanted}"
 
 
 def _digest(recipe: Recipe, manifest: Manifest, checkpoint: Checkpoint) -> str:

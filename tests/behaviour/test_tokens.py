@@ -239,3 +239,10 @@ def test_forgeries_are_found(project: Cli, tmp_path: Path) -> None:
         other.manifest["generator"]["embedding"] = embedding
         other.write()
         assert any(fault in text for text in faults_of(other.folder)), faults_of(other.folder)
+    # Of a shape that mixes alike, a replay finds what the model's is.
+    other = forged("wider")
+    other.manifest["generator"]["embedding"] = [TOKENS, 4]
+    other.write()
+    assert faults_of(other.folder) == []
+    result = project("replay", str(other.folder), "000000000")
+    assert f"generator.embedding is ({TOKENS}, 4), the model's is ({TOKENS}, 3)" in result.output
