@@ -118,8 +118,8 @@ def _of_unet(width: int, **more: Callable[[int], Any]) -> Callable[[int, int], d
 
 
 def _of_flux(rows: int, edge: int) -> dict[str, Any]:
-    """Return the arguments of FLUX: 512 tokens of text, 729 of an image, and the latents in 2x2 patches."""
-    text, patches = 512 + 729, (edge // 16) ** 2
+    """Return the arguments of FLUX: 256 tokens of text, 729 of an image, and the latents in 2x2 patches."""
+    text, patches = 256 + 729, (edge // 16) ** 2
     return {
         "hidden_states": torch.empty(rows, patches, 64),
         "encoder_hidden_states": torch.empty(rows, text, 4096),

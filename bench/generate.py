@@ -57,6 +57,7 @@ from synthkit.builder.inputs import Inputs, read_inputs
 from synthkit.builder.make import make_release
 from synthkit.builder.options import Options
 from synthkit.generators.checkpoint import locate
+from synthkit.generators.model_files import linked
 from synthkit.recipe.load import load
 from synthkit.recipe.schema import Recipe
 from synthkit.release.plan import PlannedImage
@@ -76,9 +77,10 @@ class Script:
     def __init__(self, recipe: Recipe, inputs: Inputs, dtype: str) -> None:
         self.recipe, self.inputs = recipe, inputs
         self.dtype: torch.dtype = getattr(torch, dtype)
-        self.pipeline = StableUnCLIPImg2ImgPipeline.from_pretrained(
-            locate(recipe.model).folder, dtype=self.dtype, use_safetensors=True, local_files_only=True
-        )
+        with linked(locate(recipe.model).files) as folder:
+            self.pipeline = StableUnCLIPImg2ImgPipeline.from_pretrained(
+                folder, dtype=self.dtype, use_safetensors=True, local_files_only=True
+            )
         self.pipeline.set_progress_bar_config(disable=True)
         self.settings: dict[str, Any] = {
             "num_inference_steps": recipe.sampler.steps,
