@@ -91,7 +91,7 @@ def read_inputs(
     check_classes(source.listing)
     prompts = prompts_of(recipe, source.listing)
     with open_known_hashes(work_root / MODELS) as known_hashes:
-        checkpoint = locate(recipe.model, known_hashes)
+        checkpoint = locate(recipe.model, known_hashes, recipe=recipe)
     recipe = recipe.model_copy(update={"model": pinned(recipe.model, checkpoint)})
     check_recipe(checkpoint, recipe)
     recipe = settled(recipe, checkpoint, work_root, device)

@@ -31,6 +31,7 @@ __all__ = [
     "PIPELINES",
     "check_pieces",
     "check_recipe",
+    "check_settings",
     "choose_device_for",
     "embedding_shape",
     "environment_of",
@@ -62,10 +63,7 @@ def check_recipe(checkpoint: Checkpoint, recipe: Recipe) -> None:
     Nothing is loaded: the pieces are held against each other by the headers of their files.
     """
     family = family_of(checkpoint)
-    if not family.READS_TEXT:
-        check_without_text(recipe)
-    family.check_recipe(recipe)
-    check_scale(recipe, weighs_images=family.WEIGHS_IMAGES)
+    _check_settings(family, recipe)
     with linked(checkpoint.files) as folder:
         try:
             family.check_files(folder)
@@ -79,6 +77,32 @@ def check_recipe(checkpoint: Checkpoint, recipe: Recipe) -> None:
     shape = embedding_shape(checkpoint)
     if shape is not None:
         check_conditioning(recipe.conditioning, shape)
+
+
+def check_settings(index: Mapping[str, Any], recipe: Recipe, name: str) -> None:
+    """Raise GeneratorError for a setting that no family of a recipe's model has.
+
+    `index` is its model_index.json, `name` the model's name for errors. Nothing else is needed, so nothing is
+    downloaded in vain; which kind an adapter is, only its file says.
+    """
+    pipeline = str(index["_class_name"])
+    kinds = kinds_of(pipeline) if recipe.model.adapter is not None else []
+    errors = []
+    for family in [f"{pipeline}.{kind}" for kind in kinds] or [pipeline]:
+        try:
+            _check_settings(family_named(family, name), recipe)
+        except GeneratorError as error:
+            errors.append(error)
+        else:
+            return
+    raise errors[0]
+
+
+def _check_settings(family: type[Generator], recipe: Recipe) -> None:
+    if not family.READS_TEXT:
+        check_without_text(recipe)
+    family.check_recipe(recipe)
+    check_scale(recipe, weighs_images=family.WEIGHS_IMAGES)
 
 
 def check_pieces(index: Mapping[str, Any], model: Model, name: str) -> None:

@@ -84,6 +84,8 @@ def check_fit(folder: Path, kind: str) -> None:
 
 def _check_unet(folder: Path, unet: Attention) -> None:
     """Raise GeneratorError for weights of another UNet than that of the base's configuration."""
+    if not [*(folder / UNET).glob("*.safetensors")]:
+        raise GeneratorError("model.id: has no weights of its UNet in safetensors; get all of its files")
     if not unet.widths:
         raise GeneratorError(
             "model.unet: has no weights of a UNet by the names that diffusers gives them; a LoRA and a whole "

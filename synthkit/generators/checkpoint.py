@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from synthkit.errors import GeneratorError
-from synthkit.generators import check_pieces
+from synthkit.generators import check_pieces, check_settings
 from synthkit.generators.model_pieces import wanted
 from synthkit.generators.model_place import BUILTIN, folder_at
 from synthkit.generators.model_search import Search
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from synthkit.generators.hub_copy import HubCopy
     from synthkit.generators.model_search import FoundPiece
     from synthkit.recipe.model import Model, Piece
+    from synthkit.recipe.schema import Recipe
 
     # The SHA-256 of files by path, by the piece that they belong to.
     Stated = Mapping[str, Mapping[str, str]]
@@ -114,13 +115,19 @@ class Offer:
         return self.stated_license or self.copy.license
 
 
-def locate(model: Model, known: KnownHashes | None = None, stated: Stated | None = None) -> Checkpoint:
+def locate(
+    model: Model,
+    known: KnownHashes | None = None,
+    stated: Stated | None = None,
+    recipe: Recipe | None = None,
+) -> Checkpoint:
     """Find the model that a recipe names: on this machine, else on the Hub, from which it is downloaded.
 
     `known` remembers the hashes of files. `stated` are the SHA-256 of each piece's files by path, if a
     release states them: an error about another model then says which file differs. Raises GeneratorError if
-    there is no such model, if it lacks a piece or has one too many, or if its content is not the one that the
-    recipe pins; nothing large is downloaded before all pieces are found.
+    there is no such model, if it lacks a piece or has one too many, if its content is not the one that the
+    recipe pins, or if it does not have a setting of `recipe`; nothing large is downloaded before all pieces
+    are found.
     """
     searches = _searches(model, known, stated)
     for search in searches:
@@ -128,6 +135,8 @@ def locate(model: Model, known: KnownHashes | None = None, stated: Stated | None
             raise search.error()
         if search is searches[0]:
             check_pieces(search.index(), model, search.name)
+            if recipe is not None:
+                check_settings(search.index(), recipe, search.name)
     found = []
     for search in searches:
         piece = search.here() or search.downloaded()

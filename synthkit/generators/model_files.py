@@ -99,11 +99,16 @@ def component_files(names: Collection[str], library: str = "") -> list[str]:
     return used
 
 
-def pickled_weights(names: Collection[str]) -> str:
-    """Return a file of weights that only pickle reads, if a component has no others; else an empty text."""
-    if CONFIGURATION not in names or any(name.endswith(".safetensors") for name in names):
+def unread_weights(names: Collection[str], library: str = "") -> str:
+    """Return a file of weights in a component that has none of those that are read; else an empty text.
+
+    It is a variant in safetensors, such as half precision, or else a file that only pickle reads.
+    """
+    used = component_files(names, library)
+    if CONFIGURATION not in used or any(name.endswith(".safetensors") for name in used):
         return ""
-    return next((name for name in sorted(names) if name.endswith(_PICKLES)), "")
+    others = sorted(names)
+    return next((name for form in (".safetensors", _PICKLES) for name in others if name.endswith(form)), "")
 
 
 def is_whole(files: Collection[str], weights_elsewhere: str = "") -> bool:

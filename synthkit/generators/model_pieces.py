@@ -19,8 +19,8 @@ from synthkit.generators.model_files import (
     components,
     files_of,
     is_whole,
-    pickled_weights,
     read_index_of,
+    unread_weights,
 )
 from synthkit.recipe.model import Adapter, Encoder, Unet
 from synthkit.recipe.model_content import ADAPTER, BESIDE_ENCODER, ENCODER, UNET, loaded_path
@@ -116,10 +116,10 @@ class Wanted:
     def _base(self, listing: Listing) -> list[File]:
         index = listing.index()
         there = {INDEX: INDEX}
-        for component, _ in components(index):
+        for component, library in components(index):
             names = listing.below(component)
-            if self._is_the_bases(component, CONFIGURATION):
-                self._check_weights(listing, component, names)
+            if self._is_the_bases(component, ""):
+                self._check_weights(listing, component, names, library)
             there |= {f"{component}/{name}": name for name in names}
         files = files_of(index, there)
         return [File(role, path) for path, role in files.items() if self._is_the_bases(role, there[path])]
@@ -132,7 +132,7 @@ class Wanted:
 
     def _encoder(self, listing: Listing, folder: str) -> list[File]:
         names = listing.below(folder)
-        self._check_weights(listing, folder, names)
+        self._check_weights(listing, folder, names, "transformers")
         own = component_files(names, "transformers")
         if CONFIGURATION not in own:
             raise GeneratorError(
@@ -143,7 +143,9 @@ class Wanted:
         parent = folder.rpartition("/")[0]
         for role in BESIDE_ENCODER:
             beside = f"{parent}/{role}" if parent else role
-            found += [File(role, f"{beside}/{name}") for name in component_files(listing.below(beside))]
+            names = listing.below(beside)
+            self._check_weights(listing, beside, names)
+            found += [File(role, f"{beside}/{name}") for name in component_files(names)]
         return found
 
     def _file(self, listing: Listing, path: str) -> str:
@@ -157,14 +159,22 @@ class Wanted:
             + (f"; did you mean {path.removesuffix(name)}{near[0]}?" if near else "; correct its path")
         )
 
-    def _check_weights(self, listing: Listing, folder: str, names: Collection[str]) -> None:
-        """Refuse weights that only pickle reads, which can run code."""
-        pickle = pickled_weights(names)
-        if pickle:
+    def _check_weights(
+        self, listing: Listing, folder: str, names: Collection[str], library: str = ""
+    ) -> None:
+        """Refuse weights that are not read: variants, and pickles, which can run code."""
+        unread = unread_weights(names, library)
+        if not unread:
+            return
+        told = f"{self.field}.id: {listing.name} has the weights of {folder} only as {unread:.100}"
+        if unread.endswith(".safetensors"):
             raise GeneratorError(
-                f"{self.field}.id: {listing.name} has the weights of {folder} only as {pickle}, a pickle, "
-                "which can run code; name a copy that has them in safetensors"
+                f"{told}, a variant, and variants are not read; name a copy that has them under "
+                "the usual name (diffusion_pytorch_model.safetensors, or model.safetensors of transformers)"
             )
+        raise GeneratorError(
+            f"{told}, a pickle, which can run code; name a copy that has them in safetensors"
+        )
 
 
 def wanted(model: Model) -> list[Wanted]:

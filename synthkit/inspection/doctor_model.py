@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthkit.errors import GeneratorError, SynthkitError
-from synthkit.generators import check_recipe, choose_device_for, needs_device
+from synthkit.generators import check_recipe, check_settings, choose_device_for, needs_device
 from synthkit.generators.base import check_dtype
 from synthkit.generators.checkpoint import Offer, put_together, survey
 from synthkit.generators.device_memory import USABLE
 from synthkit.generators.model_card import license_of
+from synthkit.generators.model_files import read_index_of
 from synthkit.generators.safetensors_header import bytes_in, read_header
 from synthkit.inspection.doctor import Check, existing
 from synthkit.release.model_licenses import consequence_of
@@ -51,7 +52,19 @@ def examine_model(recipe: Recipe, work_root: Path) -> Iterator[Check]:
     if len(here) == len(recipe.model.pieces) == len(pieces):
         yield from _whole(put_together(here), recipe)
     elif len(here) + len(offers) == len(pieces):
+        yield from _settings(recipe, pieces[0])
         yield from _arithmetic(recipe.model, None)
+
+
+def _settings(recipe: Recipe, base: FoundPiece | Offer | GeneratorError) -> Iterator[Check]:
+    """Yield a stop for a setting that the model does not have, told before it is downloaded."""
+    if isinstance(base, GeneratorError):
+        return
+    try:
+        index = base.copy.index() if isinstance(base, Offer) else read_index_of(base.folder, base.name)
+        check_settings(index, recipe, base.name)
+    except SynthkitError as error:
+        yield Check("model", str(error), "stop")
 
 
 def _whole(checkpoint: Checkpoint, recipe: Recipe) -> Iterator[Check]:

@@ -42,6 +42,7 @@ def places_of(recipe: Recipe) -> Iterator[str]:
         yield "captions.file"
 
 
+_PIECES = frozenset(f"model.{piece}" for piece in PIECES)
 # All that a reader of a release may set in its recipe: where the real images, captions and the model are.
 # A file or folder of a piece may have another name in a copy: its content is pinned.
 _PLACES = (
@@ -75,7 +76,16 @@ def read_recipe(release: Path, overrides: Sequence[str] = ()) -> Recipe:
         own = load_complete(path)
         fault = next(unportable(own), None)
         if fault is None:
+            _check_pieces_are_there(own, overrides)
             return load_complete(path, overrides) if overrides else own
     except RecipeError as error:
         raise ReleaseError(str(error)) from None
     raise ReleaseError(f"{path}: {fault}; nothing was opened: ask whoever made the release")
+
+
+def _check_pieces_are_there(recipe: Recipe, overrides: Sequence[str]) -> None:
+    """Raise ReleaseError for an override that would give the model a piece which it was made without."""
+    for override in overrides:
+        piece = ".".join(override.split(".")[:2])
+        if piece in _PIECES and piece not in recipe.model.pieces:
+            raise ReleaseError(f"--set {override}: the model of this release has no {piece}; leave it out")

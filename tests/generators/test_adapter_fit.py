@@ -85,6 +85,14 @@ def test_an_adapter_that_lacks_a_layer(sd15: Path, ip_adapters: Path, tmp_path: 
     assert told.startswith("model.adapter: was made for another model: its attention has 4 layers with ")
 
 
+def test_a_base_without_the_weights_of_its_unet(sd15: Path, ip_adapters: Path, tmp_path: Path) -> None:
+    base = Path(shutil.copytree(sd15, tmp_path / "base"))
+    for weights in (base / "unet").glob("diffusion*"):
+        weights.unlink()
+    told = told_of(base, ip_adapters / SD15.file, ip_adapters / ENCODER)
+    assert told.startswith("model.id: has no weights of its UNet in safetensors")
+
+
 @pytest.mark.parametrize("content", ["[]", "{", "{}"])
 def test_a_damaged_configuration(content: str, sd15: Path, ip_adapters: Path, tmp_path: Path) -> None:
     base = Path(shutil.copytree(sd15, tmp_path / "base"))

@@ -39,6 +39,15 @@ ENCODER = {
     )
 }
 
+OTHER_ENCODERS = {
+    "half/config.json": b"{}",
+    "half/model.fp16.safetensors": b"half",
+    "whole/config.json": b"{}",
+    "whole/model.safetensors": b"whole",
+    "image_embedder/config.json": b"{}",
+    "image_embedder/diffusion_pytorch_model.bin": b"pickle",
+}
+
 
 def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
@@ -228,6 +237,16 @@ def test_another_unet_spares_the_download_of_the_bases(machine: Machine) -> None
             "model.encoder.id: lab/adapters has the weights of pickled/image_encoder only as "
             "pytorch_model.bin, a pickle, which can run code; name a copy that has them in safetensors",
         ),
+        (
+            ["encoder={id: lab/other, folder: half}"],
+            "model.encoder.id: lab/other has the weights of half only as model.fp16.safetensors, a variant, ",
+        ),
+        pytest.param(
+            ["encoder={id: lab/other, folder: whole}"],
+            "model.encoder.id: lab/other has the weights of image_embedder only as "
+            "diffusion_pytorch_model.bin, a pickle, ",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             ["encoder.folder=nowhere"],
             "model.encoder.folder: lab/adapters has no nowhere/config.json",
@@ -256,6 +275,7 @@ def test_what_does_not_fit_is_told_before_anything_is_downloaded(
     hub.add_repo("lab/pickled", "model", pickled | {"unet/diffusion_pytorch_model.bin": b"pickle"})
     unknown = {"model_index.json": b'{"_class_name": "Unknown"}'}
     hub.add_repo("lab/unknown", "model", unknown)
+    hub.add_repo("lab/other", "model", OTHER_ENCODERS)
     line = machine.build(*settings, fails=True).splitlines()[-1]
     assert told in line
     assert not any(path.endswith(".safetensors") for path in machine.downloaded())
@@ -268,6 +288,7 @@ def test_what_does_not_fit_is_told_before_anything_is_downloaded(
         ("adapter", "models/plain.bin"),
         ("unet", "few_4step.pt"),
         ("unet", "few.ckpt"),
+        ("unet", "diffusion_pytorch_model-00001-of-00002.safetensors"),
         ("adapter", "../plain.safetensors"),
         ("adapter", "/etc/plain.safetensors"),
     ],
@@ -276,6 +297,29 @@ def test_a_file_that_no_piece_may_have(tmp_path: Path, piece: str, file: str) ->
     (tmp_path / "recipe.yaml").write_text(RECIPE)
     with pytest.raises(RecipeError, match=rf"model\.{piece}\.file: "):
         load(tmp_path / "recipe.yaml", [f"model.{piece}={{id: lab/few, file: {file}}}"])
+
+
+def test_a_setting_that_no_such_model_has_is_told_before_anything_is_downloaded(machine: Machine) -> None:
+    scale = ("--set", "conditioning.scale=0.5")
+    told = "conditioning.scale: how much the image counts against the text"
+    line = machine("build", "recipe.yaml", *scale, fails=True).splitlines()[-1]
+    assert line.startswith(f"error: {told}")
+    assert f"model {told}" in " ".join(machine("doctor", "recipe.yaml", *scale, fails=True).split())
+    assert not any(path.endswith(".safetensors") for path in machine.downloaded())
+
+
+@pytest.mark.slow
+def test_a_base_whose_unet_is_a_pickle_may_have_another(machine: Machine) -> None:
+    pickled = {path: content for path, content in BASE.items() if path != UNET}
+    machine.hub.add_repo("lab/pickled", "model", pickled | {"unet/diffusion_pytorch_model.bin": b"pickle"})
+    machine.build("id=lab/pickled", "unet={id: lab/few, file: few_4step.safetensors}")
+    machine("verify", "out/small")
+
+
+def test_a_reader_says_where_pieces_are_and_adds_none(machine: Machine, forged: Path) -> None:
+    others = ("--set", "model.unet.id=lab/few", "--set", "model.unet.file=few_4step.safetensors")
+    line = machine("replay", str(forged), "0", *others, fails=True).splitlines()[-1]
+    assert line.endswith("the model of this release has no model.unet; leave it out")
 
 
 def test_an_adapter_of_another_kind(machine: Machine) -> None:
