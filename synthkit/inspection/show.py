@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from synthkit.conditioning import METHODS
 from synthkit.errors import ReleaseError
 from synthkit.release.files import MANIFEST, SIGNATURE
+from synthkit.release.model_licenses import pieces_of
 from synthkit.release.plan import GROUPS
 from synthkit.release.prompts import told_counts
 from synthkit.release.records import Provenance2, Provenance3
@@ -45,6 +46,7 @@ def summary(manifest: Manifest, recipe: Recipe, signature: bytes | None = None) 
         *_prompts(manifest),
         ("sampler", f"{_sampling(recipe.sampler)}; seed {recipe.seed}"),
         ("model", f"{manifest.generator.name} at {manifest.generator.revision}, {manifest.generator.dtype}"),
+        *_pieces(manifest),
         *_sources(manifest),
         *_judged(manifest),
         *_signer(manifest),
@@ -52,6 +54,14 @@ def summary(manifest: Manifest, recipe: Recipe, signature: bytes | None = None) 
         ("made with", ", ".join(f"{key} {value}" for key, value in manifest.environment.items())),
         ("licence", manifest.license),
         *([("signature", _signature(signature))] if signature is not None else []),
+    ]
+
+
+def _pieces(manifest: Manifest) -> list[Line]:
+    """Return where the pieces of the model beside its base are from."""
+    return [
+        (piece.field.removeprefix("model."), " at ".join(filter(None, (piece.repository, piece.revision))))
+        for piece in pieces_of(manifest.generator)[1:]
     ]
 
 

@@ -317,6 +317,7 @@ def test_a_base_whose_unet_is_a_pickle_may_have_another(machine: Machine) -> Non
 
 
 def test_a_reader_says_where_pieces_are_and_adds_none(machine: Machine, forged: Path) -> None:
+    assert ["adapter", "lab"] in [line.split() for line in machine("show", str(forged)).splitlines()]
     others = ("--set", "model.unet.id=lab/few", "--set", "model.unet.file=few_4step.safetensors")
     line = machine("replay", str(forged), "0", *others, fails=True).splitlines()[-1]
     assert line.endswith("the model of this release has no model.unet; leave it out")
