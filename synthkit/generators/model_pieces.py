@@ -132,7 +132,7 @@ class Wanted:
 
     def _encoder(self, listing: Listing, folder: str) -> list[File]:
         names = listing.below(folder)
-        self._check_weights(listing, folder, names, "transformers")
+        self._check_weights(listing, folder, names)
         own = component_files(names, "transformers")
         if CONFIGURATION not in own:
             raise GeneratorError(
