@@ -67,7 +67,7 @@ def check_recipe(checkpoint: Checkpoint, recipe: Recipe) -> None:
     with linked(checkpoint.files) as folder:
         try:
             family.check_files(folder)
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
             raise GeneratorError(
                 f"model {checkpoint.name}: a config.json of its parts is missing or damaged: "
                 f"{one_line(str(error).replace(f'{folder}/', ''))}"
@@ -188,5 +188,5 @@ def _if_told(checkpoint: Checkpoint, read: Callable[[type[Generator], Path], Tol
     try:
         with linked(checkpoint.files) as folder:
             return read(family_of(checkpoint), folder)
-    except (GeneratorError, OSError, ValueError, KeyError, TypeError):
+    except (GeneratorError, OSError, ValueError, LookupError, TypeError, ArithmeticError):
         return None

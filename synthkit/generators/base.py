@@ -170,4 +170,7 @@ def check_dtype(dtype: str, device: str) -> None:
 
 def component_config(folder: Path, component: str) -> Any:
     """Return the configuration of a component of a diffusers pipeline: the JSON of its config.json."""
-    return json.loads((folder / component / "config.json").read_text(encoding="utf-8"))
+    try:
+        return json.loads((folder / component / "config.json").read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError(f"{component}/config.json is nested too deeply") from None

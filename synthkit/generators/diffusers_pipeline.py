@@ -111,7 +111,7 @@ class DiffusersGenerator(Generator):
         """Raise GeneratorError for a `sampler.size` that is no multiple of what the decoder makes."""
         try:
             step = cls._size_step(folder)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError):
             # Loading it says what is wrong with its files.
             return
         if size % step:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from synthkit.errors import GeneratorError
-from synthkit.generators import check_recipe
+from synthkit.generators import check_recipe, embedding_shape
 from synthkit.generators.adapter_fit import PLAIN, PLUS, adapter_kind
 from synthkit.generators.checkpoint import locate
 from synthkit.generators.safetensors_header import LONGEST, Tensor, read_header
@@ -93,7 +93,17 @@ def test_a_base_without_the_weights_of_its_unet(sd15: Path, ip_adapters: Path, t
     assert told.startswith("model.id: has no weights of its UNet in safetensors")
 
 
-@pytest.mark.parametrize("content", ["[]", "{", "{}"])
+@pytest.mark.parametrize("changes", [{"patch_size": 0}, {"image_size": float("inf")}])
+def test_numbers_that_no_encoder_has(
+    changes: dict[str, Any], sdxl: Path, ip_adapters: Path, tmp_path: Path
+) -> None:
+    config = Path(shutil.copytree(ip_adapters / ENCODER, tmp_path / "encoder")) / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | changes))
+    checkpoint = locate(model_of(sdxl, ip_adapters / SDXL_PLUS.file, config.parent))
+    assert embedding_shape(checkpoint) is None
+
+
+@pytest.mark.parametrize("content", ["[]", "{", "[" * 100_000, "{}"], ids=range(4))
 def test_a_damaged_configuration(content: str, sd15: Path, ip_adapters: Path, tmp_path: Path) -> None:
     base = Path(shutil.copytree(sd15, tmp_path / "base"))
     (base / "unet" / "config.json").write_text(content)
