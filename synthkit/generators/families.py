@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from importlib.metadata import entry_points
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from synthkit.errors import GeneratorError
 
@@ -89,7 +89,9 @@ def brought() -> tuple[EntryPoint, ...]:
 
 
 def _resolved(place: str) -> type[Generator]:
-    family: type[Generator] = resolve_name(place)
+    family: Any = resolve_name(place)
+    if not isinstance(family, type):
+        raise TypeError(f"{place} is no class")
     return family
 
 

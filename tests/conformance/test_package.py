@@ -132,19 +132,29 @@ def test_two_packages_for_one_family(
 
 
 @pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (
+            "import a_module_that_is_not_here\n",
+            "ModuleNotFoundError: No module named 'a_module_that_is_not_here'",
+        ),
+        ("Broken = print\n", "TypeError: broken:Broken is no class"),
+    ],
+)
 def test_a_package_that_does_not_work(
-    cli: Cli, recipe: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    cli: Cli, recipe: Path, monkeypatch: pytest.MonkeyPatch, code: str, told: str
 ) -> None:
-    (cli.folder / "broken.py").write_text("import a_module_that_is_not_here\n")
+    (cli.folder / "broken.py").write_text(code)
     install(cli.folder / "packages", "broken", "3.0", {"Broken": "broken:Broken"})
     for place in (cli.folder, cli.folder / "packages"):
         monkeypatch.syspath_prepend(str(place))
+    monkeypatch.delitem(sys.modules, "broken", raising=False)
     families.brought.cache_clear()
     (cli.folder / "model").mkdir()
     (cli.folder / "model" / "model_index.json").write_text('{"_class_name": "Broken"}')
     built = cli("build", recipe, "--set", "model.id=./model")
     assert built.exit_code == 1
     assert built.output.splitlines()[-1] == (
-        "error: model model: broken 3.0, which brings Broken, does not work: "
-        "ModuleNotFoundError: No module named 'a_module_that_is_not_here'"
+        f"error: model model: broken 3.0, which brings Broken, does not work: {told}"
     )
