@@ -25,6 +25,7 @@ from typer.testing import CliRunner, Result
 from synthkit.cli import app
 
 if TYPE_CHECKING:
+    from tests.helpers.families import Models
     from tests.helpers.hub_client import Client
     from tests.helpers.hub_server import HubServer
     from tests.helpers.warm import Warm
@@ -197,6 +198,16 @@ def redux(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.helpers import miniature_flux
 
     return miniature_flux.redux(tmp_path_factory.mktemp("hub") / "FLUX.1-Redux-dev")
+
+
+@pytest.fixture(scope="session")
+def models(
+    sd15: Path, sdxl: Path, ip_adapters: Path, decoder: Path, prior: Path, schnell: Path, redux: Path
+) -> Models:
+    """Every family in miniature."""
+    from tests.helpers.families import Models
+
+    return Models(sd15, sdxl, ip_adapters, decoder, prior, schnell, redux)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ import pytest
 
 from synthkit.conformance.builds import BUILDS, BuildCase, replayed, resumed, shared, verified
 from synthkit.recipe.load import load
-from tests.conftest import Cli
 from tests.helpers.families import FAMILIES, Models, methods_of, write_recipe
 
 # Each family by one method, another one each; all their pairs take minutes. Other tests build with unCLIP.
@@ -37,13 +36,6 @@ PAIRS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def models(
-    sd15: Path, sdxl: Path, ip_adapters: Path, decoder: Path, prior: Path, schnell: Path, redux: Path
-) -> Models:
-    return Models(sd15, sdxl, ip_adapters, decoder, prior, schnell, redux)
-
-
 @pytest.mark.parametrize(("family", "method"), PAIRS)
 def test_a_release_is_whole_goes_on_and_is_made_again(
     models: Models, tmp_path: Path, family: str, method: str
@@ -59,18 +51,6 @@ def test_a_release_is_whole_goes_on_and_is_made_again(
 def test_two_workers_make_what_one_makes(models: Models, tmp_path: Path, family: str) -> None:
     recipe = load(write_recipe(tmp_path / "recipe.yaml", models, family, OF_EACH[family]))
     shared(BuildCase(recipe, tmp_path, device="cpu"))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_ray_cluster_makes_what_one_worker_makes(models: Models, cli: Cli, family: str) -> None:
-    write_recipe(cli.folder / "recipe.yaml", models, family, OF_EACH[family])
-    manifests = []
-    for engine in ("local", "ray"):
-        built = cli("build", "recipe.yaml", "--out", engine, "--engine", engine, "--workers", "1")
-        assert built.exit_code == 0, built.output
-        manifests.append((cli.folder / engine / "small" / "manifest.json").read_bytes())
-    assert manifests[0] == manifests[1]
 
 
 def test_the_checks_of_builds_are_all_used() -> None:

@@ -18,10 +18,11 @@ from synthkit.recipe.model import Encoder, Model
 from synthkit.recipe.sampler import Sampler
 from synthkit.recipe.schema import Recipe
 from tests.helpers import adapters, miniature_flux
+from tests.helpers.families import ROUND
 from tests.helpers.generating import recipe_of
 from tests.helpers.paths import ROOT
 
-SAMPLER = Sampler(scheduler="ddim", steps=2, guidance_scale=2.0, batch_size=3)
+SAMPLER = Sampler(scheduler="ddim", steps=2, guidance_scale=2.0, batch_size=4)
 IP_ADAPTERS = {
     "StableDiffusionPipeline.ip-adapter": adapters.SD15,
     "StableDiffusionPipeline.ip-adapter-plus": adapters.SD15_PLUS,
@@ -57,10 +58,11 @@ def case(request: pytest.FixtureRequest) -> Case:
     name: str = request.param
     if name in IP_ADAPTERS:
         bases = [request.getfixturevalue(fixture) for fixture in ("sd15", "sdxl", "ip_adapters")]
-        recipe = adapters.Family(IP_ADAPTERS[name], *bases).recipe(SAMPLER)
+        sampler = SAMPLER.model_copy(update={"size": ROUND if "XL" in name else None})
+        recipe = adapters.Family(IP_ADAPTERS[name], *bases).recipe(sampler)
     else:
         recipe = OTHERS[name](request.getfixturevalue)
-    return Case(locate(recipe.model), recipe, adapters.photos(3))
+    return Case(locate(recipe.model), recipe, adapters.photos(4))
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
@@ -81,4 +83,4 @@ def test_no_family_is_left_out() -> None:
 def test_a_case_needs_neighbours() -> None:
     recipe = recipe_of(SAMPLER.model_copy(update={"batch_size": 2}))
     with pytest.raises(ConformanceError, match="a batch of 3 images or more"):
-        Case(locate(recipe.model), recipe, adapters.photos(3))
+        Case(locate(recipe.model), recipe, adapters.photos(4))

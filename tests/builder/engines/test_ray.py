@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from tests.conftest import Cli, digests
+from tests.helpers.families import FAMILIES, Models, write_recipe
 from tests.helpers.miniatures import photo
 from tests.helpers.paths import ROOT
 from tests.helpers.warm import Warm, WarmProcess
@@ -251,6 +252,20 @@ def test_another_environment_is_not_mixed_in(cli: Cli, ray_cluster: RayCluster) 
     result = cli("build", recipe, *FLAT, "--engine", "ray", "--address", ray_cluster.address)
     assert result.exit_code == 1
     assert "was begun in another environment (device cuda (a GPU) -> none)" in result.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_makes_what_one_worker_makes(
+    cli: Cli, ray_cluster: RayCluster, models: Models, family: str
+) -> None:
+    recipe = write_recipe(cli.folder / "recipe.yaml", models, family, "cutmix-dropout")
+    made = []
+    for name, engine in (("here", ()), ("there", ("--engine", "ray", "--address", ray_cluster.address))):
+        result = cli("build", recipe, "--out", name, "--workers", "1", *engine)
+        assert result.exit_code == 0, result.output
+        made.append(digests(cli.folder / name / "small"))
+    assert made[0] == made[1]
 
 
 def test_a_cluster_without_gpus_is_told(cli: Cli, ray_cluster: RayCluster) -> None:
