@@ -83,9 +83,6 @@ class Patchwork(Generator):
     def check_prompts(self, prompts: Iterable[str]) -> None:
         """Do nothing: it reads no text."""
 
-    def embed_prompts(self, prompts: Sequence[str]) -> None:
-        """Do nothing: it reads no text."""
-
     def generate(
         self,
         embeddings: NDArray[np.float32],

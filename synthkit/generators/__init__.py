@@ -115,14 +115,18 @@ def check_pieces(index: Mapping[str, Any], model: Model, name: str) -> None:
     kinds = kinds_of(pipeline)
     if model.adapter is None and kinds and not is_known(pipeline):
         raise GeneratorError(
-            f"model.adapter: is missing; a {pipeline} takes images through an adapter: {' or '.join(kinds)}"
+            f"model.adapter: is missing; a {pipeline} takes images through an adapter: {' or '.join(kinds)}, "
+            "as {id: h94/IP-Adapter, file: …} of docs/generators.md"
         )
     if model.adapter is not None and is_known(pipeline) and not kinds:
         raise GeneratorError(f"model.adapter: a {pipeline} takes images itself; remove model.adapter")
     family = family_named(f"{pipeline}.{kinds[0]}" if model.adapter and kinds else pipeline, name)
     for piece, what in _PIECES.items():
         if piece in family.NEEDS and getattr(model, piece) is None:
-            raise GeneratorError(f"model.{piece}: is missing; {name} has no {what}: name where it is")
+            raise GeneratorError(
+                f"model.{piece}: is missing; {name} has no {what}: name where it is "
+                "(docs/generators.md has examples)"
+            )
         if piece not in (*family.NEEDS, *family.MAY_HAVE) and getattr(model, piece) is not None:
             raise GeneratorError(f"model.{piece}: {name} uses its own {what}; remove model.{piece}")
 

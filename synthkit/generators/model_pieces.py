@@ -137,7 +137,7 @@ class Wanted:
         if CONFIGURATION not in own:
             raise GeneratorError(
                 f"{self.field}.folder: {listing.name} has no {folder}/{CONFIGURATION}; "
-                "name the folder of the image encoder"
+                "name the folder of the image encoder (of h94/IP-Adapter: models/image_encoder)"
             )
         found = [File(ENCODER, f"{folder}/{name}") for name in own]
         parent = folder.rpartition("/")[0]

@@ -140,15 +140,20 @@ def _refuse_taken(path: Path) -> None:
 def _implied(kind: str, answers: Sequence[str]) -> list[str]:
     """Return what other answers imply, as answers.
 
-    The digits want the settings of their model, a built-in model is of one piece and runs in float32 and at
-    its own size, and `synthetic_per_class` takes the place of `target_per_class`.
+    The digits want the settings of their model, the template's adapter and encoder are for its own model, a
+    built-in model runs in float32 and at its own size, and `synthetic_per_class` takes the place of
+    `target_per_class`.
     """
     implied = []
     if kind == "digits":
         fitting = load(shipped.find(_DIGITS)).model_dump(mode="json")
         implied += [f"{field}={json.dumps(_value(fitting, field))}" for field in _OF_DIGITS]
+    model = next((answer for answer in answers if answer.startswith("model.id=")), None)
+    if model not in (None, f"model.id={load(shipped.template()).model.id}"):
+        # The template's are for its own model.
+        implied += ["model.adapter=null", "model.encoder=null"]
     if any(answer.startswith(_BUILT_IN) for answer in answers):
-        implied += ["model.adapter=null", "model.encoder=null", "model.dtype=float32", "output.size=null"]
+        implied += ["model.dtype=float32", "output.size=null"]
     if any(answer.startswith("synthetic_per_class=") for answer in answers):
         implied.append("target_per_class=null")
     return implied

@@ -300,3 +300,22 @@ def test_on_a_terminal_it_asks_for_what_no_flag_gives(tmp_path: Path) -> None:
     assert recipe.source.model_dump()["id"] == "me/birds"
     assert (recipe.target_per_class, recipe.prompt) == (500, "a drawing of a {name}")
     assert recipe.model.id == "stable-diffusion-v1-5/stable-diffusion-v1-5"
+
+
+def test_the_templates_adapter_goes_with_its_model(cli: Cli) -> None:
+    """Another model has its own pieces, or none."""
+    for model, adapter in (
+        ("kandinsky-community/kandinsky-2-2-decoder", None),
+        ("stable-diffusion-v1-5/stable-diffusion-v1-5", "h94/IP-Adapter"),
+    ):
+        (cli.folder / "mine.yaml").unlink(missing_ok=True)
+        assert cli("init", "mine", "--set", f"model.id={model}").exit_code == 0
+        found = load(cli.folder / "mine.yaml").model
+        assert (found.id, found.adapter and found.adapter.id) == (model, adapter)
+        assert "IP-Adapter" in (cli.folder / "mine.yaml").read_text() or adapter is None
+
+
+@pytest.mark.parametrize("name", ["voc_sd15", "imagenet_lt_ecd_sdxl_lightning"])
+def test_a_copy_says_nothing_of_the_model_of_what_it_extends(cli: Cli, name: str) -> None:
+    assert cli("init", "mine", "--from", name).exit_code == 0
+    assert "unclip" not in (cli.folder / "mine.yaml").read_text().lower()
