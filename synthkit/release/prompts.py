@@ -115,7 +115,8 @@ class Prompts:
         seen: set[tuple[int, str, int]] = set()
         first = plan.pairs[:, 0].tolist() if plan.sources else [-1] * len(plan)
         for label, image_seed, position in zip(plan.labels.tolist(), plan.seeds.tolist(), first, strict=True):
-            for attempt in range(draws):
+            # Where there is nothing to draw, every draw has the prompt of the first.
+            for attempt in range(1 if len(self._templates[label]) == 1 else draws):
                 seed = attempt_seed(image_seed, attempt)
                 template = self.template(label, seed)
                 # Images without captions have as many prompts as there are templates.
