@@ -130,16 +130,18 @@ def locate(
     are found.
     """
     searches = _searches(model, known, stated)
+    here = []
     for search in searches:
-        if search.here() is None and search.offer() is None:
+        here.append(search.here())
+        if here[-1] is None and search.offer() is None:
             raise search.error()
         if search is searches[0]:
             check_pieces(search.index(), model, search.name)
             if recipe is not None:
                 check_settings(search.index(), recipe, search.name)
     found = []
-    for search in searches:
-        piece = search.here() or search.downloaded()
+    for search, piece_here in zip(searches, here, strict=True):
+        piece = piece_here or search.downloaded()
         if piece is None:
             raise search.error()
         search.tell(piece)
@@ -234,9 +236,8 @@ def pinned(model: Model, checkpoint: Checkpoint) -> Model:
 
 
 def _searches(model: Model, known: KnownHashes | None, stated: Stated | None = None) -> list[Search]:
-    return [
-        Search(piece, known or KnownHashes(), (stated or {}).get(piece.field, {})) for piece in wanted(model)
-    ]
+    known, stated = known or KnownHashes(), stated or {}
+    return [Search(piece, known, stated.get(piece.field, {})) for piece in wanted(model)]
 
 
 def _offered(search: Search, piece: Piece) -> Offer:
