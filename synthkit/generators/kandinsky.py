@@ -99,14 +99,13 @@ class KandinskyGenerator(DiffusersGenerator):
     @property
     def null_embedding(self) -> NDArray[np.float32]:
         """The embedding of an image whose normalised pixels are zeros, from which guidance leads away."""
-        null: NDArray[np.float32] = self._null.float().cpu().numpy()
-        return null
+        return self._null
 
-    def _embedding_of_zeros(self) -> torch.Tensor:
+    def _embedding_of_zeros(self) -> NDArray[np.float32]:
         edge = self._encoder.config.image_size
         nothing = self._torch.zeros(1, 3, edge, edge, device=self._device, dtype=self._dtype)
         with self._torch.no_grad():
-            null: torch.Tensor = self._encoder(nothing).image_embeds[0]
+            null: NDArray[np.float32] = self._encoder(nothing).image_embeds[0].float().cpu().numpy()
         return null
 
     def _embed(self, images: Sequence[Image.Image]) -> torch.Tensor:
@@ -122,7 +121,7 @@ class KandinskyGenerator(DiffusersGenerator):
     ) -> torch.Tensor:
         images: torch.Tensor = self._pipeline(
             image_embeds=embeddings,
-            negative_image_embeds=self._null.expand_as(embeddings),
+            negative_image_embeds=self._torch.from_numpy(self._null).to(embeddings).expand_as(embeddings),
             latents=self._noise(generators),
             height=self._edge,
             width=self._edge,
