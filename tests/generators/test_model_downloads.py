@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from werkzeug import Response
 
-from tests.generators.test_model_pieces import ENCODER, Machine, sha256
 from tests.helpers.hub_server import Fault, HubServer, Request
-from tests.helpers.pieced_colours import ADAPTERS, BASE, PLAIN, UNET, installed
-from tests.helpers.warm import FEW_LIBRARIES, Warm
+from tests.helpers.pieced_colours import ADAPTERS, BASE, PLAIN, UNET
+from tests.helpers.pieced_machine import ENCODER, Machine, sha256
+from tests.helpers.warm import Warm
 
 WEIGHTS = "models/image_encoder/model.safetensors"
 # Large enough for a limit on the size of files that spares all others.
@@ -22,16 +21,6 @@ LARGE = ADAPTERS | {WEIGHTS: bytes(3_000_000)}
 BASE_SIZE = sum(map(len, BASE.values()))
 OTHERS = len(PLAIN) + sum(map(len, ENCODER.values()))
 FLUX = "flux-1-dev-non-commercial-license"
-
-
-@pytest.fixture(scope="module")
-def commands(server: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
-    """Commands where a package is installed that brings a family."""
-    home = tmp_path_factory.mktemp("home")
-    environment = server.environment(home, server.WRITE_TOKEN)
-    environment["PYTHONPATH"] = installed(tmp_path_factory.mktemp("packages"))
-    with Warm(FEW_LIBRARIES, environment) as started:
-        yield started
 
 
 @pytest.fixture
