@@ -18,9 +18,9 @@ from synthkit.recipe.schema import Recipe
 from synthkit.sources import open_source
 from synthkit.sources.pool import read_all
 from synthkit.system.known_hashes import KnownHashes
+from tests.helpers.golden_digest import FACTS, PLAIN
 from tests.recipe.conftest import MINIMAL
 
-FACTS: dict[str, Any] = {"listing_digest": "l", "model": "m", "revision": "r", "form": 1}
 FILTERS = """\
 filters:
   blank: {}
@@ -28,7 +28,6 @@ filters:
   label_agreement:
     classifier: {network: resnet18, checkpoint: w.safetensors, sha256: %s}
 """ % ("a" * 64)
-PLAIN = "ff939da61877a305a77f2beb0dd2277d875913ddfc6664825b3ca0b2e074f3e5"
 FILTERED = "6c30425e3563662b309f5d64d5eb721aee08213c0e3916bc1d0610c326d72424"
 # By the dotted name; "" is the recipe itself.
 SECTIONS = (

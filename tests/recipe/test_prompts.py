@@ -15,8 +15,8 @@ from synthkit.recipe.load import load, load_complete
 from synthkit.recipe.portable import unportable
 from synthkit.recipe.prompts import MOST_BYTES, caption_in, class_fault, filled_in
 from synthkit.recipe.schema import Recipe
+from tests.helpers.golden_digest import FACTS, PLAIN
 from tests.recipe.conftest import MINIMAL
-from tests.recipe.test_digest import FACTS, PLAIN
 
 LISTS = {"cat": ["a photo of a {name}", "{caption}"], "sea_dog": ["a {name} 😀"]}
 CAPTIONS = "captions: {file: captions.csv}\n"
