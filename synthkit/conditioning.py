@@ -247,8 +247,11 @@ def drop(
     """Return an embedding that has the values of the null where `kept` (see `draw_kept`) is False.
 
     `rescale` divides by 1 - probability how far the others are from the null, as a Dropout layer does with a
-    null of zeros (the paper's footnote 1); the paper's numbers were made without it.
+    null of zeros (the paper's footnote 1); the paper's numbers were made without it. A probability of 1 gives
+    the null as it is (the end of the paper's Figure 6).
     """
+    if probability == 1:
+        return null.copy()
     if not null.any():
         # The null of the paper's model. A product, since it keeps the sign of a zero as releases have it.
         remaining = embedding * kept.astype(np.float32)

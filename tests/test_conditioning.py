@@ -231,6 +231,20 @@ def test_dropout_zeroes_and_leaves_the_rest_alone(seed: int, probability: float)
     assert abs(share - probability) < 6 * np.sqrt(probability * (1 - probability) / 512) + 1e-9
 
 
+@pytest.mark.parametrize("value", [0.0, 0.25])
+@pytest.mark.parametrize(
+    ("shape", "drops"), [((64,), "coordinates"), ((5, 8), "coordinates"), ((5, 8), "tokens")]
+)
+def test_a_dropout_of_one_leaves_the_null_to_the_last_byte(
+    shape: tuple[int, ...], drops: str, value: float
+) -> None:
+    """A product with zero would leave the signs of the coordinates."""
+    e, null = embedding(3, 64)[: np.prod(shape)].reshape(shape), np.full(shape, value, np.float32)
+    result = dropped(e, null, probability=1, rescale=False, rng=rng(1), drops=drops)
+    assert result.tobytes() == null.tobytes()
+    assert result is not null
+
+
 def test_rescaling_divides_the_survivors() -> None:
     e = embedding(3, 512)
     plain = dropped(e, probability=0.4, rescale=False, rng=rng(1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
+from synthkit.conditioning import METHODS
 from synthkit.errors import GeneratorError
 
 if TYPE_CHECKING:
@@ -152,6 +153,11 @@ def check_without_text(recipe: Recipe) -> None:
         raise GeneratorError(
             "conditioning.method: text-only is for models that read text, and this one does not; "
             "use a method with real images, such as random-image"
+        )
+    if METHODS[recipe.conditioning.method].drops and recipe.conditioning.dropout == 1:
+        raise GeneratorError(
+            "conditioning.dropout: is 1, which leaves the class name alone, and this model reads no text; "
+            "set it below 1"
         )
     for field in ("prompts", "captions"):
         if getattr(recipe, field) is not None:

@@ -191,10 +191,16 @@ def _conditioned_on(record: Provenance, manifest: Manifest) -> Iterator[Line]:
     if len(record.sources) == 2:
         yield "  mixed", _mixed(record)
     if record.dropout:
-        what = "coordinate" if manifest.generator.embedding is None else "coordinate, or each token,"
-        yield "  dropped", f"each {what} of the embedding with probability {record.dropout}"
+        yield "  dropped", _dropped(record, manifest)
     if isinstance(record, Provenance3):
         yield "  weight", f"{record.scale:.3f}, of the image against the text"
+
+
+def _dropped(record: Provenance, manifest: Manifest) -> str:
+    if record.dropout == 1:
+        return "the whole embedding: the class name alone is left"
+    what = "coordinate" if manifest.generator.embedding is None else "coordinate, or each token,"
+    return f"each {what} of the embedding with probability {record.dropout}"
 
 
 def _mixed(record: Provenance) -> str:

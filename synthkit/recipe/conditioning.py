@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema, model_validator
 
 from synthkit.conditioning import MAX_SCALE, METHODS
 from synthkit.config.section import Section
@@ -52,7 +52,11 @@ class Conditioning(Section):
         1.0, gt=0, le=100, description="λ ~ Beta(alpha, alpha) for MixUp and CutMix; 1 is uniform."
     )
     dropout: float = Field(
-        0.4, ge=0, lt=1, description="Probability with which each coordinate of the embedding is dropped."
+        0.4,
+        ge=0,
+        le=1,
+        description="Probability with which each coordinate of the embedding is dropped; 1 drops all, which "
+        "leaves the class name.",
     )
     drops: Literal["coordinates", "tokens"] = Field(
         "coordinates",
@@ -69,3 +73,11 @@ class Conditioning(Section):
         False,
         description="Divide surviving coordinates by 1 - dropout. The published numbers were made without.",
     )
+
+    @model_validator(mode="after")
+    def _something_is_left_to_rescale(self) -> Self:
+        if self.rescale and self.dropout == 1:
+            raise ValueError(
+                "rescale: divides by 1 - dropout, and dropout is 1; set rescale: false, or a lower dropout"
+            )
+        return self

@@ -242,6 +242,11 @@ def test_doctor_knows_the_model_and_what_it_cannot_do(built: Cli) -> None:
             'prompt: this model reads no text, so class names cannot reach it; set prompt: ""',
         ),
         ("conditioning.method=text-only", "conditioning.method: text-only is for models that read text"),
+        (
+            "conditioning={method: dropout, dropout: 1}",
+            "conditioning.dropout: is 1, which leaves the class name alone, and this model reads no text; "
+            "set it below 1",
+        ),
     ],
 )
 def test_build_refuses_what_only_text_could_say(built: Cli, setting: str, told: str) -> None:

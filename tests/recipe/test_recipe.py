@@ -113,7 +113,11 @@ sede: 3
         ("source.long_tail={}", "source.long_tail.imbalance_factor: is missing: Images of the first class"),
         ("source.prat=test", "source.prat: unknown key (did you mean part?)"),
         ("source.groups.many=3", "source.groups.many: unknown key (did you mean many_above?)"),
-        ("conditioning.dropout=1", "conditioning.dropout: must be less than 1"),
+        ("conditioning.dropout=1.1", "conditioning.dropout: must be at most 1, is 1.1"),
+        (
+            "conditioning={dropout: 1, rescale: true}",
+            "rescale: divides by 1 - dropout, and dropout is 1; set rescale: false, or a lower dropout",
+        ),
         ("conditioning.dropout=.nan", "conditioning.dropout: must be a finite number, is nan"),
         ("sampler.guidance_scale=.inf", "sampler.guidance_scale: must be a finite number"),
         ("conditioning.alpha=1e-3", "is '1e-3': YAML reads this as text; write 0.001"),
