@@ -18,9 +18,10 @@ class DigitsSourceConfig(SourceBase):
     """scikit-learn's bundled handwritten digits in fixed, disjoint parts (docs/recipes.md)."""
 
     kind: Literal["digits"] = Field(description="The family of the source.")
-    part: Literal["train", "validation", "test", "pretrain"] = Field(
+    part: Literal["train", "validation", "test", "pretrain", "unseen", "all"] = Field(
         "train",
-        description="Which part: long-tailed `train`, balanced `validation` or `test`, or `pretrain`.",
+        description="Which part: long-tailed `train`, balanced `validation` or `test`, `pretrain`, `unseen` "
+        "(the 900 that the embedded digits model has not seen), or `all`.",
     )
     max_per_class: int = Field(57, ge=1, le=60, description="Training images of the most frequent class.")
     imbalance_factor: float = Field(
@@ -30,6 +31,17 @@ class DigitsSourceConfig(SourceBase):
     def held_out(self) -> dict[str, str] | None:
         """Return the test part for both parts that a classifier or a model may learn from."""
         return {"part": "test"} if self.part in ("train", "pretrain") else None
+
+    @model_validator(mode="after")
+    def _only_train_has_a_tail(self) -> Self:
+        if self.part in ("unseen", "all"):
+            for name in ("max_per_class", "imbalance_factor"):
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(
+                        f"{name} is of the long tail of part: train; remove it, or choose images of "
+                        f"part: {self.part} with shots, long_tail or limit_per_class"
+                    )
+        return self
 
 
 class FolderSourceConfig(SourceBase):

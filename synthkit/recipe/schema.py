@@ -164,6 +164,13 @@ class Recipe(Section):
     output: Output = Field(Output(), description="How the images are written.")
     hub: Hub = Field(Hub(), description="The Hub repository that the release is meant for.")
 
+    @field_validator("source")
+    @classmethod
+    def _images_to_condition_on(cls, source: SourceConfig) -> SourceConfig:
+        if source.all_but_shots:
+            raise ValueError("all_but_shots chooses images to score with, and no release is made from them")
+        return source
+
     @field_validator("released", mode="before")
     @classmethod
     def _day(cls, day: object) -> object:

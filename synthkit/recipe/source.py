@@ -58,7 +58,8 @@ def available_from_field(where: str) -> Any:
 class SourceBase(Section):
     """What every family has: which classes and which of their images make the pool.
 
-    Applied in this order: classes, subset, exclude, halve, long_tail, shots or limit_per_class, class_order.
+    Applied in this order: classes, subset, exclude, halve, long_tail, shots (or all but these),
+    limit_per_class, class_order.
     """
 
     # The fields that may hold paths of this machine; a release keeps the last part of each alone.
@@ -80,6 +81,11 @@ class SourceBase(Section):
     )
     shots: int | None = Field(None, ge=1, description="Few-shot: exactly this many images of each class.")
     trial: int = Field(0, ge=0, lt=2**63, description="Which random choice of shots.")
+    all_but_shots: bool | None = Field(
+        None,
+        description="Only to score with: every image but the shots of the trial. It is what scores a "
+        "few-shot source that has no other part for that.",
+    )
     limit_per_class: int | None = Field(None, ge=1, description="At most this many images of each class.")
     class_order: list[str] | None = Field(
         None,
@@ -159,6 +165,9 @@ class SourceBase(Section):
     def _one_count_per_class(self) -> Self:
         if self.shots is None and self.trial:
             raise ValueError("trial says which shots to take: give shots too, or remove trial")
+        if self.all_but_shots:
+            self._check_the_shots_are_known()
+            return self
         if self.shots is not None and self.on_error == "skip":
             raise ValueError(
                 "on_error: skip could leave a class with fewer than its shots; "
@@ -169,3 +178,10 @@ class SourceBase(Section):
                 "shots says how many images a class has: remove long_tail and limit_per_class, or shots"
             )
         return self
+
+    def _check_the_shots_are_known(self) -> None:
+        """Raise ValueError if these may not be the shots of another source without `all_but_shots`."""
+        if self.shots is None:
+            raise ValueError("all_but_shots says which images are not taken: give shots too, or remove it")
+        if self.long_tail:
+            raise ValueError("all_but_shots is of shots from all images: remove long_tail, or all_but_shots")

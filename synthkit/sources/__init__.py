@@ -32,14 +32,16 @@ def held_out(config: SourceConfig, fields: Mapping[str, Any] | None = None) -> S
 
     None of them is in its pool. `fields` are the source's fields that differ, as `split: test`. Unless one of
     them says where the images are, they are the other half if the recipe halves its data set, else the data
-    set's own part for testing. Raises SourceError if there is none, or if the family has no such field.
+    set's own part for testing, else, of a few-shot source, all images but the shots. Raises SourceError if
+    there are none, or if the family has no such field.
     """
     whole: dict[str, object] = {"shots": None, "trial": 0, "long_tail": None, "limit_per_class": None}
     if fields and not fields.keys() <= SourceBase.model_fields.keys():
         # How images of the training part are selected does not apply to another part.
         return _changed(config, {**whole, "halve": None, "exclude": None, **fields})
     if fields:
-        return _changed(held_out(config), fields)
+        found = held_out(config)
+        return _changed(found, _with_excluded(found, fields))
     if config.halve is not None:
         other = "validation" if config.halve.part == "training" else "training"
         return config.model_copy(update=whole | {"halve": config.halve.model_copy(update={"part": other})})
@@ -48,10 +50,20 @@ def held_out(config: SourceConfig, fields: Mapping[str, Any] | None = None) -> S
     part = config.held_out()
     if part is not None:
         return config.model_copy(update=whole | part)
+    if config.shots is not None:
+        return config.model_copy(update={"all_but_shots": True})
     raise SourceError(
-        "source: has no held-out part to score with; add `halve: {seed: 0}` to the source, "
+        "source: has no held-out part to score with; add `halve: {seed: 0}` to the source, or `shots`, "
         "or say where it is by the fields that differ, e.g. --set evaluation.split=test"
     )
+
+
+def _with_excluded(config: SourceConfig, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the fields with those images excluded, too, that the source leaves out already."""
+    more = fields.get("exclude")
+    if not config.exclude or not isinstance(more, list):
+        return fields
+    return {**fields, "exclude": [*config.exclude, *more]}
 
 
 def _changed(config: SourceConfig, fields: Mapping[str, object]) -> SourceConfig:

@@ -13,6 +13,9 @@ the SHA-256 of their 64 pixels (exact duplicates kept once, over all classes and
 * the last 20 of that pool are the `validation` part (balanced, 200 images), for choosing settings with
   a tail of at most 40 a class; with a longer one the two share images, which every leak check finds,
 * the rest is `pretrain`, the only part that the embedded model has seen.
+
+Two parts more hold images of these, for few-shot: `unseen` is `test` and the training pool (balanced, 900
+images), and `all` is every image. Whoever takes some of them scores with the others (`all_but_shots`).
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ TEST_PER_CLASS = 30
 TRAIN_POOL_PER_CLASS = 60
 VALIDATION_PER_CLASS = 20
 SIZE = 32
-DigitsPart = Literal["pretrain", "train", "validation", "test"]
+DigitsPart = Literal["pretrain", "train", "validation", "test", "unseen", "all"]
 
 
 class DigitsSource:
@@ -102,6 +105,8 @@ def _rows(part: DigitsPart, max_per_class: int, imbalance_factor: float) -> list
             "train": slice(TEST_PER_CLASS, TEST_PER_CLASS + counts[label]),
             "validation": slice(start_of_rest - VALIDATION_PER_CLASS, start_of_rest),
             "pretrain": slice(start_of_rest, None),
+            "unseen": slice(0, start_of_rest),
+            "all": slice(None),
         }[part]
         rows.extend(ordered[span])
     return rows

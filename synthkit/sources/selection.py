@@ -72,7 +72,8 @@ def select(source: Source, config: SourceBase) -> Source:
     if config.long_tail is not None:
         pool = _only(pool, _in_long_tail(pool.listing, config.long_tail))
     if config.shots is not None:
-        pool = _only(pool, in_shots(pool.listing, config.shots, config.trial))
+        wanted = in_shots(pool.listing, config.shots, config.trial)
+        pool = _not_empty(_only(pool, ~wanted if config.all_but_shots else wanted), "all_but_shots")
     if config.limit_per_class is not None:
         pool = _only(pool, ranks(pool.listing, "limit/0") < config.limit_per_class)
     if config.class_order is not None:

@@ -7,9 +7,13 @@ from hashlib import sha256
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from synthkit.sources.base import load_image
 from synthkit.sources.digits import DigitsSource, long_tail_counts
+from tests.helpers.opening import config, opened
+
+PARTS = ("unseen", "pretrain", "all")
 
 
 def hashes(source: DigitsSource) -> list[str]:
@@ -32,6 +36,21 @@ def test_the_sizes_of_the_parts() -> None:
     assert counts(DigitsSource("pretrain")) == [88, 92, 87, 93, 91, 92, 91, 89, 84, 90]
     assert counts(DigitsSource("test")) == [30] * 10
     assert counts(DigitsSource("train")) == [57, 43, 33, 25, 19, 15, 11, 9, 7, 5]
+
+
+def test_what_the_digits_model_has_not_seen_is_one_part_without_a_tail() -> None:
+    unseen, seen, every = (set(opened(kind="digits", part=part).listing.ids) for part in PARTS)
+    assert unseen | seen == every
+    assert not unseen & seen
+    assert (len(unseen), len(every)) == (900, 1797)
+    test = set(opened(kind="digits", part="test").listing.ids)
+    train = set(opened(kind="digits", part="train", max_per_class=60, imbalance_factor=1.0).listing.ids)
+    assert test | train == unseen
+    few = opened(kind="digits", part="unseen", long_tail={"imbalance_factor": 10.0, "max_per_class": 90})
+    assert np.bincount(few.listing.labels)[[0, 9]].tolist() == [90, 9]
+    for part in ("unseen", "all"):
+        with pytest.raises(ValidationError, match=f"max_per_class is of the long tail .* part: {part} with"):
+            config(kind="digits", part=part, max_per_class=20)
 
 
 def test_the_long_tail_is_an_exponential_profile() -> None:

@@ -62,5 +62,7 @@ def test_what_scores_each_family(coco: Path, voc: Path, flowers: Path, caltech: 
     flower = held_out(config(kind="flowers102", root=str(flowers), split="train", shots=1))
     assert len(open_source(flower).listing) == 204
     assert len(open_source(held_out(config(kind="digits"))).listing) == 300
-    with refused("has no held-out part", "add `halve: {seed: 0}`"):
+    with refused("has no held-out part", "add `halve: {seed: 0}` to the source, or `shots`, or say where"):
         held_out(config(kind="folder", root=caltech))
+    few = held_out(config(kind="digits", part="unseen", shots=2, trial=3))
+    assert len(open_source(few).listing) == 880

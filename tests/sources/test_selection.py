@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from synthkit.sources import held_out, open_source
 from tests.helpers import miniatures
@@ -64,6 +65,36 @@ def test_more_shots_contain_fewer_and_trials_differ(tmp_path: Path) -> None:
     assert pools[1] < pools[2] < pools[4] < set(opened(**settings).listing.ids)
     trials = [frozenset(opened(**settings, shots=2, trial=t).listing.ids) for t in range(4)]
     assert len(set(trials)) == 4
+
+
+def test_what_scores_the_shots_of_a_data_set_without_another_part_is_all_else(tmp_path: Path) -> None:
+    root = miniatures.caltech101(tmp_path, per_class=5)
+    settings = {"kind": "folder", "root": str(root), "exclude": ["Faces/image_0001.jpg"]}
+    every = set(opened(**settings).listing.ids)
+    for shots, trial in ((1, 0), (1, 1), (3, 2)):
+        few = config(**settings, shots=shots, trial=trial)
+        pool, scoring = open_source(few), open_source(held_out(few))
+        assert np.bincount(pool.listing.labels).tolist() == [shots] * 5
+        assert set(scoring.listing.ids) == every - set(pool.listing.ids)
+        assert scoring.listing.classes == pool.listing.classes
+    # What a score leaves out, too, changes no shot, and brings nothing back that the recipe leaves out.
+    left = scoring.listing.ids[0]
+    fewer = held_out(few, {"exclude": [left], "limit_per_class": 1, "on_error": "skip"})
+    assert np.bincount(open_source(fewer).listing.labels).tolist() == [1] * 5
+    assert set(open_source(held_out(few, {"exclude": [left]})).listing.ids) == set(scoring.listing.ids) - {
+        left
+    }
+    with refused("source.all_but_shots: leaves no image"):
+        open_source(held_out(config(kind="folder", root=str(root), shots=5)))
+
+
+def test_all_but_shots_needs_the_shots_and_all_images(caltech: str) -> None:
+    for fields, told in (
+        ({}, "give shots too, or remove it"),
+        ({"shots": 1, "long_tail": {"imbalance_factor": 2.0}}, "remove long_tail, or all_but_shots"),
+    ):
+        with pytest.raises(ValidationError, match=told):
+            config(kind="folder", root=caltech, all_but_shots=True, **fields)
 
 
 def test_too_few_images_for_shots_a_half_or_a_tail(caltech: str, tmp_path: Path) -> None:
