@@ -18,6 +18,7 @@ from synthkit.system.files import make_folder, write_file
 from synthkit.system.locks import held
 from synthkit.system.progress import progress
 from synthkit_eval.feature_names import NONE
+from synthkit_eval.kin import kin_of_images, kin_of_release
 from synthkit_eval.machine import SMALL, choose_threads, code_digest, commit, cpus, describe
 from synthkit_eval.protocol import without_places
 from synthkit_eval.score import (
@@ -27,6 +28,8 @@ from synthkit_eval.score import (
     ReleaseFacts,
     Score,
 )
+from synthkit_eval.score_detail import Detail
+from synthkit_eval.score_files import Scored
 from synthkit_eval.sets.compare_sets import check_features_here, compare_sets
 from synthkit_eval.training.accuracy import Grouping, accuracies, mean
 from synthkit_eval.training.checkpoint import epochs_in
@@ -66,7 +69,7 @@ class Options:
     changed: tuple[str, ...] = ()
 
 
-def evaluate(release: ScoredRelease, protocol: Protocol, options: Options, world: World) -> Score | None:
+def evaluate(release: ScoredRelease, protocol: Protocol, options: Options, world: World) -> Scored | None:
     """Train on the real images and the release, test, compare the sets, and return the score.
 
     A scoring that was stopped goes on after its last epoch. Raises a SynthkitError that says what to do, if
@@ -78,7 +81,7 @@ def evaluate(release: ScoredRelease, protocol: Protocol, options: Options, world
 
 def evaluate_real_only(
     release: ScoredRelease, protocol: Protocol, options: Options, world: World
-) -> Score | None:
+) -> Scored | None:
     """Train on the real images of a release alone, for as many steps as with it, test, and return the score.
 
     All releases with the same real images and the same number of synthetic ones share these runs. Raises and
@@ -94,7 +97,7 @@ def _score(
     world: World,
     synthetic_of: Callable[[Path, Manifest], SyntheticImages | None],
     features: str,
-) -> Score | None:
+) -> Scored | None:
     check_network(protocol.network)
     choose_threads(protocol.images.size, options.device)
     held_out(release.recipe.source, protocol.evaluation)  # refuses a mistake before anything is read
@@ -114,7 +117,7 @@ def _score_here(
     options: Options,
     world: World,
     synthetic_of: Callable[[Path, Manifest], SyntheticImages | None],
-) -> Score | None:
+) -> Scored | None:
     if world.first:
         check_intact(release)
     world.wait()
@@ -129,7 +132,8 @@ def _score_here(
     if synthetic is not None:
         work = options.work_root / "eval"
         sets = compare_sets(release, synthetic, data.evaluation, protocol.features, task.device, work)
-    return _summary(release, task, data, runs, sets, machine, options)
+    summary = _summary(release, task, data, runs, sets, machine, options)
+    return Scored(summary, _detail(release, task, data, runs))
 
 
 def make_task(
@@ -281,28 +285,48 @@ def _summary(
             training_images=len(data.training.listing),
             evaluation_digest=data.evaluation.digest,
             evaluation_images=len(data.evaluation.listing),
+            classes=task.classes,
+            groups=_groups(release.manifest),
+            kin=kin_of_images(release, protocol, data),
         ),
         steps=task.steps * protocol.epochs,
         accuracy=accuracies(counted, task.grouping),
         best=accuracies([run.per_class("best") for run in runs], task.grouping),
         loss=mean([run.loss(report) for run in runs]),
-        classes=[
-            ClassScore(
-                label=item.label,
-                name=item.name,
-                group=item.group,
-                real=item.real,
-                synthetic=item.synthetic if task.synthetic else 0,
-                evaluation=int(task.grouping.images[item.label]),
-                accuracy=mean([float(run[item.label]) for run in counted]),
-            )
-            for item in release.manifest.classes
-        ],
         seeds=[run.score(report) for run in runs],
         set_metrics=sets,
         environment=machine | {"git": ", ".join(sorted({run.git for run in runs}))},
         seconds=round(sum(run.seconds for run in runs), 2),
     )
+
+
+def _detail(release: ScoredRelease, task: Task, data: RealData, runs: list[Trained]) -> Detail:
+    report, listing = task.protocol.report, data.evaluation.listing
+    counted = [run.per_class(report) for run in runs]
+    classes = [
+        ClassScore(
+            label=item.label,
+            name=item.name,
+            group=item.group,
+            real=item.real,
+            synthetic=item.synthetic if task.synthetic else 0,
+            evaluation=int(task.grouping.images[item.label]),
+            accuracy=mean([float(run[item.label]) for run in counted]),
+        )
+        for item in release.manifest.classes
+    ]
+    return Detail(
+        ids=tuple(listing.ids),
+        labels=listing.labels.astype(np.uint16),
+        predictions=np.stack([run.predictions(report) for run in runs]),
+        histories=tuple(tuple(run.epochs()) for run in runs),
+        classes=tuple(classes),
+    )
+
+
+def _groups(manifest: Manifest) -> str:
+    """Return a digest over the group of each class."""
+    return hashlib.sha256(json.dumps([item.group for item in manifest.classes]).encode()).hexdigest()
 
 
 def _release_facts(release: ScoredRelease) -> ReleaseFacts:
@@ -316,6 +340,8 @@ def _release_facts(release: ScoredRelease) -> ReleaseFacts:
         guidance_scale=release.recipe.sampler.guidance_scale,
         generator=manifest.generator.name,
         images=manifest.images,
+        seed=release.recipe.seed,
+        kin=kin_of_release(release),
         shots=manifest.source.shots,
         trial=manifest.source.trial,
     )

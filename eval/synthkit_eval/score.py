@@ -1,25 +1,21 @@
-"""The score file: everything that was measured of a release, and what it was measured with.
+"""A score: everything that was measured of a release, and what it was measured with.
 
-`json_schema` documents every key; `synthkit schema score` prints it.
+`json_schema` documents every key of its JSON file; `synthkit schema score` prints it. What is measured of
+each image, epoch and class is in a table of its own (`score_detail`).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from synthkit.errors import ScoreError
-from synthkit.system.files import make_folder, write_file
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-SCORE_FORMAT = 1
+SCORE_FORMAT = 2
 Group = Literal["many", "medium", "few"]
 GROUPS: tuple[Group, ...] = ("many", "medium", "few")
 PARTS = ("overall", *GROUPS)
-MAX_BYTES = 1 << 28
+# What accuracies are stated of; sets of images are compared by PARTS.
+ACCURACIES = ("overall", "class_mean", *GROUPS)
 
 
 class _Facts(BaseModel):
@@ -45,9 +41,13 @@ class Accuracy(Mean):
 
 
 class Accuracies(_Facts):
-    """Top-1 accuracy over all evaluation images, and of groups of classes as means over their classes."""
+    """Top-1 accuracy over all evaluation images, over all classes, and of groups of classes.
+
+    Those of groups, and `class_mean`, are means of the accuracies of their classes.
+    """
 
     overall: Accuracy = Field(description="Over all evaluation images.")
+    class_mean: Accuracy = Field(description="Mean over all classes, each counting the same.")
     many: Accuracy | None = Field(description="Mean over the classes with many real training images.")
     medium: Accuracy | None = Field(description="Mean over the classes between.")
     few: Accuracy | None = Field(description="Mean over the classes with few real training images.")
@@ -74,6 +74,8 @@ class ReleaseFacts(_Facts):
     guidance_scale: float = Field(description="Classifier-free guidance scale of its images.")
     generator: str = Field(description="The model that made its images.")
     images: int = Field(description="Its synthetic images.")
+    seed: int = Field(description="The seed of its recipe.")
+    kin: str = Field(description="Equal for releases that differ in seed and choice of shots alone.")
     shots: int | None = Field(description="Real images of each class, of a few-shot release.")
     trial: int | None = Field(description="Which random choice of shots.")
 
@@ -89,6 +91,9 @@ class DataFacts(_Facts):
         description="Digest over ids, labels and contents of the evaluation images."
     )
     evaluation_images: int = Field(description="Evaluation images.")
+    classes: int = Field(description="Classes.")
+    groups: str = Field(description="Digest over the group of each class.")
+    kin: str = Field(description="Equal for the choices of shots from one data set; else as the two digests.")
 
 
 class ClassScore(_Facts):
@@ -111,6 +116,7 @@ class Epoch(_Facts):
     training_loss: float = Field(description="Mean loss of the training batches.")
     loss: float = Field(description="Cross-entropy on the evaluation images.")
     overall: float = Field(description="Accuracy over all evaluation images.")
+    class_mean: float = Field(description="Mean accuracy of all classes.")
     many: float | None = Field(description="Mean accuracy of the many classes.")
     medium: float | None = Field(description="Mean accuracy of the medium classes.")
     few: float | None = Field(description="Mean accuracy of the few classes.")
@@ -121,8 +127,11 @@ class SeedScore(_Facts):
 
     seed: int = Field(description="Decides initial weights, order and augmentation.")
     epoch: int = Field(description="The epoch whose accuracies count, as the protocol says: last, or best.")
-    per_class: list[float] = Field(description="Accuracy of each class in that epoch.")
-    history: list[Epoch] = Field(description="Every epoch.")
+    overall: float = Field(description="Accuracy in that epoch over all evaluation images.")
+    class_mean: float = Field(description="Mean accuracy of all classes.")
+    many: float | None = Field(description="Mean accuracy of the many classes.")
+    medium: float | None = Field(description="Mean accuracy of the medium classes.")
+    few: float | None = Field(description="Mean accuracy of the few classes.")
     seconds: float = Field(description="Time of training and testing.")
 
 
@@ -181,7 +190,6 @@ class Score(_Facts):
         "the test part in sight."
     )
     loss: Mean = Field(description="Cross-entropy on the evaluation images.")
-    classes: list[ClassScore] = Field(description="Every class.")
     seeds: list[SeedScore] = Field(description="Every training run.")
     set_metrics: SetScore | None = Field(
         description="How near the release is to the evaluation images; null for real images alone."
@@ -198,37 +206,17 @@ class Score(_Facts):
         return "real only" if self.release is None else self.release.name
 
     def compares_with(self, other: Score) -> bool:
-        """Return whether both were trained and tested the same way on the same real images."""
-        mine, theirs = (
-            (
-                score.protocol.digest,
-                score.data.training_digest,
-                score.data.evaluation_digest,
-                [item.group for item in score.classes],
-            )
-            for score in (self, other)
-        )
+        """Return whether both were trained and tested the same way on the same real images.
+
+        Choices of shots from one data set compare as well: `on_images_of` tells them apart.
+        """
+        mine, theirs = ((score.protocol.digest, score.data.kin, score.data.groups) for score in (self, other))
         return mine == theirs
 
-
-def write_score(score: Score, path: Path) -> None:
-    """Write a score file, whole or not at all, and its folder if it is missing."""
-    make_folder(path.parent)
-    write_file(path, score.model_dump_json(indent=2).encode() + b"\n")
-
-
-def read_score(path: Path) -> Score:
-    """Read a score file. Raises ScoreError if it is missing or is not a score."""
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ScoreError(f"{path}: is too large to be a score")
-        return Score.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise ScoreError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ScoreError(f"{path}: is not a score: {where}: {first['msg']}".replace(": : ", ": ")) from None
+    def on_images_of(self, other: Score) -> bool:
+        """Return whether both were trained on the same real images and tested on the same ones."""
+        mine, theirs = ((s.data.training_digest, s.data.evaluation_digest) for s in (self, other))
+        return mine == theirs
 
 
 def json_schema() -> dict[str, Any]:

@@ -93,7 +93,7 @@ def evaluate(
         from synthkit.system.work_root import work_root
         from synthkit_eval.evaluate import Options, evaluate, evaluate_real_only
         from synthkit_eval.protocol import load_protocol, usual_protocol
-        from synthkit_eval.score import write_score
+        from synthkit_eval.score_files import write_score
         from synthkit_eval.training.distributed import join
         from synthkit_eval.training.real_images import open_release
 
@@ -106,11 +106,12 @@ def evaluate(
             name = protocol or usual_protocol(manifest.name, manifest.source.shots)
             chosen = load_protocol(name, [*settings, *([f"features={features}"] if features else [])])
             options = Options(seeds, own_device, work_root(None), yes, tuple(settings))
-            score = (evaluate_real_only if real_only else evaluate)(release, chosen, options, world)
-        if score is None:
+            scored = (evaluate_real_only if real_only else evaluate)(release, chosen, options, world)
+        if scored is None:
             return
+        score = scored.score
         target = out or _target(score, _folder(load_protocol(name), chosen))
-        write_score(score, target)
+        write_score(scored, target)
         if report is not None:
             write_report(_metrics(score), report)
         _tell(score, target)
@@ -135,14 +136,14 @@ def _target(score: Score, folder: Path) -> Path:
 
 def _replaces(score: Score, target: Path) -> bool:
     """Return whether `target` may be overwritten: no score, or one of the same release and images."""
-    from synthkit_eval.score import read_score
+    from synthkit_eval.score_files import read_score
 
     try:
         before = read_score(target)
     except ScoreError:
         return True
     same = before.release is not None and before.release.version == score.release.version  # type: ignore[union-attr]
-    return same and before.compares_with(score)
+    return same and before.compares_with(score) and before.on_images_of(score)
 
 
 def _metrics(score: Score) -> dict[str, object]:
@@ -168,11 +169,12 @@ def _tell(score: Score, target: Path) -> None:
             f"{_count(len(score.seeds), 'seed')}), tested on {score.data.evaluation_images:,} images"
         )
     )
-    print("           accuracy   ± seeds   ± images")
+    print("             accuracy   ± seeds   ± images")
     for part, value in score.accuracy:
-        if value is not None:
+        # Where every class has as many evaluation images, both are the same.
+        if value is not None and (part != "class_mean" or value.mean != score.accuracy.overall.mean):
             seeds = "–" if value.ci95 is None else f"{value.ci95:.1%}"
-            print(f"  {part:<8} {value.mean:8.1%}  {seeds:>8}  {value.images_ci95:9.1%}")
+            print(f"  {part:<10} {value.mean:8.1%}  {seeds:>8}  {value.images_ci95:9.1%}")
     if score.set_metrics is not None:
         sets = score.set_metrics.overall
         numbers = [("FID", sets.fid), ("KID", sets.kid), ("coverage", sets.coverage), ("Vendi", sets.vendi)]

@@ -17,7 +17,6 @@ from synthkit.recipe.schema import Recipe
 from synthkit.release.records import Provenance3
 from synthkit.version import __version__
 from synthkit_eval.protocol import Protocol
-from tests.conftest import Cli
 from tests.helpers.paths import ROOT
 
 PAGES = sorted(
@@ -120,19 +119,6 @@ def test_no_page_has_a_gap_and_every_bench_is_listed() -> None:
     listed = (ROOT / "bench/README.md").read_text()
     for path in (ROOT / "bench").glob("*.py"):
         assert path.name in listed or path.name.startswith(("gpu_", "unclip_")), path.name
-
-
-@pytest.mark.parametrize("name", ["methods", "plain", "guidance"])
-def test_the_results_are_what_compare_makes_of_the_scores(name: str, tmp_path: Path) -> None:
-    scores = Path("eval/studies/digits_lt/scores")
-    more = ["augcond", "random-image"] if name == "guidance" else []
-    words = [scores / name, *(scores / "methods" / f"digits-lt-{method}.json" for method in more)]
-    made = Cli(ROOT)("compare", *words, "--out", tmp_path / "table.md")
-    assert made.exit_code == 0, made.output
-    table = (tmp_path / "table.md").read_text()
-    assert table == (ROOT / f"docs/results/{name}.md").read_text()
-    accuracies = re.findall(r"(?:^\|.*\n)+", table, re.MULTILINE)[0]
-    assert accuracies in (ROOT / "docs/results.md").read_text()
 
 
 def test_every_key_of_a_protocol_is_in_the_docs() -> None:

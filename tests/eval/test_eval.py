@@ -25,6 +25,7 @@ from synthkit.sources.base import load_image
 from synthkit.sources.pool import read_all
 from synthkit.system.known_hashes import KnownHashes
 from synthkit_eval.protocol import Batches, load_protocol
+from synthkit_eval.score_files import read_scored
 from synthkit_eval.training.distributed import World
 from synthkit_eval.training.loader import TrainingImages, make_order, training_batches
 from synthkit_eval.training.synthetic_images import open_synthetic
@@ -66,14 +67,19 @@ def test_a_score_says_everything(score_file: Path, small_release: Path) -> None:
     assert score["data"]["training_digest"] == manifest.source.digest
     assert (score["data"]["training_images"], score["data"]["evaluation_images"]) == (44, 300)
     assert score["steps"] == 2 * 3  # two epochs of ⌈76 / 32⌉ minibatches
-    assert [len(run["history"]) for run in score["seeds"]] == [2, 2]
-    overall = [np.mean(run["per_class"]) for run in score["seeds"]]
+    detail = read_scored(score_file).detail
+    assert [len(history) for history in detail.histories] == [2, 2]
+    # Every class has as many evaluation images, so both means are the same.
+    overall = detail.right.mean(axis=1)
+    assert [run["class_mean"] for run in score["seeds"]] == pytest.approx(overall)
     accuracy = score["accuracy"]["overall"]
     assert accuracy["mean"] == pytest.approx(np.mean(overall))
     # Student's t with one degree of freedom.
     assert accuracy["ci95"] == pytest.approx(12.7062 * np.std(overall, ddof=1) / 2**0.5, rel=1e-4)
     assert 0 <= accuracy["mean"] <= 1
-    few = [item["accuracy"]["mean"] for item in score["classes"] if item["group"] == "few"]
+    assert (len(detail.ids), detail.ids[0][:7], set(detail.labels)) == (300, "digits/", set(range(10)))
+    assert [history[-1].overall for history in detail.histories] == pytest.approx(overall)
+    few = [item.accuracy.mean for item in detail.classes if item.group == "few"]
     assert score["accuracy"]["few"]["mean"] == pytest.approx(np.mean(few))
     assert {"torch", "timm", "device", "threads", "git"} <= score["environment"].keys()
     assert score["set_metrics"]["overall"]["synthetic"] == 76
@@ -126,8 +132,10 @@ def test_a_killed_scoring_goes_on_and_ends_the_same(small_release: Path, warm: W
     resumed = evaluate(Cli(tmp_path / "b"), small_release, "--seeds", "1", settings=settings)
     # What was done before the kill was taken as it was.
     assert 1 <= done < 6
-    assert resumed["seeds"][0]["history"][0].pop("loss") == 123.0
-    del undisturbed["seeds"][0]["history"][0]["loss"]
+    there, whole = (read_scored(tmp_path / name / "score.json").detail for name in ("b", "a"))
+    assert there.histories[0][0].loss == 123.0
+    assert there.histories[0][1:] == whole.histories[0][1:]
+    assert np.array_equal(there.predictions, whole.predictions)
     for run in (undisturbed["seeds"][0], resumed["seeds"][0]):
         del run["seconds"]
     assert resumed["seeds"][0] == undisturbed["seeds"][0]
@@ -164,7 +172,7 @@ def test_real_only_is_trained_once_for_all_releases(small_release: Path, tmp_pat
     assert one["trained_on"] == "real"
     assert one["release"] is None
     assert one["steps"] == 6
-    assert all(item["synthetic"] == 0 for item in one["classes"])
+    assert {item.synthetic for item in read_scored(cli.folder / "score.json").detail.classes} == {0}
 
 
 def _noise(number: int, label: int) -> Image.Image:

@@ -8,12 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from scipy import stats
 
-from synthkit_eval.score import Score, write_score
+from synthkit_eval.score import ClassScore, Epoch, Score
+from synthkit_eval.score_detail import Detail
+from synthkit_eval.score_files import Scored, write_score
 from tests.conftest import Cli
 
 CLASSES = 10
+IMAGES = 2000
 
 
 def mean_of(values: Sequence[float]) -> dict[str, Any]:
@@ -23,7 +27,7 @@ def mean_of(values: Sequence[float]) -> dict[str, Any]:
 
 def accuracies(values: Sequence[float]) -> dict[str, Any]:
     """Of overall as given; many are two points better, few three points worse."""
-    parts = {"overall": 0.0, "many": 0.02, "medium": 0.0, "few": -0.03}
+    parts = {"overall": 0.0, "class_mean": 0.0, "many": 0.02, "medium": 0.0, "few": -0.03}
     return {
         part: {**mean_of([min(value + more, 1.0) for value in values]), "images_ci95": 0.012}
         for part, more in parts.items()
@@ -31,27 +35,36 @@ def accuracies(values: Sequence[float]) -> dict[str, Any]:
 
 
 def run(seed: int, overall: float, epochs: int) -> dict[str, Any]:
-    """The epoch that counts is the last but one; the others are far off."""
+    """The epoch that counts is the last but one."""
+    parts = {"overall": overall, "class_mean": overall, "many": overall, "medium": None, "few": None}
+    return {"seed": seed, "epoch": epochs - 1, **parts, "seconds": 1.0}
+
+
+def detail(made: Score) -> Detail:
+    """Predictions with the accuracies of a score: each run is right about the first images."""
+    data = made.data
+    images = np.arange(data.evaluation_images)
+    labels = (images % data.classes).astype(np.uint16)
+    right = [images < round(run.overall * len(images)) for run in made.seeds]
+    nothing = dict.fromkeys(("many", "medium", "few"))
     history = [
-        {
-            "epoch": epoch,
-            "learning_rate": 0.1,
-            "training_loss": 0.5,
-            "loss": 0.4,
-            "overall": overall if epoch == epochs - 1 else 0.111,
-            "many": None,
-            "medium": None,
-            "few": None,
-        }
-        for epoch in range(1, epochs + 1)
+        Epoch(epoch=n, learning_rate=0.1, training_loss=0.5, loss=0.4, overall=0.1, class_mean=0.1, **nothing)
+        for n in range(1, 6)
     ]
-    return {
-        "seed": seed,
-        "epoch": epochs - 1,
-        "per_class": [overall] * CLASSES,
-        "history": history,
-        "seconds": 1.0,
-    }
+    classes = [
+        {"label": label, "name": f"class {label}", "group": "many", "real": 9, "synthetic": 100}
+        | {"evaluation": int((labels == label).sum()), "accuracy": made.accuracy.overall.model_dump()}
+        for label in range(data.classes)
+    ]
+    for one in classes:
+        one["accuracy"] = {key: one["accuracy"][key] for key in ("mean", "ci95")}
+    return Detail(
+        ids=tuple(f"test/{number:04d}" for number in images),
+        labels=labels,
+        predictions=np.where(right, labels, (labels + 1) % data.classes).astype(np.uint16),
+        histories=(tuple(history),) * len(made.seeds),
+        classes=tuple(ClassScore.model_validate(one) for one in classes),
+    )
 
 
 def set_score(fid: float, features: str) -> dict[str, Any]:
@@ -95,6 +108,9 @@ def score(
     evaluation: str = "c" * 64,
     classes: int = CLASSES,
     images: int = 1000,
+    seed: int = 0,
+    kin: str | None = None,
+    data: str | None = None,
 ) -> Score:
     """A score with these overall accuracies of its seeds; without a method, of real images alone."""
     release = None
@@ -108,24 +124,16 @@ def score(
             "guidance_scale": guidance,
             "generator": "builtin:tiny-unclip-digits",
             "images": images,
+            "seed": seed,
+            "kin": kin or f"{method} {guidance} {images} {shots}",
             "shots": shots,
             "trial": trial,
         }
-    per_class = [
-        {
-            "label": label,
-            "name": f"class {label}",
-            "group": "many",
-            "real": 9,
-            "synthetic": 100,
-            "evaluation": 36,
-            "accuracy": mean_of(values),
-        }
-        for label in range(classes)
-    ]
+    # As many images are right as there can be, so that the predictions have the accuracies.
+    values = [round(value * IMAGES) / IMAGES for value in values]
     return Score.model_validate(
         {
-            "format_version": 1,
+            "format_version": 2,
             "trained_on": "real" if method is None else "real and synthetic",
             "protocol": {
                 "name": protocol,
@@ -139,13 +147,15 @@ def score(
                 "training_digest": training,
                 "training_images": 180,
                 "evaluation_digest": evaluation,
-                "evaluation_images": 360,
+                "evaluation_images": IMAGES,
+                "classes": classes,
+                "groups": "f" * 64,
+                "kin": data or f"{training} {evaluation}",
             },
             "steps": steps,
             "accuracy": accuracies(values),
             "best": accuracies([min(value + 0.01, 1.0) for value in values]),
             "loss": mean_of(values),
-            "classes": per_class,
             "seeds": [run(seed, value, 5) for seed, value in enumerate(values)],
             "set_metrics": None if fid is None else set_score(fid, features),
             "environment": {},
@@ -156,7 +166,7 @@ def score(
 
 def put(folder: Path, stem: str, made: Score) -> Path:
     path = folder / f"{stem}.json"
-    write_score(made, path)
+    write_score(Scored(made, detail(made)), path)
     return path
 
 

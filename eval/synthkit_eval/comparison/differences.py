@@ -174,7 +174,7 @@ def _against(item: _Named, other: _Named | None) -> Difference | None:
 
 def per_seed(score: Score) -> list[float]:
     """Return the overall accuracy of each training run in the epoch that counts."""
-    return [run.history[run.epoch - 1].overall for run in score.seeds]
+    return [run.overall for run in score.seeds]
 
 
 def welch(mine: Sequence[float], theirs: Sequence[float]) -> tuple[float, float] | None:

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from synthkit.errors import ScoreError, nearest
 from synthkit.release.files import MANIFEST
-from synthkit_eval.score import MAX_BYTES, Score, read_score
+from synthkit_eval.score_files import MAX_BYTES, TABLE, read_score, read_scored, read_scores
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from synthkit_eval.score import Score
+    from synthkit_eval.score_detail import Detail
 
 SCORES = Path("scores")
 REAL_ONLY = "real-only"
@@ -26,10 +29,12 @@ _OF_REAL_IMAGES = re.compile(rb'"trained_on"\s*:\s*"real"')
 
 @dataclass(frozen=True, slots=True)
 class ScoreFile:
-    """A score and its file."""
+    """A score, its detail, their file, and the place in it: a Parquet file may hold many scores."""
 
     path: Path
     score: Score
+    detail: Detail
+    place: int = 0
 
 
 class Found(NamedTuple):
@@ -42,9 +47,10 @@ class Found(NamedTuple):
 def find_scores(arguments: Sequence[str]) -> Found:
     """Return the scores that arguments name, in their order, then the real-only ones that belong to them.
 
-    An argument is a score file, a folder of score files or of such folders (one for each protocol), the name
-    of a release, or its folder. The scores of a release are scores/NAME.json, scores/PROTOCOL/NAME.json and
-    those of scores/NAME-*.json that state its name. Real-only scores are looked for in the folder of each
+    An argument is a score file (JSON, with its Parquet file beside it, or a Parquet file of scores alone), a
+    folder of score files or of such folders (one for each protocol), the name of a release, or its folder.
+    The scores of a release are scores/NAME.json, scores/PROTOCOL/NAME.json and those of scores/NAME-*.json
+    that state its name. Real-only scores are looked for in the folder of each
     score and in its subfolder real-only/; one belongs to a release's score if the two compare and it was
     trained for as many steps.
 
@@ -62,16 +68,18 @@ def _named(argument: str, skipped: list[str]) -> list[ScoreFile]:
     if path.is_dir():
         return _of_folder(path)
     if path.is_file():
-        return [_read(path)]
-    if path.suffix == ".json" or len(path.parts) != 1:
+        return _read_all(path) if path.suffix == TABLE else [_read(path)]
+    if path.suffix in (".json", TABLE) or len(path.parts) != 1:
         raise ScoreError(f"{path}: there is no such score file{_nearest_file(path)}")
     return _of_release(argument, skipped)
 
 
 def _of_folder(folder: Path) -> list[ScoreFile]:
     inner = sorted(path for path in folder.iterdir() if path.is_dir() and path.name != REAL_ONLY)
-    paths = [path for place in (folder, *inner) for path in _json_files(place)]
-    found = [_read(path) for path in paths if _holds(path, _SCORE)]
+    paths = [path for place in (folder, *inner) for path in _files(place)]
+    found = [_read(path) for path in paths if path.suffix == ".json" and _holds(path, _SCORE)]
+    tables = [path for path in paths if path.suffix == TABLE and not path.with_suffix(".json").is_file()]
+    found += [file for path in tables for file in _read_all(path)]
     if not found:
         raise ScoreError(f"{folder}: holds no scores; `synthkit eval` writes them into {SCORES}")
     return found
@@ -113,7 +121,7 @@ def _belongs(real: Score, score: Score) -> bool:
 
 
 def _distinct(files: Iterable[ScoreFile]) -> list[ScoreFile]:
-    return list({file.path.resolve(): file for file in files}.values())
+    return list({(file.path.resolve(), file.place): file for file in files}.values())
 
 
 def _attempt(path: Path, skipped: list[str]) -> ScoreFile | None:
@@ -125,10 +133,21 @@ def _attempt(path: Path, skipped: list[str]) -> ScoreFile | None:
 
 
 def _read(path: Path) -> ScoreFile:
-    score = read_score(path)
+    _refuse_problems(read_score(path), path)
+    scored = read_scored(path)
+    return ScoreFile(path, scored.score, scored.detail)
+
+
+def _read_all(path: Path) -> list[ScoreFile]:
+    found = [ScoreFile(path, *scored, place) for place, scored in enumerate(read_scores(path))]
+    for file in found:
+        _refuse_problems(file.score, path)
+    return found
+
+
+def _refuse_problems(score: Score, path: Path) -> None:
     for problem in _problems(score):
         raise ScoreError(f"{path}: is damaged: {problem}; score the release again")
-    return ScoreFile(path, score)
 
 
 def _problems(score: Score) -> Iterator[str]:
@@ -138,12 +157,10 @@ def _problems(score: Score) -> Iterator[str]:
     if not score.seeds:
         yield "it holds no training run"
     for run in score.seeds:
-        if not 1 <= run.epoch <= len(run.history):
-            yield f"seed {run.seed} counts epoch {run.epoch} of {len(run.history)}"
-        elif not 0 <= run.history[run.epoch - 1].overall <= 1:
+        if not (0 <= run.overall <= 1 and 0 <= run.class_mean <= 1):
             yield f"seed {run.seed} has an accuracy that is not between 0 and 1"
-    groups = (score.accuracy.overall, score.accuracy.many, score.accuracy.medium, score.accuracy.few)
-    if any(not 0 <= part.mean <= 1 or not math.isfinite(part.ci95 or 0) for part in groups if part):
+    parts = [part for _, part in score.accuracy if part]
+    if any(not 0 <= part.mean <= 1 or not math.isfinite(part.ci95 or 0) for part in parts):
         yield "it has an accuracy that is not between 0 and 1"
     fid = score.set_metrics.overall.fid if score.set_metrics else None
     if fid is not None and not math.isfinite(fid):
@@ -152,6 +169,10 @@ def _problems(score: Score) -> Iterator[str]:
 
 def _json_files(folder: Path, pattern: str = "*.json") -> list[Path]:
     return sorted((path for path in folder.glob(pattern) if path.is_file()), key=_natural)
+
+
+def _files(folder: Path) -> list[Path]:
+    return [*_json_files(folder), *_json_files(folder, f"*{TABLE}")]
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

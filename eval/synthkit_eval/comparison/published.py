@@ -66,7 +66,7 @@ class PublishedTable(_Facts):
 
         Few-shot data sets share a protocol; which one a score is of, the release's name says.
         """
-        same = self.protocol == score.protocol.name and self.classes == len(score.classes)
+        same = self.protocol == score.protocol.name and self.classes == score.data.classes
         if not same or any(_trains_otherwise(change) for change in score.protocol.changed):
             return False
         return not self.few_shot or self.names(score)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synthkit_eval.score import GROUPS, PARTS, Accuracies, Accuracy, Mean
+from synthkit_eval.score import ACCURACIES, GROUPS, Accuracies, Accuracy, Mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,9 +31,10 @@ class Grouping:
         return cls({group: classes for group, classes in members.items() if classes}, images)
 
     def parts(self, per_class: NDArray[np.float64]) -> dict[str, float | None]:
-        """Return the accuracy over all images and, for each group, the mean over its classes, if any."""
-        found: dict[str, float | None] = dict.fromkeys(PARTS)
+        """Return the accuracy over all images, and the means over all classes and over those of a group."""
+        found: dict[str, float | None] = dict.fromkeys(ACCURACIES)
         found["overall"] = float((per_class * self.images).sum() / self.images.sum())
+        found["class_mean"] = float(per_class.mean())
         for group, classes in self.members.items():
             found[group] = float(per_class[list(classes)].mean())
         return found
@@ -42,15 +43,18 @@ class Grouping:
         """Return the weight of each class in the accuracy of a part: (C,), with sum 1."""
         if part == "overall":
             return np.asarray(self.images / self.images.sum())
-        classes = list(self.members[part])  # type: ignore[index]
         weights = np.zeros(len(self.images))
+        classes = list(range(len(weights)) if part == "class_mean" else self.members[part])  # type: ignore[index]
         weights[classes] = 1 / len(classes)
         return weights
 
 
-def per_class(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the top-1 accuracy of each class (C,) from a confusion matrix (C, C), rows the true classes."""
-    return np.asarray(confusion.diagonal() / confusion.sum(axis=1))
+def per_class(
+    predictions: NDArray[np.integer[Any]], labels: NDArray[np.integer[Any]], classes: int
+) -> NDArray[np.float64]:
+    """Return the top-1 accuracy of each class (C,) from the predicted and the true class of N images."""
+    right = np.bincount(labels[predictions == labels], minlength=classes)
+    return np.asarray(right / np.bincount(labels, minlength=classes))
 
 
 def mean(values: Sequence[float]) -> Mean:
@@ -60,9 +64,9 @@ def mean(values: Sequence[float]) -> Mean:
 
 def accuracies(runs: Sequence[NDArray[np.float64]], grouping: Grouping) -> Accuracies:
     """Return the accuracies of all parts, from those of each class (C,) in each run."""
-    found: dict[str, Any] = dict.fromkeys(PARTS)
+    found: dict[str, Any] = dict.fromkeys(ACCURACIES)
     parts = [grouping.parts(run) for run in runs]
-    for part in PARTS:
+    for part in ACCURACIES:
         values = [value for run in parts if (value := run[part]) is not None]
         if values:
             found[part] = Accuracy(

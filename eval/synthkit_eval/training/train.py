@@ -16,16 +16,17 @@ from torch.nn import functional as F  # noqa: TID253
 from torch.nn.parallel import DistributedDataParallel  # noqa: TID253
 
 from synthkit.errors import ScoreError
-from synthkit_eval.score import Epoch, SeedScore
+from synthkit_eval.score import ACCURACIES, Epoch, SeedScore
 from synthkit_eval.training import checkpoint
 from synthkit_eval.training.accuracy import per_class
 from synthkit_eval.training.augmentation import Colours
 from synthkit_eval.training.loader import EvaluationImages, evaluation_batches, make_order, training_batches
 from synthkit_eval.training.losses import make_loss
 from synthkit_eval.training.networks import begin_training, make_network
+from synthkit_eval.training.predictions import packed, unpacked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -85,9 +86,27 @@ def learning_rate(optimizer: Optimizer, epoch: int, epochs: int) -> float:
     return optimizer.learning_rate * (1 + math.cos(math.pi * epoch / epochs)) / 2
 
 
+def counted(history: Sequence[Mapping[str, Any]], report: str) -> int:
+    """Return the epoch (from 0) that counts: the last, or the first of highest accuracy."""
+    if report == "last":
+        return len(history) - 1
+    return int(np.argmax([row["overall"] for row in history]))
+
+
+def forget_predictions(history: Sequence[dict[str, Any]]) -> None:
+    """Drop the predictions of the epochs that cannot count any more: those of all images are large."""
+    kept = {counted(history, report) for report in ("last", "best")}
+    for epoch, row in enumerate(history):
+        if epoch not in kept:
+            row.pop("predictions", None)
+
+
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A finished run: `history` holds the measurements after each epoch, `git` the commit of the code."""
+    """A finished run: `history` holds the measurements after each epoch, `git` the commit of the code.
+
+    Rows of epochs that may count have the predictions of all evaluation images, as `packed` writes them.
+    """
 
     seed: int
     history: list[dict[str, Any]]
@@ -100,9 +119,7 @@ class Trained:
 
     def counted(self, report: str) -> int:
         """Return the epoch (from 0) that counts: the last, or the first of highest accuracy."""
-        if report == "last":
-            return len(self.history) - 1
-        return int(np.argmax([row["overall"] for row in self.history]))
+        return counted(self.history, report)
 
     def per_class(self, report: str) -> NDArray[np.float64]:
         """Return the accuracy of each class (C,) in the epoch that counts."""
@@ -112,15 +129,19 @@ class Trained:
         """Return the cross-entropy on the evaluation images in the epoch that counts."""
         return float(self.history[self.counted(report)]["loss"])
 
+    def predictions(self, report: str) -> NDArray[np.uint16]:
+        """Return the class that the network finds in each evaluation image (N,) in the epoch that counts."""
+        return unpacked(self.history[self.counted(report)]["predictions"])
+
+    def epochs(self) -> list[Epoch]:
+        """Return the measurements of every epoch."""
+        return [Epoch(**{key: row[key] for key in Epoch.model_fields}) for row in self.history]
+
     def score(self, report: str) -> SeedScore:
         """Return the run as a score file states it."""
-        return SeedScore(
-            seed=self.seed,
-            epoch=self.counted(report) + 1,
-            per_class=self.per_class(report).tolist(),
-            history=[Epoch(**{key: row[key] for key in Epoch.model_fields}) for row in self.history],
-            seconds=round(self.seconds, 2),
-        )
+        epoch = self.counted(report)
+        parts = {part: self.history[epoch][part] for part in ACCURACIES}
+        return SeedScore(seed=self.seed, epoch=epoch + 1, **parts, seconds=round(self.seconds, 2))
 
 
 def train(task: Task, seed: int, state: Path, advance: Callable[[float], None]) -> Trained:
@@ -136,6 +157,7 @@ def train(task: Task, seed: int, state: Path, advance: Callable[[float], None]) 
         raise ScoreError(f"{state}: is not the same for all processes: they need one shared folder")
     for epoch in range(len(history), task.protocol.epochs):
         history.append(run.epoch(epoch, advance))
+        forget_predictions(history)
         if task.world.first:
             checkpoint.save(state, run.network, run.optimizer, history)
         task.world.wait()
@@ -171,12 +193,13 @@ class _Run:
         training_loss = self._train(epoch, advance)
         # Running statistics differ between processes, for each has seen its own images: the first decides.
         task.world.copy(self.network.buffers())
-        loss, classes = self._test()
+        loss, predictions = self._test()
         if not math.isfinite(training_loss + loss):
             raise ScoreError(
                 f"seed {self._seed}: training diverged in epoch {epoch + 1}: its loss is {training_loss}; "
                 "lower it with --set optimizer.learning_rate="
             )
+        classes = per_class(predictions, task.evaluation.listing.labels, task.classes)
         parts = task.grouping.parts(classes)
         return {
             "epoch": epoch + 1,
@@ -185,6 +208,7 @@ class _Run:
             "loss": loss,
             **parts,
             "per_class": classes.tolist(),
+            "predictions": packed(predictions),
             "seconds": time.monotonic() - started,
         }
 
@@ -207,22 +231,24 @@ class _Run:
         values = self._colours(loaded.pixels, uniform)
         return values if self._task.device == "cpu" else values.to(memory_format=torch.channels_last)
 
-    def _test(self) -> tuple[float, Any]:
-        """Return the mean cross-entropy and each class's accuracy on the evaluation images."""
+    def _test(self) -> tuple[float, NDArray[np.uint16]]:
+        """Return the mean cross-entropy on the evaluation images and the predicted class of each, (N,)."""
         task = self._task
         self.network.eval()
-        confusion = torch.zeros(task.classes**2, dtype=torch.int64, device=task.device)
+        found: list[Tensor] = []
         loss = torch.zeros(1, dtype=torch.float64)
         with torch.no_grad():
             for loaded in self._evaluation():
-                labels = loaded.labels.to(task.device)
                 logits = self.network(self._inputs(loaded)).float()
                 loss += F.cross_entropy(logits.cpu().double(), loaded.labels, reduction="sum")
-                cells = labels * task.classes + logits.argmax(1)
-                confusion += torch.bincount(cells, minlength=task.classes**2)
-        matrix = task.world.sum(confusion).view(task.classes, -1).cpu().numpy()
+                found.append(logits.argmax(1))
+        # Each process has tested its own images; the sum puts all of them together.
+        predictions = torch.zeros(len(task.evaluation.listing), dtype=torch.int64, device=task.device)
+        if found:
+            predictions[task.world.rank :: task.world.size] = torch.cat(found)
         total = loss if task.world.size == 1 else task.world.sum(loss.to(task.device))
-        return float(total) / len(task.evaluation.listing), per_class(matrix)
+        everything = task.world.sum(predictions).cpu().numpy().astype(np.uint16)
+        return float(total) / len(task.evaluation.listing), everything
 
     def _evaluation(self) -> Iterator[Loaded]:
         task = self._task

@@ -83,14 +83,12 @@ def broken(change: str) -> str:
     match change:
         case "truncated":
             return json.dumps(data)[:1000]
-        case "epoch":
-            data["seeds"][1]["epoch"] = 9
         case "no run":
             data["seeds"] = []
         case "accuracy":
             data["accuracy"]["overall"]["mean"] = 96.1
-        case "history":
-            data["seeds"][0]["history"][3]["overall"] = -1
+        case "run":
+            data["seeds"][0]["overall"] = -1
         case "release":
             data["release"] = None
         case "fid":
@@ -105,10 +103,9 @@ def broken(change: str) -> str:
     [
         ("truncated", "s.json: is not a score: Invalid JSON"),
         ("key", "s.json: is not a score: extra: Extra inputs are not permitted"),
-        ("epoch", "s.json: is damaged: seed 1 counts epoch 9 of 5; score the release again"),
         ("no run", "s.json: is damaged: it holds no training run; score the release again"),
         ("accuracy", "s.json: is damaged: it has an accuracy that is not between 0 and 1; score"),
-        ("history", "s.json: is damaged: seed 0 has an accuracy that is not between 0 and 1; score"),
+        ("run", "s.json: is damaged: seed 0 has an accuracy that is not between 0 and 1; score"),
         ("release", "s.json: is damaged: trained on real and synthetic, without a release; score"),
         ("fid", "s.json: is damaged: its FID is not a number; score the release again"),
     ],

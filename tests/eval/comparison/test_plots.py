@@ -29,13 +29,14 @@ from synthkit_eval.comparison.plots import fid_figures, groups_figures
 from synthkit_eval.score import Score
 from tests.conftest import Cli
 from tests.helpers.paths import ROOT
-from tests.helpers.scores import ECD, REAL, imagenet, put, score
+from tests.helpers.scores import ECD, REAL, detail, imagenet, put, score
 
 LONG = "a-name-of-a-method-as-long-as-names-can-be-in-a-release"
 
 
 def sections(scores: Sequence[Score]) -> list[Section]:
-    return compare_scores([ScoreFile(Path(f"{number}.json"), one) for number, one in enumerate(scores)], [])
+    files = [ScoreFile(Path(f"{number}.json"), one, detail(one)) for number, one in enumerate(scores)]
+    return compare_scores(files, [])
 
 
 def drawn(folder: Path) -> dict[str, bytes]:

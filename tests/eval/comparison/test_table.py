@@ -13,7 +13,7 @@ from tests.helpers.scores import ECD, line, row, table
 
 def test_the_table_of_a_folder(cli: Cli, scores: Path) -> None:
     text = cli("compare", "scores").stdout
-    assert text.startswith("digits-lt version 1: 180 real training images, 360 evaluation images\n")
+    assert text.startswith("digits-lt version 1: 180 real training images, 2,000 evaluation images\n")
     assert [one.split()[0] for one in text.splitlines()[4:8]] == [
         "real",
         "digits-lt-random-image",

@@ -13,11 +13,14 @@ from synthkit_eval.training.accuracy import Grouping, accuracies, mean, per_clas
 
 def test_group_means_of_a_hand_made_confusion() -> None:
     confusion = np.array([[9, 1, 0, 0], [2, 6, 2, 0], [0, 0, 5, 5], [10, 0, 0, 10]])
-    classes = per_class(confusion)
+    cells = [(true, found) for true in range(4) for found in range(4) for _ in range(confusion[true, found])]
+    labels, predictions = np.array(cells).T
+    classes = per_class(predictions, labels, 4)
     assert classes.tolist() == [0.9, 0.6, 0.5, 0.5]
     grouping = Grouping.of(["many", "medium", "medium", "few"], np.array([10, 10, 10, 20]))
     assert grouping.parts(classes) == {
         "overall": pytest.approx(30 / 50),
+        "class_mean": pytest.approx(2.5 / 4),
         "many": pytest.approx(0.9),
         "medium": pytest.approx(0.55),
         "few": pytest.approx(0.5),
