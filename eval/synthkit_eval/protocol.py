@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field
 from synthkit.config.section import Section
 from synthkit.config.yaml_file import FileKind, load_model
 from synthkit.errors import ScoreError, nearest
+from synthkit.recipe.digest import is_set
 from synthkit.recipe.families import SOURCES
 from synthkit.system.files import sha256_of
 from synthkit_eval.feature_names import check_features
@@ -27,6 +28,9 @@ _NAME = r"^[a-z0-9][a-z0-9_-]{0,95}$"
 # Fields that change no classifier. (Where the evaluation images lie changes none either; a score states which
 # they are by their digest.)
 _NOT_TRAINING = ("summary", "features")
+# Fields that came after the first scores, by their dotted names. They enter the digest only where they are
+# set to something else than their default, so that finished scores still compare. Every new field goes here.
+_LATER_FIELDS = ("frozen_statistics",)
 _FOLDERS = re.compile(r"(?<![\w.-])(~\w*)?/(?:[^\s,}\]\"'/]+/)*(?=[^/])")
 _PLACES = frozenset(name for source in SOURCES.values() for name in source.PATHS)
 
@@ -126,7 +130,12 @@ class Protocol(Section):
         False, description="Start from timm's weights, or from those of a safetensors file."
     )
     trained: Literal["all", "last-layer"] = Field(
-        "all", description="last-layer: all other weights and statistics stay as they are."
+        "all", description="last-layer: all other weights stay as they are."
+    )
+    frozen_statistics: Literal["kept", "updated"] = Field(
+        "kept",
+        description="Batch normalisation of layers that are not trained. kept: by its statistics as they "
+        "are; updated: by those of each minibatch while training, and by their running means while testing.",
     )
     loss: Literal["cross-entropy", "balanced-softmax"] = Field(
         "cross-entropy", description="Balanced Softmax (Ren 2020) knows the real images of each class."
@@ -166,10 +175,18 @@ class Protocol(Section):
             raise ValueError(str(error)) from None
         return features
 
+    @model_validator(mode="after")
+    def _something_is_frozen(self) -> Self:
+        if self.frozen_statistics == "updated" and self.trained == "all":
+            raise ValueError("frozen_statistics: needs trained: last-layer; else no layer is frozen")
+        return self
+
     @property
     def digest(self) -> str:
         """SHA-256 of everything that decides how a classifier is trained and tested."""
         data = {key: value for key, value in self.settings().items() if key not in _NOT_TRAINING}
+        for path in _LATER_FIELDS:
+            _leave_out_unset(self, data, path.split("."))
         if isinstance(self.pretrained, str) and Path(self.pretrained).is_file():
             data["pretrained"] = sha256_of(Path(self.pretrained))
         data["evaluation"] = {k: v for k, v in self.evaluation.items() if k not in _PLACES}
@@ -184,6 +201,15 @@ class Protocol(Section):
 
 
 _KIND = FileKind(Protocol, "protocol", ScoreError)
+
+
+def _leave_out_unset(section: Section, data: dict[str, Any], path: Sequence[str]) -> None:
+    """Remove a field with its default from the data of a section; `path` leads to it through sections."""
+    name, *rest = path
+    if rest:
+        _leave_out_unset(getattr(section, name), data[name], rest)
+    elif not is_set(section, name):
+        del data[name]
 
 
 def _last_part(value: Any) -> Any:

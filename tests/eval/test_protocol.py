@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import pytest
+
+from synthkit.errors import ScoreError
 from synthkit_eval.protocol import ColorJitter, load_protocol, names, usual_protocol
 
 
 def test_the_shipped_protocols_are_table_4() -> None:
-    assert names() == ["cifar10-lt", "digits-lt", "few-shot", "imagenet-lt", "imagenet-lt-90"]
+    assert names() == [
+        "cifar10-lt",
+        "digits-lt",
+        "few-shot",
+        "few-shot-as-published",
+        "imagenet-lt",
+        "imagenet-lt-90",
+    ]
     long_tail, subset, few = (load_protocol(name) for name in ("imagenet-lt", "imagenet-lt-90", "few-shot"))
     assert (long_tail.network, subset.network) == ("resnext50_32x4d", "resnet18")
     for protocol in (long_tail, subset):
@@ -29,7 +39,38 @@ def test_the_shipped_protocols_are_table_4() -> None:
     assert (few.batches.size, few.batches.mixing, few.batches.iterations) == (32, "coin", 200)
     assert (few.optimizer.name, few.optimizer.learning_rate, few.report) == ("adam", 1e-4, "best")
     assert (few.images.size, few.images.rotation, few.images.mean) == (256, 15, (0.5, 0.5, 0.5))
-    assert len({load_protocol(name).digest for name in names()}) == 5
+    assert len({load_protocol(name).digest for name in names()}) == 6
+
+
+def test_few_shot_as_published_differs_in_what_the_authors_script_does() -> None:
+    ours, theirs = (load_protocol(name).model_dump() for name in ("few-shot", "few-shot-as-published"))
+    unlike = {key: theirs[key] for key in ours if ours[key] != theirs[key] and key not in ("name", "summary")}
+    assert unlike == {"frozen_statistics": "updated", "mixed_precision": False}
+
+
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    [("cifar10-lt", "d8bd9fd7421d"), ("digits-lt", "9f61ee640c1d"), ("few-shot", "035fb260850f")],
+)
+def test_a_later_field_leaves_the_digest_of_a_protocol_without_it(name: str, digest: str) -> None:
+    """These are of the time before there were any later fields: finished scores still compare."""
+    assert load_protocol(name).digest.startswith(digest)
+
+
+def test_a_later_field_that_is_set_changes_the_digest() -> None:
+    plain, updated = (load_protocol("few-shot", [f"frozen_statistics={how}"]) for how in ("kept", "updated"))
+    assert plain.digest == load_protocol("few-shot").digest != updated.digest
+    assert (plain.settings()["frozen_statistics"], updated.settings()["frozen_statistics"]) == (
+        "kept",
+        "updated",
+    )
+
+
+def test_statistics_of_frozen_layers_need_frozen_layers() -> None:
+    with pytest.raises(
+        ScoreError, match="frozen_statistics: needs trained: last-layer; else no layer is frozen"
+    ):
+        load_protocol("digits-lt", ["frozen_statistics=updated"])
 
 
 def test_features_and_words_do_not_change_a_protocols_digest() -> None:

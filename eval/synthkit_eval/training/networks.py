@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from synthkit.errors import ScoreError, nearest, one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import nn
 
     from synthkit_eval.protocol import Protocol
@@ -82,12 +84,24 @@ def last_layer(network: nn.Module) -> nn.Module:
 
 
 def begin_training(network: nn.Module, protocol: Protocol) -> None:
-    """Set training mode, in frozen layers evaluation mode: their statistics stay, and they drop nothing."""
+    """Set training mode, in frozen layers evaluation mode: their statistics stay, and they drop nothing.
+
+    With `frozen_statistics: updated` their batch normalisation trains as if they were not frozen.
+    """
     if protocol.trained == "all":
         network.train()
         return
     network.eval()
     last_layer(network).train()
+    if protocol.frozen_statistics == "updated":
+        for layer in _normalisations(network):
+            layer.train()
+
+
+def _normalisations(network: nn.Module) -> Iterator[nn.Module]:
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    return (layer for layer in network.modules() if isinstance(layer, _BatchNorm))
 
 
 def _advice(protocol: Protocol, reason: str) -> str:
