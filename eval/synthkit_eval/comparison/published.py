@@ -6,7 +6,7 @@ They are shown and never subtracted, for nothing proves that they were trained a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -36,7 +36,7 @@ class PublishedScore(_Facts):
     guidance_scale: float | None = Field(None, gt=0, description="Classifier-free guidance scale.")
     images: int | None = Field(None, ge=0, description="Synthetic images.")
     shots: int | None = Field(None, ge=1, description="Real images of each class, few-shot.")
-    overall: float = Field(ge=0, le=100, description="Top-1 accuracy over all test images.")
+    overall: float = Field(ge=0, le=100, description="Top-1 accuracy; its table's `average` says over what.")
     many: float | None = Field(None, ge=0, le=100, description="Of the classes with many real images.")
     medium: float | None = Field(None, ge=0, le=100, description="Of the classes between.")
     few: float | None = Field(None, ge=0, le=100, description="Of the classes with few real images.")
@@ -48,12 +48,18 @@ class PublishedTable(_Facts):
 
     source: str = Field(min_length=1, description="The paper.")
     place: str = Field(min_length=1, description="Its table or figure.")
-    protocol: str = Field(min_length=1, description="The protocol of ours that follows it.")
+    protocols: list[str] = Field(
+        min_length=1, description="The protocols of ours that follow it; it stands beside their scores."
+    )
     data: str = Field(min_length=1, description="The data set; few-shot releases' names begin with it.")
     classes: int = Field(ge=2, description="Classes of the data set.")
     network: str = Field(min_length=1, description="The network that was trained.")
+    average: Literal["images", "classes"] = Field(
+        description="What its overall accuracy is: that over all images, as `overall` of our scores, or the "
+        "mean of per-class accuracies, as their `class_mean`. Those of groups are always such means."
+    )
     features: str | None = Field(description="The feature space of its FID.")
-    differs: str | None = Field(description="How its protocol differs from ours of that name.")
+    differs: str | None = Field(description="How what it ran differs from our protocol and method.")
     scores: list[PublishedScore] = Field(min_length=1, description="Its rows.")
 
     @property
@@ -66,7 +72,7 @@ class PublishedTable(_Facts):
 
         Few-shot data sets share a protocol; which one a score is of, the release's name says.
         """
-        same = self.protocol == score.protocol.name and self.classes == score.data.classes
+        same = score.protocol.name in self.protocols and self.classes == score.data.classes
         if not same or any(_trains_otherwise(change) for change in score.protocol.changed):
             return False
         return not self.few_shot or self.names(score)

@@ -159,8 +159,10 @@ def _notes(section: Section, spaces: Sequence[str]) -> Iterator[str]:
 
 
 def _about(item: Published) -> str:
-    differs = f"; differs from the protocol: {item.table.differs}" if item.table.differs else ""
-    return f"Published in {item.table.citation}: {item.table.network}{differs}."
+    average = {"images": "overall is over images", "classes": "overall is a mean of per-class accuracies"}
+    differs = f"; what differs: {item.table.differs}" if item.table.differs else ""
+    told = f"{item.table.network}; {average[item.table.average]}{differs}"
+    return f"Published in {item.table.citation}: {told}."
 
 
 def _largest_images_ci95(section: Section) -> float:
