@@ -24,6 +24,7 @@ from synthkit_eval.protocol import without_places
 from synthkit_eval.score import (
     ClassScore,
     DataFacts,
+    Mean,
     ProtocolFacts,
     ReleaseFacts,
     Score,
@@ -31,7 +32,7 @@ from synthkit_eval.score import (
 from synthkit_eval.score_detail import Detail
 from synthkit_eval.score_files import Scored
 from synthkit_eval.sets.compare_sets import check_features_here, compare_sets
-from synthkit_eval.training.accuracy import Grouping, accuracies, mean
+from synthkit_eval.training.accuracy import Grouping, accuracies
 from synthkit_eval.training.checkpoint import epochs_in
 from synthkit_eval.training.networks import check_network
 from synthkit_eval.training.real_images import check_intact, fetch_shards, open_real
@@ -292,7 +293,7 @@ def _summary(
         steps=task.steps * protocol.epochs,
         accuracy=accuracies(counted, task.grouping),
         best=accuracies([run.per_class("best") for run in runs], task.grouping),
-        loss=mean([run.loss(report) for run in runs]),
+        loss=Mean.of([run.loss(report) for run in runs]),
         seeds=[run.score(report) for run in runs],
         set_metrics=sets,
         environment=machine | {"git": ", ".join(sorted({run.git for run in runs}))},
@@ -311,7 +312,7 @@ def _detail(release: ScoredRelease, task: Task, data: RealData, runs: list[Train
             real=item.real,
             synthetic=item.synthetic if task.synthetic else 0,
             evaluation=int(task.grouping.images[item.label]),
-            accuracy=mean([float(run[item.label]) for run in counted]),
+            accuracy=Mean.of([float(run[item.label]) for run in counted]),
         )
         for item in release.manifest.classes
     ]

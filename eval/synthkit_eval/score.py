@@ -6,9 +6,13 @@ each image, epoch and class is in a table of its own (`score_detail`).
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SCORE_FORMAT = 2
 Group = Literal["many", "medium", "few"]
@@ -29,6 +33,16 @@ class Mean(_Facts):
     ci95: float | None = Field(
         description="Half of the 95 % interval of the mean over seeds (Student's t); null with one seed."
     )
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Mean:
+        """Return the mean of values and half of its 95 % interval."""
+        from scipy import stats
+
+        count, half = len(values), None
+        if count > 1:
+            half = float(stats.t.ppf(0.975, count - 1) * np.std(values, ddof=1) / np.sqrt(count))
+        return Mean(mean=float(np.mean(values)), ci95=half)
 
 
 class Accuracy(Mean):

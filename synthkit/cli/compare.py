@@ -92,8 +92,8 @@ def _print(sections: list[Section], form: Format) -> None:
     if form == "terminal" and sys.stdout.isatty():
         from rich.console import Console
 
+        from synthkit_eval.comparison.pages import pages
         from synthkit_eval.comparison.rendering import as_rich
-        from synthkit_eval.comparison.table import pages
 
         console = Console(highlight=False)
         console.print(as_rich(pages(sections), console.width))
@@ -109,8 +109,9 @@ def _write(sections: list[Section], form: Format, out: Path) -> None:
 
 
 def _text(sections: list[Section], form: Format) -> str:
+    from synthkit_eval.comparison.pages import pages
     from synthkit_eval.comparison.rendering import as_markdown, as_text
-    from synthkit_eval.comparison.table import as_csv, pages
+    from synthkit_eval.comparison.spreadsheet import as_csv
 
     if form == "csv":
         return as_csv(sections)

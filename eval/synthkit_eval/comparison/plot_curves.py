@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from synthkit_eval.comparison.differences import Row, Section
+    from synthkit_eval.comparison.differences import Section
     from synthkit_eval.comparison.published import PublishedTable
+    from synthkit_eval.comparison.rows import Row
     from synthkit_eval.score import Score
 
 _HEIGHT = 4.6
@@ -69,7 +70,7 @@ def _guidance(section: Section, curves: Sequence[Curve]) -> Figure:
     figure, axes = _lines(curves, [*_printed_guidance(section)])
     for row in section.rows:
         if row.score.release is None:
-            y, low, high = percent(row.score.accuracy.overall)
+            y, low, high = percent(row.accuracy.overall)
             axes.axhline(y, color=REAL_LOOK.colour, linewidth=1.2, label=drawable(row.name), zorder=1)
             axes.axhspan(low, high, color=REAL_LOOK.colour, alpha=0.15, linewidth=0, zorder=0)
     scales = sorted({x for curve in curves for x, *_ in curve.points})
@@ -83,7 +84,7 @@ def _by_method(rows: Iterable[Row]) -> list[Curve]:
     points: dict[str, list[tuple[float, float, float, float]]] = {}
     for row in rows:
         if row.score.release is not None:
-            place = (row.score.release.guidance_scale, *percent(row.score.accuracy.overall))
+            place = (row.score.release.guidance_scale, *percent(row.accuracy.overall))
             points.setdefault(row.score.release.method, []).append(place)
     return [Curve(name, tuple(sorted(found)), look(i)) for i, (name, found) in enumerate(points.items())]
 
@@ -106,7 +107,7 @@ def shots_figures(
     """Yield a plot for each data set and protocol in which a method has at least two numbers of shots.
 
     A point is the mean over the trials that were scored; its bar is the 95 % interval over them, or over the
-    seeds if there is one trial. Trials have different real images: they are averaged, not compared.
+    seeds if there is one trial.
     """
     families: dict[tuple[str, str], list[Section]] = {}
     for section in sections:
@@ -124,7 +125,7 @@ def shots_figures(
 def _shots(
     data: str, sections: Sequence[Section], curves: Sequence[Curve], tables: Sequence[PublishedTable]
 ) -> Figure:
-    scores = [row.score for section in sections for row in section.rows]
+    scores = [score for section in sections for row in section.rows for score in row.scores]
     fitting = [table for table in tables if table.few_shot and any(table.fits(score) for score in scores)]
     printed = [curve for table in fitting for curve in _printed_shots(table)]
     figure, axes = _lines(curves, printed, scale="log")
@@ -153,7 +154,7 @@ def _by_shots(sections: Sequence[Section]) -> list[Curve]:
     for section in sections:
         shots = next(r.score.release.shots for r in section.rows if r.score.release and r.score.release.shots)
         for row in section.rows:
-            trials.setdefault(row.label, {}).setdefault(shots, []).append(row.score)
+            trials.setdefault(row.label, {}).setdefault(shots, []).extend(row.scores)
     real = {row.label for section in sections for row in section.rows if row.score.release is None}
     methods = [name for name in trials if name not in real]
     return [

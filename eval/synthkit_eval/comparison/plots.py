@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from synthkit_eval.comparison.differences import Row, Section
+    from synthkit_eval.comparison.differences import Section
     from synthkit_eval.comparison.published import PublishedTable
+    from synthkit_eval.comparison.rows import Row
     from synthkit_eval.score import Accuracy
 
 _NUMBER_SIZE = 8.5
@@ -104,7 +105,7 @@ def groups_figures(sections: Sequence[Section]) -> Iterator[tuple[int, Figure]]:
 
 
 def _groups(section: Section) -> Figure:
-    parts = [part for part in PARTS if any(getattr(row.score.accuracy, part) for row in section.rows)]
+    parts = [part for part in PARTS if any(getattr(row.accuracy, part) for row in section.rows)]
     figure = new_figure(WIDTH, 1.15 + 0.3 * len(section.rows))
     panels = figure.subplots(1, len(parts), sharex=True, sharey=True, squeeze=False)[0]
     start, stop = _span(section.rows, parts)
@@ -127,7 +128,7 @@ def _groups(section: Section) -> Figure:
 
 def _bars(panel: Axes, rows: Sequence[Row], part: str, start: float) -> None:
     for place, row in enumerate(rows):
-        accuracy: Accuracy | None = getattr(row.score.accuracy, part)
+        accuracy: Accuracy | None = getattr(row.accuracy, part)
         if accuracy is None:
             continue
         mean, low, high = percent(accuracy)
@@ -150,7 +151,7 @@ def _bars(panel: Axes, rows: Sequence[Row], part: str, start: float) -> None:
 
 def _span(rows: Sequence[Row], parts: Sequence[str]) -> tuple[float, float]:
     """Return where the axis starts and ends: at 0, or so that differences of high accuracies can be seen."""
-    found = [getattr(row.score.accuracy, part) for row in rows for part in parts]
+    found = [getattr(row.accuracy, part) for row in rows for part in parts]
     ends = [percent(accuracy) for accuracy in found if accuracy is not None]
     low, high = min(low for _, low, _ in ends), max(high for _, _, high in ends)
     start = float(int(low - max(0.5 * (high - low), 3.0)))
@@ -164,9 +165,7 @@ def fid_figures(sections: Sequence[Section]) -> Iterator[tuple[int, Figure]]:
     The FIDs are those of the feature space that most scores have.
     """
     for section in sections:
-        measured = [
-            row for row in section.rows if row.score.set_metrics and row.score.set_metrics.overall.fid
-        ]
+        measured = [row for row in section.rows if row.sets and row.sets.overall.fid]
         spaces = Counter(_space(row) for row in measured)
         if spaces and max(spaces.values()) >= _SEVERAL:
             space = spaces.most_common(1)[0][0]
@@ -174,7 +173,7 @@ def fid_figures(sections: Sequence[Section]) -> Iterator[tuple[int, Figure]]:
 
 
 def _space(row: Row) -> str:
-    return row.score.set_metrics.features if row.score.set_metrics else ""
+    return row.sets.features if row.sets else ""
 
 
 def _fid(section: Section, rows: Sequence[Row], space: str) -> Figure:
@@ -192,9 +191,9 @@ def _fid(section: Section, rows: Sequence[Row], space: str) -> Figure:
 
 
 def _point(row: Row, label: str) -> Point:
-    found = row.score.set_metrics
+    found = row.sets
     fid = float(found.overall.fid or 0) if found else 0.0
-    return Point(fid, *percent(row.score.accuracy.overall), label, _colour(row))
+    return Point(fid, *percent(row.accuracy.overall), label, _colour(row))
 
 
 def _colour(row: Row) -> str:

@@ -57,11 +57,6 @@ def per_class(
     return np.asarray(right / np.bincount(labels, minlength=classes))
 
 
-def mean(values: Sequence[float]) -> Mean:
-    """Return the mean over runs and half of its 95 % interval (Student's t)."""
-    return Mean(mean=float(np.mean(values)), ci95=_interval(values))
-
-
 def accuracies(runs: Sequence[NDArray[np.float64]], grouping: Grouping) -> Accuracies:
     """Return the accuracies of all parts, from those of each class (C,) in each run."""
     found: dict[str, Any] = dict.fromkeys(ACCURACIES)
@@ -70,18 +65,9 @@ def accuracies(runs: Sequence[NDArray[np.float64]], grouping: Grouping) -> Accur
         values = [value for run in parts if (value := run[part]) is not None]
         if values:
             found[part] = Accuracy(
-                **mean(values).model_dump(), images_ci95=_of_images(np.mean(runs, axis=0), grouping, part)
+                **Mean.of(values).model_dump(), images_ci95=_of_images(np.mean(runs, axis=0), grouping, part)
             )
     return Accuracies(**found)
-
-
-def _interval(values: Sequence[float]) -> float | None:
-    from scipy import stats
-
-    count = len(values)
-    if count < 2:
-        return None
-    return float(stats.t.ppf(0.975, count - 1) * np.std(values, ddof=1) / np.sqrt(count))
 
 
 def _of_images(accuracy: NDArray[np.float64], grouping: Grouping, part: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,36 +13,68 @@ from tests.conftest import Cli
 from tests.helpers.scores import ECD, MIXUP, RANDOM, REAL, line, put, row, score, table
 
 
-def test_a_difference_is_welchs_over_the_epochs_that_count(cli: Cli, scores: Path) -> None:
+def test_a_difference_is_paired_and_told_with_its_interval(cli: Cli, scores: Path) -> None:
     found = row(table(cli, "digits-lt-ecd", "digits-lt-random-image"), "digits-lt-ecd")
-    interval = stats.ttest_ind(ECD, RANDOM, equal_var=False).confidence_interval(0.95)
     assert float(found["to_random_image"]) == pytest.approx(2.85)
-    assert float(found["to_random_image_low"]) == pytest.approx(100 * interval.low, abs=1e-5)
-    assert float(found["to_random_image_high"]) == pytest.approx(100 * interval.high, abs=1e-5)
-    # By hand: 0.961 - 0.9025 = 0.0585; s²/n of both sides.
+    # By hand: 0.961 - 0.9025 = 0.0585.
     assert float(found["to_real_only"]) == pytest.approx(5.85)
-    a, b = 2e-5 / 3 / 4, 1.25e-4 / 3 / 4
-    freedom = (a + b) ** 2 / (a**2 / 3 + b**2 / 3)
-    half = 100 * stats.t.ppf(0.975, freedom) * (a + b) ** 0.5
-    assert float(found["to_real_only_low"]) == pytest.approx(5.85 - half, abs=1e-5)
-    assert float(found["to_real_only_high"]) == pytest.approx(5.85 + half, abs=1e-5)
+    low, high = (float(found[f"to_real_only_{end}"]) for end in ("low", "high"))
+    assert 0 < low < 5.85 < high
+    assert low + high == pytest.approx(2 * 5.85, abs=1e-4)
     shown = line(cli("compare", "scores").stdout, "digits-lt-ecd", after="difference in points")
-    assert shown.split()[1:5] == ["+5.85", f"{5.85 - half:+.2f}", "to", f"{5.85 + half:+.2f}"]
+    assert re.split(" {2,}", shown)[2:4] == ["+5.85", f"{low:+.2f} to {high:+.2f}"]
 
 
-def test_one_seed_has_no_interval_and_equal_ones_have_no_width(cli: Cli) -> None:
+def test_one_run_has_an_interval_over_images_alone_and_says_so(cli: Cli) -> None:
     folder = cli.folder / "scores"
     put(folder, "real", score([0.9, 0.9, 0.9]))
     put(folder, "a", score([0.95], method="mixup"))
-    put(folder, "b", score([0.93, 0.93], method="cutmix"))
+    found = row(table(cli, "scores"), "digits-lt-mixup")
+    assert (found["overall"], found["overall_ci95"], found["to_real_only"]) == ("95.0", "", "5.0")
+    assert float(found["to_real_only_low"]) > 0
+    text = cli("compare", "scores").stdout
+    assert "A difference of single runs knows nothing of how runs vary" in text
+    put(folder, "a", score([0.95, 0.95], method="mixup"))
+    assert "A difference of single runs" not in cli("compare", "scores").stdout
+
+
+def test_releases_of_other_seeds_are_one_row_and_their_runs(cli: Cli) -> None:
+    folder = cli.folder / "scores"
+    for seed in range(3):
+        for method, value in (("random-image", 0.93), ("dropout", 0.95)):
+            values = [value + 0.002 * seed, value + 0.001 * seed]
+            made = score(values, method=method, name=f"lt-{method}-seed{seed}", seed=seed, kin=method)
+            put(folder, f"{method}-{seed}", made)
+    put(folder, "real", score(REAL))
     rows = table(cli, "scores")
-    one, equal = row(rows, "digits-lt-mixup"), row(rows, "digits-lt-cutmix")
-    assert (one["overall"], one["overall_ci95"]) == ("95.0", "")
-    assert (one["to_real_only"], one["to_real_only_low"], one["to_real_only_high"]) == ("5.0", "", "")
-    assert (equal["to_real_only_low"], equal["to_real_only_high"]) == ("3.0", "3.0")
-    assert line(cli("compare", "scores").stdout, "digits-lt-mixup", after="difference").split()[1:] == [
-        *("+5.00", "–"),
+    assert [one["name"] for one in rows] == ["real only", "lt-random-image", "lt-dropout"]
+    found = row(rows, "lt-dropout")
+    assert (found["releases"], found["seeds"], found["overall"]) == ("3", "2", "95.15")
+    means = [95, 95.15, 95.3]
+    assert float(found["overall_ci95"]) == pytest.approx(stats.sem(means) * stats.t.ppf(0.975, 2), rel=1e-4)
+    assert float(found["to_random_image"]) == pytest.approx(2.0)
+    text = cli("compare", "scores").stdout
+    assert " 3 × 2\n" in text
+    assert "Rows of one release" not in text
+
+
+def test_choices_of_shots_are_one_row_and_paired_by_the_images_they_share(cli: Cli) -> None:
+    folder = cli.folder / "scores"
+    for trial in range(4):
+        facts = {"training": f"{trial}" * 64, "evaluation": f"e{trial}" * 32, "data": "digits", "shots": 2}
+        put(folder, f"real-{trial}", score([0.80, 0.81], **{**facts, "shots": None}))
+        for method, value in (("random-image", 0.85), ("dropout", 0.88 + 0.001 * trial)):
+            made = score(
+                [value] * 2, method=method, name=f"few-{method}-draw{trial}", trial=trial, kin=method, **facts
+            )
+            put(folder, f"{method}-{trial}", made)
+    rows = table(cli, "scores")
+    assert [(one["section"], one["name"]) for one in rows] == [
+        *(("1", "real only"), ("1", "few-random-image"), ("1", "few-dropout")),
     ]
+    found = row(rows, "few-dropout")
+    assert (found["releases"], float(found["to_random_image"])) == ("4", pytest.approx(3.15))
+    assert float(found["to_real_only"]) == pytest.approx(7.65)
 
 
 def test_real_only_is_found_beside_a_score_when_it_was_trained_alike(cli: Cli) -> None:

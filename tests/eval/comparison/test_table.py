@@ -8,7 +8,7 @@ from pathlib import Path
 from scipy import stats
 
 from tests.conftest import Cli
-from tests.helpers.scores import ECD, line, row, table
+from tests.helpers.scores import ECD, line, put, row, score, table
 
 
 def test_the_table_of_a_folder(cli: Cli, scores: Path) -> None:
@@ -30,24 +30,31 @@ def test_the_table_of_a_folder(cli: Cli, scores: Path) -> None:
     assert "would move overall by about ±1.2" in text
 
 
-def test_of_a_difference_its_own_interval_is_told_and_nothing_else(cli: Cli, scores: Path) -> None:
+def test_of_a_difference_interval_correction_and_conclusion_are_told(cli: Cli, scores: Path) -> None:
     text = cli("compare", "scores").stdout
-    head = line(text, "difference in points")
-    assert re.split(" {2,}", head) == [
-        *(
-            "difference in points",
-            "to real only",
-            "its 95 % interval",
-            "to random-image",
-            "its 95 % interval",
-        ),
+    assert re.split(" {2,}", line(text, "difference in points")) == [
+        *("difference in points", "compared with", "difference", "95 % interval", "p, corrected", "shown"),
+        "visible from",
     ]
-    for word in ("overlap", "apart"):
-        assert word not in text
-    assert "one that holds 0 leaves open which of the two is better" in text
+    # Three releases against real images alone, two against random-image.
+    shown = line(text, "Shown (among 5 differences): ")
+    assert "digits-lt-ecd is 5.9 points better than real only (" in shown
+    assert "corrected for the number of comparisons (Holm)" in text
     rows = table(cli, "scores")
     assert [key for key in rows[0] if key.startswith("to_real_only")] == [
-        *("to_real_only", "to_real_only_baseline", "to_real_only_low", "to_real_only_high"),
+        f"to_real_only{end}" for end in ("", "_baseline", "_low", "_high", "_p_corrected", "_visible")
     ]
     assert row(rows, "digits-lt-random-image")["to_random_image"] == ""
     assert row(rows, "real only")["to_real_only"] == ""
+
+
+def test_what_is_not_shown_is_told_with_what_could_have_been_seen(cli: Cli) -> None:
+    put(cli.folder / "s", "a", score([0.935, 0.93, 0.94], method="random-image"))
+    put(cli.folder / "s", "b", score([0.9355, 0.931, 0.938], method="mixup"))
+    text = cli("compare", "s").stdout
+    assert "None of the one difference is shown (among 1 differences)." in text
+    found = row(table(cli, "s"), "digits-lt-mixup")
+    visible = float(found["to_random_image_visible"])
+    assert visible > float(found["to_random_image_high"]) > 0
+    told = f"Not shown: digits-lt-mixup against digits-lt-random-image (-0.0; visible from {visible:.1f})."
+    assert told in text

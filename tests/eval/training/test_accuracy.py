@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from synthkit_eval.training.accuracy import Grouping, accuracies, mean, per_class
+from synthkit_eval.score import Mean
+from synthkit_eval.training.accuracy import Grouping, accuracies, per_class
 
 
 def test_group_means_of_a_hand_made_confusion() -> None:
@@ -31,9 +32,9 @@ def test_group_means_of_a_hand_made_confusion() -> None:
 def test_intervals_over_seeds_and_over_images() -> None:
     values = [0.90, 0.92, 0.97]
     low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
-    found = mean(values)
+    found = Mean.of(values)
     assert (found.mean, found.ci95) == (pytest.approx(np.mean(values)), pytest.approx((high - low) / 2))
-    assert mean([0.5]).ci95 is None
+    assert Mean.of([0.5]).ci95 is None
     grouping = Grouping.of(["many", "few"], np.array([150, 150]))
     overall = accuracies([np.array([0.9, 0.9])], grouping).overall
     p = (270 + 2) / 304
