@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from pretraining.tiny_unclip_digits.export import load
-from pretraining.tiny_unclip_digits.generate import BATCH, Request, generate
+from pretraining.tiny_unclip.export import load
+from pretraining.tiny_unclip.generate import BATCH, Request, generate
 from pretraining.tiny_unclip_digits.judge import Judge, as_grey, predict, train_judge
 from pretraining.tiny_unclip_digits.scenarios import Pool, dropout, embedding_mixup, pixel_mixup, text_only
 from pretraining.tiny_unclip_digits.spread import (

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pretraining.tiny_unclip_digits.data import affine, pretraining_images, training_pool
+from pretraining.tiny_unclip.augment import affine
+from pretraining.tiny_unclip_digits.data import pretraining_images, training_pool
 
 if TYPE_CHECKING:
     import numpy as np

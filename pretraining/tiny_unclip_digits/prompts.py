@@ -1,19 +1,10 @@
-"""The prompts the text tower learns, and a tokenizer that knows their words and falls back to bytes."""
+"""The prompts of digits that the text tower learns."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from transformers import CLIPTokenizer
-
+from pretraining.tiny_unclip.prompts import Language
 from synthkit.sources.digits import CLASSES
 
-if TYPE_CHECKING:
-    import random
-    from collections.abc import Iterator
-
-MAX_TOKENS = 32
-START, END = "<|startoftext|>", "<|endoftext|>"
 TEMPLATES = (
     "{}",
     "a {}",
@@ -37,61 +28,5 @@ TEMPLATES = (
     "a photo of a handwritten {}",
     "a small black and white photo of a {}",
 )
-NOISE_SHARE = 0.2  # of the drawn prompts, those that get a made-up word
-
-
-def names_of_class(label: int) -> tuple[str, str]:
-    """Return the two names of a class: the word and the numeral."""
-    return CLASSES[label], str(label)
-
-
-def all_prompts(label: int) -> list[str]:
-    """Every template with either name of the class."""
-    return [template.format(name) for name in names_of_class(label) for template in TEMPLATES]
-
-
-def draw_prompt(label: int, rng: random.Random) -> str:
-    """One prompt of a class: the bare name one time in three, sometimes with a meaningless word around it.
-
-    The made-up words teach the tower to ignore what it does not know, byte tokens included.
-    """
-    word, numeral = names_of_class(label)
-    name = word if rng.random() < 0.7 else numeral
-    template = TEMPLATES[0] if rng.random() < 1 / 3 else rng.choice(TEMPLATES)
-    prompt = template.format(name)
-    if rng.random() >= NOISE_SHARE:
-        return prompt
-    noise = "".join(rng.choices("abcdefghijklmnopqrstuvwxyz-_,.", k=rng.randint(1, 8)))
-    return f"{noise} {prompt}" if rng.random() < 0.5 else f"{prompt} {noise}"
-
-
-def build_tokenizer() -> CLIPTokenizer:
-    """Return a CLIP tokenizer whose merges make one token of each word of the prompts."""
-    symbols = [*_byte_symbols(), *(f"{symbol}</w>" for symbol in _byte_symbols())]
-    merges = list(dict.fromkeys(pair for word in _words() for pair in _merges_of(word)))
-    tokens = list(dict.fromkeys([*symbols, *("".join(pair) for pair in merges), START, END]))
-    vocab = {token: i for i, token in enumerate(tokens)}
-    tokenizer = CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=MAX_TOKENS)
-    split = [word for word in _words() if len(tokenizer(word).input_ids) != 3]
-    if split:
-        raise ValueError(f"these words are not one token each: {split}; reorder or rename them")
-    return tokenizer
-
-
-def _words() -> list[str]:
-    text = " ".join(prompt for label in range(len(CLASSES)) for prompt in all_prompts(label))
-    return [word for word in dict.fromkeys(text.split()) if len(word) > 1]
-
-
-def _merges_of(word: str) -> Iterator[tuple[str, str]]:
-    symbols = [*word[:-1], f"{word[-1]}</w>"]
-    for end in range(1, len(symbols)):
-        yield "".join(symbols[:end]), symbols[end]
-
-
-def _byte_symbols() -> list[str]:
-    """Return the printable characters by which byte-level BPE writes bytes 0 to 255 (GPT-2's table)."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    table = {byte: chr(byte) for byte in printable}
-    spare = iter(range(256, 512))
-    return [table[byte] if byte in table else chr(next(spare)) for byte in range(256)]
+# The word and the numeral.
+LANGUAGE = Language(tuple((word, str(digit)) for digit, word in enumerate(CLASSES)), TEMPLATES)

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import RandomResizedCrop  # type: ignore[import-untyped]
+from torchvision.transforms import RandomResizedCrop
 
-from pretraining.tiny_unclip_digits.generate import Request, embed
+from pretraining.tiny_unclip.generate import Request, embed
 from synthkit.sources.base import load_image
 from synthkit.sources.digits import CLASSES, DigitsSource
 

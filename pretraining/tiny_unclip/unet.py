@@ -1,8 +1,9 @@
-"""The diffusion model, trained with v-prediction on the cached latents of augmented digits."""
+"""The diffusion model, trained with v-prediction on cached latents."""
 
 from __future__ import annotations
 
 from copy import deepcopy
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -10,11 +11,12 @@ from diffusers import DDPMScheduler, PNDMScheduler, UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion import StableUnCLIPImageNormalizer
 from torch import Tensor
 
-from pretraining.tiny_unclip_digits.clip import EMBEDDING, TEXT_WIDTH
-from pretraining.tiny_unclip_digits.conditions import VIEWS, Conditions, draw_conditions
-from pretraining.tiny_unclip_digits.training import Progress, descend, optimizer_and_schedule
+from pretraining.tiny_unclip.towers import EMBEDDING, TEXT_WIDTH
+from pretraining.tiny_unclip.training import Progress, descend, optimizer_and_schedule
 
-STEPS = 2600
+if TYPE_CHECKING:
+    from pretraining.tiny_unclip.world import Conditions, Told
+
 BATCH = 64
 PEAK_RATE = 1.2e-3
 EMA_DECAY = 0.999
@@ -71,7 +73,7 @@ def train_unet(
     conditions: Conditions,
     normalizer: StableUnCLIPImageNormalizer,
     generator: torch.Generator,
-    steps: int = STEPS,
+    steps: int,
 ) -> UNet2DConditionModel:
     """Trains on the cached latents; returns the exponential average of the weights."""
     model = build_unet().train()
@@ -80,10 +82,8 @@ def train_unet(
     optimizer, schedule = optimizer_and_schedule(model.parameters(), PEAK_RATE, steps)
     progress = Progress("unet", steps)
     for step in range(steps):
-        views = torch.randint(VIEWS, (BATCH,), generator=generator)
-        rows = torch.randint(len(conditions.labels), (BATCH,), generator=generator)
-        told = draw_conditions(conditions, views, rows, normalizer, schedules[1], generator)
-        loss = _velocity_loss(model, schedules[0], conditions.latents[views, rows], *told, generator)
+        told = conditions.draw(BATCH, normalizer, schedules[1], generator)
+        loss = _velocity_loss(model, schedules[0], told, generator)
         descend(loss, optimizer, schedule, model.parameters())
         _move_average(average, model, min(EMA_DECAY, (1 + step) / (10 + step)))
         progress.report(step, loss=loss)
@@ -93,16 +93,14 @@ def train_unet(
 def _velocity_loss(
     model: UNet2DConditionModel,
     scheduler: DDPMScheduler,
-    targets: Tensor,
-    hidden: Tensor,
-    vectors: Tensor,
+    told: Told,
     generator: torch.Generator,
 ) -> Tensor:
-    noise = torch.randn(targets.shape, generator=generator)
-    timesteps = torch.randint(TIMESTEPS, (len(targets),), generator=generator)
-    noised = scheduler.add_noise(targets, noise, timesteps)
-    predicted = model(noised, timesteps, encoder_hidden_states=hidden, class_labels=vectors).sample
-    return F.mse_loss(predicted, scheduler.get_velocity(targets, noise, timesteps))
+    noise = torch.randn(told.latents.shape, generator=generator)
+    timesteps = torch.randint(TIMESTEPS, (len(noise),), generator=generator)
+    noised = scheduler.add_noise(told.latents, noise, timesteps)
+    predicted = model(noised, timesteps, encoder_hidden_states=told.hidden, class_labels=told.vectors).sample
+    return F.mse_loss(predicted, scheduler.get_velocity(told.latents, noise, timesteps))
 
 
 @torch.no_grad()

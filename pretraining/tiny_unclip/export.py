@@ -10,7 +10,7 @@ from diffusers import DDPMScheduler, StableUnCLIPImg2ImgPipeline
 from diffusers.utils import logging
 from transformers import CLIPImageProcessor
 
-from pretraining.tiny_unclip_digits.unet import build_noising, build_scheduler
+from pretraining.tiny_unclip.unet import build_noising, build_scheduler
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from diffusers.pipelines.stable_diffusion import StableUnCLIPImageNormalizer
     from transformers import CLIPTokenizer
 
-    from pretraining.tiny_unclip_digits.clip import Towers
+    from pretraining.tiny_unclip.towers import Towers
 
 
 def build_feature_extractor() -> CLIPImageProcessor:

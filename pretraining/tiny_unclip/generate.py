@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pretraining.tiny_unclip_digits.prompts import TEMPLATES
 from synthkit.sources.digits import CLASSES
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ class Request:
     labels: Sequence[int]
     seeds: Sequence[int]
     guidance: float = 2.0
-    template: str = TEMPLATES[0]
+    template: str = "{}"
     numerals: bool = False
 
     def prompts(self) -> list[str]:

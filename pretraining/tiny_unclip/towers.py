@@ -16,22 +16,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from pretraining.tiny_unclip_digits.data import affine, random_crops, to_model_range
-from pretraining.tiny_unclip_digits.prompts import draw_prompt
-from pretraining.tiny_unclip_digits.training import Progress, descend, optimizer_and_schedule
-from synthkit.sources.digits import CLASSES
+from pretraining.tiny_unclip.augment import to_model_range
+from pretraining.tiny_unclip.training import Progress, descend, optimizer_and_schedule
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
+    from pretraining.tiny_unclip.prompts import Language
+    from pretraining.tiny_unclip.world import Views, World
+
 EMBEDDING = 128
 TEXT_WIDTH = 64
-STEPS = 1100
 BATCH = 96
 PEAK_RATE = 1e-3
 SIMILARITY_SCALE = 12.0  # of cosines, before the softmax over classes
 INSTANCE_SCALE = 6.0  # of cosines, before the softmax over the batch's images
-CROP_WEIGHT, INSTANCE_WEIGHT, BLUR_WEIGHT, SIZE_WEIGHT = 0.4, 0.4, 1.0, 0.1
+CROP_WEIGHT, INSTANCE_WEIGHT, SIZE_WEIGHT = 0.4, 0.4, 0.1
 BLURRED_SIDE = 8
 
 
@@ -70,19 +70,17 @@ def build_towers(tokenizer: CLIPTokenizer) -> Towers:
     return Towers(CLIPTextModel(text), CLIPVisionModelWithProjection(image), projection)
 
 
-def train_towers(
-    images: Tensor, labels: Tensor, tokenizer: CLIPTokenizer, generator: torch.Generator, steps: int = STEPS
-) -> Towers:
-    """Trains both towers on augmented (N, 1, 32, 32) images and drawn prompts."""
-    towers = build_towers(tokenizer)
-    restore = nn.Linear(EMBEDDING, BLURRED_SIDE**2)
+def train_towers(world: World, tokenizer: CLIPTokenizer, generator: torch.Generator) -> Towers:
+    """Trains both towers on drawn pictures and drawn prompts."""
+    towers, steps = build_towers(tokenizer), world.settings.tower_steps
+    restore = nn.Linear(EMBEDDING, world.channels * BLURRED_SIDE**2)
     modules = nn.ModuleList([*towers, restore]).train()
     optimizer, schedule = optimizer_and_schedule(modules.parameters(), PEAK_RATE, steps, weight_decay=0.05)
     rng = random.Random(int(torch.randint(2**31, (1,), generator=generator)))
     progress = Progress("towers", steps)
     for step in range(steps):
-        rows = torch.randperm(len(images), generator=generator)[:BATCH]
-        losses = _losses(towers, restore, images[rows], labels[rows], _prompt_ids(tokenizer, rng), generator)
+        views, ids = world.views(BATCH, generator), _prompt_ids(world.language, tokenizer, rng)
+        losses = _losses(towers, restore, views, ids, world.settings.blur_weight)
         total = torch.stack(list(losses.values())).sum()
         descend(total, optimizer, schedule, modules.parameters())
         progress.report(step, **losses)
@@ -91,26 +89,22 @@ def train_towers(
 
 
 def _losses(
-    towers: Towers,
-    restore: nn.Linear,
-    images: Tensor,
-    labels: Tensor,
-    prompt_ids: Tensor,
-    generator: torch.Generator,
+    towers: Towers, restore: nn.Linear, batch: Views, prompt_ids: Tensor, blur_weight: float
 ) -> dict[str, Tensor]:
-    n = len(images)
-    views = torch.cat([affine(images, generator), affine(images, generator)])
-    crops = random_crops(images[: n // 2], generator)
-    embeddings = towers.image(to_model_range(torch.cat([views, crops]))).image_embeds
+    n = len(batch.labels)
+    views = torch.cat([batch.first, batch.second])
+    embeddings = towers.image(to_model_range(torch.cat([views, batch.crops]))).image_embeds
     directions = F.normalize(embeddings, dim=1)
     classes = F.normalize(towers.text_projection(towers.text(prompt_ids).pooler_output), dim=1)
     logits = SIMILARITY_SCALE * directions @ classes.T
     target = F.adaptive_avg_pool2d(views, BLURRED_SIDE).flatten(1)
-    return {
-        "class": F.cross_entropy(logits[: 2 * n], labels.repeat(2)),
-        "crop": CROP_WEIGHT * F.cross_entropy(logits[2 * n :], labels[: n // 2]),
+    losses = {"class": F.cross_entropy(logits[: 2 * n], batch.labels.repeat(2))}
+    if len(batch.crops):
+        of_crops = F.cross_entropy(logits[2 * n :], batch.labels[: len(batch.crops)])
+        losses["crop"] = CROP_WEIGHT * of_crops
+    return losses | {
         "instance": INSTANCE_WEIGHT * _instance_loss(directions[:n], directions[n : 2 * n]),
-        "blur": BLUR_WEIGHT * F.mse_loss(restore(embeddings[: 2 * n]), target),
+        "blur": blur_weight * F.mse_loss(restore(embeddings[: 2 * n]), target),
         "size": SIZE_WEIGHT * (embeddings.square().mean(dim=1) - 1).square().mean(),
     }
 
@@ -124,9 +118,9 @@ def _instance_loss(first: Tensor, second: Tensor) -> Tensor:
     return F.cross_entropy(logits, partner)
 
 
-def _prompt_ids(tokenizer: CLIPTokenizer, rng: random.Random) -> Tensor:
-    """One drawn prompt of each class: (10, 32) token ids."""
-    return token_ids(tokenizer, [draw_prompt(label, rng) for label in range(len(CLASSES))])
+def _prompt_ids(language: Language, tokenizer: CLIPTokenizer, rng: random.Random) -> Tensor:
+    """One drawn prompt of each class: (classes, 32) token ids."""
+    return token_ids(tokenizer, [language.draw(label, rng) for label in range(len(language.names))])
 
 
 def token_ids(tokenizer: CLIPTokenizer, prompts: list[str]) -> Tensor:
@@ -137,7 +131,7 @@ def token_ids(tokenizer: CLIPTokenizer, prompts: list[str]) -> Tensor:
 
 @torch.no_grad()
 def embed_images(tower: CLIPVisionModelWithProjection, images: Tensor, batch: int = 512) -> Tensor:
-    """Return the embeddings (N, 128) of grey (N, 1, 32, 32) images in [0, 1]."""
+    """Return the embeddings (N, 128) of images (N, C, 32, 32) in [0, 1]."""
     return torch.cat([tower(to_model_range(part)).image_embeds for part in torch.split(images, batch)])
 
 

@@ -1,0 +1,1 @@
+"""Trains miniature Stable unCLIP pipelines: the stages that the embedded models share."""
