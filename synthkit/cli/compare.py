@@ -41,6 +41,14 @@ def compare(
         Path | None,
         typer.Option(metavar="FILE", help="Write the table there: .md, .csv or .txt.", show_default=False),
     ] = None,
+    contrasts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="STUDY",
+            help="Test the contrasts that this study's file fixed beforehand apart from all others.",
+            show_default=False,
+        ),
+    ] = None,
     plots: Annotated[
         Path | None,
         typer.Option(
@@ -59,11 +67,13 @@ def compare(
         from synthkit_eval.comparison.differences import compare_scores
         from synthkit_eval.comparison.find import find_scores
         from synthkit_eval.comparison.published import load_tables
+        from synthkit_eval.study.file import load_study
 
         form = form or _form_of(out)
         found = find_scores(scores)
         tables = load_tables()
-        sections = compare_scores(found.files, tables)
+        fixed = load_study(contrasts).contrasts if contrasts else []
+        sections = compare_scores(found.files, tables, fixed)
         if out is None:
             _print(sections, form)
         else:

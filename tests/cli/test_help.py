@@ -77,7 +77,7 @@ GROUPS = {
     "Make": ["recipes", "init", "doctor", "plan", "build", "grow", "merge"],
     "Trust": ["verify", "show", "replay", "audit", "diff"],
     "Publish": ["release", "sign", "publish", "pull", "croissant"],
-    "Score": ["eval", "compare"],
+    "Score": ["eval", "study", "compare"],
     "For tools": ["digest", "schema"],
 }
 

@@ -60,15 +60,14 @@ def conclusions(section: Section) -> Iterator[str]:
         found = [d for d in section.differences if d.declared is declared]
         if not found:
             continue
-        family = f"among {found[0].family} {'contrasts fixed beforehand' if declared else 'differences'}"
+        kind = "contrasts fixed beforehand" if declared else "differences"
+        family = f"among {found[0].family} {kind}" if found[0].family > 1 else "a single comparison"
         shown = [d for d in found if d.shown]
         if shown:
             yield f"Shown ({family}): {'; '.join(map(_sentence, shown))}."
-        else:
-            yield f"None of {_count(found)} is shown ({family})."
         hidden = [d for d in found if not d.shown]
         if hidden:
-            yield f"Not shown: {'; '.join(map(_open, hidden))}."
+            yield f"Not shown ({family}): {'; '.join(map(_open, hidden))}."
 
 
 def legend(sections: Sequence[Section]) -> Iterator[str]:
@@ -103,10 +102,6 @@ def _sentence(d: Difference) -> str:
 def _open(d: Difference) -> str:
     of = "" if d.part == "overall" else f" in {d.part.replace('_', ' ')}"
     return f"{d.mine.name} against {d.baseline.name}{of} ({d.points:+.1f}; visible from {d.visible:.1f})"
-
-
-def _count(found: Sequence[Difference]) -> str:
-    return "the one difference" if len(found) == 1 else f"the {len(found)} differences"
 
 
 def _p(value: float) -> str:

@@ -1,10 +1,8 @@
-"""Contrasts that were fixed before the scores were made: which rows to compare, and in which accuracy."""
+"""Which rows the contrasts that were fixed beforehand compare."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
-
-from pydantic import BaseModel, ConfigDict, Field
+from typing import TYPE_CHECKING
 
 from synthkit.errors import ScoreError
 from synthkit_eval.comparison.references import nearest
@@ -13,20 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from synthkit_eval.comparison.rows import Row
+    from synthkit_eval.contrast import Contrast
 
 _Pair = tuple["Row", "Row", str]
-
-
-class Contrast(BaseModel):
-    """One contrast: a method, or a release's name, against another, in every section that has both."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    of: str = Field(min_length=1, description="The method, or the name in the table, that may be better.")
-    against: str = Field(min_length=1, description="What it is compared with; `real only` for real images.")
-    part: Literal["overall", "class_mean", "many", "medium", "few"] = Field(
-        "overall", description="Of which accuracy."
-    )
 
 
 def rows_of(contrasts: Sequence[Contrast], sections: Iterable[Sequence[Row]]) -> list[list[_Pair]]:

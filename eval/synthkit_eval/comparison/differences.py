@@ -17,9 +17,9 @@ from synthkit_eval.comparison.statistics import LEVEL, Estimate, holm
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from synthkit_eval.comparison.contrasts import Contrast
     from synthkit_eval.comparison.find import ScoreFile
     from synthkit_eval.comparison.rows import Row
+    from synthkit_eval.contrast import Contrast
     from synthkit_eval.score import Score
 
 

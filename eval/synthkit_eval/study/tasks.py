@@ -1,0 +1,118 @@
+"""The work of a study, divided: one task for each release, and one for each set of real images alone."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import re
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synthkit.recipe.load import load
+from synthkit.version import __version__
+from synthkit_eval.machine import code_digest
+from synthkit_eval.protocol import load_protocol
+from synthkit_eval.study.file import place_of, words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from synthkit.recipe.schema import Recipe
+    from synthkit_eval.study.file import Grid, Study
+
+_CODE = ("synthkit_eval.training", "synthkit_eval.sets", "synthkit.training")
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way to score: a protocol, by its name or file, and the words of `--set` that change it."""
+
+    protocol: str
+    changes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A release to make from a recipe with changes, and to score in each way; or its real images alone.
+
+    `key` names its result: it changes with everything that the study's author can change.
+    """
+
+    name: str
+    recipe: str
+    changes: tuple[str, ...]
+    ways: tuple[Way, ...]
+    seeds: int
+    real_only: bool
+    key: str
+
+    @classmethod
+    def from_json(cls, text: str) -> Task:
+        """Return the task that `as_json` wrote."""
+        data = json.loads(text)
+        ways = tuple(Way(way["protocol"], tuple(way["changes"])) for way in data.pop("ways"))
+        return cls(**{**data, "changes": tuple(data["changes"]), "ways": ways})
+
+    def as_json(self) -> str:
+        """Return it on one line."""
+        return json.dumps(asdict(self))
+
+
+def tasks_of(study: Study, path: Path) -> list[Task]:
+    """Return the tasks of a study: all releases, then the real images alone, each set of them once.
+
+    Raises RecipeError or ScoreError for a field or a value that a recipe or protocol does not have.
+    """
+    releases = [task for grid in study.grids for task in _of_grid(grid, study, path)]
+    alone = _alone(releases, study) if study.real_only else []
+    return [task for task, _ in releases] + alone
+
+
+def _alone(releases: Sequence[tuple[Task, Recipe]], study: Study) -> list[Task]:
+    """Return a task for each set of real images and number of steps, whatever releases have it."""
+    found: dict[str, Task] = {}
+    for task, recipe in releases:
+        images = [recipe.source.model_dump(mode="json"), recipe.target_per_class, recipe.synthetic_per_class]
+        for way in task.ways:
+            key = _digest([images, asdict(way), study.training_seeds, "real only"])
+            found.setdefault(key, replace(task, ways=(way,), real_only=True, key=key))
+    return list(found.values())
+
+
+def _of_grid(grid: Grid, study: Study, path: Path) -> Iterator[tuple[Task, Recipe]]:
+    ways = tuple(
+        Way(place_of(one.protocol or study.protocol, path), tuple(words(one.set))) for one in grid.scored
+    )
+    protocols = [load_protocol(way.protocol, way.changes).digest for way in ways]
+    place = place_of(grid.recipe, path)
+    for values in itertools.product(*grid.vary.values()):
+        varied = dict(zip(grid.vary, values, strict=True))
+        first = load(Path(place), words({**grid.set, **varied}))
+        for draw in range(grid.draws):
+            name = _name(first.name, varied, draw)
+            drawn: dict[str, Any] = {"name": name, "seed": first.seed + draw}
+            if first.source.shots is not None:
+                drawn["source.trial"] = first.source.trial + draw
+            changes = tuple(words({**grid.set, **varied, **drawn}))
+            recipe = load(Path(place), changes)
+            key = _digest([recipe.model_dump(mode="json"), protocols, study.training_seeds])
+            yield Task(name, place, changes, ways, study.training_seeds, real_only=False, key=key), recipe
+
+
+def _name(recipe: str, varied: dict[str, Any], draw: int) -> str:
+    """Return a release's name: that of the recipe, the values that vary, and the number of the draw."""
+    told = [_told(field, value) for field, value in varied.items()]
+    return "-".join([recipe, *told, f"draw{draw}"])
+
+
+def _told(field: str, value: Any) -> str:
+    last = field.rpartition(".")[2]
+    text = str(value) if isinstance(value, str) else f"{last}-{value}"
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def _digest(value: Sequence[Any]) -> str:
+    decides = [value, __version__, code_digest(*_CODE)]
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:24]

@@ -1,0 +1,155 @@
+"""`synthkit study`: releases and scores in one file, going on after a stop, mistakes in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from synthkit.errors import SynthkitError
+from synthkit_eval.score_files import read_scores
+from synthkit_eval.study.file import load_study
+from synthkit_eval.study.tasks import Task, tasks_of
+from tests.conftest import Cli
+from tests.helpers.paths import ROOT
+from tests.helpers.scores import ECD, RANDOM, put, score
+
+STUDY = {
+    "name": "tiny",
+    "protocol": "digits-lt",
+    "training_seeds": 2,
+    "grids": [
+        {
+            "recipe": str(ROOT / "recipes/digits_lt_ecd.yaml"),
+            "set": {
+                "target_per_class": 10,
+                "source.max_per_class": 8,
+                "source.imbalance_factor": 4.0,
+                "model.id": "builtin:flat-colours",
+            },
+            "vary": {"conditioning.method": ["random-image", "dropout"]},
+            "draws": 2,
+            "scored": [
+                {"set": {"epochs": 1, "network": "test_resnet", "network_args": {}, "features": "none"}}
+            ],
+        }
+    ],
+    "contrasts": [{"of": "dropout", "against": "random-image"}],
+}
+
+
+def write(folder: Path, **changes: object) -> Path:
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump({**STUDY, **changes}))
+    return path
+
+
+def grid(**changes: object) -> dict[str, object]:
+    return {"grids": [{**STUDY["grids"][0], **changes}]}  # type: ignore[index]
+
+
+def test_a_study_makes_and_scores_every_release_and_goes_on(cli: Cli) -> None:
+    study = write(cli.folder)
+    result = cli("study", study)
+    assert result.exit_code == 0, result.output
+    assert "scores.parquet: 5 scores of 5 releases and sets of real images" in result.stdout
+    found = read_scores(cli.folder / "scores.parquet")
+    names = [one.score.name for one in found]
+    methods = ("random-image", "dropout")
+    assert names == [f"digits-lt-augcond-{m}-draw{d}" for m in methods for d in (0, 1)] + ["real only"]
+    releases = [one.score.release for one in found[:4] if one.score.release]
+    assert [release.seed - releases[0].seed for release in releases] == [0, 1, 0, 1]
+    # Draws are kin; methods are not.
+    assert releases[0].kin == releases[1].kin != releases[2].kin
+    text = cli("compare", "scores.parquet", "--contrasts", study).stdout
+    assert "contrast fixed beforehand" in text
+    assert "digits-lt-augcond-dropout  digits-lt-augcond-random-image" in text
+    assert " 2 × 2\n" in text
+    # Of a study that was stopped, what is missing is done, and the file is the same.
+
+    kept = sorted((cli.folder / ".synthkit/studies/tiny/scores").iterdir())
+    kept[0].unlink()
+    assert cli("study", study).exit_code == 0
+    assert len(read_scores(cli.folder / "scores.parquet")) == 5
+    assert [one.detail.predictions.tolist() for one in read_scores(cli.folder / "scores.parquet")] == [
+        one.detail.predictions.tolist() for one in found
+    ]
+
+
+def test_a_plan_lists_and_makes_nothing(cli: Cli) -> None:
+    lines = cli("study", write(cli.folder), "--plan").stdout.splitlines()
+    assert lines[0] == "digits-lt-augcond-random-image-draw0"
+    assert lines[-1].endswith(" (real images alone)")
+    assert len(lines) == 5
+    assert not (cli.folder / ".synthkit").exists()
+
+
+def test_few_shot_draws_choose_other_shots_and_have_real_images_of_their_own(tmp_path: Path) -> None:
+    few = {
+        "set": {
+            "source.part": "unseen",
+            "source.shots": 2,
+            "synthetic_per_class": 4,
+            "target_per_class": None,
+        },
+        "vary": {"conditioning.method": ["random-image", "dropout"]},
+        "draws": 3,
+    }
+    tasks = tasks_of(load_study(write(tmp_path, **grid(**few))), tmp_path / "study.yaml")
+    assert [task.real_only for task in tasks] == [False] * 6 + [True] * 3
+    assert sorted(word for task in tasks[:3] for word in task.changes if "trial" in word) == [
+        f"source.trial={draw}" for draw in range(3)
+    ]
+    assert len({task.key for task in tasks}) == 9
+    assert [Task.from_json(task.as_json()) for task in tasks] == tasks
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"protocl": "x"}, "protocl"),
+        (grid(vary={"conditioning.methd": ["dropout"]}), "conditioning.methd"),
+        (grid(vary={"conditioning.method": ["dropuot"]}), "dropuot"),
+        (grid(recipe="missing.yaml"), "there is no such recipe"),
+        (grid(scored=[{"set": {"epoch": 3}}]), "epoch"),
+        ({"protocol": "digits-tl"}, "did you mean digits-lt?"),
+        ({"contrasts": [{"of": "dropout"}]}, "against"),
+        ({"name": "../x"}, "name"),
+        ({"grids": []}, "grids"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_made(
+    cli: Cli, changes: dict[str, object], message: str
+) -> None:
+    result = cli("study", write(cli.folder, **changes))
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (cli.folder / ".synthkit").exists()
+
+
+def test_an_error_of_a_release_names_it_and_keeps_the_rest(cli: Cli) -> None:
+    changes = {**STUDY["grids"][0]["set"], "source.max_per_class": 60, "target_per_class": 70}  # type: ignore[index]
+    broken = {**changes, "model.id": "missing/folder"}
+    study = write(cli.folder, grids=[{**STUDY["grids"][0], "set": broken, "vary": {}, "draws": 1}])  # type: ignore[index]
+    result = cli("study", study)
+    assert result.exit_code == 1
+    assert "error: digits-lt-augcond-draw0: model.id: " in result.stderr
+    assert result.stderr.rstrip().endswith("what is finished is kept")
+
+
+def test_a_contrast_that_no_scores_have_is_refused(cli: Cli) -> None:
+    for method, values in (("random-image", RANDOM), ("dropout", ECD)):
+        put(cli.folder / "scores", method, score(values, method=method))
+    study = write(cli.folder, contrasts=[{"of": "cutmix", "against": "random-image"}])
+    result = cli("compare", "scores", "--contrasts", study)
+    assert result.exit_code == 1
+    assert "contrasts: no scores compare cutmix with random-image; there are " in result.stderr
+
+
+def test_the_file_of_scores_ends_in_parquet(cli: Cli) -> None:
+    result = cli("study", write(cli.folder), "--out", "scores.json")
+    assert "--out scores.json: end its name in .parquet" in result.stderr
+    with pytest.raises(SynthkitError, match="no such study"):
+        load_study(cli.folder / "nothing.yaml")
