@@ -168,9 +168,9 @@ class SetMetrics(_Facts):
     )
     vendi: float | None = Field(
         description="Vendi score of the synthetic images, mean over classes: their effective number "
-        "(Friedman 2023)."
+        "(Friedman 2023), of as many synthetic as real images of each class."
     )
-    vendi_real: float | None = Field(description="The same of the evaluation images.")
+    vendi_real: float | None = Field(description="The same of as many evaluation images.")
     distance: float | None = Field(
         description="Mean pairwise cosine distance of synthetic images within a class, mean over classes."
     )

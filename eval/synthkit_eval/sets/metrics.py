@@ -113,8 +113,9 @@ def measure(
     * precision, recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020), by the 5
       nearest neighbours; need 7 images of each kind.
     * vendi: exponential of the entropy of the eigenvalues of the cosine similarities of a class divided
-      by its size (Friedman and Dieng 2023, definition 3.1), mean over classes with images. Images whose
-      features are all zero count as equal to each other and unlike all others.
+      by its size (Friedman and Dieng 2023, definition 3.1), mean over classes with images. It grows with the
+      number of images, so of each class as many synthetic as real ones are taken, if it has both. Images
+      whose features are all zero count as equal to each other and unlike all others.
     * distance: mean of 1 − cosine over all pairs of a class, mean over classes with at least 2 images.
 
     `vendi_real` and `distance_real` are the same of the real images. KID and the nearest neighbours take no
@@ -125,7 +126,7 @@ def measure(
     Raises ScoreError if features are not finite, and ValueError if the sets do not fit together.
     """
     _check(name, real, synthetic, groups)
-    diversities = {"": _diversities(synthetic), "_real": _diversities(real)}
+    diversities = {"": _diversities(synthetic, real), "_real": _diversities(real, synthetic)}
     parts: dict[str, SetMetrics | None] = dict.fromkeys(PARTS)
     notes: list[str] = []
     for part in PARTS:
@@ -240,23 +241,30 @@ def _samples_taken(pair: _Pair) -> Iterator[str]:
             yield f"kid, precision, recall, density and coverage of {pair.part}: of {taken}"
 
 
-def _diversities(images: LabelledFeatures) -> dict[int, _Diversity]:
-    """Return the diversity of each class that has images, by its label."""
+def _diversities(images: LabelledFeatures, others: LabelledFeatures) -> dict[int, _Diversity]:
+    """Return the diversity of each class that has images, by its label.
+
+    The Vendi score is of no more images than there are `others` of the class, if there are any.
+    """
     labels = [int(label) for label in np.unique(images.labels)]
-    return {label: _diversity(_of_class(images, label)) for label in labels}
+    counts = {label: int((others.labels == label).sum()) or MOST_OF_CLASS for label in labels}
+    return {label: _diversity(_of_class(images, label), counts[label]) for label in labels}
 
 
 def _of_class(images: LabelledFeatures, label: int) -> _Subset:
     return _Subset(images.features, np.flatnonzero(images.labels == label))
 
 
-def _diversity(images: _Subset) -> _Diversity:
-    directions = _directions(images.sample(MOST_OF_CLASS))
+def _diversity(images: _Subset, others: int) -> _Diversity:
+    features = images.sample(MOST_OF_CLASS)
+    directions = _directions(features)
     count = len(directions)
     distance = None
     if count > 1:
         total = directions.sum(axis=0)
         distance = max(0.0, float(1 - (total @ total - count) / (count * (count - 1))))
+    if count > others:
+        directions = _directions(_by_content(features)[np.arange(others) * count // others])
     return _Diversity(len(images), vendi_score(directions), distance)
 
 

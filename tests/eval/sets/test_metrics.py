@@ -160,7 +160,18 @@ def test_vendi_is_the_same_from_either_matrix() -> None:
     eigenvalues = np.linalg.eigvalsh(unit.astype(np.float64) @ unit.T.astype(np.float64) / 50)
     eigenvalues = eigenvalues[eigenvalues > 1e-12]
     expected = np.exp(-(eigenvalues * np.log(eigenvalues)).sum())
-    assert overall(points, points[:10]).vendi_real == pytest.approx(expected, rel=1e-5)
+    assert overall(points, points[::-1].copy()).vendi_real == pytest.approx(expected, rel=1e-5)
+
+
+def test_vendi_is_of_equal_numbers_of_images() -> None:
+    points = gaussian(400, 20, seed=1)
+    many, few = overall(points[:40], points[40:]), overall(points[40:80], points[:20])
+    # 360 images are no more diverse than 40 of the same kind: 40 of them count.
+    assert many.vendi == pytest.approx(many.vendi_real, rel=0.1)
+    assert few.vendi == pytest.approx(few.vendi_real, rel=0.15)
+    assert few.vendi_real is not None
+    assert many.vendi_real is not None
+    assert few.vendi_real < 0.9 * many.vendi_real
 
 
 def test_diversity_is_a_mean_over_classes() -> None:
