@@ -53,7 +53,7 @@ def compare(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Draw groups, fid, guidance and shots there, as PNG and SVG.",
+            help="Draw groups, fid, diversity, guidance and shots there, as PNG and SVG.",
             show_default=False,
         ),
     ] = None,

@@ -67,7 +67,7 @@ def detail(made: Score) -> Detail:
     )
 
 
-def set_score(fid: float, features: str) -> dict[str, Any]:
+def set_score(fid: float, features: str, vendi: float | None) -> dict[str, Any]:
     nothing = ("kid", "precision", "recall", "density", "coverage", "vendi", "vendi_real")
     overall = {
         "real": 360,
@@ -76,6 +76,7 @@ def set_score(fid: float, features: str) -> dict[str, Any]:
         "distance": None,
         "distance_real": None,
         **dict.fromkeys(nothing),
+        "vendi": vendi,
     }
     return {
         "features": features,
@@ -96,6 +97,7 @@ def score(
     version: str = "1.0.0",
     guidance: float = 2.0,
     fid: float | None = None,
+    vendi: float | None = None,
     features: str = "builtin:tiny-unclip-digits",
     steps: int = 900,
     shots: int | None = None,
@@ -157,7 +159,7 @@ def score(
             "best": accuracies([min(value + 0.01, 1.0) for value in values]),
             "loss": mean_of(values),
             "seeds": [run(seed, value, 5) for seed, value in enumerate(values)],
-            "set_metrics": None if fid is None else set_score(fid, features),
+            "set_metrics": None if fid is None else set_score(fid, features, vendi),
             "environment": {},
             "seconds": 3.0,
         }

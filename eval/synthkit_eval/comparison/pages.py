@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from synthkit_eval.comparison.accuracy_table import accuracies, fid_heads, fid_spaces
 from synthkit_eval.comparison.conclusions import conclusions, difference_tables, legend
+from synthkit_eval.comparison.correlations import correlations
 from synthkit_eval.comparison.table import Page
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def _notes(section: Section, spaces: Sequence[str]) -> Iterator[str]:
     if spaces:
         told = [f"{head}: {space}" for head, space in zip(fid_heads(spaces), spaces, strict=True)]
         yield f"Feature space of {', '.join(told)}."
+    yield from correlations(section)
     several = [row for row in section.rows if len(row.files) > 1]
     if several:
         count, seeds = len(several[0].files), several[0].seeds

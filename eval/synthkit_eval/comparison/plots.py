@@ -1,7 +1,7 @@
 """Plots of a comparison, as PNG and SVG; the same scores make the same bytes.
 
 * groups: the accuracy of each score in each group of classes
-* fid: accuracy against FID
+* fid, diversity: accuracy against FID, and against the Vendi score
 * guidance: accuracy against the guidance scale, as in Table 3 of Chen et al. 2025
 * shots: accuracy against the number of shots, as in its Figure 5
 """
@@ -46,10 +46,23 @@ _SPACE = 40
 _NEEDS = {
     "groups": "two scores that compare",
     "fid": "two scores that compare, with FIDs in one feature space",
+    "diversity": "two scores that compare, with Vendi scores in one feature space",
     "guidance": "a method at two guidance scales",
     "shots": "a method with two numbers of shots",
 }
 _SEVERAL = 2
+
+
+class Metric(NamedTuple):
+    """A set metric on the horizontal axis: its key in a score, its name, and how it reads."""
+
+    key: str
+    name: str
+    reads: str
+
+
+FID = Metric("fid", "FID", "lower is nearer to the real images")
+VENDI = Metric("vendi", "Vendi score", "higher is more diverse")
 
 
 class Drawn(NamedTuple):
@@ -69,7 +82,8 @@ def draw_plots(sections: Sequence[Section], tables: Sequence[PublishedTable], fo
     with styled():
         kinds = {
             "groups": groups_figures(sections),
-            "fid": fid_figures(sections),
+            "fid": set_figures(sections, FID),
+            "diversity": set_figures(sections, VENDI),
             "guidance": guidance_figures(sections),
             "shots": shots_figures(sections, tables),
         }
@@ -121,7 +135,7 @@ def _groups(section: Section) -> Figure:
     panels[0].set_ylim(len(section.rows) - 0.4, -0.6)
     cut = "" if start == 0 else f", axis from {start:g}"
     figure.supxlabel(
-        f"{heading(section.first.protocol)}: accuracy in %{cut}; 95 % interval over seeds", fontsize=10
+        f"{heading(section.first.protocol)}: accuracy in %{cut}; 95 % interval over runs", fontsize=10
     )
     return figure
 
@@ -159,41 +173,43 @@ def _span(rows: Sequence[Row], parts: Sequence[str]) -> tuple[float, float]:
     return start, high + 0.03 * (high - start)
 
 
-def fid_figures(sections: Sequence[Section]) -> Iterator[tuple[int, Figure]]:
-    """Yield for each section a plot with a labelled point for each score that has an FID.
+def set_figures(sections: Sequence[Section], metric: Metric) -> Iterator[tuple[int, Figure]]:
+    """Yield for each section a plot with a labelled point for each row that has the set metric.
 
-    The FIDs are those of the feature space that most scores have.
+    The numbers are those of the feature space that most rows have.
     """
     for section in sections:
-        measured = [row for row in section.rows if row.sets and row.sets.overall.fid]
+        measured = [row for row in section.rows if _value(row, metric) is not None]
         spaces = Counter(_space(row) for row in measured)
         if spaces and max(spaces.values()) >= _SEVERAL:
             space = spaces.most_common(1)[0][0]
-            yield section.number, _fid(section, [row for row in measured if _space(row) == space], space)
+            yield section.number, _points([row for row in measured if _space(row) == space], metric, space)
+
+
+def _value(row: Row, metric: Metric) -> float | None:
+    value: float | None = getattr(row.sets.overall, metric.key) if row.sets else None
+    return value
 
 
 def _space(row: Row) -> str:
     return row.sets.features if row.sets else ""
 
 
-def _fid(section: Section, rows: Sequence[Row], space: str) -> Figure:
+def _points(rows: Sequence[Row], metric: Metric, space: str) -> Figure:
     # Where points have numbers, each line of the list that explains them takes a fifth of an inch.
     figure = new_figure(WIDTH, max(5.4, 0.6 + 0.2 * len(rows)))
     axes = figure.subplots()
     axes.grid()
-    axes.set_xlabel(
-        f"FID in the feature space {drawable(space, _SPACE)} (lower is nearer to the real images)"
-    )
+    axes.set_xlabel(f"{metric.name} in the feature space {drawable(space, _SPACE)} ({metric.reads})")
     axes.set_ylabel("accuracy in %")
-    axes.set_title(f"{heading(section.first.protocol)}: accuracy against FID; 95 % interval over seeds")
-    draw_points(figure, axes, [_point(row, label) for row, label in zip(rows, _labels(rows), strict=True)])
+    title = heading(rows[0].score.protocol)
+    axes.set_title(f"{title}: accuracy against {metric.name}; 95 % interval over runs")
+    points = [
+        Point(_value(row, metric) or 0.0, *percent(row.accuracy.overall), label, _colour(row))
+        for row, label in zip(rows, _labels(rows), strict=True)
+    ]
+    draw_points(figure, axes, points)
     return figure
-
-
-def _point(row: Row, label: str) -> Point:
-    found = row.sets
-    fid = float(found.overall.fid or 0) if found else 0.0
-    return Point(fid, *percent(row.accuracy.overall), label, _colour(row))
 
 
 def _colour(row: Row) -> str:

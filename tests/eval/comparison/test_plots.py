@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -21,11 +22,12 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from PIL import Image
 
+from synthkit_eval.comparison.correlations import correlations
 from synthkit_eval.comparison.differences import Section, compare_scores
 from synthkit_eval.comparison.find import ScoreFile
 from synthkit_eval.comparison.plot_curves import guidance_figures, shots_figures
 from synthkit_eval.comparison.plot_style import styled
-from synthkit_eval.comparison.plots import fid_figures, groups_figures
+from synthkit_eval.comparison.plots import FID, VENDI, groups_figures, set_figures
 from synthkit_eval.score import Score
 from tests.conftest import Cli
 from tests.helpers.paths import ROOT
@@ -140,7 +142,7 @@ CASES = [
 def test_every_name_is_clear_of_points_bars_and_names(count: int, kind: str) -> None:
     made = some(count, kind)
     with styled():
-        ((_, figure),) = fid_figures(sections(made))
+        ((_, figure),) = set_figures(sections(made), FID)
         texts = assert_readable(figure)
         named = [text for text in texts if "method-" in text or "…" in text]
         assert len(named) == count
@@ -150,9 +152,24 @@ def test_every_name_is_clear_of_points_bars_and_names(count: int, kind: str) -> 
         assert_readable(figure)
 
 
+def test_accuracy_is_drawn_and_told_against_diversity() -> None:
+    values = [0.90, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96]
+    made = [
+        score([value] * 3, method=f"m{n}", fid=9.0 - n % 2, vendi=3.0 + n) for n, value in enumerate(values)
+    ]
+    found = sections(made)
+    ((_, figure),) = set_figures(found, VENDI)
+    assert "accuracy against Vendi score" in figure.axes[0].get_title()
+    (told,) = correlations(found[0])
+    assert told.startswith("Rank correlation of accuracy over 7 rows with FID ")
+    assert "Vendi score +1.00 (p 0.000, shown)" in told
+    assert "not shown" in told
+    assert not list(correlations(sections(made[:5])[0]))
+
+
 def test_the_names_of_a_few_points_stand_beside_them() -> None:
     with styled():
-        ((_, figure),) = fid_figures(sections(some(3, "near")))
+        ((_, figure),) = set_figures(sections(some(3, "near")), FID)
         assert_readable(figure)
         (axes,) = figure.axes
         assert [text.get_text() for text in axes.texts] == ["method-0", "method-1", "method-2"]
@@ -163,7 +180,7 @@ def test_no_interval_is_drawn_beyond_0_and_100(cli: Cli) -> None:
     made = [*some(4, "wide"), score([0.0, 0.6, 1.0], method="wide", guidance=4.0, name="wide")]
     made.append(score([0.0, 0.7, 1.0], method="wide", guidance=8.0, name="wider"))
     with styled():
-        for figures in (fid_figures, groups_figures, guidance_figures):
+        for figures in (partial(set_figures, metric=FID), groups_figures, guidance_figures):
             ((_, figure),) = figures(sections(made))
             ends = [
                 value
