@@ -114,19 +114,27 @@ class ImageMaker:
 
     def generate(self, draws: Sequence[Draw], mixed: Sequence[Mixed]) -> NDArray[np.uint8]:
         """Generate the images of at most a batch of draws, (N, H, W, 3) uint8."""
+        return self.generate_from(self.conditions(draws, mixed), draws)
+
+    def conditions(self, draws: Sequence[Draw], mixed: Sequence[Mixed]) -> NDArray[np.float32]:
+        """Return what at most a batch of draws are conditioned on: mixed embeddings after dropout."""
         embeddings = self._embed(mixed)
-        if METHODS[self.recipe.conditioning.method].drops:
-            null = self.generator.null_embedding
-            dropped = [
-                _dropped(embedding, null, draw.seed, self.recipe.conditioning)
-                for embedding, draw in zip(embeddings, draws, strict=True)
-            ]
-            embeddings = np.stack(dropped)
+        if not METHODS[self.recipe.conditioning.method].drops:
+            return embeddings
+        null = self.generator.null_embedding
+        dropped = [
+            _dropped(embedding, null, draw.seed, self.recipe.conditioning)
+            for embedding, draw in zip(embeddings, draws, strict=True)
+        ]
+        return np.stack(dropped)
+
+    def generate_from(self, conditions: NDArray[np.float32], draws: Sequence[Draw]) -> NDArray[np.uint8]:
+        """Generate images from what they are conditioned on, by any methods; see `generate`."""
         prompts = [self.prompt(draw) for draw in draws]
         seeds = [draw.seed for draw in draws]
         if self.recipe.conditioning.scale is None:
-            return self.generator.generate(embeddings, prompts, seeds)
-        return self.generator.generate(embeddings, prompts, seeds, [self._scale(draw) for draw in draws])
+            return self.generator.generate(conditions, prompts, seeds)
+        return self.generator.generate(conditions, prompts, seeds, [self._scale(draw) for draw in draws])
 
     def prompt(self, draw: Draw) -> str:
         """Return the prompt of a draw: the one that it states, else the one that its seed gives."""
