@@ -151,7 +151,7 @@ class Protocol(Section):
     evaluation: dict[str, Any] = Field(
         {},
         description="Where the evaluation images are: fields of the release's source that differ, e.g. "
-        "{split: test}; default: the data set's own part, or the other half.",
+        "{split: test}; default: the other half, the data set's own part, or all but the shots.",
     )
     features: str = Field(
         "builtin:tiny-unclip-digits",
@@ -253,13 +253,14 @@ def load_protocol(name: str, overrides: Sequence[str] = ()) -> Protocol:
 
 
 def usual_protocol(release: str, shots: int | None) -> str:
-    """Return the protocol of a release: few-shot, or the longest name of one that its name begins with.
+    """Return the protocol of a release: the longest name of one that its name begins with.
 
-    Raises ScoreError if no protocol fits.
+    That of a few-shot release ends in few-shot, and is `few-shot` if there is no other. Raises ScoreError if
+    no protocol fits.
     """
-    if shots is not None:
-        return "few-shot"
     fitting = [name for name in names() if release.replace("_", "-").startswith(name)]
+    if shots is not None:
+        fitting = [name for name in fitting if name.endswith("few-shot")] or ["few-shot"]
     if not fitting:
         raise ScoreError(f"{release}: say how to score it: --protocol {' | '.join(names())}, or a file")
     return max(fitting, key=len)

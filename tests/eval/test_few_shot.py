@@ -12,6 +12,7 @@ from synthkit.sources import open_source
 from tests.conftest import Cli
 from tests.helpers import miniatures
 from tests.helpers.opening import config
+from tests.helpers.paths import ROOT
 from tests.helpers.scoring import evaluate, flags
 
 FLAT = ("model={id: builtin:flat-colours}", "sampler.batch_size=4", "synthetic_per_class=2")
@@ -30,6 +31,22 @@ def build(cli: Cli, folder: Path, *settings: str) -> str:
     words = flags("target_per_class=null", f"source={json.dumps(source)}", *FLAT, *settings)
     result = cli("build", cli.recipe(), *words)
     return str(result.stderr) if result.exit_code else ""
+
+
+def test_the_digits_that_are_not_shots_score_by_the_usual_protocol(cli: Cli) -> None:
+    built = cli("build", ROOT / "recipes/digits_few_shot.yaml", *flags(*FLAT, "source.shots=2"))
+    assert built.exit_code == 0, built.output
+    quick = flags("network=test_resnet", "network_args={}", "batches.iterations=2")
+    words = ["--features", "none", "--seeds", "1", "--out", "score.json"]
+    scored = cli("eval", "releases/digits-few-shot", *words, *quick)
+    assert scored.exit_code == 0, scored.output
+    score = json.loads((cli.folder / "score.json").read_text())
+    assert score["protocol"]["name"] == "digits-few-shot"
+    assert (score["data"]["training_images"], score["data"]["evaluation_images"]) == (20, 880)
+    # With the shots among them, they cannot score.
+    refused = cli("eval", "releases/digits-few-shot", *words, *quick, *flags("evaluation.part=unseen"))
+    assert refused.exit_code == 1
+    assert "leak: 20 of 900 evaluation images may have been learned from" in refused.stderr
 
 
 def test_a_folder_of_shots_is_scored_by_its_other_images(folder: Path, cli: Cli) -> None:

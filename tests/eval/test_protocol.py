@@ -11,6 +11,7 @@ from synthkit_eval.protocol import ColorJitter, load_protocol, names, usual_prot
 def test_the_shipped_protocols_are_table_4() -> None:
     assert names() == [
         "cifar10-lt",
+        "digits-few-shot",
         "digits-lt",
         "few-shot",
         "few-shot-as-published",
@@ -39,7 +40,7 @@ def test_the_shipped_protocols_are_table_4() -> None:
     assert (few.batches.size, few.batches.mixing, few.batches.iterations) == (32, "coin", 200)
     assert (few.optimizer.name, few.optimizer.learning_rate, few.report) == ("adam", 1e-4, "best")
     assert (few.images.size, few.images.rotation, few.images.mean) == (256, 15, (0.5, 0.5, 0.5))
-    assert len({load_protocol(name).digest for name in names()}) == 6
+    assert len({load_protocol(name).digest for name in names()}) == 7
 
 
 def test_few_shot_as_published_differs_in_what_the_authors_script_does() -> None:
@@ -86,3 +87,5 @@ def test_the_usual_protocol_of_a_release() -> None:
     assert usual_protocol("imagenet-lt-90-ecd", None) == "imagenet-lt-90"
     assert usual_protocol("imagenet-lt-ecd", None) == "imagenet-lt"
     assert usual_protocol("flowers102", 4) == "few-shot"
+    assert usual_protocol("digits_few_shot-k4", 4) == "digits-few-shot"
+    assert usual_protocol("digits-lt-few", 4) == "few-shot"

@@ -21,7 +21,7 @@ from tests.helpers import miniatures
 from tests.helpers.paths import ROOT
 
 RECIPES = ROOT / "recipes"
-FEW_SHOT = ("caltech101", "flowers102", "coco", "voc")
+BENCHMARKS = ("caltech101", "flowers102", "coco", "voc")
 TINY = (
     "model.id=builtin:tiny-unclip-digits",
     "model.dtype=float32",
@@ -57,6 +57,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
             "source.long_tail.max_per_class=10",
             "source.long_tail.imbalance_factor=5.0",
         ],
+        "digits_few_shot": [],
         "digits_lt_ecd": [],
         "digits_lt_ecd_filtered": [],
         "template": [f"source.root={root / 'caltech-101' / '101_ObjectCategories'}"],
@@ -134,7 +135,7 @@ def test_every_method_through_every_source(
 
 
 @pytest.mark.parametrize("trial", [0, 3])
-@pytest.mark.parametrize("name", FEW_SHOT)
+@pytest.mark.parametrize("name", [*BENCHMARKS, "digits_few_shot"])
 def test_a_few_shot_pool_is_k_images_a_class_and_none_that_scores(
     name: str, trial: int, data: dict[str, list[str]]
 ) -> None:
@@ -143,7 +144,7 @@ def test_a_few_shot_pool_is_k_images_a_class_and_none_that_scores(
         read_all(open_source(config), on_error="stop", known_hashes=KnownHashes(), advance=lambda count: None)
         for config in (recipe.source, held_out(recipe.source))
     )
-    assert np.bincount(pool.listing.labels).tolist() == [4] * len(pool.listing.classes)
+    assert np.bincount(pool.listing.labels).tolist() == [recipe.source.shots] * len(pool.listing.classes)
     assert len(scoring.listing) >= len(pool.listing.classes)
     assert scoring.listing.classes == pool.listing.classes
     assert not set(pool.listing.ids) & set(scoring.listing.ids)
@@ -220,7 +221,7 @@ def test_the_tables_settings() -> None:
         "mixup-dropout",
     ]
     assert load(RECIPES / "imagenet_lt_90.yaml").sampler.guidance_scale == 10.0
-    for name in FEW_SHOT:
+    for name in BENCHMARKS:
         recipe = load(RECIPES / f"{name}.yaml")
         assert (recipe.synthetic_per_class, recipe.sampler.guidance_scale) == (16, 10.0)
         assert recipe.prompt == "a photo of a {name}"
