@@ -77,7 +77,10 @@ def _notes(section: Section, spaces: Sequence[str]) -> Iterator[str]:
 
 
 def _about(item: Published) -> str:
-    average = {"images": "overall is over images", "classes": "overall is a mean of per-class accuracies"}
+    average = {
+        "images": "overall is over images",
+        "classes": "overall is a mean of per-class accuracies, as class_mean of a score",
+    }
     differs = f"; what differs: {item.table.differs}" if item.table.differs else ""
     told = f"{item.table.network}; {average[item.table.average]}{differs}"
     return f"Published in {item.table.citation}: {told}."

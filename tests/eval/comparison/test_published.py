@@ -113,7 +113,7 @@ def test_published_rows_of_few_shot_are_of_the_data_set_and_the_shots(cli: Cli) 
         ("RandAugment", "71.4"),
     ]
     (about,) = [line for line in cli("compare", "voc.json").stdout.splitlines() if "Published in" in line]
-    assert "its last layer trained; overall is a mean of per-class accuracies; what differs: batch" in about
+    assert "overall is a mean of per-class accuracies, as class_mean of a score; what differs: batch" in about
     put(cli.folder, "theirs", score(ECD, name="voc-4shot", shots=4, classes=20, **as_published))
     assert len(table(cli, "theirs.json")) == 5
     put(cli.folder, "mine", score(ECD, name="my-birds", shots=4, classes=20, **facts))
