@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,6 +47,13 @@ class FlatCli(Cli):
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
     return FlatCli(tmp_path)
+
+
+@pytest.fixture
+def built(cli: Cli, flat_release: Path) -> Path:
+    """The recipe in a folder where it has been built."""
+    shutil.copytree(flat_release.parents[1], cli.folder, dirs_exist_ok=True)
+    return cli.recipe()
 
 
 @pytest.fixture(scope="module")
@@ -122,24 +130,20 @@ def test_the_releases_own_recipe_rebuilds_it(cli: Cli, flat_release: Path) -> No
     assert digests(cli.folder / "releases" / "small") == digests(flat_release)
 
 
-def test_an_unchanged_rebuild_does_nothing_quickly(cli: Cli) -> None:
-    recipe = cli.recipe()
-    cli("build", recipe)
+def test_an_unchanged_rebuild_does_nothing_quickly(cli: Cli, built: Path) -> None:
     release = cli.folder / "releases" / "small"
     before = {path: path.stat().st_mtime_ns for path in release.rglob("*")}
     started = time.monotonic()
-    result = cli("build", recipe)
+    result = cli("build", built)
     assert time.monotonic() - started < 3
     assert result.exit_code == 0
     assert "releases/small: up to date, 76 images; nothing to do" in result.output
     assert {path: path.stat().st_mtime_ns for path in release.rglob("*")} == before
 
 
-def test_new_words_rewrite_the_card_and_generate_nothing(cli: Cli) -> None:
-    recipe = cli.recipe()
-    cli("build", recipe)
+def test_new_words_rewrite_the_card_and_generate_nothing(cli: Cli, built: Path) -> None:
     shards = digests(cli.folder / "releases" / "small" / "data")
-    result = cli("build", recipe, "--set", "summary=New words.", "--set", "version=1.2.4")
+    result = cli("build", built, "--set", "summary=New words.", "--set", "version=1.2.4")
     assert result.exit_code == 0
     assert "0 of them made now" in result.output
     release = cli.folder / "releases" / "small"
@@ -148,13 +152,11 @@ def test_new_words_rewrite_the_card_and_generate_nothing(cli: Cli) -> None:
     assert cli("verify", release).exit_code == 0
 
 
-def test_a_lost_release_folder_comes_back_without_generating(cli: Cli, flat_release: Path) -> None:
-    import shutil
-
-    recipe = cli.recipe()
-    cli("build", recipe)
+def test_a_lost_release_folder_comes_back_without_generating(
+    cli: Cli, flat_release: Path, built: Path
+) -> None:
     shutil.rmtree(cli.folder / "releases")
-    assert "0 of them made now" in cli("build", recipe).output
+    assert "0 of them made now" in cli("build", built).output
     assert digests(cli.folder / "releases" / "small") == digests(flat_release)
 
 
@@ -190,16 +192,14 @@ def test_a_limit_beyond_the_end_is_the_whole_set_but_stays_a_preview(cli: Cli, f
     assert cli("build", cli.recipe(), "--limit", "5", "--set", "seed=9").exit_code == 0
 
 
-def test_another_recipes_release_is_not_touched(cli: Cli) -> None:
-    recipe = cli.recipe()
-    cli("build", recipe)
+def test_another_recipes_release_is_not_touched(cli: Cli, built: Path) -> None:
     before = digests(cli.folder / "releases" / "small")
-    other = cli("build", recipe, "--set", "seed=8")
+    other = cli("build", built, "--set", "seed=8")
     assert other.exit_code == 1
     assert "releases/small: was built from another recipe" in other.output
     assert "--overwrite" in other.output
     assert digests(cli.folder / "releases" / "small") == before
-    assert cli("build", recipe, "--set", "seed=8", "--overwrite").exit_code == 0
+    assert cli("build", built, "--set", "seed=8", "--overwrite").exit_code == 0
     assert digests(cli.folder / "releases" / "small") != before
 
 
@@ -222,13 +222,11 @@ def test_a_folder_that_is_no_release_is_not_touched(cli: Cli, manifest: str | No
     assert thesis.read_text() == "years of work"
 
 
-def test_files_of_others_in_a_release_are_not_lost(cli: Cli) -> None:
-    recipe = cli.recipe()
-    cli("build", recipe)
+def test_files_of_others_in_a_release_are_not_lost(cli: Cli, built: Path) -> None:
     config = cli.folder / "releases" / "small" / ".git" / "config"
     config.parent.mkdir()
     config.write_text("history")
-    result = cli("build", recipe, "--set", "summary=New words.")
+    result = cli("build", built, "--set", "summary=New words.")
     assert result.exit_code == 1
     assert "releases/small: holds files that are not the release's (.git/config)" in result.output
     assert config.read_text() == "history"
@@ -244,14 +242,12 @@ def test_a_link_in_the_releases_place_is_not_followed(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("damage", ["", "half"])
-def test_a_shard_whose_records_are_damaged_is_not_finished(cli: Cli, damage: str, flat_release: Path) -> None:
-    import shutil
-
-    recipe = cli.recipe()
-    cli("build", recipe)
+def test_a_shard_whose_records_are_damaged_is_not_finished(
+    cli: Cli, damage: str, flat_release: Path, built: Path
+) -> None:
     shutil.rmtree(cli.folder / "releases")
     next((cli.folder / ".synthkit").glob("*/shards/train-00001*.records")).write_text(damage)
-    assert "24 of them made now" in cli("build", recipe).output
+    assert "24 of them made now" in cli("build", built).output
     assert digests(cli.folder / "releases" / "small") == digests(flat_release)
 
 
@@ -269,11 +265,9 @@ def test_a_shard_that_was_altered_is_made_again_not_published(cli: Cli, flat_rel
     assert digests(release / "data") == digests(flat_release / "data")
 
 
-def test_a_shard_whose_sidecar_is_damaged_is_made_again(cli: Cli, flat_release: Path) -> None:
-    recipe = cli.recipe()
-    cli("build", recipe)
+def test_a_shard_whose_sidecar_is_damaged_is_made_again(cli: Cli, flat_release: Path, built: Path) -> None:
     next((cli.folder / ".synthkit").glob("*/shards/train-00001*.json")).write_text("junk")
-    assert "24 of them made now" in cli("build", recipe, "--set", "summary=Again.").output
+    assert "24 of them made now" in cli("build", built, "--set", "summary=Again.").output
     assert digests(cli.folder / "releases/small/data") == digests(flat_release / "data")
 
 
@@ -310,9 +304,7 @@ def test_the_locale_changes_no_byte(cli: Cli, flat_release: Path) -> None:
     assert digests(cli.folder / "releases" / "small") == digests(flat_release)
 
 
-def test_what_a_kill_leaves_is_removed(cli: Cli, flat_release: Path) -> None:
-    recipe = cli.recipe()
-    cli("build", recipe)
+def test_what_a_kill_leaves_is_removed(cli: Cli, flat_release: Path, built: Path) -> None:
     work = next((cli.folder / ".synthkit").glob("small-*"))
     first = sorted((work / "shards").glob("*.tar"))[0]
     first.with_suffix(".json").unlink()
@@ -322,54 +314,47 @@ def test_what_a_kill_leaves_is_removed(cli: Cli, flat_release: Path) -> None:
     (kept.parent / f".{kept.name}.tmp").write_bytes(b"half")
     draft = work / "shards" / "train-00001.draft"
     draft.write_bytes(b"of a shard that is finished")
-    import shutil
-
     shutil.rmtree(cli.folder / "releases")
-    result = cli("build", recipe)
+    result = cli("build", built)
     assert "24 of them made now" in result.output
     assert not list(work.parent.rglob(".*.tmp"))
     assert not draft.exists()
     assert digests(cli.folder / "releases" / "small") == digests(flat_release)
 
 
-def test_a_replacement_cut_off_between_its_renames_is_undone(cli: Cli) -> None:
-    recipe = cli.recipe()
-    cli("build", recipe)
+def test_a_replacement_cut_off_between_its_renames_is_undone(cli: Cli, built: Path) -> None:
     release = cli.folder / "releases" / "small"
     before = digests(release)
     old = release.with_name(".small.old")
     release.rename(old)
-    assert "nothing to do" in cli("build", recipe).output
+    assert "nothing to do" in cli("build", built).output
     assert digests(release) == before
     # Cut off later, while the old one was being removed: it must never come back.
     old.mkdir()
     (old / "half").write_text("gone")
-    assert "nothing to do" in cli("build", recipe).output
+    assert "nothing to do" in cli("build", built).output
     assert not old.exists()
     assert digests(release) == before
 
 
-def test_another_environment_is_not_mixed_in(cli: Cli) -> None:
+def test_another_environment_is_not_mixed_in(cli: Cli, built: Path) -> None:
     import importlib.metadata
-    import shutil
 
     torch_version = importlib.metadata.version("torch")
 
-    recipe = cli.recipe()
-    cli("build", recipe)
     shutil.rmtree(cli.folder / "releases")
     for path in (cli.folder / ".synthkit").glob("*/shards/*.json"):
         path.write_text(path.read_text().replace(f'"torch":"{torch_version}"', '"torch":"1.0.0"'))
     # With every shard finished nothing is mixed, and the release says where they were made.
-    assert cli("build", recipe).exit_code == 0
+    assert cli("build", built).exit_code == 0
     made_in = json.loads((cli.folder / "releases/small/manifest.json").read_text())["environment"]
     assert made_in["torch"] == "1.0.0"
     shutil.rmtree(cli.folder / "releases")
     next((cli.folder / ".synthkit").glob("*/shards/train-00002*.json")).unlink()
-    result = cli("build", recipe)
+    result = cli("build", built)
     assert result.exit_code == 1
     assert "was begun in another environment (torch 1.0.0 -> " in result.output
-    assert cli("build", recipe, "--fresh").exit_code == 0
+    assert cli("build", built, "--fresh").exit_code == 0
 
 
 @pytest.mark.parametrize(
@@ -404,15 +389,9 @@ def test_other_formats_and_sizes(cli: Cli, image_format: str, extension: str, ki
     from PIL import Image
 
     recipe = cli.recipe("target_per_class: 9")
-    changes = (
-        "--set",
-        f"output.format={image_format}",
-        "--set",
-        "output.size=48",
-        "--set",
-        "output.quality=80",
-    )
-    assert cli("build", recipe, *changes).exit_code == 0
+    changes = (f"output.format={image_format}", "output.size=48", "output.quality=80")
+    settings = [word for change in changes for word in ("--set", change)]
+    assert cli("build", recipe, *settings).exit_code == 0
     with tarfile.open(cli.folder / "releases/small/data/train-00000.tar") as tar:
         image = Image.open(io.BytesIO(tar.extractfile(f"000000000.{extension}").read()))  # type: ignore[union-attr]
     assert (image.format, image.size) == (kind, (48, 48))

@@ -22,7 +22,7 @@ from tests.helpers.workers import SHARDS, finished_shards, flat_cli, leftovers
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the whole release in `releases`, and parts one/, two/, three/ made on their own."""
-    cli = flat_cli(tmp_path_factory.mktemp("parts"))
+    cli = flat_cli(tmp_path_factory.mktemp("parts"), size=32)
     assert cli("build", "flat.yaml").exit_code == 0
     for number, name in enumerate(("one", "two", "three"), 1):
         result = cli("build", "flat.yaml", "--shards", f"{number}/3", "--out", name)

@@ -48,17 +48,24 @@ def rows(generator: Any) -> tuple[np.ndarray, list[str], list[int]]:
     return embeddings, prompts, list(range(100, 108))
 
 
-def test_images_are_uint8_of_the_models_size(generator: Any, rows: Any, checkpoint: Checkpoint) -> None:
-    images = generator.generate(*rows)
-    assert (images.shape, images.dtype) == ((8, 32, 32, 3), np.uint8)
-    assert images.reshape(8, -1).std(axis=1).min() > 10
+@pytest.fixture(scope="module")
+def whole(generator: Any, rows: Any) -> np.ndarray:
+    """The images of the eight rows."""
+    images: np.ndarray = generator.generate(*rows)
+    return images
+
+
+def test_images_are_uint8_of_the_models_size(
+    generator: Any, whole: np.ndarray, checkpoint: Checkpoint
+) -> None:
+    assert (whole.shape, whole.dtype) == ((8, 32, 32, 3), np.uint8)
+    assert whole.reshape(8, -1).std(axis=1).min() > 10
     assert image_edge(checkpoint, SAMPLER) == 32
     assert embedding_shape(checkpoint) == generator.embedding_shape == (128,)
 
 
-def test_order_neighbours_and_padding_change_no_bit(generator: Any, rows: Any) -> None:
+def test_order_neighbours_and_padding_change_no_bit(generator: Any, rows: Any, whole: np.ndarray) -> None:
     embeddings, prompts, seeds = rows
-    whole = generator.generate(embeddings, prompts, seeds)
     order = [5, 2, 7, 0]
     some = generator.generate(embeddings[order], [prompts[i] for i in order], [seeds[i] for i in order])
     np.testing.assert_array_equal(some, whole[order])
@@ -85,9 +92,8 @@ def test_an_embedding_does_not_depend_on_its_neighbours(generator: Any, rows: An
     assert generator.embed_images(images * 2).shape == (16, 128)
 
 
-def test_seed_prompt_and_embedding_all_matter(generator: Any, rows: Any) -> None:
+def test_seed_prompt_and_embedding_all_matter(generator: Any, rows: Any, whole: np.ndarray) -> None:
     embeddings, prompts, seeds = rows
-    whole = generator.generate(embeddings, prompts, seeds)
     for changed in (
         generator.generate(embeddings, prompts, [seed + 1 for seed in seeds]),
         generator.generate(embeddings, prompts[1:] + prompts[:1], seeds),
@@ -96,19 +102,25 @@ def test_seed_prompt_and_embedding_all_matter(generator: Any, rows: Any) -> None
         assert (changed != whole).reshape(8, -1).any(axis=1).all()
 
 
-@pytest.mark.parametrize("guidance", [1.0, 2.0, 10.0])
-def test_the_images_are_those_of_the_stock_pipeline(checkpoint: Checkpoint, guidance: float) -> None:
-    """Called as its documentation does: images and prompts in, PIL out."""
+@pytest.fixture(scope="module")
+def stock_pipeline() -> Any:
     from diffusers import StableUnCLIPImg2ImgPipeline
 
-    sampler = SAMPLER.model_copy(update={"guidance_scale": guidance})
-    ours = load_on_cpu(checkpoint, sampler)
+    pipeline = StableUnCLIPImg2ImgPipeline.from_pretrained(BUILTIN["tiny-unclip-digits"], dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.0, 10.0])
+def test_the_images_are_those_of_the_stock_pipeline(
+    generator: Any, stock_pipeline: Any, guidance: float
+) -> None:
+    """Called as its documentation does: images and prompts in, PIL out."""
+    ours = generator.resampled(SAMPLER.model_copy(update={"guidance_scale": guidance}))
     source = DigitsSource("test")
     real = [load_image(source, position) for position in range(8)]
     mine = ours.generate(ours.embed_images(real), ["zero"] * 8, list(range(8)))
-    pipeline = StableUnCLIPImg2ImgPipeline.from_pretrained(BUILTIN["tiny-unclip-digits"], dtype=torch.float32)
-    pipeline.set_progress_bar_config(disable=True)
-    stock = pipeline(
+    stock = stock_pipeline(
         image=real,
         prompt=["zero"] * 8,
         generator=[torch.Generator().manual_seed(seed) for seed in range(8)],
@@ -123,19 +135,19 @@ def test_the_images_are_those_of_the_stock_pipeline(checkpoint: Checkpoint, guid
 
 
 @pytest.mark.parametrize("name", DETERMINISTIC)
-def test_every_scheduler_makes_digits(checkpoint: Checkpoint, rows: Any, name: str) -> None:
+def test_every_scheduler_makes_digits(generator: Any, rows: Any, name: str) -> None:
     sampler = Sampler(scheduler=name, steps=12, guidance_scale=2.0, batch_size=8)
-    images = load_on_cpu(checkpoint, sampler).generate(*rows)
+    images = generator.resampled(sampler).generate(*rows)
     dark, bright = (images < 40).mean(), (images > 150).mean()
     assert dark > 0.2
     assert 0.05 < bright < 0.6
 
 
-def test_bfloat16_makes_nearly_the_same(checkpoint: Checkpoint, generator: Any, rows: Any) -> None:
+def test_bfloat16_makes_nearly_the_same(checkpoint: Checkpoint, rows: Any, whole: np.ndarray) -> None:
     narrow = load_on_cpu(checkpoint, SAMPLER, dtype="bfloat16")
     assert narrow.embed_images([load_image(DigitsSource("test"), 0)]).dtype == np.float32
     # A seed is the same noise in every type: what is left is rounding.
-    assert psnr(narrow.generate(*rows), generator.generate(*rows)) > 35
+    assert psnr(narrow.generate(*rows), whole) > 35
 
 
 def psnr(images: np.ndarray, reference: np.ndarray) -> float:
@@ -158,16 +170,15 @@ OPTIONS = [
     "arithmetic", OPTIONS, ids=lambda option: str(option.model_dump(exclude_defaults=True))
 )
 def test_other_arithmetic_makes_nearly_the_same_and_the_same_every_time(
-    checkpoint: Checkpoint, generator: Any, rows: Any, arithmetic: Arithmetic
+    checkpoint: Checkpoint, rows: Any, whole: np.ndarray, arithmetic: Arithmetic
 ) -> None:
     if arithmetic.compile and not (shutil.which("g++") or shutil.which("clang++")):
         pytest.skip("torch.compile needs a C++ compiler on a CPU")
     embeddings, prompts, seeds = rows
-    stock = generator.generate(*rows)
     other = load_on_cpu(checkpoint, SAMPLER, arithmetic=arithmetic)
     images = other.generate(*rows)
-    assert np.abs(images.astype(int) - stock).max() <= 2
-    assert psnr(images, stock) >= 40
+    assert np.abs(images.astype(int) - whole).max() <= 2
+    assert psnr(images, whole) >= 40
     np.testing.assert_array_equal(other.generate(*rows), images)
     alone = other.generate(embeddings[3:4], prompts[3:4], seeds[3:4])
     np.testing.assert_array_equal(alone[0], images[3])
@@ -190,14 +201,13 @@ def test_every_step_is_told(checkpoint: Checkpoint, rows: Any) -> None:
 
 @pytest.mark.parametrize("scheduler", DETERMINISTIC)
 def test_another_sampler_for_the_same_model(
-    checkpoint: Checkpoint, generator: Any, rows: Any, scheduler: str
+    checkpoint: Checkpoint, generator: Any, rows: Any, whole: np.ndarray, scheduler: str
 ) -> None:
-    before = generator.generate(*rows)
     sampler = SAMPLER.model_copy(update={"scheduler": scheduler, "steps": 2})
     other = generator.resampled(sampler).generate(*rows)
     fresh = load_on_cpu(checkpoint, sampler).generate(*rows)
     np.testing.assert_array_equal(other, fresh)
-    np.testing.assert_array_equal(generator.generate(*rows), before)
+    np.testing.assert_array_equal(generator.generate(*rows), whole)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from PIL import Image
 
 from synthkit.conditioning import METHODS
 from synthkit.generators.checkpoint import BUILTIN
-from tests.conftest import Cli
+from tests.conftest import FLAT, Cli
 from tests.helpers import miniatures
 from tests.helpers.commands import error_of, output_of, run_build
 from tests.helpers.forging import Forgery, image_files, repaint
@@ -36,6 +36,14 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A preview of three images."""
     cli = Cli(tmp_path_factory.mktemp("digits"))
     run_build(cli, cli.recipe(), *QUICK, "--limit", "3")
+    return cli.folder / "releases" / "small-preview"
+
+
+@pytest.fixture(scope="module")
+def flat(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same without a model: for what is told of images and records, whoever painted them."""
+    cli = Cli(tmp_path_factory.mktemp("flat"))
+    run_build(cli, cli.recipe(), *QUICK, *FLAT, "--limit", "3")
     return cli.folder / "releases" / "small-preview"
 
 
@@ -203,10 +211,10 @@ def one_value(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     ],
 )
 def test_an_image_that_is_not_the_same_is_told_how_far_it_is(
-    cli: Cli, digits: Path, change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]], line: str
+    cli: Cli, flat: Path, change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]], line: str
 ) -> None:
     copy = cli.folder / "copy"
-    shutil.copytree(digits, copy)
+    shutil.copytree(flat, copy)
     repaint(copy, "000000001", repainted(change))
     result = cli("replay", copy, "--sample", "3", "--out", "again")
     assert result.exit_code == 1
@@ -216,12 +224,12 @@ def test_an_image_that_is_not_the_same_is_told_how_far_it_is(
         "000000002: identical",
         "2 of 3 identical",
     ]
-    assert (cli.folder / "again/000000001.png").read_bytes() == image_files(digits)["000000001.png"]
+    assert (cli.folder / "again/000000001.png").read_bytes() == image_files(flat)["000000001.png"]
 
 
-def test_an_image_that_cannot_be_opened_is_told_in_a_line(cli: Cli, digits: Path) -> None:
+def test_an_image_that_cannot_be_opened_is_told_in_a_line(cli: Cli, flat: Path) -> None:
     copy = cli.folder / "copy"
-    shutil.copytree(digits, copy)
+    shutil.copytree(flat, copy)
     repaint(copy, "000000001", lambda image: b"no image")
     line = error_of(cli, "replay", copy, "1")
     assert line == (
@@ -231,10 +239,10 @@ def test_an_image_that_cannot_be_opened_is_told_in_a_line(cli: Cli, digits: Path
 
 
 def test_an_image_of_another_size_than_its_record_says_is_told_before_it_is_decoded(
-    cli: Cli, digits: Path
+    cli: Cli, flat: Path
 ) -> None:
     copy = cli.folder / "copy"
-    shutil.copytree(digits, copy)
+    shutil.copytree(flat, copy)
     repaint(copy, "000000001", repainted(lambda pixels: pixels[:-1]))
     line = error_of(cli, "replay", copy, "1")
     assert line.startswith("error: 000000001.png: cannot be read: it is 32x31, its record says 32x32; ")
@@ -276,9 +284,9 @@ def test_another_platform_is_named(cli: Cli, digits: Path) -> None:
     ],
 )
 def test_a_record_that_is_false_is_told_field_by_field(
-    cli: Cli, digits: Path, false: dict[str, Any], told: str
+    cli: Cli, flat: Path, false: dict[str, Any], told: str
 ) -> None:
-    shutil.copytree(digits, cli.folder / "forged")
+    shutil.copytree(flat, cli.folder / "forged")
     forgery = Forgery.of(cli.folder / "forged")
     if false == {"sources": "swapped"}:
         false = {"sources": forgery.record("000000001").to_row()["sources"][::-1]}
@@ -311,10 +319,8 @@ def test_a_false_record_of_pixels_and_of_real_images_of_another_class(cli: Cli, 
     assert "its record's class_name is class X, its real image's class 0" in result.stdout
 
 
-def test_without_a_model_no_device_is_another_platform(cli: Cli) -> None:
-    flat = ("--set", "model.id=builtin:flat-colours", "--limit", "2")
-    assert cli("build", cli.recipe(), *flat).exit_code == 0
-    result = cli("replay", cli.folder / "releases" / "small-preview", "0")
+def test_without_a_model_no_device_is_another_platform(cli: Cli, flat: Path) -> None:
+    result = cli("replay", flat, "0")
     assert result.exit_code == 0, result.output
     assert "1 of 1 identical" in result.output
     assert "another one" not in result.output
