@@ -1,15 +1,14 @@
-"""Real and synthetic images in the same minibatches, half and half, for any PyTorch training loop.
+"""Real and synthetic images in the same minibatches, for any PyTorch training loop.
 
 Source: Chen et al. 2025, section 4.1 and Table 4: a batch is half synthetic, from one shuffled pass over
-the synthetic images (which is an epoch), and half real, drawn with replacement.
+the synthetic images (which is an epoch), and half real, drawn with replacement. Another share may be chosen.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
@@ -17,13 +16,15 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch  # noqa: TID253 (`import synthkit` does not load this module; `synthkit.mix` does)
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info  # noqa: TID253
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info  # noqa: TID253
 
 from synthkit.errors import SourceError
 from synthkit.publish.pull import find_release
 from synthkit.release.files import RECIPE
 from synthkit.release.folder import ReleaseFolder
-from synthkit.release.loader_images import EncodedImage, encoded, rows_of, undecoded
+from synthkit.release.loader_batches import HALF, MixedBatches, Shares
+from synthkit.release.loader_images import EncodedImage, rows_of, undecoded
+from synthkit.release.loader_rows import LABEL, first_of_each_class, image_and_label, is_stream
 from synthkit.release.loader_streams import splits_itself
 from synthkit.release.places import receive
 from synthkit.release.real_images import open_real
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from synthkit.sources.base import Source
-
-_IMAGE = ("png", "jpg", "webp", "image", "img")
-_LABEL = ("cls", "label")
 
 
 class RealImages:
@@ -80,17 +78,25 @@ def mix(
     synthetic: Any,
     *,
     batch_size: int,
+    real_share: float = HALF,
+    synthetic_per_class: int | None = None,
     transform: Callable[[Any], Any] | None = None,
     seed: int = 0,
     drop_last: bool = False,
     **loader: Any,
 ) -> DataLoader[Any]:
-    """Return a loader of batches (images, labels), half of them real and half synthetic.
+    """Return a loader of batches (images, labels), some of them real and the others synthetic.
 
-    The real half comes first; if `synthetic` is a stream, the two alternate. `real` is a map-style data set,
-    `synthetic` is one or a stream. Rows are (image, label) pairs or, as `datasets` gives them, dictionaries
-    (png, jpg, webp or image; cls or label). An epoch is one pass over `synthetic`, which is shuffled anew
-    each time unless it is a stream; `real` is drawn with replacement. The same `seed` gives the same batches.
+    `real_share` is the share of a batch that is real: half of it, or another share, rounded to whole images
+    with at least one of each kind; with 0 all are synthetic. Real images come first; if `synthetic` is a
+    stream, the two alternate. `real` is a map-style data set, `synthetic` is one or a stream. Rows are
+    (image, label) pairs or, as `datasets` gives them, dictionaries (png, jpg, webp or image; cls or label).
+    An epoch is one pass over `synthetic`, which is shuffled anew each time unless it is a stream; `real` is
+    drawn with replacement. The same `seed` gives the same batches.
+
+    With `synthetic_per_class` an epoch has so many synthetic images of each class: the first ones in the
+    order of `synthetic`, of a class with fewer all. To learn the labels, `mix` reads every row of a map-style
+    data set once, but of `datasets` the column of labels alone.
 
     `transform` makes a tensor of an RGB image; other arguments go to `torch.utils.data.DataLoader`
     (num_workers, pin_memory, …). Images of a release, and files in columns called png, jpg or webp, are
@@ -100,59 +106,31 @@ def mix(
     `webdataset` that are known to share their rows between workers are read there. Any other stream is read
     in this process, and the workers read real images and apply `transform`.
 
-    Raises ValueError if the batch size is odd, if a data set is empty or has no length, or if both name their
-    classes and number them differently. The loader raises ReleaseError for an image that is refused.
+    Raises ValueError if the batch size cannot be divided so, if a data set is empty or has no length, or if
+    both name their classes and number them differently. The loader raises ReleaseError for an image that is
+    refused.
     """
-    _check_arguments(real, synthetic, batch_size, loader)
+    _check_arguments(real, synthetic, loader)
+    shares = _shares(batch_size, real_share)
     classes = _check_classes(real, synthetic)
+    if synthetic_per_class is not None:
+        synthetic = first_of_each_class(synthetic, synthetic_per_class)
     generator = torch.Generator().manual_seed(seed)
     pair = _Pair(transform, classes)
     real = undecoded(real)
     workers = loader.get("num_workers", 0)
-    if _is_stream(synthetic) and workers and splits_itself(synthetic, workers):
-        stream = _Alternating(real, synthetic, pair, seed)
+    if is_stream(synthetic) and workers and splits_itself(synthetic, workers):
+        stream = _Alternating(real, synthetic, pair, shares, seed)
         return DataLoader(stream, batch_size=batch_size, drop_last=drop_last, generator=generator, **loader)
     rows: Any
     batches: Any
-    if _is_stream(synthetic):
+    if is_stream(synthetic):
         rows = _Rows(real, pair)
-        batches = _InTurns(len(real), synthetic, batch_size, seed, drop_last=drop_last, sent=workers > 0)
+        batches = _InTurns(len(real), synthetic, shares, seed, drop_last=drop_last, sent=workers > 0)
     else:
         rows = _Both(real, undecoded(synthetic), pair)
-        batches = HalfAndHalf(len(real), len(synthetic), batch_size, seed, drop_last=drop_last)
+        batches = MixedBatches(len(real), len(synthetic), shares, seed, drop_last=drop_last)
     return DataLoader(rows, batch_sampler=batches, generator=generator, **loader)
-
-
-class HalfAndHalf:
-    """A sampler of the indices of each batch: real ones drawn with replacement, then as many synthetic ones.
-
-    Synthetic images are numbered after the real ones. The last batch of an epoch may be smaller, and is
-    half and half as well; `drop_last` leaves it out.
-    """
-
-    def __init__(
-        self, real: int, synthetic: int, batch_size: int, seed: int, *, drop_last: bool = False
-    ) -> None:
-        self._real, self._synthetic, self._half, self._seed = real, synthetic, batch_size // 2, seed
-        self._used = synthetic - synthetic % self._half if drop_last else synthetic
-        self._epoch = 0
-
-    def __len__(self) -> int:
-        return math.ceil(self._used / self._half)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        # The epoch is counted when the first batch is taken: a loader with workers makes two iterators.
-        self._epoch += 1
-        yield from self.batches(self._epoch - 1)
-
-    def batches(self, epoch: int) -> Iterator[list[int]]:
-        """Yield the batches of an epoch; their order depends on the seed and the epoch alone."""
-        rng = np.random.Generator(np.random.Philox(key=[self._seed, epoch]))
-        order = rng.permutation(self._synthetic)[: self._used]
-        for start in range(0, self._used, self._half):
-            part = order[start : start + self._half]
-            drawn = rng.integers(self._real, size=len(part))
-            yield [*drawn.tolist(), *(self._real + part).tolist()]
 
 
 class _Both:
@@ -183,35 +161,41 @@ class _Rows:
 
 
 class _InTurns:
-    """A sampler of batches in which a real image's index stands before each row of a stream.
+    """A sampler of batches in which the indices of real images stand between the rows of a stream.
 
     The stream is read here, in the loader's own process, and the rows are sent to the workers. So each row
     comes once, even if the stream does not know of workers.
     """
 
     def __init__(
-        self, real: int, stream: Iterable[Any], batch_size: int, seed: int, *, drop_last: bool, sent: bool
+        self, real: int, stream: Iterable[Any], shares: Shares, seed: int, *, drop_last: bool, sent: bool
     ) -> None:
-        self._real, self._stream, self._half, self._seed = real, stream, batch_size // 2, seed
+        self._real, self._stream, self._shares, self._seed = real, stream, shares, seed
         self._drop_last, self._sent, self._epoch = drop_last, sent, 0
 
     def __iter__(self) -> Iterator[list[int | tuple[Any, int]]]:
         rng = _drawing(self._seed, self._epoch, 0)
         self._epoch += 1
         rows, empty = rows_of(self._stream), True
-        while part := list(islice(rows, self._half)):
+        while part := list(islice(rows, self._shares.synthetic)):
             empty = False
-            if len(part) < self._half and self._drop_last:
+            if len(part) < self._shares.synthetic and self._drop_last:
                 return
-            yield [item for row in part for item in (int(rng.integers(self._real)), self._row(row))]
+            yield list(self._batch(part, rng))
         if empty:
             raise ValueError(
                 "synthetic: the stream holds no image (any more); an iterator can be read once only, "
                 "a data set anew in each epoch"
             )
 
+    def _batch(self, rows: Sequence[Any], rng: np.random.Generator) -> Iterator[int | tuple[Any, int]]:
+        for place, row in enumerate(rows):
+            for _ in range(_real_before(place, self._shares)):
+                yield int(rng.integers(self._real))
+            yield self._row(row)
+
     def _row(self, row: Any) -> tuple[Any, int]:
-        image, label = _image_and_label(row)
+        image, label = image_and_label(row)
         return (_Sent.of(image) if self._sent and type(image) is torch.Tensor else image), label
 
 
@@ -233,19 +217,28 @@ class _Sent:
 
 
 class _Alternating(IterableDataset[Any]):
-    """A stream with a real image before each synthetic one; `synthetic` shares its rows between workers."""
+    """A stream with real images between the synthetic ones; `synthetic` shares its rows between workers."""
 
-    def __init__(self, real: Any, synthetic: Iterable[Any], pair: _Pair, seed: int) -> None:
+    def __init__(self, real: Any, synthetic: Iterable[Any], pair: _Pair, shares: Shares, seed: int) -> None:
         self._real, self._synthetic, self._pair = real, synthetic, pair
-        self._seed, self._epoch = seed, 0
+        self._shares, self._seed, self._epoch = shares, seed, 0
 
     def __iter__(self) -> Iterator[tuple[Any, int]]:
         worker = get_worker_info()
         rng = _drawing(self._seed, self._epoch, 0 if worker is None else worker.seed)
         self._epoch += 1
-        for row in rows_of(self._synthetic):
-            yield self._pair(self._real[int(rng.integers(len(self._real)))])
-            yield self._pair(_image_and_label(row))
+        for place, row in enumerate(rows_of(self._synthetic)):
+            for _ in range(_real_before(place % self._shares.synthetic, self._shares)):
+                yield self._pair(self._real[int(rng.integers(len(self._real)))])
+            yield self._pair(image_and_label(row))
+
+
+def _real_before(place: int, shares: Shares) -> int:
+    """Return how many real images stand before the synthetic one at a place (from 0) in its batch.
+
+    So they are spread over the batch, and any beginning of it has as many as go with its synthetic ones.
+    """
+    return shares.real_beside(place + 1) - shares.real_beside(place)
 
 
 def _drawing(seed: int, epoch: int, worker: int) -> np.random.Generator:
@@ -260,7 +253,7 @@ class _Pair:
         self._transform, self._classes = transform, classes
 
     def __call__(self, row: Any) -> tuple[Any, int]:
-        image, label = _image_and_label(row)
+        image, label = image_and_label(row)
         if self._classes is not None and not 0 <= label < self._classes:
             raise ValueError(f"a row has label {label}; there are {self._classes} classes, from 0 on")
         if isinstance(image, EncodedImage):
@@ -285,30 +278,19 @@ class _Pair:
             ) from error
 
 
-def _image_and_label(row: Any) -> tuple[Any, int]:
-    image, label = _columns(row) if isinstance(row, Mapping) else row[:2]
-    return image, int(label)
+def _shares(batch_size: int, real: float) -> Shares:
+    """Return how a batch is divided. Raises ValueError if it cannot be."""
+    if not 0 <= real < 1:
+        advice = ": real images alone need no mix, give them to a DataLoader" if real == 1 else ""
+        raise ValueError(f"real_share: is {real}; it must be at least 0 and below 1{advice}")
+    if real == HALF and (batch_size < 2 or batch_size % 2):
+        raise ValueError(f"batch_size: is {batch_size}; half of it is real, so it must be even")
+    if batch_size < (2 if real else 1):
+        raise ValueError(f"batch_size: is {batch_size}; it must hold an image of each kind")
+    return Shares.of(batch_size, real)
 
 
-def _columns(row: Mapping[str, Any]) -> tuple[Any, Any]:
-    image = next((encoded(row, name) for name in _IMAGE if name in row), None)
-    label = next((row[name] for name in _LABEL if name in row), None)
-    if image is None or label is None:
-        raise ValueError(
-            f"a row has {', '.join(row)}: it needs one of {', '.join(_IMAGE)} and of {', '.join(_LABEL)}"
-        )
-    return image, label
-
-
-def _is_stream(dataset: Any) -> bool:
-    kind = type(dataset)
-    # PyTorch's base class has a __getitem__ that only raises an error.
-    by_number = getattr(kind, "__getitem__", Dataset.__getitem__) is not Dataset.__getitem__
-    sized = hasattr(kind, "__len__") or not hasattr(kind, "__iter__")
-    return isinstance(dataset, IterableDataset) or not (by_number and sized)
-
-
-def _check_arguments(real: Any, synthetic: Any, batch_size: int, loader: Mapping[str, Any]) -> None:
+def _check_arguments(real: Any, synthetic: Any, loader: Mapping[str, Any]) -> None:
     for name, dataset in (("real", real), ("synthetic", synthetic)):
         if isinstance(dataset, str):
             raise ValueError(
@@ -316,18 +298,16 @@ def _check_arguments(real: Any, synthetic: Any, batch_size: int, loader: Mapping
             )
         if isinstance(dataset, Mapping):
             raise ValueError(f"{name}: is a dictionary of {', '.join(map(str, dataset))}: give one of these")
-        if not _is_stream(dataset) and not hasattr(type(dataset), "__len__"):
+        if not is_stream(dataset) and not hasattr(type(dataset), "__len__"):
             raise ValueError(f"{name}: has rows by number but no __len__: give it one, or make it iterable")
-    if batch_size < 2 or batch_size % 2:
-        raise ValueError(f"batch_size: is {batch_size}; half of it is real, so it must be even")
     decided = sorted(loader.keys() & {"shuffle", "sampler", "batch_sampler"})
     if decided:
         raise ValueError(f"{decided[0]}: is decided by mix: synthetic images are shuffled, real ones drawn")
-    if _is_stream(real):
+    if is_stream(real):
         raise ValueError("real: is a stream, of which no image can be drawn; load it without streaming")
     if not len(real):
         raise ValueError("real: holds no image")
-    if not _is_stream(synthetic) and not len(synthetic):
+    if not is_stream(synthetic) and not len(synthetic):
         raise ValueError("synthetic: holds no image")
 
 
@@ -354,5 +334,5 @@ def _class_names(dataset: Any) -> list[str] | None:
     names = getattr(dataset, "classes", None)
     features = getattr(dataset, "features", None)
     if names is None and isinstance(features, Mapping):
-        names = next((getattr(features[name], "names", None) for name in _LABEL if name in features), None)
+        names = next((getattr(features[name], "names", None) for name in LABEL if name in features), None)
     return None if names is None else list(names)

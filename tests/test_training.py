@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import torch
 import webdataset
-from datasets import load_dataset
+from datasets import Dataset, load_dataset
 from PIL import Image
 from torch.utils.data import IterableDataset
 from torchvision.transforms.functional import to_tensor
 
 import synthkit
 from synthkit.errors import ReleaseError, SourceError
+from synthkit.release.manifest import read_manifest
 from tests.conftest import Cli
 
 Pairs = list[tuple[torch.Tensor, int]]
@@ -50,6 +51,80 @@ def test_every_batch_is_half_real_and_half_synthetic() -> None:
         half = len(batch) // 2
         assert all(label < 10 for label in batch[:half])
         assert all(label >= 1000 for label in batch[half:])
+
+
+# A share of real images: how many of both kinds each batch of eight has, and how they stand beside a stream.
+SHARED = [
+    (0.0, [(0, 8)] * 12 + [(0, 7)], "SSSSSSSS"),
+    (0.25, [(2, 6)] * 17 + [(1, 1)], "RSSSRSSS"),
+    (0.5, [(4, 4)] * 25 + [(3, 3)], "RSRSRSRS"),
+    (0.7, [(6, 2)] * 51 + [(3, 1)], "RRRSRRRS"),
+]
+
+
+@pytest.mark.parametrize(("share", "kinds", "spread"), SHARED)
+def test_another_share_of_real_images(share: float, kinds: list[tuple[int, int]], spread: str) -> None:
+    def shape(batch: list[int]) -> str:
+        return "".join("R" if label < 10 else "S" for label in batch)
+
+    for synthetic, first in ((SYNTHETIC, "".join(sorted(spread))), (Stream(), spread)):
+        loader = synthkit.mix(REAL, synthetic, batch_size=8, real_share=share)
+        batches = labels(loader)
+        assert [(shape(batch).count("R"), shape(batch).count("S")) for batch in batches] == kinds
+        assert {shape(batch) for batch in batches[:-1]} == {first}
+        seen = sorted(label for batch in batches for label in batch if label >= 1000)
+        assert seen == list(range(1000, 1103))
+
+
+def test_batches_of_a_stream_that_are_half_real_are_those_of_every_earlier_version() -> None:
+    loader = synthkit.mix(REAL, iter(SYNTHETIC[:7]), batch_size=4, seed=3)
+    assert labels(loader) == [[6, 1000, 0, 1001], [2, 1002, 1, 1003], [5, 1004, 2, 1005], [4, 1006]]
+
+
+def in_classes(*counts: int) -> Pairs:
+    """Images in three classes, in turns while they last; each holds its own number."""
+    order = sorted((place, label) for label, count in enumerate(counts) for place in range(count))
+    return [(torch.full((1,), float(number)), label) for number, (_, label) in enumerate(order)]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("kind", [list, iter, "datasets"])
+def test_the_first_synthetic_images_of_each_class(kind: Any, workers: int) -> None:
+    rows = in_classes(9, 2, 5)
+    synthetic: Any = (
+        kind(rows)
+        if kind != "datasets"
+        else Dataset.from_dict(
+            {"image": [int(image) for image, _ in rows], "label": [label for _, label in rows]}
+        )
+    )
+    loader = synthkit.mix(
+        *([(torch.zeros(1), 7)], synthetic),
+        **{"batch_size": 4, "synthetic_per_class": 3, "num_workers": workers, "transform": float},
+    )
+    seen = [
+        (int(number), label)
+        for images, numbers in loader
+        for number, label in zip(images.tolist(), numbers.tolist(), strict=True)
+        if label != 7
+    ]
+    wanted = [(number, label) for number, (_, label) in enumerate(rows[:8])]
+    assert sorted(seen) == wanted  # three of the first class, both of the second, three of the third
+
+
+def test_a_stream_that_workers_could_share_is_read_whole_for_its_first_images(
+    flat_release: Path,
+) -> None:
+    shards = sorted(map(str, (flat_release / "data").iterdir()))
+    stream = webdataset.WebDataset(shards, shardshuffle=False)
+    loader = synthkit.mix(
+        *([(Image.new("RGB", (32, 32)), 0)], stream),
+        **{"batch_size": 8, "real_share": 0.0, "synthetic_per_class": 2, "num_workers": 2},
+        transform=to_tensor,
+    )
+    seen = [label for batch in labels(loader) for label in batch]
+    counts = [item.synthetic for item in read_manifest(flat_release).classes]
+    assert np.bincount(seen, minlength=10).tolist() == [min(count, 2) for count in counts]
 
 
 def test_images_come_with_their_labels() -> None:
@@ -174,6 +249,25 @@ class Named(list[Any]):
 def test_what_cannot_be_mixed(real: Any, synthetic: Any, batch_size: int, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         synthkit.mix(real, synthetic, batch_size=batch_size)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"real_share": 1}, "real_share: is 1; .* below 1: real images alone need no mix, give them to a"),
+        ({"real_share": -0.1}, "real_share: is -0.1; it must be at least 0 and below 1"),
+        ({"real_share": float("nan")}, "real_share: is nan; it must be at least 0"),
+        ({"real_share": 0.3, "batch_size": 1}, "batch_size: is 1; it must hold an image of each kind"),
+        ({"synthetic_per_class": 0}, "synthetic_per_class: is 0; it must be at least 1"),
+        (
+            {"synthetic_per_class": 10},
+            "is 10, but there are 9 images of a class at most",
+        ),
+    ],
+)
+def test_mixtures_that_cannot_be(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        synthkit.mix(REAL, in_classes(9, 2, 5), **{"batch_size": 4, **arguments})
 
 
 def test_two_classes_of_one_name_are_numbered_in_the_card() -> None:

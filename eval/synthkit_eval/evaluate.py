@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
@@ -36,22 +35,23 @@ from synthkit_eval.training.accuracy import Grouping, accuracies
 from synthkit_eval.training.checkpoint import epochs_in
 from synthkit_eval.training.networks import check_network
 from synthkit_eval.training.real_images import check_intact, fetch_shards, open_real
-from synthkit_eval.training.synthetic_images import open_synthetic
+from synthkit_eval.training.synthetic_images import open_used, used_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from synthkit.recipe.schema import Recipe
     from synthkit.release.manifest import Manifest
     from synthkit_eval.protocol import Protocol
-    from synthkit_eval.score import SetScore
+    from synthkit_eval.score import SetScore, TrainedOn
     from synthkit_eval.training.distributed import World
     from synthkit_eval.training.real_images import RealData, ScoredRelease
     from synthkit_eval.training.synthetic_images import SyntheticImages
     from synthkit_eval.training.train import Task, Trained
 
 # The code that decides how a run ends: runs that other code has trained are not used.
-_CODE = ("synthkit_eval.training", "synthkit.training")
+_CODE = ("synthkit_eval.training", "synthkit.release.loader_batches")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def evaluate(release: ScoredRelease, protocol: Protocol, options: Options, world
     possible before anything is trained. Of several processes only the first returns the score, the others
     None.
     """
-    return _score(release, protocol, options, world, open_synthetic, features=protocol.features)
+    return _score(release, protocol, options, world, open_used, features=protocol.features)
 
 
 def evaluate_real_only(
@@ -88,7 +88,7 @@ def evaluate_real_only(
     All releases with the same real images and the same number of synthetic ones share these runs. Raises and
     returns as `evaluate` does.
     """
-    return _score(release, protocol, options, world, lambda folder, manifest: None, features=NONE)
+    return _score(release, protocol, options, world, lambda *release: None, features=NONE)
 
 
 def _score(
@@ -96,12 +96,14 @@ def _score(
     protocol: Protocol,
     options: Options,
     world: World,
-    synthetic_of: Callable[[Path, Manifest], SyntheticImages | None],
+    synthetic_of: Callable[[Path, Manifest, Recipe, int | None], SyntheticImages | None],
     features: str,
 ) -> Scored | None:
     check_network(protocol.network)
     choose_threads(protocol.images.size, options.device)
-    held_out(release.recipe.source, protocol.evaluation)  # refuses a mistake before anything is read
+    # These two refuse a mistake before anything is read.
+    held_out(release.recipe.source, protocol.evaluation)
+    used_of(release.manifest, protocol.batches.synthetic_per_class)
     if world.first:
         # Whatever needs a network connection comes before whatever takes time.
         check_features_here(features, options.device)
@@ -117,13 +119,14 @@ def _score_here(
     protocol: Protocol,
     options: Options,
     world: World,
-    synthetic_of: Callable[[Path, Manifest], SyntheticImages | None],
+    synthetic_of: Callable[[Path, Manifest, Recipe, int | None], SyntheticImages | None],
 ) -> Scored | None:
     if world.first:
         check_intact(release)
     world.wait()
     data = open_real(release, protocol, options.work_root)
-    synthetic = synthetic_of(release.folder, release.manifest)
+    per_class = protocol.batches.synthetic_per_class
+    synthetic = synthetic_of(release.folder, release.manifest, release.recipe, per_class)
     task = make_task(release, protocol, data, synthetic, options, world)
     machine = describe(task.device, world.size)
     runs = _train_all(release, task, options, _folder(release, task, data, machine, options))
@@ -158,7 +161,7 @@ def make_task(
         grouping=Grouping.of([item.group for item in classes], images),
         real=data.counts,
         synthetic=0 if synthetic is None else len(synthetic),
-        steps=_steps(protocol, release.manifest.images, world),
+        steps=_steps(protocol, sum(used_of(release.manifest, protocol.batches.synthetic_per_class)), world),
         device=options.device,
         world=world,
         # Small images are decoded faster than a worker hands them over.
@@ -171,15 +174,17 @@ def _steps(protocol: Protocol, synthetic: int, world: World) -> int:
 
     Raises ScoreError if the processes cannot share a minibatch evenly.
     """
-    size, half = protocol.batches.size, protocol.batches.size // 2
-    if world.size > 1 and (half % world.size or synthetic < half):
+    size, shares = protocol.batches.size, protocol.batches.shares
+    least = min(count for count in (shares.real, shares.synthetic) if count)
+    if world.size > 1 and (size % world.size or least < world.size or synthetic < shares.synthetic):
         raise ScoreError(
-            f"batches.size: {size} cannot be shared evenly by {world.size} processes, half real and half "
-            "synthetic; use another number of processes, or --set batches.size="
+            f"batches.size: {size} cannot be shared evenly by {world.size} processes, {shares.real} real and "
+            f"{shares.synthetic} synthetic; use another number of processes, or --set batches.size="
         )
     if protocol.batches.iterations is not None:
         return protocol.batches.iterations
-    return math.ceil(synthetic / half) if world.size == 1 else synthetic // half
+    full, rest = divmod(synthetic, shares.synthetic)
+    return full + bool(rest and world.size == 1)
 
 
 def _train_all(release: ScoredRelease, task: Task, options: Options, folder: Path) -> list[Trained]:
@@ -271,8 +276,9 @@ def _summary(
 ) -> Score:
     protocol, report = task.protocol, task.protocol.report
     counted = [run.per_class(report) for run in runs]
+    used = used_of(release.manifest, protocol.batches.synthetic_per_class)
     return Score(
-        trained_on="real and synthetic" if task.synthetic else "real",
+        trained_on=_trained_on(task),
         protocol=ProtocolFacts(
             name=protocol.name,
             version=protocol.version,
@@ -280,7 +286,7 @@ def _summary(
             changed=[without_places(change) for change in options.changed],
             settings=protocol.settings(),
         ),
-        release=_release_facts(release) if task.synthetic else None,
+        release=_release_facts(release, sum(used)) if task.synthetic else None,
         data=DataFacts(
             training_digest=data.training.digest,
             training_images=len(data.training.listing),
@@ -304,13 +310,14 @@ def _summary(
 def _detail(release: ScoredRelease, task: Task, data: RealData, runs: list[Trained]) -> Detail:
     report, listing = task.protocol.report, data.evaluation.listing
     counted = [run.per_class(report) for run in runs]
+    used = used_of(release.manifest, task.protocol.batches.synthetic_per_class)
     classes = [
         ClassScore(
             label=item.label,
             name=item.name,
             group=item.group,
             real=item.real,
-            synthetic=item.synthetic if task.synthetic else 0,
+            synthetic=used[item.label] if task.synthetic else 0,
             evaluation=int(task.grouping.images[item.label]),
             accuracy=Mean.of([float(run[item.label]) for run in counted]),
         )
@@ -330,7 +337,13 @@ def _groups(manifest: Manifest) -> str:
     return hashlib.sha256(json.dumps([item.group for item in manifest.classes]).encode()).hexdigest()
 
 
-def _release_facts(release: ScoredRelease) -> ReleaseFacts:
+def _trained_on(task: Task) -> TrainedOn:
+    if not task.synthetic:
+        return "real"
+    return "real and synthetic" if task.protocol.batches.real else "synthetic"
+
+
+def _release_facts(release: ScoredRelease, used: int) -> ReleaseFacts:
     manifest = release.manifest
     return ReleaseFacts(
         name=manifest.name,
@@ -340,7 +353,7 @@ def _release_facts(release: ScoredRelease) -> ReleaseFacts:
         method=manifest.method,
         guidance_scale=release.recipe.sampler.guidance_scale,
         generator=manifest.generator.name,
-        images=manifest.images,
+        images=used,
         seed=release.recipe.seed,
         kin=kin_of_release(release),
         shots=manifest.source.shots,

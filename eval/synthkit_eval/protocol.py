@@ -18,6 +18,7 @@ from synthkit.config.yaml_file import FileKind, load_model
 from synthkit.errors import ScoreError, nearest
 from synthkit.recipe.digest import is_set
 from synthkit.recipe.families import SOURCES
+from synthkit.release.loader_batches import Shares
 from synthkit.system.files import sha256_of
 from synthkit_eval.feature_names import check_features
 
@@ -30,7 +31,9 @@ _NAME = r"^[a-z0-9][a-z0-9_-]{0,95}$"
 _NOT_TRAINING = ("summary", "features")
 # Fields that came after the first scores, by their dotted names. They enter the digest only where they are
 # set to something else than their default, so that finished scores still compare. Every new field goes here.
-_LATER_FIELDS = ("frozen_statistics",)
+_LATER_FIELDS = ("frozen_statistics", "batches.real", "batches.synthetic_per_class")
+# What the values of `batches.mixing` were called first: protocols may still say so, and their digests do.
+_EARLIER_NAMES = {"pass": "half"}
 _FOLDERS = re.compile(r"(?<![\w.-])(~\w*)?/(?:[^\s,}\]\"'/]+/)*(?=[^/])")
 _PLACES = frozenset(name for source in SOURCES.values() for name in source.PATHS)
 
@@ -53,20 +56,52 @@ class Batches(Section):
     size: int = Field(
         ge=2, le=65536, multiple_of=2, description="Images of a minibatch, real and synthetic together."
     )
-    mixing: Literal["half", "coin"] = Field(
-        "half",
-        description="half: as many real (drawn with replacement) as synthetic (one shuffled pass over them "
-        "is an epoch); coin: each image real or synthetic with probability 1/2, both drawn with replacement.",
+    real: float = Field(
+        0.5,
+        ge=0,
+        lt=1,
+        description="Share of real images in a minibatch; 0: none, synthetic ones alone (real ones alone are "
+        "--real-only). With pass it is rounded to whole images, a half up, at least one of each kind.",
+    )
+    mixing: Literal["pass", "coin"] = Field(
+        "pass",
+        description="pass: every minibatch has that share of real images, drawn with replacement, and one "
+        "shuffled pass over the synthetic ones is an epoch; coin: each image is real with that probability, "
+        "and both kinds are drawn with replacement.",
     )
     iterations: int | None = Field(
         None, ge=1, description="Minibatches of an epoch; default: one pass over the synthetic images."
     )
 
+    synthetic_per_class: int | None = Field(
+        None,
+        ge=1,
+        description="How many synthetic images of each class are used: the first ones planned, of a class "
+        "with fewer all. Default: all of the release.",
+    )
+
+    @field_validator("mixing", mode="before")
+    @classmethod
+    def _of_its_earlier_name(cls, mixing: object) -> object:
+        return next((name for name, earlier in _EARLIER_NAMES.items() if mixing == earlier), mixing)
+
+    @field_validator("real", mode="before")
+    @classmethod
+    def _not_all(cls, real: object) -> object:
+        if real == 1:
+            raise ValueError("1 would be real images alone: synthkit eval --real-only trains on these")
+        return real
+
     @model_validator(mode="after")
     def _a_coin_has_no_pass(self) -> Self:
         if (self.mixing == "coin") is (self.iterations is None):
-            raise ValueError("mixing: coin needs iterations; mixing: half passes over the synthetic images")
+            raise ValueError("mixing: coin needs iterations; mixing: pass passes over the synthetic images")
         return self
+
+    @property
+    def shares(self) -> Shares:
+        """How many images of a minibatch are real, and how many synthetic; by a coin on average."""
+        return Shares.of(self.size, self.real)
 
 
 class ColorJitter(Section):
@@ -187,6 +222,8 @@ class Protocol(Section):
         data = {key: value for key, value in self.settings().items() if key not in _NOT_TRAINING}
         for path in _LATER_FIELDS:
             _leave_out_unset(self, data, path.split("."))
+        mixing = self.batches.mixing
+        data["batches"]["mixing"] = _EARLIER_NAMES.get(mixing, mixing)
         if isinstance(self.pretrained, str) and Path(self.pretrained).is_file():
             data["pretrained"] = sha256_of(Path(self.pretrained))
         data["evaluation"] = {k: v for k, v in self.evaluation.items() if k not in _PLACES}

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SCORE_FORMAT = 2
 Group = Literal["many", "medium", "few"]
+TrainedOn = Literal["real and synthetic", "synthetic", "real"]
 GROUPS: tuple[Group, ...] = ("many", "medium", "few")
 PARTS = ("overall", *GROUPS)
 # What accuracies are stated of; sets of images are compared by PARTS.
@@ -87,7 +88,9 @@ class ReleaseFacts(_Facts):
     method: str = Field(description="How its conditioning was augmented.")
     guidance_scale: float = Field(description="Classifier-free guidance scale of its images.")
     generator: str = Field(description="The model that made its images.")
-    images: int = Field(description="Its synthetic images.")
+    images: int = Field(
+        description="Its synthetic images that trained: all, unless the protocol has synthetic_per_class."
+    )
     seed: int = Field(description="The seed of its recipe.")
     kin: str = Field(description="Equal for releases that differ in seed and choice of shots alone.")
     shots: int | None = Field(description="Real images of each class, of a few-shot release.")
@@ -117,7 +120,7 @@ class ClassScore(_Facts):
     name: str = Field(description="Its name.")
     group: Group = Field(description="many, medium or few, by its real training images.")
     real: int = Field(description="Its real training images.")
-    synthetic: int = Field(description="Its synthetic images.")
+    synthetic: int = Field(description="Its synthetic images that trained.")
     evaluation: int = Field(description="Its evaluation images.")
     accuracy: Mean = Field(description="Its top-1 accuracy.")
 
@@ -193,7 +196,7 @@ class Score(_Facts):
     """A score: what was trained on what, and how well it did."""
 
     format_version: int = Field(SCORE_FORMAT, ge=1, description="Format of this file.")
-    trained_on: Literal["real and synthetic", "real"] = Field(description="The training images.")
+    trained_on: TrainedOn = Field(description="The training images.")
     protocol: ProtocolFacts = Field(description="How it was trained and tested.")
     release: ReleaseFacts | None = Field(description="The release; null for real images alone.")
     data: DataFacts = Field(description="The real images.")

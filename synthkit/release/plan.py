@@ -259,22 +259,43 @@ def draw_all(seed: int, classes: Sequence[ClassBalance], counts: NDArray[np.int6
     return drawn[0] if len(drawn) == 1 else _joined(drawn)
 
 
+def numbers_in_class(seed: int, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return (N,) int64, in release order: which of the images planned for its class each one is, from 0.
+
+    A class's k-th image is the same whatever its target. `counts` is what `block_counts` returns.
+    """
+    blocks = []
+    for number in range(len(counts)):
+        numbers = np.concatenate([np.arange(part.start, part.stop) for _, part in _added_in(number, counts)])
+        blocks.append(numbers[_order(seed, number, len(numbers))])
+    return np.concatenate(blocks)
+
+
 def _block(seed: int, number: int, columns: Sequence[Columns], counts: NDArray[np.int64]) -> Draws:
     """Return the draws of one block in its own shuffled order."""
-    starts = counts[number - 1] if number else np.zeros(counts.shape[1], dtype=np.int64)
-    # Not those of all classes: a block may add to a few of very many.
-    grows = np.flatnonzero(counts[number] > starts).tolist()
-    slices = [slice(int(starts[label]), int(counts[number, label])) for label in grows]
+    added = _added_in(number, counts)
     labels, seeds, members = (
-        np.concatenate([columns[label][kind][place] for label, place in zip(grows, slices, strict=True)])
-        for kind in range(3)
+        np.concatenate([columns[label][kind][part] for label, part in added]) for kind in range(3)
     )
-    order = np.random.Generator(_philox(seed, _ORDER - number)).permutation(len(labels))
+    order = _order(seed, number, len(labels))
     # One column after another, so that the unsorted one is freed: at most 40 bytes an image.
     labels = labels[order]
     seeds = seeds[order]
     members = members[order]
     return Draws(labels, seeds, members)
+
+
+def _added_in(number: int, counts: NDArray[np.int64]) -> list[tuple[int, slice]]:
+    """Return the classes to which a block adds images, each with the images of the class that it adds."""
+    starts = counts[number - 1] if number else np.zeros(counts.shape[1], dtype=np.int64)
+    # Not all classes: a block may add to a few of very many.
+    grows = np.flatnonzero(counts[number] > starts).tolist()
+    return [(label, slice(int(starts[label]), int(counts[number, label]))) for label in grows]
+
+
+def _order(seed: int, number: int, images: int) -> NDArray[np.int64]:
+    """Return the shuffled order of a block's images."""
+    return np.random.Generator(_philox(seed, _ORDER - number)).permutation(images)
 
 
 def _joined(drawn: Sequence[Draws]) -> Draws:

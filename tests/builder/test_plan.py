@@ -10,7 +10,7 @@ import pytest
 from synthkit.errors import SourceError
 from synthkit.recipe.load import load
 from synthkit.recipe.schema import Recipe
-from synthkit.release.plan import Plan, balance, balance_of, block_counts, make_plan
+from synthkit.release.plan import Plan, balance, balance_of, block_counts, make_plan, numbers_in_class
 from synthkit.sources.base import Listing
 from tests.conftest import SMALL
 
@@ -78,6 +78,27 @@ def test_a_larger_target_adds_images_and_changes_none(recipe: Recipe) -> None:
     small, large = (make_plan(with_target(recipe, target), real) for target in (20, 50))
     for label in (0, 1):
         assert rows_of(small, label) < rows_of(large, label)
+
+
+def test_the_first_images_of_each_class_are_those_of_a_smaller_release(recipe: Recipe) -> None:
+    real = listing(3, 9, 1)
+
+    def first(count: int, **asked: object) -> list[tuple[int, int]]:
+        """Class and seed of the first images of each class, in the order of the classes."""
+        whole = recipe.model_copy(update={"target_per_class": None, **asked})
+        plan = make_plan(whole, real)
+        numbers = numbers_in_class(whole.seed, block_counts(whole, balance(whole, real)))
+        chosen = np.flatnonzero(numbers < count)
+        rows = zip(plan.labels, numbers, plan.seeds, strict=True)
+        found = sorted((int(label), int(number), int(seed)) for label, number, seed in rows)
+        assert [(label, number) for label, number, _ in found if number < count] == [
+            (label, number) for label in range(3) for number in range(count)
+        ]
+        assert len(chosen) == 3 * count
+        return [(label, seed) for label, number, seed in found if number < count]
+
+    small = first(5, synthetic_per_class=5)
+    assert first(5, synthetic_per_class=20) == first(5, synthetic_per_class=20, grown=[4, 9]) == small
 
 
 def test_another_seed_is_another_plan(recipe: Recipe) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from synthkit.errors import ScoreError
@@ -89,3 +91,25 @@ def test_the_usual_protocol_of_a_release() -> None:
     assert usual_protocol("flowers102", 4) == "few-shot"
     assert usual_protocol("digits_few_shot-k4", 4) == "digits-few-shot"
     assert usual_protocol("digits-lt-few", 4) == "few-shot"
+
+
+def test_a_mixture_changes_the_digest_and_its_default_does_not() -> None:
+    same = ("batches.real=0.5", "batches.synthetic_per_class=null", "batches.mixing=half")
+    other = ("batches.real=0.3", "batches.real=0", "batches.synthetic_per_class=20", "epochs=3")
+    digests = [load_protocol("digits-lt", [change]).digest for change in (*same, *other)]
+    assert digests[:3] == [load_protocol("digits-lt").digest] * 3
+    assert len(set(digests)) == 1 + len(other)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("batches.real=1", "batches.real: 1 would be real images alone: synthkit eval --real-only trains on"),
+        ("batches.real=-0.1", "batches.real: must be at least 0, is -0.1"),
+        ("batches.synthetic_per_class=0", "batches.synthetic_per_class: must be at least 1, is 0"),
+        ("batches.mixing=thirds", "batches.mixing: must be one of pass, coin; is 'thirds'"),
+    ],
+)
+def test_mixtures_that_cannot_be(change: str, told: str) -> None:
+    with pytest.raises(ScoreError, match=re.escape(told)):
+        load_protocol("digits-lt", [change])

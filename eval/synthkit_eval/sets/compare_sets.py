@@ -50,7 +50,7 @@ def compare_sets(
     device: str,
     work: Path,
 ) -> SetScore | None:
-    """Return the set metrics of a release and the evaluation images; None for the features `none`.
+    """Return the set metrics of a release's `images` and the evaluation images; None for the features `none`.
 
     They are kept in the folder `work` and read from there the next time. The features of the release are in
     a temporary file there, so that memory does not grow with its images. Raises ScoreError if the features'
@@ -59,7 +59,7 @@ def compare_sets(
     if spec == NONE:
         return None
     features = open_features(spec, device)
-    kept = work / f"sets-{_key(release, evaluation, features)}.json"
+    kept = work / f"sets-{_key(release, images, evaluation, features)}.json"
     found = _kept(kept)
     if found is None:
         total = len(images) + len(evaluation.listing)
@@ -69,9 +69,11 @@ def compare_sets(
     return found
 
 
-def _key(release: ScoredRelease, evaluation: RealImages, features: Features) -> str:
+def _key(release: ScoredRelease, images: SyntheticImages, evaluation: RealImages, features: Features) -> str:
     decides = [
         release.manifest.seal,
+        # Of one release these are the first of each class: as many are the same ones.
+        len(images),
         evaluation.digest,
         features.name,
         code_digest(_CODE),

@@ -1,6 +1,7 @@
 """Minibatches for training and testing: which images they hold, and the processes that read and decode them.
 
-Source: Chen et al. 2025, section 4.1 (half real, half synthetic) and 4.2 (a coin for each image).
+Source: Chen et al. 2025, section 4.1 (half real, half synthetic, with one pass over the synthetic images) and
+4.2 (a coin for each image).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch  # noqa: TID253 (nothing imports this module but training)
 from torch.utils.data import DataLoader  # noqa: TID253
 
 from synthkit.errors import SourceError, SynthkitError
-from synthkit.training import HalfAndHalf
+from synthkit.release.loader_batches import MixedBatches
 from synthkit_eval.training.augmentation import COLUMNS, evaluation_pixels, training_pixels
 
 if TYPE_CHECKING:
@@ -43,11 +44,16 @@ class Order(Protocol):
 
 
 class Drawn:
-    """Minibatches drawn with replacement: from the real images alone, or from both by a coin."""
+    """Minibatches drawn with replacement: from the real images alone, or from both by a coin.
 
-    def __init__(self, real: int, synthetic: int, size: int, iterations: int, seed: int) -> None:
+    The coin shows the real side with the probability `real_share`.
+    """
+
+    def __init__(
+        self, real: int, synthetic: int, size: int, iterations: int, seed: int, real_share: float
+    ) -> None:
         self._real, self._synthetic, self._size = real, synthetic, size
-        self._iterations, self._seed = iterations, seed
+        self._iterations, self._seed, self._real_share = iterations, seed, real_share
 
     def __len__(self) -> int:
         return self._iterations
@@ -59,16 +65,16 @@ class Drawn:
             drawn = rng.integers(self._real, size=self._size)
             if self._synthetic:
                 synthetic = self._real + rng.integers(self._synthetic, size=self._size)
-                drawn = np.where(rng.random(self._size) < 0.5, synthetic, drawn)
+                drawn = np.where(rng.random(self._size) < 1 - self._real_share, synthetic, drawn)
             yield drawn.tolist()
 
 
 def make_order(batches: Batches, real: int, synthetic: int, steps: int, seed: int, world: World) -> Order:
     """Return the order that a protocol asks for; `steps` is the length of an epoch that is not one pass."""
     if batches.mixing == "coin" or not synthetic:
-        return Drawn(real, synthetic, batches.size, steps, seed)
+        return Drawn(real, synthetic, batches.size, steps, seed, batches.real)
     # The last minibatch is left out: a small one could leave a process without images.
-    return HalfAndHalf(real, synthetic, batches.size, seed, drop_last=world.size > 1)
+    return MixedBatches(real, synthetic, batches.shares, seed, drop_last=world.size > 1)
 
 
 class Batch(NamedTuple):

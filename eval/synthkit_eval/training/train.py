@@ -66,9 +66,10 @@ class Task:
     @property
     def images(self) -> int:
         """How many images an epoch has."""
-        if self.synthetic and self.protocol.batches.mixing == "half" and self.world.size == 1:
-            return 2 * self.synthetic
-        return self.steps * self.protocol.batches.size
+        batches = self.protocol.batches
+        if self.synthetic and batches.mixing == "pass" and self.world.size == 1:
+            return self.synthetic + batches.shares.real_beside(self.synthetic)
+        return self.steps * batches.size
 
     @property
     def classes(self) -> int:

@@ -73,6 +73,24 @@ def test_a_coin_decides_each_image() -> None:
     assert set(drawn) == set(range(120))
 
 
+def test_a_coin_falls_as_often_on_the_real_side_as_the_protocol_says() -> None:
+    batches = Batches(size=32, mixing="coin", iterations=200, real=0.2)
+    drawn = [index for batch in make_order(batches, 44, 76, 200, 0, World()).batches(0) for index in batch]
+    assert sum(index < 44 for index in drawn) == pytest.approx(1280, abs=4 * 32)
+    alone = Batches(size=32, mixing="coin", iterations=20, real=0)
+    assert (
+        min(index for batch in make_order(alone, 44, 76, 20, 0, World()).batches(0) for index in batch) >= 44
+    )
+
+
+def test_every_minibatch_of_a_pass_has_the_share_of_real_images() -> None:
+    order = make_order(Batches(size=32, real=0.3), 44, 76, 0, 5, World())
+    batches = list(order.batches(0))
+    assert [sum(index < 44 for index in batch) for batch in batches] == [10, 10, 10, 5]
+    assert [len(batch) for batch in batches] == [32, 32, 32, 15]
+    assert len(order) == 4
+
+
 def test_real_images_alone_are_drawn_with_replacement() -> None:
     order = make_order(Batches(size=32), 44, 0, 5, 0, World())
     batches = list(order.batches(0))
