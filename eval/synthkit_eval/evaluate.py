@@ -101,8 +101,10 @@ def _score(
 ) -> Scored | None:
     check_network(protocol.network)
     choose_threads(protocol.images.size, options.device)
-    # These two refuse a mistake before anything is read.
+    # These refuse a mistake before anything is read.
     held_out(release.recipe.source, protocol.evaluation)
+    if protocol.report == "validation":
+        held_out(release.recipe.source, protocol.validation, "validation")
     used_of(release.manifest, protocol.batches.synthetic_per_class)
     if world.first:
         # Whatever needs a network connection comes before whatever takes time.
@@ -166,6 +168,7 @@ def make_task(
         world=world,
         # Small images are decoded faster than a worker hands them over.
         workers=0 if protocol.images.size <= SMALL else max(1, cpus() // world.local),
+        validation=data.validation,
     )
 
 
@@ -256,7 +259,11 @@ def _folder(
         "protocol": task.protocol.digest,
         "synthetic": [shard.sha256 for shard in release.manifest.shards] if task.synthetic else [],
         "steps": task.steps,
-        "real": [data.training.digest, data.evaluation.digest],
+        "real": [
+            data.training.digest,
+            data.evaluation.digest,
+            data.validation.digest if data.validation else None,
+        ],
         "classes": [list(task.real), dict(task.grouping.members)],
         "machine": machine,
         "code": code_digest(*_CODE),
@@ -274,7 +281,7 @@ def _summary(
     machine: dict[str, str],
     options: Options,
 ) -> Score:
-    protocol, report = task.protocol, task.protocol.report
+    protocol, report, validation = task.protocol, task.protocol.report, data.validation
     counted = [run.per_class(report) for run in runs]
     used = used_of(release.manifest, protocol.batches.synthetic_per_class)
     return Score(
@@ -292,6 +299,8 @@ def _summary(
             training_images=len(data.training.listing),
             evaluation_digest=data.evaluation.digest,
             evaluation_images=len(data.evaluation.listing),
+            validation_digest=None if validation is None else validation.digest,
+            validation_images=None if validation is None else len(validation.listing),
             classes=task.classes,
             groups=_groups(release.manifest),
             kin=kin_of_images(release, protocol, data),

@@ -29,8 +29,10 @@ def kin_of_release(release: ScoredRelease) -> str:
 def kin_of_images(release: ScoredRelease, protocol: Protocol, data: RealData) -> str:
     """Return a digest of the data set that shots were chosen from, or else of the real images themselves."""
     if release.recipe.source.shots is None:
-        return _digest([data.training.digest, data.evaluation.digest])
-    return _digest([_source(release), protocol.settings()["evaluation"]])
+        return _digest(data.digests)
+    settings = protocol.settings()
+    chosen_by = [] if data.validation is None else [settings["validation"]]
+    return _digest([_source(release), settings["evaluation"], *chosen_by])
 
 
 def _source(release: ScoredRelease) -> dict[str, Any]:

@@ -31,7 +31,7 @@ _NAME = r"^[a-z0-9][a-z0-9_-]{0,95}$"
 _NOT_TRAINING = ("summary", "features")
 # Fields that came after the first scores, by their dotted names. They enter the digest only where they are
 # set to something else than their default, so that finished scores still compare. Every new field goes here.
-_LATER_FIELDS = ("frozen_statistics", "batches.real", "batches.synthetic_per_class")
+_LATER_FIELDS = ("frozen_statistics", "batches.real", "batches.synthetic_per_class", "validation")
 # What the values of `batches.mixing` were called first: protocols may still say so, and their digests do.
 _EARLIER_NAMES = {"pass": "half"}
 _FOLDERS = re.compile(r"(?<![\w.-])(~\w*)?/(?:[^\s,}\]\"'/]+/)*(?=[^/])")
@@ -180,13 +180,20 @@ class Protocol(Section):
     batches: Batches = Field(description="How real and synthetic images share the minibatches.")
     images: Images = Field(description="What the network sees.")
     mixed_precision: bool = Field(True, description="bfloat16 where it is safe, on GPUs only.")
-    report: Literal["last", "best"] = Field(
-        "last", description="The epoch whose accuracy counts; best is chosen on the evaluation images."
+    report: Literal["last", "best", "validation"] = Field(
+        "last",
+        description="The epoch whose accuracy counts: the last; the best one on the evaluation images, which "
+        "then both choose and score (best); or the best one on images of its own (validation).",
     )
     evaluation: dict[str, Any] = Field(
         {},
         description="Where the evaluation images are: fields of the release's source that differ, e.g. "
         "{split: test}; default: the other half, the data set's own part, or all but the shots.",
+    )
+    validation: dict[str, Any] = Field(
+        {},
+        description="Where the validation images are that choose the epoch (report: validation), as in "
+        "`evaluation`; none of them trains or scores.",
     )
     features: str = Field(
         "builtin:tiny-unclip-digits",
@@ -211,6 +218,15 @@ class Protocol(Section):
         return features
 
     @model_validator(mode="after")
+    def _validation_images_are_named(self) -> Self:
+        if self.report == "validation" and not self.validation:
+            raise ValueError(
+                "report: validation needs to know where its images are: validation: {…}, the fields of the "
+                "release's source that differ, e.g. {split: validation}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _something_is_frozen(self) -> Self:
         if self.frozen_statistics == "updated" and self.trained == "all":
             raise ValueError("frozen_statistics: needs trained: last-layer; else no layer is frozen")
@@ -226,14 +242,16 @@ class Protocol(Section):
         data["batches"]["mixing"] = _EARLIER_NAMES.get(mixing, mixing)
         if isinstance(self.pretrained, str) and Path(self.pretrained).is_file():
             data["pretrained"] = sha256_of(Path(self.pretrained))
-        data["evaluation"] = {k: v for k, v in self.evaluation.items() if k not in _PLACES}
+        for name in data.keys() & {"evaluation", "validation"}:
+            data[name] = {k: v for k, v in getattr(self, name).items() if k not in _PLACES}
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
     def settings(self) -> dict[str, Any]:
         """Return every setting as plain types; of a path on this machine only its last part."""
         data = self.model_dump(mode="json")
         data["pretrained"] = _last_part(self.pretrained)
-        data["evaluation"] = {key: _last_part(value) for key, value in self.evaluation.items()}
+        for name in ("evaluation", "validation"):
+            data[name] = {key: _last_part(value) for key, value in getattr(self, name).items()}
         return data
 
 

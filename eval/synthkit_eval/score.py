@@ -108,6 +108,12 @@ class DataFacts(_Facts):
         description="Digest over ids, labels and contents of the evaluation images."
     )
     evaluation_images: int = Field(description="Evaluation images.")
+    validation_digest: str | None = Field(
+        None,
+        description="Digest over ids, labels and contents of the validation images, which choose the epoch; "
+        "null without any.",
+    )
+    validation_images: int | None = Field(None, description="Validation images; null without any.")
     classes: int = Field(description="Classes.")
     groups: str = Field(description="Digest over the group of each class.")
     kin: str = Field(description="Equal for the choices of shots from one data set; else as the two digests.")
@@ -137,13 +143,16 @@ class Epoch(_Facts):
     many: float | None = Field(description="Mean accuracy of the many classes.")
     medium: float | None = Field(description="Mean accuracy of the medium classes.")
     few: float | None = Field(description="Mean accuracy of the few classes.")
+    validation: float | None = Field(
+        None, description="Accuracy over all validation images; null without any."
+    )
 
 
 class SeedScore(_Facts):
     """One training run."""
 
     seed: int = Field(description="Decides initial weights, order and augmentation.")
-    epoch: int = Field(description="The epoch whose accuracies count, as the protocol says: last, or best.")
+    epoch: int = Field(description="The epoch whose accuracies count, by the protocol's `report`.")
     overall: float = Field(description="Accuracy in that epoch over all evaluation images.")
     class_mean: float = Field(description="Mean accuracy of all classes.")
     many: float | None = Field(description="Mean accuracy of the many classes.")

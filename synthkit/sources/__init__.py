@@ -27,10 +27,13 @@ def open_source(config: SourceConfig) -> Source:
     return select(open_whole(config), config)
 
 
-def held_out(config: SourceConfig, fields: Mapping[str, Any] | None = None) -> SourceConfig:
+def held_out(
+    config: SourceConfig, fields: Mapping[str, Any] | None = None, section: str = "evaluation"
+) -> SourceConfig:
     """Return the source of the images that score a classifier trained on this source.
 
-    None of them is in its pool. `fields` are the source's fields that differ, as `split: test`. Unless one of
+    None of them is in its pool. `fields` are the source's fields that differ, as `split: test`; errors call
+    them the fields of `section`. Unless one of
     them says where the images are, they are the other half if the recipe halves its data set, else the data
     set's own part for testing, else, of a few-shot source, all images but the shots. Raises SourceError if
     there are none, or if the family has no such field.
@@ -38,10 +41,10 @@ def held_out(config: SourceConfig, fields: Mapping[str, Any] | None = None) -> S
     whole: dict[str, object] = {"shots": None, "trial": 0, "long_tail": None, "limit_per_class": None}
     if fields and not fields.keys() <= SourceBase.model_fields.keys():
         # How images of the training part are selected does not apply to another part.
-        return _changed(config, {**whole, "halve": None, "exclude": None, **fields})
+        return _changed(config, {**whole, "halve": None, "exclude": None, **fields}, section)
     if fields:
         found = held_out(config)
-        return _changed(found, _with_excluded(found, fields))
+        return _changed(found, _with_excluded(found, fields), section)
     if config.halve is not None:
         other = "validation" if config.halve.part == "training" else "training"
         return config.model_copy(update=whole | {"halve": config.halve.model_copy(update={"part": other})})
@@ -66,7 +69,7 @@ def _with_excluded(config: SourceConfig, fields: Mapping[str, Any]) -> Mapping[s
     return {**fields, "exclude": [*config.exclude, *more]}
 
 
-def _changed(config: SourceConfig, fields: Mapping[str, object]) -> SourceConfig:
+def _changed(config: SourceConfig, fields: Mapping[str, object], section: str) -> SourceConfig:
     """Return a source with other fields. Raises SourceError naming the fields that its family has."""
     data = {name: getattr(config, name) for name in config.model_fields_set}
     try:
@@ -76,6 +79,6 @@ def _changed(config: SourceConfig, fields: Mapping[str, object]) -> SourceConfig
         key = ".".join(str(part) for part in first["loc"])
         known = ", ".join(sorted(set(type(config).model_fields) - set(SourceBase.model_fields) - {"kind"}))
         raise SourceError(
-            f"evaluation.{key}: {first['msg']}; the real images are of kind {config.kind}, which has "
-            f"{known}: use the protocol of this data set, or --set evaluation={{}} and its own fields"
+            f"{section}.{key}: {first['msg']}; the real images are of kind {config.kind}, which has "
+            f"{known}: use the protocol of this data set, or --set {section}={{}} and its own fields"
         ) from None

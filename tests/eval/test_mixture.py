@@ -8,6 +8,7 @@ import pytest
 
 from synthkit.recipe.load import load
 from synthkit.release.manifest import read_manifest
+from synthkit_eval.score_files import read_scored
 from synthkit_eval.training.synthetic_images import SyntheticImages, open_used
 from tests.conftest import FLAT, Cli
 from tests.helpers.scoring import evaluate, flags
@@ -41,7 +42,7 @@ def test_a_score_of_some_images_says_so_everywhere(flat_release: Path, cli: Cli)
     features = ["--features", "builtin:tiny-unclip-digits"]
     score = evaluate(cli, flat_release, "--seeds", "1", *features, settings=settings)
     assert score["release"]["images"] == 30
-    assert {item["synthetic"] for item in score["classes"]} == {3}
+    assert {item.synthetic for item in read_scored(cli.folder / "score.json").detail.classes} == {3}
     assert score["set_metrics"]["overall"]["synthetic"] == 30
     assert score["steps"] == 1  # one epoch of ⌈30 / 48⌉ minibatches
     alone = evaluate(cli, flat_release, "--seeds", "1", "--real-only", settings=settings)

@@ -85,6 +85,22 @@ def test_features_and_words_do_not_change_a_protocols_digest() -> None:
     assert len(set(digests)) == 3
 
 
+def test_the_long_tail_of_imagenet_chooses_the_epoch_on_validation_images() -> None:
+    for name in ("imagenet-lt", "imagenet-lt-90"):
+        protocol = load_protocol(name)
+        assert (protocol.version, protocol.report) == (2, "validation")
+        assert protocol.validation == {"list": "data/ImageNet_LT_val.txt"}
+        assert protocol.evaluation == {"list": "data/ImageNet_LT_test.txt"}
+        elsewhere = load_protocol(name, ["validation.list=/mine/ImageNet_LT_val.txt"])
+        assert elsewhere.digest == protocol.digest != load_protocol(name, ["report=last"]).digest
+        assert elsewhere.settings()["validation"] == {"list": "ImageNet_LT_val.txt"}
+
+
+def test_a_protocol_says_which_images_choose_the_epoch() -> None:
+    with pytest.raises(ScoreError, match="report: validation needs to know where its images are"):
+        load_protocol("digits-lt", ["report=validation"])
+
+
 def test_the_usual_protocol_of_a_release() -> None:
     assert usual_protocol("imagenet-lt-90-ecd", None) == "imagenet-lt-90"
     assert usual_protocol("imagenet-lt-ecd", None) == "imagenet-lt"

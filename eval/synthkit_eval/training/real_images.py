@@ -1,9 +1,9 @@
-"""The real images that train and those that score, and the check that none of these may have trained."""
+"""The real images that train, those that score and those that choose the epoch; none may do two of these."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from synthkit.sources import held_out
 from synthkit.verification.verify import refuse_damaged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from synthkit.recipe.families import SourceConfig
@@ -71,14 +71,22 @@ class ScoredRelease:
 
 @dataclass(frozen=True, slots=True)
 class RealData:
-    """The real images that train and those that score; none is in both.
+    """The real images that train, those that score, and those that choose the epoch; none is in two of them.
 
-    `counts` is the number of training images of each class.
+    `validation` is None if the protocol chooses the epoch otherwise. `counts` is the number of training
+    images of each class.
     """
 
     training: RealImages
     evaluation: RealImages
+    validation: RealImages | None
     counts: tuple[int, ...]
+
+    @property
+    def digests(self) -> list[str]:
+        """The digests of the images that train, score, and choose the epoch if any do."""
+        parts = (self.training, self.evaluation, self.validation)
+        return [images.digest for images in parts if images is not None]
 
 
 def open_release(reference: str, places: Sequence[str]) -> ScoredRelease:
@@ -110,40 +118,57 @@ def check_intact(release: ScoredRelease) -> None:
 
 
 def open_real(release: ScoredRelease, protocol: Protocol, work_root: Path) -> RealData:
-    """Read the real images that train and those that score.
+    """Read the real images that train, those that score, and those that choose the epoch if any do.
 
     Raises SourceError if they are not here, or ScoreError if they are not the ones the release was made
-    from, if classes differ, or if an image that scores may have been learned from.
+    from, if classes differ, if an image that scores or chooses may have been learned from, or if one does
+    both.
     """
     place, training = find_source(release.received, work_root, "reading real training images")
-    scoring = _scoring(place, protocol)
-    with errors_without_content(scoring.source):
-        evaluation = read_place(scoring, "reading evaluation images", work_root)
+    evaluation = _read_apart(place, "evaluation", protocol.evaluation, work_root)
+    validation = None
+    if protocol.report == "validation":
+        validation = _read_apart(place, "validation", protocol.validation, work_root)
     _check_counts(release, training)
-    _check_classes(release.manifest, evaluation)
-    _check_leaks(release, training, evaluation, ids=_same_place(place.source, scoring.source))
-    return RealData(training, evaluation, _counts(training, len(release.manifest.classes)))
+    for apart in (evaluation, validation):
+        if apart is not None:
+            _check_classes(release.manifest, apart)
+            _check_leaks(release, training, apart, ids=_same_place(place.source, apart.source))
+    if validation is not None:
+        _check_not_both(validation, evaluation)
+    counts = _counts(training, len(release.manifest.classes))
+    return RealData(training, evaluation.images, validation and validation.images, counts)
 
 
-def _scoring(place: Place, protocol: Protocol) -> Place:
-    """Return where the evaluation images are; the places that the protocol names are trusted."""
-    scoring = place.of(held_out(place.source, protocol.evaluation))
-    return replace(scoring, free=scoring.free | protocol.evaluation.keys())
+class _Apart(NamedTuple):
+    """Real images that never train; `name` is the protocol's field that says where they are."""
+
+    name: str
+    source: SourceConfig
+    images: RealImages
 
 
-def _check_classes(manifest: Manifest, evaluation: RealImages) -> None:
-    ours = [item.name for item in manifest.classes]
-    theirs = list(evaluation.listing.classes)
+def _read_apart(place: Place, name: str, fields: Mapping[str, Any], work_root: Path) -> _Apart:
+    """Read the real images that differ from the training images by `fields`, whose places are trusted."""
+    found = place.of(held_out(place.source, fields, name))
+    found = replace(found, free=found.free | fields.keys())
+    with errors_without_content(found.source):
+        return _Apart(name, found.source, read_place(found, f"reading {name} images", work_root))
+
+
+def _check_classes(manifest: Manifest, apart: _Apart) -> None:
+    ours, name = [item.name for item in manifest.classes], apart.name
+    theirs = list(apart.images.listing.classes)
     if ours != theirs:
         odd = [*(name for name in ours if name not in theirs), *(name for name in theirs if name not in ours)]
         order = "their order differs" if not odd else f"only one of them has {', '.join(odd[:5])}"
         raise ScoreError(
-            f"{manifest.name}: has {len(ours)} classes, the evaluation images {len(theirs)}, and {order}; "
-            "score it with the protocol of its data set, or set evaluation.… to its own evaluation images"
+            f"{manifest.name}: has {len(ours)} classes, the {name} images {len(theirs)}, and {order}; "
+            f"score it with the protocol of its data set, or set {name}.… to its own {name} images"
         )
-    missing = sorted(set(range(len(ours))) - set(evaluation.listing.labels.tolist()))
+    missing = sorted(set(range(len(ours))) - set(apart.images.listing.labels.tolist()))
     if missing:
-        raise ScoreError(f"evaluation: there is no image of class {ours[missing[0]]}")
+        raise ScoreError(f"{name}: there is no image of class {ours[missing[0]]}")
 
 
 def _check_counts(release: ScoredRelease, training: RealImages) -> None:
@@ -174,24 +199,51 @@ def _same_place(source: SourceConfig, scoring: SourceConfig) -> bool:
     return mine == theirs
 
 
-def _check_leaks(release: ScoredRelease, training: RealImages, evaluation: RealImages, *, ids: bool) -> None:
-    """Raise ScoreError if an evaluation image trains, or is the source of a synthetic image, or is one."""
-    names = frozenset(evaluation.listing.ids if ids else ())
-    by_content = dict(zip(evaluation.sha256, evaluation.listing.ids, strict=True))
+def _check_leaks(release: ScoredRelease, training: RealImages, apart: _Apart, *, ids: bool) -> None:
+    """Raise ScoreError if an image apart trains, or is the source of a synthetic image, or is one."""
+    found = _found_in(apart, _learned_from(release, training), ids=ids)
+    if found:
+        raise ScoreError(
+            f"leak: {len(found)} of {len(apart.images.listing)} {apart.name} images may have been learned "
+            f"from: {found[min(found)]}; leave out what leaks: {_without(found, apart)}"
+        )
+
+
+def _check_not_both(validation: _Apart, evaluation: _Apart) -> None:
+    """Raise ScoreError if an image would choose the epoch and score it."""
+    others = zip(evaluation.images.listing.ids, evaluation.images.sha256, strict=True)
+    same_place = _same_place(validation.source, evaluation.source)
+    found = _found_in(validation, others, ids=same_place)
+    if found:
+        raise ScoreError(
+            f"leak: {len(found)} of {len(validation.images.listing)} validation images are evaluation images "
+            f"as well: {found[min(found)]}; leave them out: {_without(found, validation)}"
+        )
+
+
+def _found_in(apart: _Apart, others: Iterable[tuple[str, str]], *, ids: bool) -> dict[str, str]:
+    """Return the images apart that are among `others` (name, SHA-256), each with what is told of it.
+
+    They are found by their content, and with `ids` by their names as well.
+    """
+    listing = apart.images.listing
+    names = frozenset(listing.ids if ids else ())
+    by_content = dict(zip(apart.images.sha256, listing.ids, strict=True))
     found: dict[str, str] = {}
-    for name, sha256 in _learned_from(release, training):
+    for name, sha256 in others:
         if name in names:
             found.setdefault(name, name)
         elif sha256 in by_content:
-            leaked = by_content[sha256]
-            found.setdefault(leaked, f"{leaked} has the content of {name}")
-    if found:
-        exclude = ", ".join(sorted(found))
-        advice = f"--set 'evaluation.exclude=[{exclude}]'" if len(found) <= _FEW else "choose other images"
-        raise ScoreError(
-            f"leak: {len(found)} of {len(evaluation.listing)} evaluation images may have been learned from: "
-            f"{found[min(found)]}; leave out what leaks: {advice}"
-        )
+            same = by_content[sha256]
+            found.setdefault(same, f"{same} has the content of {name}")
+    return found
+
+
+def _without(found: Collection[str], apart: _Apart) -> str:
+    """Return what to set so that the found images are left out, if they are few."""
+    if len(found) > _FEW:
+        return "choose other images"
+    return f"--set '{apart.name}.exclude=[{', '.join(sorted(found))}]'"
 
 
 def _learned_from(release: ScoredRelease, training: RealImages) -> Iterator[tuple[str, str]]:

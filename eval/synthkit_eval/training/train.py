@@ -49,7 +49,8 @@ class Task:
     """What is trained and tested: data, protocol and machine, the same for every seed.
 
     `real` is the number of real training images of each class, `synthetic` that of all synthetic ones,
-    `steps` that of minibatches in an epoch, and `workers` that of processes which read images.
+    `steps` that of minibatches in an epoch, and `workers` that of processes which read images. `validation`
+    are the images that choose the epoch, if the protocol has any.
     """
 
     protocol: Protocol
@@ -62,6 +63,7 @@ class Task:
     device: str
     world: World
     workers: int
+    validation: RealImages | None = None
 
     @property
     def images(self) -> int:
@@ -88,15 +90,20 @@ def learning_rate(optimizer: Optimizer, epoch: int, epochs: int) -> float:
 
 
 def counted(history: Sequence[Mapping[str, Any]], report: str) -> int:
-    """Return the epoch (from 0) that counts: the last, or the first of highest accuracy."""
+    """Return the epoch (from 0) that counts: the last, or the first of highest accuracy.
+
+    For `best` that is the accuracy on the evaluation images, for `validation` that on the validation images.
+    """
     if report == "last":
         return len(history) - 1
-    return int(np.argmax([row["overall"] for row in history]))
+    measure = "overall" if report == "best" else "validation"
+    return int(np.argmax([row[measure] for row in history]))
 
 
 def forget_predictions(history: Sequence[dict[str, Any]]) -> None:
     """Drop the predictions of the epochs that cannot count any more: those of all images are large."""
-    kept = {counted(history, report) for report in ("last", "best")}
+    reports = ["last", "best", *(["validation"] if history[0]["validation"] is not None else [])]
+    kept = {counted(history, report) for report in reports}
     for epoch, row in enumerate(history):
         if epoch not in kept:
             row.pop("predictions", None)
@@ -180,7 +187,8 @@ class _Run:
         self._loss = make_loss(protocol.loss, task.real, task.device)
         self._colours = Colours(protocol.images, task.device)
         self._order = order_of(task, seed)
-        self._kept: list[Loaded] | None = None
+        self._evaluation = _TestImages(task.evaluation, task)
+        self._validation = None if task.validation is None else _TestImages(task.validation, task)
 
     def epoch(self, epoch: int, advance: Callable[[float], None]) -> dict[str, Any]:
         """Train for an epoch, test, and return the measurements."""
@@ -194,7 +202,7 @@ class _Run:
         training_loss = self._train(epoch, advance)
         # Running statistics differ between processes, for each has seen its own images: the first decides.
         task.world.copy(self.network.buffers())
-        loss, predictions = self._test()
+        loss, predictions = self._test(self._evaluation)
         if not math.isfinite(training_loss + loss):
             raise ScoreError(
                 f"seed {self._seed}: training diverged in epoch {epoch + 1}: its loss is {training_loss}; "
@@ -208,6 +216,7 @@ class _Run:
             "training_loss": training_loss,
             "loss": loss,
             **parts,
+            "validation": self._validation_accuracy(),
             "per_class": classes.tolist(),
             "predictions": packed(predictions),
             "seconds": time.monotonic() - started,
@@ -232,31 +241,47 @@ class _Run:
         values = self._colours(loaded.pixels, uniform)
         return values if self._task.device == "cpu" else values.to(memory_format=torch.channels_last)
 
-    def _test(self) -> tuple[float, NDArray[np.uint16]]:
-        """Return the mean cross-entropy on the evaluation images and the predicted class of each, (N,)."""
+    def _validation_accuracy(self) -> float | None:
+        """Return the accuracy over all validation images; None without any."""
+        if self._validation is None:
+            return None
+        _, predictions = self._test(self._validation)
+        return float((predictions == self._validation.labels).mean())
+
+    def _test(self, images: _TestImages) -> tuple[float, NDArray[np.uint16]]:
+        """Return the mean cross-entropy on real images and the predicted class of each, (N,)."""
         task = self._task
         self.network.eval()
         found: list[Tensor] = []
         loss = torch.zeros(1, dtype=torch.float64)
         with torch.no_grad():
-            for loaded in self._evaluation():
+            for loaded in images:
                 logits = self.network(self._inputs(loaded)).float()
                 loss += F.cross_entropy(logits.cpu().double(), loaded.labels, reduction="sum")
                 found.append(logits.argmax(1))
         # Each process has tested its own images; the sum puts all of them together.
-        predictions = torch.zeros(len(task.evaluation.listing), dtype=torch.int64, device=task.device)
+        predictions = torch.zeros(len(images.labels), dtype=torch.int64, device=task.device)
         if found:
             predictions[task.world.rank :: task.world.size] = torch.cat(found)
         total = loss if task.world.size == 1 else task.world.sum(loss.to(task.device))
         everything = task.world.sum(predictions).cpu().numpy().astype(np.uint16)
-        return float(total) / len(task.evaluation.listing), everything
+        return float(total) / len(images.labels), everything
 
-    def _evaluation(self) -> Iterator[Loaded]:
+
+class _TestImages:
+    """Real images that a network is tested on after each epoch; those that fit are decoded once."""
+
+    def __init__(self, real: RealImages, task: Task) -> None:
+        self.labels = real.listing.labels
+        self._images = EvaluationImages(real, task.protocol.images)
+        self._task = task
+        self._kept: list[Loaded] | None = None
+
+    def __iter__(self) -> Iterator[Loaded]:
         task = self._task
         if self._kept is None:
-            images = EvaluationImages(task.evaluation, task.protocol.images)
-            batches = evaluation_batches(images, _EVALUATION_BATCH, task.world, task.workers)
-            size = len(images) * 3 * task.protocol.images.size**2
+            batches = evaluation_batches(self._images, _EVALUATION_BATCH, task.world, task.workers)
+            size = len(self._images) * 3 * task.protocol.images.size**2
             if size > _KEPT_BYTES:
                 yield from batches
                 return

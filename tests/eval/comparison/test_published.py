@@ -86,7 +86,7 @@ def test_published_rows_stand_beside_a_score_of_their_protocol(cli: Cli) -> None
     ]
     assert "Feature space of FID 1: inception, FID 2: Inception (clean-fid)." in text
     assert (
-        "Table 3: ResNet-18; overall is over images; what differs: the best epoch on validation images"
+        "Table 3: ResNet-18; overall is over images; what differs: accuracies on the validation images that"
         in text
     )
     rows = table(cli, "mine.json")

@@ -14,7 +14,7 @@ from synthkit_eval.training.accuracy import Grouping
 from synthkit_eval.training.distributed import World
 from synthkit_eval.training.loader import TrainingImages
 from synthkit_eval.training.networks import make_network
-from synthkit_eval.training.train import Task, learning_rate, order_of, train
+from synthkit_eval.training.train import Task, Trained, forget_predictions, learning_rate, order_of, train
 from tests.helpers.scoring import real_digits, synthetic_of
 
 
@@ -57,3 +57,15 @@ def test_few_shot_training_touches_the_last_layer_alone(small_release: Path, tmp
     assert changed == {"fc.weight", "fc.bias"}
     assert any("running_mean" in key for key in before)
     assert len(order_of(task, 0)) == 3
+
+
+def test_the_epoch_that_counts_and_the_predictions_that_are_kept() -> None:
+    measured = [(0.2, 0.5), (0.9, 0.6), (0.5, 0.8), (0.4, 0.8), (0.3, 0.1)]
+    rows = [{"overall": test, "validation": val, "predictions": "…"} for test, val in measured]
+    run = Trained(0, rows)
+    assert [run.counted(report) for report in ("last", "best", "validation")] == [4, 1, 2]
+    forget_predictions(rows)
+    assert [epoch for epoch, row in enumerate(rows) if "predictions" in row] == [1, 2, 4]
+    without = [{**row, "validation": None, "predictions": "…"} for row in rows]
+    forget_predictions(without)
+    assert [epoch for epoch, row in enumerate(without) if "predictions" in row] == [1, 4]
