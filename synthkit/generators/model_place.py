@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 BUILTIN = {
     "tiny-unclip-digits": Path(__file__).parent / "tiny_unclip_digits",
+    "tiny-unclip-glyphs": Path(__file__).parent / "tiny_unclip_glyphs",
     "flat-colours": Path(__file__).parent / "flat_colours",
 }
 CONTENT = re.compile(r"[0-9a-f]{64}")

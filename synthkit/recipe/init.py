@@ -78,7 +78,7 @@ def questions(kind: str) -> list[Question]:
         ),
         Question(
             "model.id",
-            "The model: a folder, a Hub repository, or builtin:tiny-unclip-digits",
+            "The model: a folder, a Hub repository, builtin:tiny-unclip-digits or builtin:tiny-unclip-glyphs",
             usual.model.id,
         ),
     ]

@@ -126,7 +126,8 @@ class Model(Piece):
     id: str = Field(
         min_length=1,
         max_length=1024,
-        description="A built-in model (builtin:tiny-unclip-digits), a local folder, or a Hub repository.",
+        description="A built-in model (builtin:tiny-unclip-digits or builtin:tiny-unclip-glyphs), "
+        "a local folder, or a Hub repository.",
     )
     dtype: Literal["float32", "float16", "bfloat16"] = Field(
         "float32", description="Arithmetic of the model; float16 needs a GPU."

@@ -327,8 +327,9 @@ def test_the_revision_of_a_folder_is_its_content(checkpoint: Checkpoint, tmp_pat
     assert content_revision(copy) != checkpoint.revision
 
 
-def test_the_embedded_model_is_small_safe_and_tells_no_path() -> None:
-    files = [path for path in BUILTIN["tiny-unclip-digits"].rglob("*") if path.is_file()]
+@pytest.mark.parametrize("name", ["tiny-unclip-digits", "tiny-unclip-glyphs"])
+def test_an_embedded_model_is_small_safe_and_tells_no_path(name: str) -> None:
+    files = [path for path in BUILTIN[name].rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= 10_000_000
     assert {path.suffix for path in files} <= {".json", ".txt", ".safetensors", ".md"}
     for path in files:
