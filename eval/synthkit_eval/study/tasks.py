@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from synthkit.recipe.schema import Recipe
     from synthkit_eval.study.file import Grid, Study
 
-_CODE = ("synthkit_eval.training", "synthkit_eval.sets", "synthkit.training")
+_CODE = ("synthkit_eval.training", "synthkit_eval.sets", "synthkit.release.loader_batches")
 
 
 @dataclass(frozen=True, slots=True)
