@@ -194,8 +194,8 @@ def _train_all(release: ScoredRelease, task: Task, options: Options, folder: Pat
     """Return a finished run for each seed; only those that no earlier scoring has finished are trained."""
     from synthkit_eval.training.estimate import check_patience
 
-    known = [seed for seed in range(options.seeds) if _finished(folder, seed) is None]
-    missing = task.world.agree(known)
+    unfinished = [seed for seed in range(options.seeds) if _finished(folder, seed) is None]
+    missing = task.world.agree(unfinished)
     if missing and not options.patient:
         check_patience(task, len(missing))
     make_folder(folder)

@@ -40,7 +40,8 @@ def _source(release: ScoredRelease) -> dict[str, Any]:
     source = release.recipe.source
     fields = source.model_dump(mode="json", exclude_defaults=True, exclude={"trial", "on_error"})
     places = {name: Path(str(fields[name])).name for name in source.PATHS if name in fields}
-    return {"kind": source.kind, **fields, **places}
+    classes = [item.name for item in release.manifest.classes]
+    return {"kind": source.kind, **fields, **places, "classes": classes}
 
 
 def _digest(value: object) -> str:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SCORE_FORMAT = 2
+# The name of real images alone in tables.
+REAL_ONLY = "real only"
 Group = Literal["many", "medium", "few"]
 TrainedOn = Literal["real and synthetic", "synthetic", "real"]
 GROUPS: tuple[Group, ...] = ("many", "medium", "few")
@@ -24,7 +26,7 @@ ACCURACIES = ("overall", "class_mean", *GROUPS)
 
 
 class _Facts(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Mean(_Facts):
@@ -204,7 +206,7 @@ class SetScore(_Facts):
 class Score(_Facts):
     """A score: what was trained on what, and how well it did."""
 
-    format_version: int = Field(SCORE_FORMAT, ge=1, description="Format of this file.")
+    format_version: Literal[2] = Field(2, description="Format of this file.")
     trained_on: TrainedOn = Field(description="The training images.")
     protocol: ProtocolFacts = Field(description="How it was trained and tested.")
     release: ReleaseFacts | None = Field(description="The release; null for real images alone.")
@@ -229,7 +231,7 @@ class Score(_Facts):
     @property
     def name(self) -> str:
         """Its name in tables: the release's name, or `real only`."""
-        return "real only" if self.release is None else self.release.name
+        return REAL_ONLY if self.release is None else self.release.name
 
     def compares_with(self, other: Score) -> bool:
         """Return whether both were trained and tested the same way on the same real images.

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from pyarrow.parquet import FileMetaData
+
 TABLE = ".parquet"
 MAX_BYTES = 1 << 28
-# In memory; a file of a few megabytes could claim to hold terabytes.
-_MAX_UNPACKED = 1 << 32
+# 400 scores of 5 runs on 50,000 images would have 10^8 predictions.
+_MOST_VALUES = 300_000_000
 
 
 class Scored(NamedTuple):
@@ -31,6 +33,17 @@ class Scored(NamedTuple):
 
     score: Score
     detail: Detail
+
+
+def holds_scores(path: Path) -> bool:
+    """Return whether a Parquet file has the columns of scores."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return bool(pq.read_schema(path).equals(schema()))
+    except (OSError, pa.ArrowException):
+        return False
 
 
 def write_score(scored: Scored, path: Path) -> None:
@@ -83,9 +96,7 @@ def read_scores(path: Path) -> list[Scored]:
         file = pq.ParquetFile(io.BytesIO(path.read_bytes()))
         if not file.schema_arrow.equals(schema()):
             raise ValueError("its columns are not those of scores")
-        groups = (file.metadata.row_group(i) for i in range(file.metadata.num_row_groups))
-        if sum(group.total_byte_size for group in groups) > _MAX_UNPACKED:
-            raise ValueError("it is too large when unpacked")
+        _check_size(file.metadata)
         rows = file.read().to_pylist()
         found = []
         for row in rows:
@@ -95,7 +106,16 @@ def read_scores(path: Path) -> list[Scored]:
         raise ScoreError(f"{path}: cannot be read: {error.strerror or one_line(error)}") from None
     except (ValueError, TypeError, KeyError, OverflowError, pa.ArrowException) as error:
         raise ScoreError(f"{path}: is damaged: {one_line(error)}; score the release again") from None
+    if not found:
+        raise ScoreError(f"{path}: holds no scores")
     return found
+
+
+def _check_size(metadata: FileMetaData) -> None:
+    """Raise ValueError if a file holds more values than scores do: a small file can claim terabytes."""
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    if sum(group.column(i).num_values for group in groups for i in range(group.num_columns)) > _MOST_VALUES:
+        raise ValueError("it holds too many values")
 
 
 def _parse(content: str | bytes) -> Score:
@@ -117,7 +137,7 @@ def _parse(content: str | bytes) -> Score:
 def _format(content: str | bytes) -> int | None:
     try:
         found = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     form = found.get("format_version") if isinstance(found, dict) and "trained_on" in found else None
     return form if isinstance(form, int) else None

@@ -98,6 +98,10 @@ def evaluate(
         from synthkit_eval.training.real_images import open_release
 
         check_file_places(out, report)
+        if out is not None and out.suffix != ".json":
+            raise ScoreError(
+                f"--out {out}: end its name in .json; the predictions go beside it, into .parquet"
+            )
         places = [change for change in changes or () if change.startswith("source.")]
         settings = [change for change in changes or () if change not in places]
         with join(choose_device(device)) as (world, own_device):

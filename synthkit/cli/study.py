@@ -17,8 +17,8 @@ _MOST_WORKERS = 1024
 
 @app.command(
     rich_help_panel=SCORE,
-    epilog="Examples: `synthkit study eval/studies/few_shot/study.yaml --workers 2` · "
-    "`synthkit compare eval/studies/few_shot/scores.parquet --contrasts eval/studies/few_shot/study.yaml`",
+    epilog="Examples: `synthkit study eval/studies/few_shot_digits/study.yaml --workers 2` · "
+    "`synthkit compare scores.parquet --contrasts study.yaml`",
 )
 def study(
     file: Annotated[
@@ -51,6 +51,7 @@ def study(
     """
     with user_errors():
         from synthkit.errors import ScoreError
+        from synthkit.system.files import check_file_places
         from synthkit.system.work_root import work_root
         from synthkit_eval.score_files import TABLE
         from synthkit_eval.study.file import load_study
@@ -61,11 +62,12 @@ def study(
         if target.suffix != TABLE:
             raise ScoreError(f"--out {target}: end its name in {TABLE}")
         loaded = load_study(file, changes)
-        tasks = tasks_of(loaded, file)
+        tasks = tasks_of(loaded, file, device)
         if plan:
             for task in tasks:
                 print(printable(f"{task.name}{' (real images alone)' if task.real_only else ''}"))
             return
+        check_file_places(target)
         folder = work_root(None) / "studies" / loaded.name
         count = run_study(tasks, target, Options(folder, min(workers, os.cpu_count() or 1), device))
         print(printable(f"{target}: {count} scores of {len(tasks)} releases and sets of real images"))

@@ -64,6 +64,28 @@ def test_a_score_of_the_first_format_says_so(tmp_path: Path) -> None:
         read_score(tmp_path / "s.json")
 
 
+def test_a_file_without_scores_and_what_is_no_score_are_told(tmp_path: Path) -> None:
+    write_scores([], tmp_path / "none.parquet")
+    with pytest.raises(ScoreError, match=r"none\.parquet: holds no scores"):
+        read_scores(tmp_path / "none.parquet")
+    for text in ("[" * 200_000, "{}", "null", "1e999", ""):
+        (tmp_path / "s.json").write_text(text)
+        with pytest.raises(ScoreError, match=r"s\.json: is not a score: "):
+            read_score(tmp_path / "s.json")
+
+
+def test_a_small_file_that_claims_too_much_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = put(tmp_path, "s", score(ECD, method="mixup")).with_suffix(".parquet")
+    # Two times 2,000 ids and labels, four runs of 2,000 predictions.
+    monkeypatch.setattr("synthkit_eval.score_files._MOST_VALUES", 11_000)
+    with pytest.raises(ScoreError, match="it holds too many values"):
+        read_scores(path)
+    monkeypatch.setattr("synthkit_eval.score_files._MOST_VALUES", 20_000)
+    assert len(read_scores(path)) == 1
+
+
 def damaged(what: str, path: Path) -> None:
     table = pq.read_table(path)
     rows = table.to_pylist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,10 @@ STUDY = {
 }
 
 
+# Written out twice: the reader takes no YAML anchors.
+TWICE = [json.loads(json.dumps(STUDY["grids"][0])) for _ in range(2)]  # type: ignore[index]
+
+
 def write(folder: Path, **changes: object) -> Path:
     path = folder / "study.yaml"
     path.write_text(yaml.safe_dump({**STUDY, **changes}))
@@ -70,7 +75,10 @@ def test_a_study_makes_and_scores_every_release_and_goes_on(cli: Cli) -> None:
 
     kept = sorted((cli.folder / ".synthkit/studies/tiny/scores").iterdir())
     kept[0].unlink()
+    kept[1].write_bytes(kept[1].read_bytes()[:-100])
+    times = [path.stat().st_mtime_ns for path in kept[2:]]
     assert cli("study", study).exit_code == 0
+    assert [path.stat().st_mtime_ns for path in kept[2:]] == times
     assert len(read_scores(cli.folder / "scores.parquet")) == 5
     assert [one.detail.predictions.tolist() for one in read_scores(cli.folder / "scores.parquet")] == [
         one.detail.predictions.tolist() for one in found
@@ -115,6 +123,10 @@ def test_few_shot_draws_choose_other_shots_and_have_real_images_of_their_own(tmp
         (grid(scored=[{"set": {"epoch": 3}}]), "epoch"),
         ({"protocol": "digits-tl"}, "did you mean digits-lt?"),
         ({"contrasts": [{"of": "dropout"}]}, "against"),
+        ({"contrasts": [{"of": "dropuot", "against": "random-image"}]}, "did you mean dropout?"),
+        ({"grids": TWICE}, "two releases would be called digits-lt-augcond-random-image-draw0"),
+        (grid(vary={"conditioning.method": []}), "conditioning.method"),
+        (grid(vary={"prompt": ["a " * 60]}), "too long for a release's name"),
         ({"name": "../x"}, "name"),
         ({"grids": []}, "grids"),
     ],
@@ -129,10 +141,40 @@ def test_a_mistake_is_told_before_anything_is_made(
     assert not (cli.folder / ".synthkit").exists()
 
 
-def test_an_error_of_a_release_names_it_and_keeps_the_rest(cli: Cli) -> None:
+def test_what_changes_a_score_changes_the_key_of_its_task(tmp_path: Path) -> None:
+    protocol = (ROOT / "eval/protocols/digits-lt.yaml").read_text()
+    (tmp_path / "mine.yaml").write_text(protocol)
+
+    def keys(device: str = "auto", **changes: object) -> set[str]:
+        path = write(tmp_path, **{"protocol": "mine.yaml", **grid(scored=[{}]), **changes})
+        return {task.key for task in tasks_of(load_study(path), path, device)}
+
+    first = keys()
+    assert keys() == first
+    (tmp_path / "mine.yaml").write_text(protocol.replace("epochs: 10", "epochs: 11"))
+    second = keys()
+    (tmp_path / "mine.yaml").write_text(protocol.replace("builtin:tiny-unclip-digits", "none"))
+    third = keys()
+    (tmp_path / "mine.yaml").write_text(protocol)
+    others = [second, third, keys("cuda:7"), keys(training_seeds=3)]
+    assert len(first.union(*others)) == len(first) * 5
+    # Another contrast or summary changes no score.
+    assert keys(summary="x", contrasts=[]) == first
+
+
+def test_real_images_alone_are_trained_once_where_the_protocol_fixes_the_steps(tmp_path: Path) -> None:
+    path = ROOT / "eval/studies/few_shot_digits/study.yaml"
+    tasks = tasks_of(load_study(path), path)
+    # Four numbers of shots, five choices of each; 20 and 100 synthetic images a class need the same.
+    assert sum(task.real_only for task in tasks) == 20
+    assert len({task.name for task in tasks if not task.real_only}) == len(tasks) - 20
+
+
+def test_an_error_of_a_release_names_it(cli: Cli) -> None:
     changes = {**STUDY["grids"][0]["set"], "source.max_per_class": 60, "target_per_class": 70}  # type: ignore[index]
     broken = {**changes, "model.id": "missing/folder"}
-    study = write(cli.folder, grids=[{**STUDY["grids"][0], "set": broken, "vary": {}, "draws": 1}])  # type: ignore[index]
+    one = {**STUDY["grids"][0], "set": broken, "vary": {}, "draws": 1}  # type: ignore[index]
+    study = write(cli.folder, grids=[one], contrasts=[])
     result = cli("study", study)
     assert result.exit_code == 1
     assert "error: digits-lt-augcond-draw0: model.id: " in result.stderr
@@ -142,10 +184,11 @@ def test_an_error_of_a_release_names_it_and_keeps_the_rest(cli: Cli) -> None:
 def test_a_contrast_that_no_scores_have_is_refused(cli: Cli) -> None:
     for method, values in (("random-image", RANDOM), ("dropout", ECD)):
         put(cli.folder / "scores", method, score(values, method=method))
-    study = write(cli.folder, contrasts=[{"of": "cutmix", "against": "random-image"}])
+    study = write(cli.folder, contrasts=[{"of": "dropout", "against": "mixup"}])
+    study.write_text(study.read_text().replace("mixup", "cutmix"))
     result = cli("compare", "scores", "--contrasts", study)
     assert result.exit_code == 1
-    assert "contrasts: no scores compare cutmix with random-image; there are " in result.stderr
+    assert "contrasts: no scores compare dropout with cutmix; there are " in result.stderr
 
 
 def test_the_file_of_scores_ends_in_parquet(cli: Cli) -> None:

@@ -29,6 +29,10 @@ def _unlike(score: Score, other: Score) -> Iterator[str]:
             yield "other real training images"
         if score.data.evaluation_digest != other.data.evaluation_digest:
             yield "other evaluation images"
+        if score.on_images_of(other):
+            yield "another way of choosing the real images"
+    if score.data.groups != other.data.groups:
+        yield "other groups of classes"
 
 
 def _unlike_protocol(score: Score, other: Score) -> str:

@@ -81,7 +81,8 @@ def legend(sections: Sequence[Section]) -> Iterator[str]:
     )
     yield (
         "`p, corrected` is corrected for the number of comparisons (Holm); below 0.05 a difference is shown. "
-        "`visible from` is the difference that 80 % of repetitions would show."
+        "`visible from` is the difference that 80 % of repetitions would show. Where runs are few, p is more "
+        "careful than the interval, so an interval without 0 may be `not shown` even of a single comparison."
     )
     if not all(d.estimate.over_runs for d in found):
         yield "A difference of single runs knows nothing of how runs vary: its interval is over images alone."

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from synthkit_eval.comparison.apart import why_apart
-from synthkit_eval.comparison.contrasts import rows_of
+from synthkit_eval.comparison.contrasts import Pair, rows_of
 from synthkit_eval.comparison.notes import notes
 from synthkit_eval.comparison.pairs import difference
 from synthkit_eval.comparison.published import Published, PublishedTable, beside
@@ -15,7 +15,7 @@ from synthkit_eval.comparison.rows import make_rows
 from synthkit_eval.comparison.statistics import LEVEL, Estimate, holm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from synthkit_eval.comparison.find import ScoreFile
     from synthkit_eval.comparison.rows import Row
@@ -113,8 +113,9 @@ def compare_scores(
             groups.append([file])
     firsts = [group[0].score for group in groups]
     sections = [_section(i, group, firsts, tables) for i, group in enumerate(groups)]
-    found = _differences(sections, contrasts)
-    return _corrected([replace(s, differences=tuple(d)) for s, d in zip(sections, found, strict=True)])
+    declared = rows_of(contrasts, [section.rows for section in sections])
+    pairs = zip(sections, declared, strict=True)
+    return _corrected([_with_differences(section, fixed) for section, fixed in pairs])
 
 
 def _section(
@@ -125,22 +126,27 @@ def _section(
     return Section(place + 1, tuple(rows), (), published, why_apart(place, firsts), tuple(notes(rows)))
 
 
-def _differences(sections: Sequence[Section], contrasts: Sequence[Contrast]) -> Iterator[list[Difference]]:
-    """Yield for each section the declared contrasts, then the differences to both references."""
-    declared = rows_of(contrasts, [section.rows for section in sections])
-    for section, pairs in zip(sections, declared, strict=True):
-        named = [(mine, theirs, part, True) for mine, theirs, part in pairs]
-        looked = [
-            (row, other, "overall", False)
-            for row in section.rows
-            for other in (real_of(row, section.rows), random_of(row, section.rows))
-            if other is not None and (row, other, "overall") not in pairs
-        ]
-        yield [
-            Difference(mine, theirs, part, of_kind, estimate)
-            for mine, theirs, part, of_kind in (*named, *looked)
-            if (estimate := difference(mine, theirs, part)) is not None
-        ]
+def _with_differences(section: Section, fixed: Sequence[Pair]) -> Section:
+    """Return a section with the contrasts fixed beforehand, then the differences to both references."""
+    known = {frozenset((mine.name, theirs.name)) for mine, theirs, part in fixed if part == "overall"}
+    looked = [
+        (row, other, "overall")
+        for row in section.rows
+        for other in (real_of(row, section.rows), random_of(row, section.rows))
+        if other is not None and frozenset((row.name, other.name)) not in known
+    ]
+    found, untested = [], []
+    for declared, pairs in ((True, fixed), (False, looked)):
+        for mine, theirs, part in pairs:
+            estimate = difference(mine, theirs, part)
+            if estimate is not None:
+                found.append(Difference(mine, theirs, part, declared, estimate))
+            elif declared:
+                untested.append(
+                    f"Not tested: {mine.name} against {theirs.name} in {part.replace('_', ' ')}: they share "
+                    "no choice of real images, or no class is in that group."
+                )
+    return replace(section, differences=tuple(found), notes=(*section.notes, *untested))
 
 
 def _corrected(sections: Sequence[Section]) -> list[Section]:

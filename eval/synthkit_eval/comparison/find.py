@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from synthkit.errors import ScoreError, nearest
 from synthkit.release.files import MANIFEST
-from synthkit_eval.score_files import MAX_BYTES, TABLE, read_score, read_scored, read_scores
+from synthkit_eval.score_files import MAX_BYTES, TABLE, holds_scores, read_score, read_scored, read_scores
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SCORES = Path("scores")
 REAL_ONLY = "real-only"
 
-# Tell scores, and those of real images alone, from other JSON files without parsing their long histories.
+# Tell scores, and those of real images alone, from other JSON files without parsing them.
 _SCORE = re.compile(rb'"trained_on"\s*:')
 _OF_REAL_IMAGES = re.compile(rb'"trained_on"\s*:\s*"real"')
 
@@ -79,7 +79,7 @@ def _of_folder(folder: Path) -> list[ScoreFile]:
     paths = [path for place in (folder, *inner) for path in _files(place)]
     found = [_read(path) for path in paths if path.suffix == ".json" and _holds(path, _SCORE)]
     tables = [path for path in paths if path.suffix == TABLE and not path.with_suffix(".json").is_file()]
-    found += [file for path in tables for file in _read_all(path)]
+    found += [file for path in tables if holds_scores(path) for file in _read_all(path)]
     if not found:
         raise ScoreError(f"{folder}: holds no scores; `synthkit eval` writes them into {SCORES}")
     return found

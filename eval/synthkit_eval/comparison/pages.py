@@ -22,7 +22,8 @@ _ENOUGH_RUNS = 5
 
 def pages(sections: Sequence[Section]) -> list[Page]:
     """Return a page for each section; the notes of the last one say how to read them all."""
-    made = [_page(section, len(sections)) for section in sections]
+    follows = correlations(sections)
+    made = [_page(section, len(sections), follows.get(section.number)) for section in sections]
     return [*made[:-1], replace(made[-1], notes=(*made[-1].notes, *_legend(sections)))]
 
 
@@ -42,7 +43,7 @@ def _counted(row: Row) -> int:
     return len(row.files) if len(row.files) > 1 else row.seeds
 
 
-def _page(section: Section, count: int) -> Page:
+def _page(section: Section, count: int, follows: str | None) -> Page:
     score = section.first
     number = f"{section.number}. " if count > 1 else ""
     changed = f" with {', '.join(score.protocol.changed)}" if score.protocol.changed else ""
@@ -53,7 +54,9 @@ def _page(section: Section, count: int) -> Page:
     )
     spaces = fid_spaces(section)
     tables = (accuracies(section, spaces), *difference_tables(section))
-    return Page(title, tables, (*conclusions(section), *_notes(section, spaces)))
+    return Page(
+        title, tables, (*conclusions(section), *([follows] if follows else []), *_notes(section, spaces))
+    )
 
 
 def _notes(section: Section, spaces: Sequence[str]) -> Iterator[str]:
@@ -67,7 +70,6 @@ def _notes(section: Section, spaces: Sequence[str]) -> Iterator[str]:
     if spaces:
         told = [f"{head}: {space}" for head, space in zip(fid_heads(spaces), spaces, strict=True)]
         yield f"Feature space of {', '.join(told)}."
-    yield from correlations(section)
     several = [row for row in section.rows if len(row.files) > 1]
     if several:
         count, seeds = len(several[0].files), several[0].seeds

@@ -23,7 +23,7 @@ _Block = tuple[str, str]
 def difference(mine: Row, theirs: Row, part: str = "overall") -> Estimate | None:
     """Return the difference of two rows' accuracies, None if they share no real images or lack the part.
 
-    Runs on the same choice of shots, of releases with the same seed, or with the same training seed are
+    Runs on the same choice of shots, of releases with the same seeds, or with the same training seeds are
     paired. If there are several choices of shots or several releases on both sides, each of them is a run,
     with its training runs averaged; else each training run is one.
     """
@@ -42,22 +42,17 @@ def difference(mine: Row, theirs: Row, part: str = "overall") -> Estimate | None
 def _within(mine: Sequence[ScoreFile], theirs: Sequence[ScoreFile], images: _Union) -> Estimate:
     """Return the difference of scores that share all real images."""
     if len(mine) == len(theirs) == 1:
-        seeds, others_seeds = _places(mine[0]), _places(theirs[0])
         rows, others_rows = images.runs(mine[0].detail), images.runs(theirs[0].detail)
-        both = sorted(seeds.keys() & others_seeds.keys())
-        if both:
-            rows, others_rows = rows[[seeds[s] for s in both]], others_rows[[others_seeds[s] for s in both]]
-            return paired(rows, others_rows, images.weighed())
-        return unpaired(rows, others_rows, images.weighed())
+        together = _seeds(mine[0]) == _seeds(theirs[0])
+        return (paired if together else unpaired)(rows, others_rows, images.weighed())
     ours, others = (_by_release(side, images) for side in (mine, theirs))
     if [_seed(file) for file in mine] == [_seed(file) for file in theirs]:
         return paired(ours, others, images.weighed())
     return unpaired(ours, others, images.weighed())
 
 
-def _places(file: ScoreFile) -> dict[int, int]:
-    """Return the row of each training seed."""
-    return {run.seed: place for place, run in enumerate(file.score.seeds)}
+def _seeds(file: ScoreFile) -> list[int]:
+    return [run.seed for run in file.score.seeds]
 
 
 def _by_block(

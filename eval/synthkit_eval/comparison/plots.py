@@ -100,7 +100,6 @@ def draw_plots(sections: Sequence[Section], tables: Sequence[PublishedTable], fo
 
 
 def _save(figure: Figure, folder: Path, name: str) -> None:
-
     # The layout is computed once, for both files.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")

@@ -44,8 +44,8 @@ class Row:
 
     @property
     def label(self) -> str:
-        """Its method; of real images alone its name."""
-        return self.name if self.score.release is None else self.score.release.method
+        """Its method; of real images alone their name without the number of steps."""
+        return self.score.name if self.score.release is None else self.score.release.method
 
     @property
     def seeds(self) -> int:

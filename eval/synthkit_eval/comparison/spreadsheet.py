@@ -32,7 +32,7 @@ def as_csv(sections: Sequence[Section]) -> str:
 
 Value = str | int | float | None
 _SETS = ("fid", "kid", "vendi", "vendi_real", "precision", "recall", "density", "coverage")
-_DIFFERENCE = ("", "_baseline", "_low", "_high", "_p_corrected", "_visible")
+_DIFFERENCE = ("", "_baseline", "_low", "_high", "_p_corrected", "_visible", "_family", "_declared")
 _HEADS = (
     *(
         "section",
@@ -102,7 +102,10 @@ def _line(section: Section, row: Row) -> dict[str, Value]:
 def _difference_line(to: str, found: Difference | None) -> dict[str, Value]:
     if found is None:
         return {}
-    values: tuple[Value, ...] = (found.points, found.baseline.name, *found.interval, found.p, found.visible)
+    values: tuple[Value, ...] = (
+        *(found.points, found.baseline.name, *found.interval, found.p, found.visible, found.family),
+        "yes" if found.declared else "no",
+    )
     return {f"{to}{end}": value for end, value in zip(_DIFFERENCE, values, strict=True)}
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -15,7 +16,9 @@ from synthkit_eval.contrast import Contrast
 if TYPE_CHECKING:
     from pathlib import Path
 
-SHIPPED_SUFFIX = ".yaml"
+# JSON writes 1e-05, which YAML reads as text without a point.
+_EXPONENT = re.compile(r"(?<=^[0-9])e(?=-)|(?<=^-[0-9])e(?=-)")
+_YAML = (".yaml", ".yml")
 
 
 class Scoring(Section):
@@ -30,7 +33,9 @@ class Grid(Section):
 
     recipe: str = Field(min_length=1, description="The recipe; relative paths start at the study's file.")
     set: dict[str, Any] = Field({}, description="Fields that differ from it in all releases.")
-    vary: dict[str, list[Any]] = Field({}, description="Fields and their values; all combinations are made.")
+    vary: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
+        {}, description="Fields and their values; all combinations are made."
+    )
     draws: int = Field(
         1,
         ge=1,
@@ -52,7 +57,7 @@ class Study(Section):
     contrasts: list[Contrast] = Field([], description="Comparisons that were fixed before anything was made.")
 
 
-_KIND = FileKind(Study, "study", ScoreError, override="training_seeds=5")
+_KIND = FileKind(Study, "study file", ScoreError, override="training_seeds=5")
 
 
 def load_study(path: Path, overrides: list[str] | None = None) -> Study:
@@ -62,9 +67,13 @@ def load_study(path: Path, overrides: list[str] | None = None) -> Study:
 
 def words(fields: dict[str, Any]) -> list[str]:
     """Return fields as words of `--set`."""
-    return [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]
+    return [f"{name}={_plain(value)}" for name, value in fields.items()]
+
+
+def _plain(value: Any) -> str:
+    return _EXPONENT.sub(".0e", json.dumps(value, ensure_ascii=False))
 
 
 def place_of(name: str, study: Path) -> str:
     """Return the path of a recipe or protocol file that a study names, or the name of a shipped protocol."""
-    return str(study.parent / name) if name.endswith(SHIPPED_SUFFIX) else name
+    return str(study.parent / name) if name.endswith(_YAML) else name

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from synthkit.errors import ScoreError
 from synthkit_eval.score_files import read_scores, write_scores
 
 if TYPE_CHECKING:
@@ -22,8 +23,14 @@ class Results:
     folder: Path
 
     def has(self, task: Task) -> bool:
-        """Return whether a task is finished."""
-        return self._file(task).is_file()
+        """Return whether a task is finished; one whose file is damaged is not."""
+        if not self._file(task).is_file():
+            return False
+        try:
+            read_scores(self._file(task))
+        except ScoreError:
+            return False
+        return True
 
     def keep(self, task: Task, scores: Sequence[Scored]) -> None:
         """Write the scores of a task, whole or not at all."""

@@ -44,6 +44,7 @@ class _Shared:
 
     tasks: SimpleQueue[Task]
     advance: Advance
+    log: Path
     failed: list[str] = field(default_factory=list)
 
 
@@ -70,7 +71,7 @@ def run_study(tasks: Sequence[Task], scores: Path, options: Options) -> int:
 def _do_all(tasks: Sequence[Task], options: Options, advance: Advance) -> None:
     if not tasks:
         return
-    shared = _Shared(SimpleQueue(), advance)
+    shared = _Shared(SimpleQueue(), advance, options.folder / _LOG)
     for task in tasks:
         shared.tasks.put(task)
     count = min(options.workers, len(tasks))
@@ -88,7 +89,7 @@ def _worker(options: Options, count: int) -> Iterator[subprocess.Popen[str]]:
     threads = max(1, (os.cpu_count() or 1) // count)
     with (options.folder / _LOG).open("a") as log:
         worker = subprocess.Popen(  # noqa: S603 (this interpreter, with a module of ours)
-            [sys.executable, "-m", "synthkit_eval.study.worker", str(options.folder), options.device],
+            [sys.executable, "-P", "-m", "synthkit_eval.study.worker", str(options.folder), options.device],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -110,10 +111,19 @@ def _feed(worker: subprocess.Popen[str], shared: _Shared) -> None:
             task = shared.tasks.get_nowait()
         except Empty:
             return
-        print(task.as_json(), file=worker.stdin, flush=True)
-        line = worker.stdout.readline()
-        answer = json.loads(line) if line else {"error": f"its process ended; {_LOG} says more"}
-        if "error" in answer:
-            shared.failed.append(f"{task.name}: {answer['error']}")
+        error = _ask(worker, task)
+        if error is not None:
+            shared.failed.append(f"{task.name}: {error or f'its process ended; {shared.log} says more'}")
             return
         shared.advance(1)
+
+
+def _ask(worker: subprocess.Popen[str], task: Task) -> str | None:
+    """Give a worker a task and return its error, empty if the process has ended; None if all went well."""
+    assert worker.stdin is not None and worker.stdout is not None  # noqa: S101
+    try:
+        print(task.as_json(), file=worker.stdin, flush=True)
+        answer: dict[str, str] = json.loads(worker.stdout.readline())
+    except (OSError, ValueError):
+        return ""
+    return answer.get("error")

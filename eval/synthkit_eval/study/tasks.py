@@ -10,19 +10,33 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from synthkit.errors import ScoreError, nearest
 from synthkit.recipe.load import load
 from synthkit.version import __version__
 from synthkit_eval.machine import code_digest
 from synthkit_eval.protocol import load_protocol
+from synthkit_eval.score import REAL_ONLY, SCORE_FORMAT
 from synthkit_eval.study.file import place_of, words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from synthkit.recipe.schema import Recipe
+    from synthkit_eval.protocol import Protocol
     from synthkit_eval.study.file import Grid, Study
 
-_CODE = ("synthkit_eval.training", "synthkit_eval.sets", "synthkit.release.loader_batches")
+# Letters of a release's name.
+_LONGEST = 96
+_DRAW = re.compile(r"-draw\d+$")
+# The code that decides a score, beside that of builds.
+_CODE = (
+    "synthkit_eval.training",
+    "synthkit_eval.sets",
+    "synthkit_eval.evaluate",
+    "synthkit_eval.kin",
+    "synthkit.release.loader_batches",
+    "synthkit.conditioning",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +51,8 @@ class Way:
 class Task:
     """A release to make from a recipe with changes, and to score in each way; or its real images alone.
 
-    `key` names its result: it changes with everything that the study's author can change.
+    `key` names its result: it changes with the recipe, the protocol, the seeds, the device, the format of
+    scores and the code that trains. (Real images that changed in their place are found by the build.)
     """
 
     name: str
@@ -60,32 +75,61 @@ class Task:
         return json.dumps(asdict(self))
 
 
-def tasks_of(study: Study, path: Path) -> list[Task]:
+def tasks_of(study: Study, path: Path, device: str = "auto") -> list[Task]:
     """Return the tasks of a study: all releases, then the real images alone, each set of them once.
 
-    Raises RecipeError or ScoreError for a field or a value that a recipe or protocol does not have.
+    Raises RecipeError or ScoreError for a field or a value that a recipe or protocol does not have, for two
+    releases of one name, and for a contrast of what the study does not make.
     """
-    releases = [task for grid in study.grids for task in _of_grid(grid, study, path)]
-    alone = _alone(releases, study) if study.real_only else []
+    releases = [found for grid in study.grids for found in _of_grid(grid, study, path, device)]
+    _check_names(task.name for task, _ in releases)
+    _check_contrasts(study, releases)
+    alone = _alone(releases, study, device) if study.real_only else []
     return [task for task, _ in releases] + alone
 
 
-def _alone(releases: Sequence[tuple[Task, Recipe]], study: Study) -> list[Task]:
+def _check_names(names: Iterable[str]) -> None:
+    found: set[str] = set()
+    for name in names:
+        if name in found:
+            raise ScoreError(
+                f"grids: two releases would be called {name}; give the field in which they differ under "
+                "vary, if need be with a single value"
+            )
+        found.add(name)
+
+
+def _check_contrasts(study: Study, releases: Sequence[tuple[Task, Recipe]]) -> None:
+    known = {REAL_ONLY}
+    for task, recipe in releases:
+        known |= {recipe.conditioning.method, _DRAW.sub("", task.name)}
+    for name in (name for contrast in study.contrasts for name in (contrast.of, contrast.against)):
+        if name not in known:
+            near = nearest(name, sorted(known))
+            hint = f"did you mean {near[0]}?" if near else "it names methods, or releases without their draw"
+            raise ScoreError(f"contrasts: the study makes nothing by {name}; {hint}")
+
+
+def _alone(releases: Sequence[tuple[Task, Recipe]], study: Study, device: str) -> list[Task]:
     """Return a task for each set of real images and number of steps, whatever releases have it."""
     found: dict[str, Task] = {}
     for task, recipe in releases:
-        images = [recipe.source.model_dump(mode="json"), recipe.target_per_class, recipe.synthetic_per_class]
         for way in task.ways:
-            key = _digest([images, asdict(way), study.training_seeds, "real only"])
+            protocol = load_protocol(way.protocol, way.changes)
+            # A protocol that fixes the number of steps does not ask how many synthetic images there are.
+            images: list[Any] = [recipe.source.model_dump(mode="json")]
+            if protocol.batches.iterations is None:
+                images += [recipe.target_per_class, recipe.synthetic_per_class]
+            key = _digest([images, _settings(protocol), study.training_seeds, device, "real only"])
             found.setdefault(key, replace(task, ways=(way,), real_only=True, key=key))
     return list(found.values())
 
 
-def _of_grid(grid: Grid, study: Study, path: Path) -> Iterator[tuple[Task, Recipe]]:
+def _of_grid(grid: Grid, study: Study, path: Path, device: str) -> Iterator[tuple[Task, Recipe]]:
     ways = tuple(
         Way(place_of(one.protocol or study.protocol, path), tuple(words(one.set))) for one in grid.scored
     )
-    protocols = [load_protocol(way.protocol, way.changes).digest for way in ways]
+    protocols = [_settings(load_protocol(way.protocol, way.changes)) for way in ways]
     place = place_of(grid.recipe, path)
     for values in itertools.product(*grid.vary.values()):
         varied = dict(zip(grid.vary, values, strict=True))
@@ -97,14 +141,24 @@ def _of_grid(grid: Grid, study: Study, path: Path) -> Iterator[tuple[Task, Recip
                 drawn["source.trial"] = first.source.trial + draw
             changes = tuple(words({**grid.set, **varied, **drawn}))
             recipe = load(Path(place), changes)
-            key = _digest([recipe.model_dump(mode="json"), protocols, study.training_seeds])
+            key = _digest([recipe.model_dump(mode="json"), protocols, study.training_seeds, device])
             yield Task(name, place, changes, ways, study.training_seeds, real_only=False, key=key), recipe
 
 
+def _settings(protocol: Protocol) -> list[Any]:
+    return [protocol.digest, protocol.model_dump(mode="json")]
+
+
 def _name(recipe: str, varied: dict[str, Any], draw: int) -> str:
-    """Return a release's name: that of the recipe, the values that vary, and the number of the draw."""
+    """Return a release's name: that of the recipe, the values that vary, and the number of the draw.
+
+    Raises ScoreError if it is longer than a release's name may be.
+    """
     told = [_told(field, value) for field, value in varied.items()]
-    return "-".join([recipe, *told, f"draw{draw}"])
+    name = "-".join([recipe, *told, f"draw{draw}"])
+    if len(name) > _LONGEST:
+        raise ScoreError(f"vary: {name} is too long for a release's name: let fewer fields vary")
+    return name
 
 
 def _told(field: str, value: Any) -> str:
@@ -114,5 +168,5 @@ def _told(field: str, value: Any) -> str:
 
 
 def _digest(value: Sequence[Any]) -> str:
-    decides = [value, __version__, code_digest(*_CODE)]
+    decides = [value, SCORE_FORMAT, __version__, code_digest(*_CODE)]
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:24]

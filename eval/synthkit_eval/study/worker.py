@@ -44,12 +44,12 @@ def _listen(tasks: queue.SimpleQueue[str]) -> None:
 
 
 def _do(task: Task, folder: Path, device: str) -> dict[str, str]:
-    """Do a task and return its key, with the error if there was one."""
+    """Do a task and return the error if there was one."""
     try:
         Results(folder).keep(task, [_scored(task, way, folder, device) for way in task.ways])
     except (SynthkitError, OSError) as error:
-        return {"key": task.key, "error": one_line(error)}
-    return {"key": task.key}
+        return {"error": one_line(error)}
+    return {}
 
 
 def _scored(task: Task, way: Way, folder: Path, device: str) -> Scored:

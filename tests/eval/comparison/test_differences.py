@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from scipy import stats
 
+from synthkit_eval.comparison.differences import compare_scores
+from synthkit_eval.comparison.find import find_scores
+from synthkit_eval.contrast import Contrast
 from tests.conftest import Cli
 from tests.helpers.scores import ECD, MIXUP, RANDOM, REAL, line, put, row, score, table
 
@@ -27,15 +30,44 @@ def test_a_difference_is_paired_and_told_with_its_interval(cli: Cli, scores: Pat
 
 def test_one_run_has_an_interval_over_images_alone_and_says_so(cli: Cli) -> None:
     folder = cli.folder / "scores"
-    put(folder, "real", score([0.9, 0.9, 0.9]))
+    put(folder, "real", score([0.9]))
     put(folder, "a", score([0.95], method="mixup"))
     found = row(table(cli, "scores"), "digits-lt-mixup")
     assert (found["overall"], found["overall_ci95"], found["to_real_only"]) == ("95.0", "", "5.0")
     assert float(found["to_real_only_low"]) > 0
     text = cli("compare", "scores").stdout
     assert "A difference of single runs knows nothing of how runs vary" in text
-    put(folder, "a", score([0.95, 0.95], method="mixup"))
+    # Of unlike numbers of runs, all count: the single one is taken to vary as the others do.
+    put(folder, "real", score([0.88, 0.92, 0.90]))
+    found = row(table(cli, "scores"), "digits-lt-mixup")
+    assert found["to_real_only"] == "5.0"
+    assert float(found["to_real_only_low"]) < 0
     assert "A difference of single runs" not in cli("compare", "scores").stdout
+
+
+def test_contrasts_take_the_reference_of_as_many_steps_and_none_vanishes(cli: Cli) -> None:
+    folder = cli.folder / "scores"
+    put(folder, "a", score(ECD, method="dropout"))
+    put(folder, "b", score(RANDOM, method="random-image"))
+    put(folder, "c", score(REAL))
+    put(folder, "d", score(MIXUP, steps=1800))
+    contrasts = [
+        {"of": "dropout", "against": "real only"},
+        {"of": "dropout", "against": "real only"},
+        {"of": "random-image", "against": "dropout"},
+        {"of": "dropout", "against": "random-image", "part": "few"},
+    ]
+    files = find_scores([str(folder)]).files
+    (section,) = compare_scores(files, [], [Contrast.model_validate(one) for one in contrasts])
+    declared = [(d.mine.label, d.baseline.name, d.family) for d in section.differences if d.declared]
+    assert declared == [
+        ("dropout", "real only, 900 steps", 2),
+        ("random-image", "digits-lt-dropout", 2),
+    ]
+    looked = [(d.mine.label, d.baseline.name) for d in section.differences if not d.declared]
+    assert looked == [("random-image", "real only, 900 steps")]
+    # All classes of these scores have many images.
+    assert any(note.startswith("Not tested: digits-lt-dropout against ") for note in section.notes)
 
 
 def test_releases_of_other_seeds_are_one_row_and_their_runs(cli: Cli) -> None:

@@ -107,7 +107,7 @@ def broken(change: str) -> str:
         ("accuracy", "s.json: is damaged: it has an accuracy that is not between 0 and 1; score"),
         ("run", "s.json: is damaged: seed 0 has an accuracy that is not between 0 and 1; score"),
         ("release", "s.json: is damaged: trained on real and synthetic, without a release; score"),
-        ("fid", "s.json: is damaged: its FID is not a number; score the release again"),
+        ("fid", "s.json: is not a score: set_metrics.overall.fid: Input should be a finite number"),
     ],
 )
 def test_a_damaged_file_is_one_line(cli: Cli, change: str, message: str) -> None:

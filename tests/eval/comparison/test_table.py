@@ -42,7 +42,8 @@ def test_of_a_difference_interval_correction_and_conclusion_are_told(cli: Cli, s
     assert "corrected for the number of comparisons (Holm)" in text
     rows = table(cli, "scores")
     assert [key for key in rows[0] if key.startswith("to_real_only")] == [
-        f"to_real_only{end}" for end in ("", "_baseline", "_low", "_high", "_p_corrected", "_visible")
+        f"to_real_only{end}"
+        for end in ("", "_baseline", "_low", "_high", "_p_corrected", "_visible", "_family", "_declared")
     ]
     assert row(rows, "digits-lt-random-image")["to_random_image"] == ""
     assert row(rows, "real only")["to_real_only"] == ""
