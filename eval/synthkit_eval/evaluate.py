@@ -290,6 +290,7 @@ def _summary(
             name=protocol.name,
             version=protocol.version,
             digest=protocol.digest,
+            kin=protocol.kin,
             changed=[without_places(change) for change in options.changed],
             settings=protocol.settings(),
         ),

@@ -104,6 +104,10 @@ class Batches(Section):
         return Shares.of(self.size, self.real)
 
 
+# The fields of Batches that say how many images of each kind there are: scores that differ in them compare.
+MIXTURE = ("real", "synthetic_per_class")
+
+
 class ColorJitter(Section):
     """Random changes of colour: factors between 1 - x and 1 + x."""
 
@@ -245,6 +249,12 @@ class Protocol(Section):
         for name in data.keys() & {"evaluation", "validation"}:
             data[name] = {k: v for k, v in getattr(self, name).items() if k not in _PLACES}
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def kin(self) -> str:
+        """Digest without the mixture of real and synthetic images: equal where they alone differ."""
+        usual = {name: Batches.model_fields[name].default for name in MIXTURE}
+        return self.model_copy(update={"batches": self.batches.model_copy(update=usual)}).digest
 
     def settings(self) -> dict[str, Any]:
         """Return every setting as plain types; of a path on this machine only its last part."""

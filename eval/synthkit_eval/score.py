@@ -76,6 +76,7 @@ class ProtocolFacts(_Facts):
     name: str = Field(description="Name of the protocol.")
     version: int = Field(description="Version of the protocol; scores of different ones do not compare.")
     digest: str = Field(description="SHA-256 of all settings: equal means trained and tested the same way.")
+    kin: str = Field(description="Equal for protocols that differ in the mixture of images alone.")
     changed: list[str] = Field(description="What --set changed, as given.")
     settings: dict[str, Any] = Field(description="Every setting of the protocol, defaults filled in.")
 
@@ -236,9 +237,10 @@ class Score(_Facts):
     def compares_with(self, other: Score) -> bool:
         """Return whether both were trained and tested the same way on the same real images.
 
-        Choices of shots from one data set compare as well: `on_images_of` tells them apart.
+        Choices of shots from one data set compare as well (`on_images_of` tells them apart), and so do other
+        mixtures of real and synthetic images.
         """
-        mine, theirs = ((score.protocol.digest, score.data.kin, score.data.groups) for score in (self, other))
+        mine, theirs = ((score.protocol.kin, score.data.kin, score.data.groups) for score in (self, other))
         return mine == theirs
 
     def on_images_of(self, other: Score) -> bool:

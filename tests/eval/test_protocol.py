@@ -129,3 +129,11 @@ def test_a_mixture_changes_the_digest_and_its_default_does_not() -> None:
 def test_mixtures_that_cannot_be(change: str, told: str) -> None:
     with pytest.raises(ScoreError, match=re.escape(told)):
         load_protocol("digits-lt", [change])
+
+
+def test_protocols_of_other_mixtures_are_kin() -> None:
+    usual = load_protocol("digits-lt")
+    for changes in (["batches.real=0.25"], ["batches.synthetic_per_class=20"], ["features=none"]):
+        assert load_protocol("digits-lt", changes).kin == usual.kin == usual.digest
+    assert load_protocol("digits-lt", ["batches.real=0.25"]).digest != usual.digest
+    assert load_protocol("digits-lt", ["batches.size=32"]).kin != usual.kin

@@ -104,6 +104,7 @@ def score(
     trial: int | None = None,
     protocol: str = "digits-lt",
     protocol_digest: str = "a" * 64,
+    digest: str | None = None,
     settings: dict[str, Any] | None = None,
     changed: Sequence[str] = (),
     training: str = "b" * 64,
@@ -140,7 +141,8 @@ def score(
             "protocol": {
                 "name": protocol,
                 "version": 1,
-                "digest": protocol_digest,
+                "digest": digest or protocol_digest,
+                "kin": protocol_digest,
                 "changed": list(changed),
                 "settings": settings or {"epochs": 20},
             },

@@ -22,7 +22,7 @@ def why_apart(place: int, firsts: Sequence[Score]) -> str | None:
 
 
 def _unlike(score: Score, other: Score) -> Iterator[str]:
-    if score.protocol.digest != other.protocol.digest:
+    if score.protocol.kin != other.protocol.kin:
         yield f"another protocol ({_unlike_protocol(score, other)})"
     if score.data.kin != other.data.kin:
         if score.data.training_digest != other.data.training_digest:

@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from synthkit_eval.comparison.references import random_of, real_of, release_of
-from synthkit_eval.comparison.rows import BASELINE, standing
+from synthkit_eval.comparison.rows import BASELINE, share_of_real, standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,6 +59,9 @@ def _unlike_releases(baseline: Row, item: Row) -> Iterator[str]:
         yield "another model"
     if theirs.guidance_scale != mine.guidance_scale:
         yield f"guidance {theirs.guidance_scale:g}, not {mine.guidance_scale:g}"
+    shares = [100 * share_of_real(row.score) for row in (baseline, item)]
+    if shares[0] != shares[1]:
+        yield f"{shares[0]:g} % real images in a minibatch, not {shares[1]:g} %"
     if baseline.score.steps != item.score.steps:
         yield f"{baseline.score.steps:,} steps, not {item.score.steps:,}"
     if theirs.images != mine.images:

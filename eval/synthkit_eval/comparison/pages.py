@@ -9,6 +9,7 @@ from synthkit_eval.comparison.accuracy_table import accuracies, fid_heads, fid_s
 from synthkit_eval.comparison.conclusions import conclusions, difference_tables, legend
 from synthkit_eval.comparison.correlations import correlations
 from synthkit_eval.comparison.table import Page
+from synthkit_eval.protocol import MIXTURE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from synthkit_eval.comparison.rows import Row
 
 _ENOUGH_RUNS = 5
+# Rows of a section may differ in these, and say so in their names.
+_OF_MIXTURE = tuple(f"batches.{name}=" for name in MIXTURE)
 
 
 def pages(sections: Sequence[Section]) -> list[Page]:
@@ -46,7 +49,8 @@ def _counted(row: Row) -> int:
 def _page(section: Section, count: int, follows: str | None) -> Page:
     score = section.first
     number = f"{section.number}. " if count > 1 else ""
-    changed = f" with {', '.join(score.protocol.changed)}" if score.protocol.changed else ""
+    changes = [change for change in score.protocol.changed if not change.startswith(_OF_MIXTURE)]
+    changed = f" with {', '.join(changes)}" if changes else ""
     title = (
         f"{number}{score.protocol.name} version {score.protocol.version}{changed}: "
         f"{score.data.training_images:,} real training images, "

@@ -113,7 +113,7 @@ def shots_figures(
     for section in sections:
         data = _data_set(section, tables)
         if data is not None:
-            families.setdefault((section.first.protocol.digest, data), []).append(section)
+            families.setdefault((section.first.protocol.kin, data), []).append(section)
     number = 0
     for (_, data), members in families.items():
         curves = _by_shots(members)

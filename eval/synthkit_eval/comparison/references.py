@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from synthkit_eval.comparison.rows import BASELINE
+from synthkit_eval.comparison.rows import BASELINE, share_of_real
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,15 +36,17 @@ def random_of(row: Row, rows: Sequence[Row]) -> Row | None:
 def nearest(row: Row, others: Iterable[Row]) -> Row | None:
     """Return the row that is most alike, if there is one.
 
-    The same model counts first, then how near guidance, steps and the number of images are.
+    The same model counts first, then how near guidance, the share of real images, steps and the number of
+    images are.
     """
     mine = release_of(row)
 
-    def distance(other: Row) -> tuple[bool, float, int, int]:
+    def distance(other: Row) -> tuple[bool, float, float, int, int]:
         release = release_of(other)
         return (
             release.generator != mine.generator,
             abs(release.guidance_scale - mine.guidance_scale),
+            abs(share_of_real(other.score) - share_of_real(row.score)),
             abs(other.score.steps - row.score.steps),
             abs(release.images - mine.images),
         )

@@ -106,6 +106,12 @@ def make_rows(files: Sequence[ScoreFile]) -> list[Row]:
     return sorted(rows, key=standing)
 
 
+def share_of_real(score: Score) -> float:
+    """Return the share of real images in its minibatches."""
+    share = score.protocol.settings.get("batches", {}).get("real", 0.5)
+    return float(share) if isinstance(share, int | float) else 0.5
+
+
 def standing(row: Row) -> int:
     """Return where a row stands: real images alone first, then the baseline, then the others."""
     release = row.score.release
@@ -115,7 +121,8 @@ def standing(row: Row) -> int:
 def _kin(score: Score) -> tuple[Hashable, ...]:
     if score.release is None:
         return "real", score.steps
-    return score.release.kin, score.release.images, score.release.version, score.steps
+    release = score.release
+    return release.kin, release.images, release.version, score.steps, score.protocol.digest
 
 
 def _draw(score: Score) -> tuple[int, int]:
@@ -131,16 +138,21 @@ def _same_draw(score: Score, other: Score) -> bool:
 def _names(groups: Sequence[Sequence[ScoreFile]]) -> list[str]:
     """Return a name for each, the shortest that distinguishes it from the others."""
     forms = [_forms(group) for group in groups]
-    counts = [Counter(form[level] for form in forms) for level in range(2)]
-    return [next((form[n] for n in range(2) if counts[n][form[n]] == 1), form[2]) for form in forms]
+    counts = Counter(name for form in forms for name in set(form))
+    return [next((name for name in form if counts[name] == 1), form[-1]) for form in forms]
 
 
-def _forms(files: Sequence[ScoreFile]) -> tuple[str, str, str]:
+def _forms(files: Sequence[ScoreFile]) -> tuple[str, ...]:
+    """Return names, from the shortest to the longest."""
     file = files[0]
     score, release = file.score, file.score.release
     name = _shared_name([one.score.name for one in files])
-    longer = f"{name}, {score.steps:,} steps" if release is None else f"{name} {release.version}"
-    return name, longer, f"{longer} ({file.path})"
+    if release is None:
+        longer = f"{name}, {score.steps:,} steps"
+        return name, longer, f"{longer} ({file.path})"
+    mixed = f"{name}, {100 * share_of_real(score):g} % real"
+    images = f"{mixed}, {release.images:,} images"
+    return name, mixed, images, f"{name} {release.version}", f"{name} {release.version} ({file.path})"
 
 
 def _shared_name(names: Sequence[str]) -> str:

@@ -70,6 +70,23 @@ def test_contrasts_take_the_reference_of_as_many_steps_and_none_vanishes(cli: Cl
     assert any(note.startswith("Not tested: digits-lt-dropout against ") for note in section.notes)
 
 
+def test_mixtures_of_real_and_synthetic_images_compare_and_are_named(cli: Cli) -> None:
+    folder = cli.folder / "scores"
+    for share, values in ((0.25, ECD), (0.5, MIXUP)):
+        facts = {"settings": {"batches": {"real": share}}, "digest": f"{share}"}
+        changed = [] if share == 0.5 else [f"batches.real={share}"]
+        put(folder, f"d{share}", score(values, method="dropout", changed=changed, **facts))
+        put(folder, f"r{share}", score(RANDOM, method="random-image", changed=changed, **facts))
+    rows = table(cli, "scores")
+    names = {f"digits-lt-{method}, {n} % real" for method in ("random-image", "dropout") for n in (25, 50)}
+    assert {one["name"] for one in rows} == names
+    assert {one["section"] for one in rows} == {"1"}
+    for share in (25, 50):
+        found = row(rows, f"digits-lt-dropout, {share} % real")
+        assert found["to_random_image_baseline"] == f"digits-lt-random-image, {share} % real"
+    assert "with batches.real" not in cli("compare", "scores").stdout
+
+
 def test_releases_of_other_seeds_are_one_row_and_their_runs(cli: Cli) -> None:
     folder = cli.folder / "scores"
     for seed in range(3):
