@@ -41,7 +41,7 @@ def test_95_percent_intervals_cover_the_truth_in_95_percent(
 ) -> None:
     rng = np.random.default_rng(17)
     covered, expected = [], truth(0.3, spread)
-    for _ in range(1000):
+    for _ in range(700):
         theirs, mine = difficulty(rng, images, 0.3)
         sides = [runs(rng, (count, images), logits, spread) for logits in (mine, theirs)]
         low, high = (paired if together else unpaired)(*sides, even(images)).interval
@@ -53,12 +53,12 @@ def test_95_percent_intervals_cover_the_truth_in_95_percent(
 def test_a_difference_that_is_not_there_is_rarely_shown(spread: float) -> None:
     rng = np.random.default_rng(5)
     shown = 0
-    for _ in range(200):
+    for _ in range(150):
         logits, _ = difficulty(rng, 300, 0.0)
         baseline = runs(rng, (5, 300), logits, spread)
         p = [paired(runs(rng, (5, 300), logits, spread), baseline, even(300)).p for _ in range(4)]
         shown += min(holm(p)) < 0.05
-    assert shown <= 16  # 5 % of 200 and two standard deviations
+    assert shown <= 13  # 5 % of 150 and two standard deviations
 
 
 def test_a_difference_that_is_visible_is_shown_in_four_of_five() -> None:
