@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from synthkit_eval.comparison.table import NONE, Cells, Column, Table
-from synthkit_eval.score import ACCURACIES
+from synthkit_eval.score import ACCURACIES, GROUPS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,9 @@ def _is_told(section: Section, part: str) -> bool:
     found = [row.accuracy for row in section.rows]
     if part == "class_mean":
         return any(abs(one.class_mean.mean - one.overall.mean) > _ROUNDING for one in found)
-    return part == "overall" or any(getattr(one, part) for one in found)
+    # Where all classes are of one group, its mean is that over all classes.
+    several = sum(any(getattr(one, group) for one in found) for group in GROUPS) > 1
+    return part == "overall" or (several and any(getattr(one, part) for one in found))
 
 
 def _measured(row: Row, parts: Sequence[str], spaces: Sequence[str], diversity: Sequence[str]) -> Cells:

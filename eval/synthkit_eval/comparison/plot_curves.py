@@ -41,7 +41,8 @@ _COLUMNS = (3, 2, 1)
 # most that all may take as a share of the distance to the next x.
 _ASIDE, _MOST_ASIDE = 0.012, 0.6
 _DASHES = ((0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
-_SHOTS = re.compile(r"[-_]?\d+[-_]?shots?.*$")
+_IN_A_NAME = re.compile(r"^.*?[-_]?(\d+[-_]?shots?|shots?[-_]?\d+)[-_]?")
+_SHOTS = re.compile(r"[-_]?(\d+[-_]?shots?|shots?[-_]?\d+).*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +155,9 @@ def _by_shots(sections: Sequence[Section]) -> list[Curve]:
     for section in sections:
         shots = next(r.score.release.shots for r in section.rows if r.score.release and r.score.release.shots)
         for row in section.rows:
-            trials.setdefault(row.label, {}).setdefault(shots, []).extend(row.scores)
-    real = {row.label for section in sections for row in section.rows if row.score.release is None}
+            trials.setdefault(_series(row, section), {}).setdefault(shots, []).extend(row.scores)
+    rows = [(row, section) for section in sections for row in section.rows]
+    real = {_series(row, section) for row, section in rows if row.score.release is None}
     methods = [name for name in trials if name not in real]
     return [
         Curve(
@@ -165,6 +167,14 @@ def _by_shots(sections: Sequence[Section]) -> list[Curve]:
         )
         for name, by_shots in trials.items()
     ]
+
+
+def _series(row: Row, section: Section) -> str:
+    """Return the name of the line that a row is a point of: its method, or what else is in its name."""
+    alike = [other for other in section.rows if other.label == row.label]
+    if len(alike) == 1:
+        return row.label
+    return _IN_A_NAME.sub("", row.name) or row.label
 
 
 def _over_trials(scores: Sequence[Score]) -> tuple[float, float, float]:

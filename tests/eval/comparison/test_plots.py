@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ET
@@ -303,6 +304,17 @@ def test_the_plot_of_shots_joins_sections(cli: Cli) -> None:
     result = cli("compare", "scores", "--plots", "p")
     assert "groups-1, groups-2, groups-3, groups-4, shots (PNG and SVG)" in result.stderr
     assert (cli.folder / "p" / "shots.png").is_file()
+
+
+def test_a_study_that_varies_shots_and_another_field_has_a_line_for_each(cli: Cli) -> None:
+    for shots in (1, 4):
+        for place, p in enumerate((0.2, 0.4)):
+            name = f"few-shots-{shots}-dropout-0-{p * 10:g}"
+            facts = {"training": f"{shots}" * 64, "protocol": "few-shot", "shots": shots, "kin": f"{p}"}
+            put(cli.folder / "s", name, score([0.9 + place / 50] * 3, method="dropout", name=name, **facts))
+    assert "shots (PNG and SVG)" in cli("compare", "s", "--plots", "p").stderr
+    drawn_text = (cli.folder / "p" / "shots.svg").read_text()
+    assert {"dropout-0-2", "dropout-0-4"} <= set(re.findall(r"<!-- (\S+) -->", drawn_text))
 
 
 def test_dvc_shows_each_plot_of_the_project_once(tmp_path: Path) -> None:
