@@ -47,7 +47,7 @@ def test_the_numbers_are_those_of_prdc(real: int, synthetic: int, dimensions: in
     assert_the_same(compare_neighbours(*sides, 5), by_prdc(*sides, 5))
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.data())
 def test_equal_distances_and_equal_points_count_as_in_prdc(data: st.DataObject) -> None:
     """On a grid of whole numbers distances are exact, and many of them the same."""
