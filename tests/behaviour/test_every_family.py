@@ -27,10 +27,16 @@ OF_EACH = dict(
         strict=True,
     )
 )
+# The other of two adapters for one base; and what many other tests build with.
+SLOW_FAMILIES = ("unclip", "ip-adapter-sd15", "ip-adapter-plus-sdxl")
+
+
+def is_slow(family: str, method: str) -> bool:
+    return OF_EACH[family] != method or family in SLOW_FAMILIES
+
+
 PAIRS = [
-    pytest.param(
-        family, method, marks=[] if OF_EACH[family] == method and family != "unclip" else [pytest.mark.slow]
-    )
+    pytest.param(family, method, marks=[pytest.mark.slow] if is_slow(family, method) else [])
     for family in FAMILIES
     for method in methods_of(family)
 ]
