@@ -78,11 +78,17 @@ def read_score(path: Path) -> Score:
 
 def read_scored(path: Path) -> Scored:
     """Read NAME.json and NAME.parquet beside it. Raises ScoreError if one is missing or damaged."""
-    score, table = read_score(path), path.with_suffix(TABLE)
+    score = read_score(path)
+    return Scored(score, read_detail(score, path))
+
+
+def read_detail(score: Score, path: Path) -> Detail:
+    """Read NAME.parquet beside the score's NAME.json. Raises ScoreError if it is not that score's."""
+    table = path.with_suffix(TABLE)
     found = read_scores(table)
     if [one.score for one in found] != [score]:
         raise ScoreError(f"{table}: does not belong to {path.name}; score the release again")
-    return found[0]
+    return found[0].detail
 
 
 def read_scores(path: Path) -> list[Scored]:

@@ -93,16 +93,18 @@ def legend(sections: Sequence[Section]) -> Iterator[str]:
 def _sentence(d: Difference) -> str:
     better = "better" if d.points > 0 else "worse"
     low, high = sorted(abs(end) for end in d.interval)
-    of = "" if d.part == "overall" else f" in {d.part.replace('_', ' ')}"
     return (
-        f"{d.mine.name} is {abs(d.points):.1f} points {better} than {d.baseline.name}{of} "
+        f"{d.mine.name} is {abs(d.points):.1f} points {better} than {d.baseline.name}{_of(d)} "
         f"({low:.1f} to {high:.1f}; p {_relation(d.p)})"
     )
 
 
 def _open(d: Difference) -> str:
-    of = "" if d.part == "overall" else f" in {d.part.replace('_', ' ')}"
-    return f"{d.mine.name} against {d.baseline.name}{of} ({d.points:+.1f}; visible from {d.visible:.1f})"
+    return f"{d.mine.name} against {d.baseline.name}{_of(d)} ({d.points:+.1f}; visible from {d.visible:.1f})"
+
+
+def _of(d: Difference) -> str:
+    return "" if d.part == "overall" else f" in {d.part.replace('_', ' ')}"
 
 
 def _p(value: float) -> str:

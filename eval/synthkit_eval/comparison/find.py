@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from synthkit.errors import ScoreError, nearest
 from synthkit.release.files import MANIFEST
-from synthkit_eval.score_files import MAX_BYTES, TABLE, holds_scores, read_score, read_scored, read_scores
+from synthkit_eval.score_files import MAX_BYTES, TABLE, holds_scores, read_detail, read_score, read_scores
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -133,9 +133,9 @@ def _attempt(path: Path, skipped: list[str]) -> ScoreFile | None:
 
 
 def _read(path: Path) -> ScoreFile:
-    _refuse_problems(read_score(path), path)
-    scored = read_scored(path)
-    return ScoreFile(path, scored.score, scored.detail)
+    score = read_score(path)
+    _refuse_problems(score, path)
+    return ScoreFile(path, score, read_detail(score, path))
 
 
 def _read_all(path: Path) -> list[ScoreFile]:

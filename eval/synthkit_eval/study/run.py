@@ -56,13 +56,14 @@ def run_study(tasks: Sequence[Task], scores: Path, options: Options) -> int:
     make_folder(options.folder)
     results = Results(options.folder)
     with held(options.folder / ".study.lock", str(options.folder)):
-        releases = [task for task in tasks if not task.real_only]
-        alone = [task for task in tasks if task.real_only]
-        known = sum(map(results.has, tasks))
-        with progress("study", len(tasks), done=known, unit="releases") as advance:
+        missing = [task for task in tasks if not results.has(task)]
+        releases = [task for task in missing if not task.real_only]
+        alone = [task for task in missing if task.real_only]
+        done = len(tasks) - len(missing)
+        with progress("study", len(tasks), done=done, unit="releases") as advance:
             # Real images alone afterwards: they are trained while nothing else takes their lock.
             for part in (releases, alone):
-                _do_all([task for task in part if not results.has(task)], options, advance)
+                _do_all(part, options, advance)
         found = results.read(tasks)
     write_scores(found, scores)
     return len(found)
