@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from synthkit.builder.options import LOG
 from synthkit.generators import image_edge
 from synthkit.generators.checkpoint import Checkpoint, find_local
+from synthkit.recipe.sampler import STEP_FIELDS
 from synthkit.system.known_hashes import MODELS, known_if_begun
 
 if TYPE_CHECKING:
@@ -67,12 +68,15 @@ def _bytes(images: int, output: Output, edge: int | None) -> int | None:
 def rate_key(recipe: Recipe, checkpoint: Checkpoint) -> dict[str, Any]:
     """Return what decides how fast images are made and how large they are."""
     sampler = recipe.sampler
-    size = [] if sampler.size is None else [sampler.size]
+    # What came after the first logs stands in the key only where it is set.
+    later = sampler.model_dump(mode="json", include={"size", *STEP_FIELDS}, exclude_none=True)
+    size = [later.pop("size")] if "size" in later else []
     # The log holds no path of a key.
     output = recipe.output.model_dump(exclude={"shard_size", "c2pa"})
     return {
         "model": [checkpoint.revision, recipe.model.dtype],
-        "sampler": [sampler.scheduler, sampler.steps, sampler.guidance_scale > 1, sampler.batch_size, *size],
+        "sampler": [sampler.scheduler, sampler.steps, sampler.guidance_scale > 1, sampler.batch_size, *size]
+        + ([later] if later else []),
         "arithmetic": recipe.arithmetic.model_dump(mode="json", exclude_defaults=True),
         "output": output | ({"c2pa": True} if recipe.output.c2pa else {}),
     }

@@ -183,6 +183,46 @@ def _of_another_size(case: Case) -> Sampler:
     raise case.error(f"check_size takes neither half nor twice of the {edge} pixels that it makes")
 
 
+def guidance_interval(case: Case) -> None:
+    """Require of a whole interval the images of none, and of an empty one those without guidance.
+
+    Between them, an image must not depend on its neighbours.
+    """
+    if not _samples_by(case, "guidance_interval"):
+        return
+    sampler = _guided(case)
+
+    def made(**update: Any) -> NDArray[np.uint8]:
+        return case.make(case.rows, case.generator.resampled(sampler.model_copy(update=update)))
+
+    guided, plain = made(), made(guidance_scale=1.0)
+    whole, empty = made(guidance_interval=(0.0, 1.0)), made(guidance_interval=(0.5, 0.5))
+    case.require(same(whole, guided), "sampler.guidance_interval [0, 1] changes images")
+    case.require(same(empty, plain), "without guidance at any step, images are not those of guidance_scale 1")
+    half = sampler.model_copy(update={"guidance_interval": (0.0, 0.6)})
+    _rows_alone(case, case.generator.resampled(half), "with sampler.guidance_interval")
+
+
+def _samples_by(case: Case, field: str) -> bool:
+    """Return whether a family says that it samples by a field, and there is something to be sampled."""
+    return case.generator.NEEDS_DEVICE and field in case.generator.SAMPLES_BY
+
+
+def _guided(case: Case) -> Sampler:
+    """Return the case's sampler, with guidance if it has none."""
+    sampler = case.recipe.sampler
+    return sampler if sampler.guidance_scale > 1 else sampler.model_copy(update={"guidance_scale": 2.0})
+
+
+def _rows_alone(case: Case, generator: Generator, how: str) -> None:
+    """Require that images do not depend on their neighbours, nor on how full a batch is."""
+    whole = case.make(case.rows, generator)
+    made = case.make(case.rows.but(1, case.others), generator)
+    case.require(same(made[1], whole[1]), f"{how}, the image of row 1 changes with the rows around it")
+    made = case.make(case.rows.at([2, 0]), generator)
+    case.require(same(made, whole[[2, 0]]), f"{how}, images change in a batch of 2")
+
+
 def noise_in_float32(case: Case) -> None:
     """Require that a model in bfloat16 begins with the same noise as in float32, but for rounding.
 
@@ -236,5 +276,6 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     weights,
     resampling,
     another_size,
+    guidance_interval,
     noise_in_float32,
 )

@@ -14,7 +14,7 @@ from synthkit.generators.conditioning_check import check_conditioning, check_sca
 from synthkit.generators.families import PIPELINES, family_named, is_known, kinds_of, package_of
 from synthkit.generators.model_files import INDEX, linked, read_index_of
 from synthkit.recipe.model_content import ADAPTER, loaded_path
-from synthkit.recipe.sampler import AUTO
+from synthkit.recipe.sampler import AUTO, STEP_FIELDS
 from synthkit.system.environment import FAMILY, NO_DEVICE, choose_device
 
 if TYPE_CHECKING:
@@ -101,6 +101,9 @@ def check_settings(index: Mapping[str, Any], recipe: Recipe, name: str) -> None:
 def _check_settings(family: type[Generator], recipe: Recipe) -> None:
     if not family.READS_TEXT:
         check_without_text(recipe)
+    for field in STEP_FIELDS:
+        if getattr(recipe.sampler, field) is not None and field not in family.SAMPLES_BY:
+            raise GeneratorError(f"sampler.{field}: this model does not have it; remove it")
     family.check_recipe(recipe)
     check_scale(recipe, weighs_images=family.WEIGHS_IMAGES)
 

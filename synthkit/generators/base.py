@@ -44,6 +44,8 @@ class Generator(Protocol):
     READS_TEXT: ClassVar[bool]
     # Whether the weight of the image against the text can be set, image by image.
     WEIGHS_IMAGES: ClassVar[bool]
+    # Which of STEP_FIELDS in recipe/sampler.py it samples by; a recipe that sets another one is refused.
+    SAMPLES_BY: ClassVar[tuple[str, ...]] = ()
 
     on_step: Callable[[], None]
 

@@ -54,8 +54,9 @@ def halved_until(start: int, fits: Callable[[int], bool]) -> int:
 
 
 def at_most_two_steps(sampler: Sampler, batch_size: int) -> Sampler:
-    """Return a sampler that needs the same memory in less time: memory is the same at every step."""
-    return sampler.model_copy(update={"batch_size": batch_size, "steps": min(sampler.steps, 2)})
+    """Return a sampler that needs the same memory in less time: memory is the same at every guided step."""
+    fewer = {"steps": min(sampler.steps, 2), "guidance_interval": None}
+    return sampler.model_copy(update={"batch_size": batch_size, **fewer})
 
 
 def _fits(generator: Generator, sampler: Sampler, device: str) -> bool:

@@ -18,6 +18,7 @@ import numpy as np
 from synthkit.errors import GeneratorError, one_line
 from synthkit.generators.arithmetic import apply
 from synthkit.generators.base import Generator, OutOfMemory, check_dtype, component_config
+from synthkit.generators.denoising import Batch, Denoising
 from synthkit.generators.encoder_content import without_provenance
 from synthkit.generators.model_files import left_out, linked, read_index_of
 from synthkit.generators.noise import draw_latents_in_float32
@@ -86,6 +87,7 @@ class DiffusersGenerator(Generator):
         self._dtype: torch.dtype = denoiser.dtype
         decoder = getattr(pipeline, self.DECODER)
         apply(denoiser, decoder, arithmetic)
+        self._denoising = Denoising(denoiser)
         self._can_slice = hasattr(decoder, "use_slicing")
         self._draw_in_float32(pipeline)
         # Another scheduler's configuration would say less.
@@ -274,6 +276,8 @@ class DiffusersGenerator(Generator):
         """Return a whole batch, (N, 3, H, W) in [0, 1], on the device."""
         conditions = self._torch.from_numpy(embeddings).to(self._device, self._dtype)
         generators = [self._torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+        training_steps = self._pipeline.scheduler.config.num_train_timesteps
+        self._denoising.begin(Batch(self.sampler, seeds, training_steps))
         return self._call(conditions, prompts, generators)
 
     def _weigh(self, weights: Sequence[float] | None) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from synthkit.errors import GeneratorError
 from synthkit.generators.base import Generator
+from synthkit.recipe.sampler import STEP_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -38,6 +39,7 @@ class FlatColours(Generator):
     NEEDS_DEVICE: ClassVar[bool] = False
     READS_TEXT: ClassVar[bool] = True
     WEIGHS_IMAGES: ClassVar[bool] = False
+    SAMPLES_BY: ClassVar[tuple[str, ...]] = STEP_FIELDS
 
     def __init__(self, own: int, sampler: Sampler) -> None:
         self._own = own

@@ -43,6 +43,7 @@ class IpAdapter(DiffusersGenerator):
     WEIGHS_IMAGES: ClassVar[bool] = True
     EMBEDS: ClassVar[str] = "image_embeds"
     FIXED: ClassVar[Mapping[str, object]] = {"noise_level": 0}
+    SAMPLES_BY: ClassVar[tuple[str, ...]] = ("guidance_interval",)
     KIND: ClassVar[str] = PLAIN
     # What its pipeline is told beyond its components.
     OPTIONS: ClassVar[Mapping[str, object]] = {}
@@ -156,19 +157,13 @@ class IpAdapter(DiffusersGenerator):
         return {"prompt_embeds": text, "negative_prompt_embeds": self._prompts[""].expand_as(text)}
 
     def _weigh(self, weights: Sequence[float] | None) -> None:
-        rows = [self._scale] * self.sampler.batch_size if weights is None else [*weights]
-        # The negative half comes first, and each of its rows is weighed as its image is.
-        self._share.set(rows * 2 if self._guided else rows)
-
-    @property
-    def _guided(self) -> bool:
-        return self.sampler.guidance_scale > 1
+        self._share.set([self._scale] * self.sampler.batch_size if weights is None else [*weights])
 
     def _call(
         self, embeddings: torch.Tensor, prompts: Sequence[str], generators: Sequence[torch.Generator]
     ) -> torch.Tensor:
         rows = [embeddings]
-        if self._guided:
+        if self.sampler.guidance_scale > 1:
             rows.insert(0, self._torch.from_numpy(self._null).to(embeddings).expand_as(embeddings))
         images: torch.Tensor = self._pipeline(
             # One image of each row.
@@ -269,8 +264,12 @@ class _Share:
             self._rows = rows
 
     def multiply(self, layer: object, given: object, values: torch.Tensor) -> torch.Tensor:
-        """Return (N, images, tokens, width) values, multiplied: a forward hook."""
-        return values * self._rows.view(-1, *[1] * (values.ndim - 1))
+        """Return (N, images, tokens, width) values, multiplied: a forward hook.
+
+        With guidance the negative half comes first, and each of its rows is weighed as its image is.
+        """
+        rows = self._rows.repeat(len(values) // len(self._rows))
+        return values * rows.view(-1, *[1] * (values.ndim - 1))
 
 
 def _value_layers(unet: Any) -> list[Any]:

@@ -24,6 +24,7 @@ class UnclipGenerator(DiffusersGenerator):
     """Image embeddings are projections of a CLIP vision model; `sampler.noise_level` adds noise to them."""
 
     EMBEDS: ClassVar[str] = "image_embeds"
+    SAMPLES_BY: ClassVar[tuple[str, ...]] = ("guidance_interval",)
 
     @classmethod
     def embedding_shape_in(cls, folder: Path) -> tuple[int, ...]:

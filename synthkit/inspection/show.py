@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from synthkit.conditioning import METHODS
 from synthkit.errors import ReleaseError
+from synthkit.recipe.sampler import STEP_FIELDS
 from synthkit.release.files import MANIFEST, SIGNATURE
 from synthkit.release.model_licenses import pieces_of
 from synthkit.release.plan import GROUPS
@@ -44,7 +46,7 @@ def summary(manifest: Manifest, recipe: Recipe, signature: bytes | None = None) 
         ("files", f"{len(manifest.files)}, {len(manifest.shards)} of them shards; {data_size(size)}"),
         ("method", _method(manifest)),
         *_prompts(manifest),
-        ("sampler", f"{_sampling(recipe.sampler)}; seed {recipe.seed}"),
+        ("sampler", f"{_sampling(recipe.sampler)}{_at_steps(recipe.sampler)}; seed {recipe.seed}"),
         ("model", f"{manifest.generator.name} at {manifest.generator.revision}, {manifest.generator.dtype}"),
         *_pieces(manifest),
         *_sources(manifest),
@@ -146,6 +148,12 @@ def _sampling(settings: Sampler | Provenance) -> str:
         f"{settings.scheduler}, {settings.steps} steps, guidance {settings.guidance_scale}, "
         f"noise level {settings.noise_level}, batches of {settings.batch_size}"
     )
+
+
+def _at_steps(sampler: Sampler) -> str:
+    """Return what changes single steps, as a recipe says it."""
+    changes = sampler.model_dump(mode="json", include={*STEP_FIELDS}, exclude_none=True)
+    return "".join(f", {name} {json.dumps(value)}" for name, value in changes.items()).replace('"', "")
 
 
 def _sources(manifest: Manifest) -> Iterator[Line]:

@@ -73,6 +73,7 @@ WRITTEN_WITH_SECTION = frozenset(
 LATER_FIELDS = WRITTEN_WITH_SECTION | {
     "synthetic_per_class",
     "sampler.size",
+    "sampler.guidance_interval",
     "conditioning.drops",
     "conditioning.scale",
     "filters",

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PlainSerializer, ValidatorFunctionWrapHandler, WithJsonSchema, WrapValidator
+from pydantic import (
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+    field_validator,
+)
 
 from synthkit.config.section import Section
 
+# The fields that change how the model is evaluated at single steps. A family names those that it has in
+# `SAMPLES_BY`; a recipe that sets another one is refused.
+STEP_FIELDS = ("guidance_interval",)
 # Stands for `batch_size: auto` until the batch size is measured. No batch has this size.
 AUTO = 0
 
@@ -29,6 +41,37 @@ BatchSize = Annotated[
 ]
 
 
+def _shares(value: Any) -> tuple[float, float]:
+    """Return where an interval of the noise schedule begins and ends."""
+    if not isinstance(value, list | tuple) or len(value) != 2 or not all(map(_is_share, value)):
+        raise ValueError(f"must be two numbers [from, to] from 0 to 1, is {value!r:.60}")
+    first, last = map(float, value)
+    if first > last:
+        raise ValueError(
+            f"must begin where there is less noise, is {value!r:.60}; write [{last:g}, {first:g}]"
+        )
+    return first, last
+
+
+def _is_share(number: object) -> bool:
+    return isinstance(number, int | float) and not isinstance(number, bool) and 0 <= number <= 1
+
+
+GuidanceInterval = Annotated[
+    tuple[float, float],
+    PlainValidator(_shares),
+    PlainSerializer(list),
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {"type": "number", "minimum": 0, "maximum": 1},
+            "minItems": 2,
+            "maxItems": 2,
+        }
+    ),
+]
+
+
 class Sampler(Section):
     """How the model is sampled."""
 
@@ -42,6 +85,12 @@ class Sampler(Section):
     steps: int = Field(30, ge=1, le=1000, description="Denoising steps.")
     guidance_scale: float = Field(
         10.0, ge=1, le=50, description="Classifier-free guidance scale; 1 switches guidance off."
+    )
+    guidance_interval: GuidanceInterval | None = Field(
+        None,
+        description="Shares of the noise schedule [from, to], 0 the clean image and 1 noise alone, between "
+        "which guidance runs; elsewhere a step evaluates the model once instead of twice. By default all.",
+        examples=[[0.2, 0.7]],
     )
     noise_level: int = Field(0, ge=0, le=999, description="Noise added to the image embedding; the paper: 0.")
     size: int | None = Field(
@@ -58,3 +107,13 @@ class Sampler(Section):
         description="Images per batch. Fixed, since the last bits of an image depend on the batch's shape; "
         "auto measures what the device holds, once, and the release states the number.",
     )
+
+    @field_validator("guidance_interval")
+    @classmethod
+    def _guidance_to_change(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is not None and info.data.get("guidance_scale") == 1:
+            field = info.field_name
+            raise ValueError(
+                f"needs guidance, and guidance_scale is 1; remove {field}, or raise guidance_scale"
+            )
+        return value

@@ -140,6 +140,11 @@ class OneSize(IpAdapter):
         return super().resampled(sampler.model_copy(update={"size": None}))
 
 
+class GuidesAlways(IpAdapter):
+    def resampled(self, sampler: Any) -> Any:
+        return super().resampled(sampler.model_copy(update={"guidance_interval": None}))
+
+
 class Silent(IpAdapter):
     def _stepped(self, pipeline: Any, step: Any, timestep: Any, tensors: Any) -> Any:
         return tensors
@@ -179,6 +184,11 @@ BROKEN: list[tuple[type[IpAdapter], Any, str]] = [
     (WeightsStay, checks.weights, "weights stay for the next batch, which has none"),
     (ResamplesItself, checks.resampling, "a resampled generator changes the one it is made of"),
     (Silent, checks.resampling, "on_step is not called"),
+    (
+        GuidesAlways,
+        checks.guidance_interval,
+        "without guidance at any step, images are not those of guidance_scale 1",
+    ),
     (OneSize, checks.another_size, "with sampler.size 16 it makes images of 32"),
     (
         TellsAnotherShape,

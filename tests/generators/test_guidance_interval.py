@@ -1,0 +1,119 @@
+"""`sampler.guidance_interval`: guidance at some steps, and the conditional half alone at the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from synthkit.generators.checkpoint import locate
+from synthkit.generators.denoising import runs_in
+from synthkit.recipe.model import Model
+from synthkit.recipe.sampler import Sampler
+from tests.conftest import FLAT, Cli
+from tests.helpers.adapters import SDXL_PLUS, Family, photos
+from tests.helpers.families import ROUND
+from tests.helpers.generating import load_on_cpu
+
+# Timesteps 751, 501, 251 and 1 of 1000.
+SAMPLER = Sampler(scheduler="ddim", steps=4, guidance_scale=3.0, batch_size=2)
+PROMPTS, SEEDS = ["zero", "one"], [1, 2]
+
+
+class Made:
+    """A generator, and what it makes by other samplers of the same two rows."""
+
+    def __init__(self, generator: Any) -> None:
+        self.generator = generator
+        self.embeddings = generator.embed_images(photos(2))
+
+    def images(self, **update: Any) -> tuple[np.ndarray, list[int]]:
+        """Return images, and on how many rows each step evaluated the network's first layer."""
+        rows: list[int] = []
+        other = self.generator.resampled(self.generator.sampler.model_copy(update=update))
+        hook = self.generator.denoiser.conv_in.register_forward_hook(
+            lambda layer, given, made: rows.append(len(made))
+        )
+        try:
+            return other.generate(self.embeddings, PROMPTS, SEEDS), rows
+        finally:
+            hook.remove()
+
+
+@pytest.fixture(scope="module", params=["embedded", "adapter"])
+def made(request: pytest.FixtureRequest) -> Made:
+    """The embedded model, whose image is class labels; and the adapter with the most that has rows."""
+    if request.param == "embedded":
+        return Made(load_on_cpu(locate(Model(id="builtin:tiny-unclip-digits")), SAMPLER))
+    bases: list[Path] = [request.getfixturevalue(name) for name in ("sd15", "sdxl", "ip_adapters")]
+    return Made(Family(SDXL_PLUS, *bases).load(SAMPLER.model_copy(update={"size": ROUND}), scale=0.7))
+
+
+@pytest.mark.parametrize(
+    ("interval", "rows"),
+    [((0.0, 1.0), [4, 4, 4, 4]), ((0.4, 0.4), [2, 2, 2, 2]), ((0.2, 0.6), [2, 4, 4, 2])],
+)
+def test_steps_outside_of_the_interval_evaluate_half_of_the_rows(
+    made: Made, interval: Any, rows: Sequence[int]
+) -> None:
+    images, evaluated = made.images(guidance_interval=interval)
+    assert evaluated == rows
+    whole, none = (made.images(**update)[0] for update in ({}, {"guidance_scale": 1.0}))
+    assert (images == whole).all() == (rows == [4] * 4)
+    assert (images == none).all() == (rows == [2] * 4)
+
+
+def test_the_next_sampler_has_no_interval(made: Made) -> None:
+    before = made.images()[0]
+    made.images(guidance_interval=(0.2, 0.6))
+    assert (made.images()[0] == before).all()
+
+
+@pytest.mark.parametrize(
+    ("interval", "inside", "outside"),
+    [
+        ((0.2, 0.6), [0.201, 0.6], [0.0, 0.2, 0.601, 1.0]),
+        ((0.0, 0.5), [0.0, 0.5], [0.501]),
+        ((0.0, 1.0), [0.0, 1.0], []),
+        ((0.0, 0.0), [], [0.0, 0.5]),
+        ((1.0, 1.0), [], [0.999, 1.0]),
+    ],
+)
+def test_where_guidance_runs(interval: Any, inside: list[float], outside: list[float]) -> None:
+    assert all(runs_in(interval, share) for share in inside)
+    assert not any(runs_in(interval, share) for share in outside)
+
+
+@pytest.mark.parametrize(
+    ("interval", "told"),
+    [
+        ("[-0.1, 0.5]", "must be two numbers [from, to] from 0 to 1, is [-0.1, 0.5]"),
+        ("[0.5, 1.1]", "must be two numbers [from, to] from 0 to 1, is [0.5, 1.1]"),
+        ("[0.5]", "must be two numbers [from, to] from 0 to 1, is [0.5]"),
+        ("0.5", "must be two numbers [from, to] from 0 to 1, is 0.5"),
+        ("[0, true]", "must be two numbers [from, to] from 0 to 1, is [0, True]"),
+        ("[.nan, 1]", "must be two numbers [from, to] from 0 to 1, is [nan, 1]"),
+        ("[0.7, 0.2]", "must begin where there is less noise, is [0.7, 0.2]; write [0.2, 0.7]"),
+    ],
+)
+def test_no_interval(cli: Cli, interval: str, told: str) -> None:
+    result = cli("plan", cli.recipe(), *FLAT, "--set", f"sampler.guidance_interval={interval}")
+    assert (result.exit_code, _lines(result.output)) == (1, 1)
+    assert f"sampler.guidance_interval: {told}" in result.output
+
+
+def test_an_interval_without_guidance(cli: Cli) -> None:
+    changes = ("--set", "sampler.guidance_interval=[0.2, 0.7]", "--set", "sampler.guidance_scale=1.0")
+    result = cli("plan", cli.recipe(), *FLAT, *changes)
+    assert (result.exit_code, _lines(result.output)) == (1, 1)
+    assert (
+        "sampler.guidance_interval: needs guidance, and guidance_scale is 1; "
+        "remove guidance_interval, or raise guidance_scale"
+    ) in result.output
+
+
+def _lines(output: str) -> int:
+    return len(output.strip().splitlines())
