@@ -35,6 +35,7 @@ _OTHERS = {
 _TOKENS = 4
 _ATTENTION = re.compile(r"(down_blocks|up_blocks|mid_block)\.(.*)attn2\.to_k\.weight")
 _BLOCKS = ("down_blocks", "up_blocks", "mid_block")
+_SCALE = "time_embedding.cond_proj.weight"
 _ENCODER = "clip_vision_model"
 
 
@@ -91,7 +92,13 @@ def _check_unet(folder: Path, unet: Attention) -> None:
             "model.unet: has no weights of a UNet by the names that diffusers gives them; a LoRA and a whole "
             "model in one file are of no use here: name a file as sdxl_lightning_4step_unet.safetensors"
         )
-    reads = component_config(folder, UNET).get("cross_attention_dim")
+    config = component_config(folder, UNET)
+    if config.get("time_cond_proj_dim") is None and _reads_scale(folder / UNET):
+        raise GeneratorError(
+            "model.unet: has weights of a UNet that reads the scale of guidance, and the base's does not, so "
+            "it would be loaded without them; name as model.id a model that has this UNet, without model.unet"
+        )
+    reads = config.get("cross_attention_dim")
     if reads != unet.text:
         raise GeneratorError(
             f"model.unet: has weights for text of width {unet.text:,}, the base's UNet reads {reads}; "
@@ -150,6 +157,11 @@ def _layers(folder: Path) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
             if found := _ATTENTION.fullmatch(name):
                 numbers = [int(number) for number in re.findall(r"\d+", found[2])]
                 yield (_BLOCKS.index(found[1]), *numbers), _shape(tensors, name)
+
+
+def _reads_scale(folder: Path) -> bool:
+    """Return whether a UNet has the layer by which latent consistency models read the scale of guidance."""
+    return any(_SCALE in read_header(path, "model") for path in folder.glob("*.safetensors"))
 
 
 def _attention(layers: list[tuple[int, ...]]) -> Attention:

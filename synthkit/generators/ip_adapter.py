@@ -19,6 +19,7 @@ from synthkit.generators.base import component_config
 from synthkit.generators.diffusers_pipeline import DiffusersGenerator
 from synthkit.generators.model_files import read_index_of
 from synthkit.generators.networks import load_network
+from synthkit.generators.schedulers import DETERMINISTIC
 from synthkit.recipe.arithmetic import STOCK
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class IpAdapter(DiffusersGenerator):
     MAY_HAVE: ClassVar[tuple[str, ...]] = ("unet",)
     WEIGHS_IMAGES: ClassVar[bool] = True
     EMBEDS: ClassVar[str] = "image_embeds"
+    SCHEDULERS: ClassVar[tuple[str, ...]] = (*DETERMINISTIC, "lcm")
     FIXED: ClassVar[Mapping[str, object]] = {"noise_level": 0}
     SAMPLES_BY: ClassVar[tuple[str, ...]] = ("guidance_interval",)
     KIND: ClassVar[str] = PLAIN
@@ -159,11 +161,17 @@ class IpAdapter(DiffusersGenerator):
     def _weigh(self, weights: Sequence[float] | None) -> None:
         self._share.set([self._scale] * self.sampler.batch_size if weights is None else [*weights])
 
+    @property
+    def _guided(self) -> bool:
+        """Whether a batch has a negative half. UNets of latent consistency models read the scale instead."""
+        reads_scale = self._pipeline.unet.config.time_cond_proj_dim is not None
+        return self.sampler.guidance_scale > 1 and not reads_scale
+
     def _call(
         self, embeddings: torch.Tensor, prompts: Sequence[str], generators: Sequence[torch.Generator]
     ) -> torch.Tensor:
         rows = [embeddings]
-        if self.sampler.guidance_scale > 1:
+        if self._guided:
             rows.insert(0, self._torch.from_numpy(self._null).to(embeddings).expand_as(embeddings))
         images: torch.Tensor = self._pipeline(
             # One image of each row.

@@ -44,7 +44,7 @@ class KandinskyGenerator(DiffusersGenerator):
     DECODER: ClassVar[str] = "movq"
     EMBEDS: ClassVar[str] = "image_embeds"
     PROCESSOR: ClassVar[str] = "image_processor"
-    SCHEDULERS: ClassVar[tuple[str, ...]] = ("ddpm", "ddim", "dpm-solver++")
+    SCHEDULERS: ClassVar[tuple[str, ...]] = ("ddpm", "ddim", "dpm-solver++", "unipc")
     FIXED: ClassVar[Mapping[str, object]] = {"noise_level": 0}
     SAMPLES_BY: ClassVar[tuple[str, ...]] = ("guidance_interval",)
 

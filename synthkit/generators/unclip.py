@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from synthkit.generators.base import component_config
 from synthkit.generators.diffusers_pipeline import DiffusersGenerator
 from synthkit.generators.noise import normal
+from synthkit.generators.schedulers import DETERMINISTIC
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,7 @@ class UnclipGenerator(DiffusersGenerator):
     """Image embeddings are projections of a CLIP vision model; `sampler.noise_level` adds noise to them."""
 
     EMBEDS: ClassVar[str] = "image_embeds"
+    SCHEDULERS: ClassVar[tuple[str, ...]] = (*DETERMINISTIC, "lcm")
     SAMPLES_BY: ClassVar[tuple[str, ...]] = ("guidance_interval",)
 
     @classmethod

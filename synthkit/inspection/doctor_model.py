@@ -10,6 +10,7 @@ from synthkit.errors import GeneratorError, SynthkitError
 from synthkit.generators import check_recipe, check_settings, choose_device_for, needs_device
 from synthkit.generators.base import check_dtype
 from synthkit.generators.checkpoint import Offer, put_together, survey
+from synthkit.generators.consistency import MOST_CONSISTENT_STEPS, may_be_consistent
 from synthkit.generators.device_memory import USABLE
 from synthkit.generators.model_card import license_of
 from synthkit.generators.model_files import read_index_of
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from synthkit.generators.checkpoint import Checkpoint
     from synthkit.generators.model_search import FoundPiece
     from synthkit.recipe.model import Model
+    from synthkit.recipe.sampler import Sampler
     from synthkit.recipe.schema import Recipe
 
 # Bytes of a number in the types that a recipe may choose.
@@ -73,10 +75,23 @@ def _whole(checkpoint: Checkpoint, recipe: Recipe) -> Iterator[Check]:
     except SynthkitError as error:
         yield Check("model", str(error), "stop")
         return
+    yield from _few_steps(checkpoint, recipe.sampler)
     unable = list(_arithmetic(recipe.model, checkpoint))
     yield from unable
     if needs_device(checkpoint):
         yield _memory(checkpoint, recipe.model.dtype, "cpu" if unable else choose_device("auto"))
+
+
+def _few_steps(checkpoint: Checkpoint, sampler: Sampler) -> Iterator[Check]:
+    """Yield a note if lcm is used with a model, or a number of steps, that it is not for."""
+    if sampler.scheduler != "lcm":
+        return
+    if not may_be_consistent(checkpoint):
+        told = "lcm is for latent consistency models, and nothing in this model's files says that it is one"
+        yield Check("  scheduler", f"{told}; an ordinary model takes few steps with unipc", "note")
+    elif sampler.steps > MOST_CONSISTENT_STEPS:
+        told = f"latent consistency models were distilled for at most {MOST_CONSISTENT_STEPS} steps"
+        yield Check("  scheduler", f"{told}, sampler.steps is {sampler.steps}", "note")
 
 
 def _identity(piece: FoundPiece) -> Iterator[Check]:

@@ -75,12 +75,12 @@ GuidanceInterval = Annotated[
 class Sampler(Section):
     """How the model is sampled."""
 
-    scheduler: Literal["pndm", "ddim", "dpm-solver++", "euler", "euler-trailing", "ddpm", "flow-euler"] = (
-        Field(
-            "pndm",
-            description="The diffusion scheduler; the paper's is pndm. euler-trailing is for models "
-            "that were distilled to a few steps. Kandinsky's own is ddpm, FLUX's is flow-euler.",
-        )
+    scheduler: Literal[
+        "pndm", "ddim", "dpm-solver++", "unipc", "euler", "euler-trailing", "lcm", "ddpm", "flow-euler"
+    ] = Field(
+        "pndm",
+        description="The diffusion scheduler; the paper's is pndm. euler-trailing and lcm are for models "
+        "that were distilled to a few steps. Kandinsky's own is ddpm, FLUX's is flow-euler.",
     )
     steps: int = Field(30, ge=1, le=1000, description="Denoising steps.")
     guidance_scale: float = Field(

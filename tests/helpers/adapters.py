@@ -76,10 +76,22 @@ class Family:
         return load(self.checkpoint, self.recipe(sampler, **how), "cpu")
 
     def stock_image(
-        self, photo: Image.Image | None, prompt: str, seed: int, *, scale: float = 1.0, **call: Any
+        self,
+        photo: Image.Image | None,
+        prompt: str,
+        seed: int,
+        *,
+        scale: float = 1.0,
+        scheduler: Any = None,
+        **call: Any,
     ) -> Image.Image:
-        """Return what the stock pipeline makes of one image in two steps; without an image, of a prompt."""
+        """Return what the stock pipeline makes of one image in two steps; without an image, of a prompt.
+
+        `scheduler` is a class of diffusers, by default DDIMScheduler.
+        """
         pipeline = self._without if photo is None else self._stock
+        if scheduler is not None:
+            pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config)
         if photo is not None:
             pipeline.set_ip_adapter_scale(scale)
             call["ip_adapter_image"] = photo

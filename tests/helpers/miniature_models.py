@@ -6,6 +6,7 @@ Files that no pipeline loads lie beside the others, as they do there: half preci
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,6 +150,19 @@ def lightning(folder: Path) -> Path:
     return folder
 
 
+def consistent(base: Path, folder: Path) -> Path:
+    """Stable Diffusion 1.5 distilled to latent consistency: its UNet reads the scale of guidance."""
+    shutil.copytree(base, folder)
+    torch.manual_seed(16)
+    _unet("sd15", time_cond_proj_dim=8).save_pretrained(folder / "unet")
+    config = folder / "scheduler" / "scheduler_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"_class_name": "LCMScheduler"}))
+    index = folder / "model_index.json"
+    scheduler = {"scheduler": ["diffusers", "LCMScheduler"]}
+    index.write_text(json.dumps(json.loads(index.read_text()) | scheduler))
+    return folder
+
+
 def encoder(folder: Path, projection: int) -> Path:
     """A CLIP vision model; where it is another's, no configuration of its images lies beside it."""
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
@@ -167,10 +181,10 @@ def encoder(folder: Path, projection: int) -> Path:
     return folder
 
 
-def _unet(kind: str) -> Any:
+def _unet(kind: str, **more: Any) -> Any:
     from diffusers import UNet2DConditionModel
 
-    unet = UNet2DConditionModel(**_UNETS[kind])
+    unet = UNet2DConditionModel(**_UNETS[kind], **more)
     for name, parameter in unet.named_parameters():
         if name.endswith("attn2.to_v.weight"):
             # So that the text shows in an image of two steps.

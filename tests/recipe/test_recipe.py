@@ -78,8 +78,8 @@ sede: 3
         "line 8: conditioning.metod: unknown key (did you mean method?)",
         "line 9: conditioning.alpha: must be more than 0, is -1",
         "line 11: sampler.steps: must be a whole number, is 'many'",
-        "line 12: sampler.scheduler: must be one of pndm, ddim, dpm-solver++, euler, euler-trailing, ddpm, "
-        "flow-euler; is 'pndn' (did you mean pndm?)",
+        "line 12: sampler.scheduler: must be one of pndm, ddim, dpm-solver++, unipc, euler, "
+        "euler-trailing, lcm, ddpm, flow-euler; is 'pndn' (did you mean pndm?)",
         "line 13: sede: unknown key (did you mean seed?)",
     ]
 
