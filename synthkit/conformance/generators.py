@@ -15,7 +15,7 @@ from synthkit.conformance.case import same
 from synthkit.errors import GeneratorError
 from synthkit.generators import check_recipe, embedding_shape, image_edge
 from synthkit.generators.diffusers_pipeline import DiffusersGenerator
-from synthkit.recipe.sampler import Sampler
+from synthkit.recipe.sampler import STEP_FIELDS, Cads, Sampler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,8 +127,11 @@ def null(case: Case) -> None:
         changed = all(not same(*pair) for pair in zip(made, other, strict=True))
         case.require(changed, "without an image, prompts do not change what is made")
     elif case.recipe.sampler.guidance_scale > 1:
-        plain = case.generator.resampled(case.recipe.sampler.model_copy(update={"guidance_scale": 1.0}))
-        far = np.abs(case.make(rows, plain).astype(int) - made).max()
+        # Noise on the null is not the null.
+        guided = case.recipe.sampler.model_copy(update=dict.fromkeys(STEP_FIELDS))
+        plain = guided.model_copy(update={"guidance_scale": 1.0})
+        both = [case.make(rows, case.generator.resampled(how)).astype(int) for how in (guided, plain)]
+        far = np.abs(both[0] - both[1]).max()
         case.require(far <= _GREY, "guidance moves images of the null, so it leads away from something else")
 
 
@@ -203,15 +206,34 @@ def guidance_interval(case: Case) -> None:
     _rows_alone(case, case.generator.resampled(half), "with sampler.guidance_interval")
 
 
+def cads(case: Case) -> None:
+    """Require of `sampler.cads` that it changes images, each by its own noise, and none if its scale is 0."""
+    if not _samples_by(case, "cads"):
+        return
+    sampler = _guided(case)
+
+    def annealed(scale: float) -> Generator:
+        found = Cads(tau1=0.0, tau2=0.9, scale=scale)
+        return case.generator.resampled(sampler.model_copy(update={"cads": found}))
+
+    without = case.make(case.rows, case.generator.resampled(sampler))
+    case.require(same(case.make(case.rows, annealed(0.0)), without), "sampler.cads of scale 0 changes images")
+    made = case.make(case.rows, annealed(1.0))
+    changed = [not same(*pair) for pair in zip(made, without, strict=True)]
+    case.require(all(changed), f"sampler.cads changes {sum(changed)} of {case.size} images")
+    _rows_alone(case, annealed(1.0), "with sampler.cads")
+
+
 def _samples_by(case: Case, field: str) -> bool:
     """Return whether a family says that it samples by a field, and there is something to be sampled."""
     return case.generator.NEEDS_DEVICE and field in case.generator.SAMPLES_BY
 
 
 def _guided(case: Case) -> Sampler:
-    """Return the case's sampler, with guidance if it has none."""
+    """Return the case's sampler with guidance, at all steps alike."""
     sampler = case.recipe.sampler
-    return sampler if sampler.guidance_scale > 1 else sampler.model_copy(update={"guidance_scale": 2.0})
+    scale = sampler.guidance_scale if sampler.guidance_scale > 1 else 2.0
+    return sampler.model_copy(update={"guidance_scale": scale, **dict.fromkeys(STEP_FIELDS)})
 
 
 def _rows_alone(case: Case, generator: Generator, how: str) -> None:
@@ -277,5 +299,6 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     resampling,
     another_size,
     guidance_interval,
+    cads,
     noise_in_float32,
 )

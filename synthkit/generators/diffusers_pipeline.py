@@ -18,8 +18,9 @@ import numpy as np
 from synthkit.errors import GeneratorError, one_line
 from synthkit.generators.arithmetic import apply
 from synthkit.generators.base import Generator, OutOfMemory, check_dtype, component_config
-from synthkit.generators.denoising import Batch, Denoising
+from synthkit.generators.denoising import Denoising
 from synthkit.generators.encoder_content import without_provenance
+from synthkit.generators.evaluation import Batch
 from synthkit.generators.model_files import left_out, linked, read_index_of
 from synthkit.generators.noise import draw_latents_in_float32
 from synthkit.generators.prompt_cache import PromptCache
@@ -277,7 +278,8 @@ class DiffusersGenerator(Generator):
         conditions = self._torch.from_numpy(embeddings).to(self._device, self._dtype)
         generators = [self._torch.Generator("cpu").manual_seed(seed) for seed in seeds]
         training_steps = self._pipeline.scheduler.config.num_train_timesteps
-        self._denoising.begin(Batch(self.sampler, seeds, training_steps))
+        annealed = self._conditioning() if self.sampler.cads is not None else {}
+        self._denoising.begin(Batch(self.sampler, seeds, training_steps, annealed))
         return self._call(conditions, prompts, generators)
 
     def _weigh(self, weights: Sequence[float] | None) -> None:
@@ -287,6 +289,13 @@ class DiffusersGenerator(Generator):
         """
         if weights is not None:
             raise NotImplementedError
+
+    def _conditioning(self) -> Mapping[str, slice]:
+        """Return what `sampler.cads` anneals, as `Batch.conditioning`; families that SAMPLES_BY it have it.
+
+        It is all that stands for the text and the image, and nothing else that the denoiser is told.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def _embed(self, images: Sequence[Image.Image]) -> torch.Tensor:

@@ -45,7 +45,7 @@ class IpAdapter(DiffusersGenerator):
     EMBEDS: ClassVar[str] = "image_embeds"
     SCHEDULERS: ClassVar[tuple[str, ...]] = (*DETERMINISTIC, "lcm")
     FIXED: ClassVar[Mapping[str, object]] = {"noise_level": 0}
-    SAMPLES_BY: ClassVar[tuple[str, ...]] = ("guidance_interval",)
+    SAMPLES_BY: ClassVar[tuple[str, ...]] = ("guidance_interval", "cads")
     KIND: ClassVar[str] = PLAIN
     # What its pipeline is told beyond its components.
     OPTIONS: ClassVar[Mapping[str, object]] = {}
@@ -167,6 +167,10 @@ class IpAdapter(DiffusersGenerator):
         reads_scale = self._pipeline.unet.config.time_cond_proj_dim is not None
         return self.sampler.guidance_scale > 1 and not reads_scale
 
+    def _conditioning(self) -> Mapping[str, slice]:
+        """Take the states of the text, and the image's embedding before the adapter makes tokens of it."""
+        return {"encoder_hidden_states": slice(None), "added_cond_kwargs.image_embeds": slice(None)}
+
     def _call(
         self, embeddings: torch.Tensor, prompts: Sequence[str], generators: Sequence[torch.Generator]
     ) -> torch.Tensor:
@@ -246,6 +250,10 @@ class IpAdapterXL(IpAdapter):
         )
         stacked = (self._torch.stack(column) for column in columns)
         return dict(zip(names, stacked, strict=True))
+
+    def _conditioning(self) -> Mapping[str, slice]:
+        """Take what sums up the text, too; the sizes beside it are no conditioning on it."""
+        return {**super()._conditioning(), "added_cond_kwargs.text_embeds": slice(None)}
 
 
 class IpAdapterPlusXL(IpAdapterPlus, IpAdapterXL):

@@ -46,7 +46,7 @@ class KandinskyGenerator(DiffusersGenerator):
     PROCESSOR: ClassVar[str] = "image_processor"
     SCHEDULERS: ClassVar[tuple[str, ...]] = ("ddpm", "ddim", "dpm-solver++", "unipc")
     FIXED: ClassVar[Mapping[str, object]] = {"noise_level": 0}
-    SAMPLES_BY: ClassVar[tuple[str, ...]] = ("guidance_interval",)
+    SAMPLES_BY: ClassVar[tuple[str, ...]] = ("guidance_interval", "cads")
 
     def __init__(self, pipeline: Any, *, sampler: Sampler, arithmetic: Arithmetic = STOCK) -> None:
         super().__init__(pipeline, sampler=sampler, arithmetic=arithmetic)
@@ -116,6 +116,9 @@ class KandinskyGenerator(DiffusersGenerator):
 
     def _encode(self, prompt: str) -> Any:
         raise NotImplementedError  # READS_TEXT is false, so no prompt is asked for.
+
+    def _conditioning(self) -> Mapping[str, slice]:
+        return {"added_cond_kwargs.image_embeds": slice(None)}
 
     def _call(
         self, embeddings: torch.Tensor, prompts: Sequence[str], generators: Sequence[torch.Generator]

@@ -14,7 +14,7 @@ from synthkit.generators.noise import normal
 from synthkit.generators.schedulers import DETERMINISTIC
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import torch
@@ -26,7 +26,7 @@ class UnclipGenerator(DiffusersGenerator):
 
     EMBEDS: ClassVar[str] = "image_embeds"
     SCHEDULERS: ClassVar[tuple[str, ...]] = (*DETERMINISTIC, "lcm")
-    SAMPLES_BY: ClassVar[tuple[str, ...]] = ("guidance_interval",)
+    SAMPLES_BY: ClassVar[tuple[str, ...]] = ("guidance_interval", "cads")
 
     @classmethod
     def embedding_shape_in(cls, folder: Path) -> tuple[int, ...]:
@@ -49,6 +49,11 @@ class UnclipGenerator(DiffusersGenerator):
         """Return (tokens, width): the text encoder's last hidden states."""
         encoded: torch.Tensor = self._pipeline.encode_prompt(prompt, self._device, 1, False)[0][0]
         return encoded
+
+    def _conditioning(self) -> Mapping[str, slice]:
+        """Leave out what follows the image's embedding in the class labels: the level of its noise."""
+        (width,) = self.embedding_shape
+        return {"encoder_hidden_states": slice(None), "class_labels": slice(width)}
 
     def _call(
         self, embeddings: torch.Tensor, prompts: Sequence[str], generators: Sequence[torch.Generator]

@@ -19,7 +19,7 @@ from synthkit.config.section import Section
 
 # The fields that change how the model is evaluated at single steps. A family names those that it has in
 # `SAMPLES_BY`; a recipe that sets another one is refused.
-STEP_FIELDS = ("guidance_interval",)
+STEP_FIELDS = ("guidance_interval", "cads")
 # Stands for `batch_size: auto` until the batch size is measured. No batch has this size.
 AUTO = 0
 
@@ -72,6 +72,37 @@ GuidanceInterval = Annotated[
 ]
 
 
+class Cads(Section):
+    """Condition-annealed sampling: noise on the conditioning, which becomes less as the image takes shape.
+
+    Source: Sadat et al., CADS: Unleashing the Diversity of Diffusion Models through Condition-Annealed
+    Sampling, arXiv 2310.17347.
+    """
+
+    tau1: float = Field(
+        ge=0, le=1, description="Share of the noise schedule up to which the conditioning is whole."
+    )
+    tau2: float = Field(
+        ge=0, le=1, description="Share of the noise schedule from which on the conditioning is noise alone."
+    )
+    scale: float = Field(ge=0, le=10, description="Standard deviation of the noise; 0 switches CADS off.")
+    psi: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="How much of the result is scaled back to the mean and the deviation that the "
+        "conditioning had without noise.",
+    )
+
+    @field_validator("tau2")
+    @classmethod
+    def _after_tau1(cls, tau2: float, info: ValidationInfo) -> float:
+        tau1 = info.data.get("tau1")
+        if tau1 is not None and tau1 >= tau2:
+            raise ValueError(f"must be more than tau1, {tau1:g}, is {tau2:g}")
+        return tau2
+
+
 class Sampler(Section):
     """How the model is sampled."""
 
@@ -92,6 +123,12 @@ class Sampler(Section):
         "which guidance runs; elsewhere a step evaluates the model once instead of twice. By default all.",
         examples=[[0.2, 0.7]],
     )
+    cads: Cads | None = Field(
+        None,
+        description="Condition-annealed sampling: noise on the conditioning of noisy steps, for more "
+        "various images.",
+        examples=[{"tau1": 0.6, "tau2": 0.9, "scale": 0.25}],
+    )
     noise_level: int = Field(0, ge=0, le=999, description="Noise added to the image embedding; the paper: 0.")
     size: int | None = Field(
         None,
@@ -108,7 +145,7 @@ class Sampler(Section):
         "auto measures what the device holds, once, and the release states the number.",
     )
 
-    @field_validator("guidance_interval")
+    @field_validator("guidance_interval", "cads")
     @classmethod
     def _guidance_to_change(cls, value: Any, info: ValidationInfo) -> Any:
         if value is not None and info.data.get("guidance_scale") == 1:

@@ -145,6 +145,11 @@ class GuidesAlways(IpAdapter):
         return super().resampled(sampler.model_copy(update={"guidance_interval": None}))
 
 
+class AnnealsNothing(IpAdapter):
+    def _conditioning(self) -> dict[str, slice]:
+        return {}
+
+
 class Silent(IpAdapter):
     def _stepped(self, pipeline: Any, step: Any, timestep: Any, tensors: Any) -> Any:
         return tensors
@@ -189,6 +194,7 @@ BROKEN: list[tuple[type[IpAdapter], Any, str]] = [
         checks.guidance_interval,
         "without guidance at any step, images are not those of guidance_scale 1",
     ),
+    (AnnealsNothing, checks.cads, "sampler.cads changes 0 of 3 images"),
     (OneSize, checks.another_size, "with sampler.size 16 it makes images of 32"),
     (
         TellsAnotherShape,

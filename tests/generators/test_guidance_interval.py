@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from synthkit.generators.checkpoint import locate
-from synthkit.generators.denoising import runs_in
+from synthkit.generators.guidance_interval import runs_in
 from synthkit.recipe.model import Model
 from synthkit.recipe.sampler import Sampler
-from tests.conftest import FLAT, Cli
 from tests.helpers.adapters import SDXL_PLUS, Family, photos
 from tests.helpers.families import ROUND
 from tests.helpers.generating import load_on_cpu
@@ -85,35 +84,3 @@ def test_the_next_sampler_has_no_interval(made: Made) -> None:
 def test_where_guidance_runs(interval: Any, inside: list[float], outside: list[float]) -> None:
     assert all(runs_in(interval, share) for share in inside)
     assert not any(runs_in(interval, share) for share in outside)
-
-
-@pytest.mark.parametrize(
-    ("interval", "told"),
-    [
-        ("[-0.1, 0.5]", "must be two numbers [from, to] from 0 to 1, is [-0.1, 0.5]"),
-        ("[0.5, 1.1]", "must be two numbers [from, to] from 0 to 1, is [0.5, 1.1]"),
-        ("[0.5]", "must be two numbers [from, to] from 0 to 1, is [0.5]"),
-        ("0.5", "must be two numbers [from, to] from 0 to 1, is 0.5"),
-        ("[0, true]", "must be two numbers [from, to] from 0 to 1, is [0, True]"),
-        ("[.nan, 1]", "must be two numbers [from, to] from 0 to 1, is [nan, 1]"),
-        ("[0.7, 0.2]", "must begin where there is less noise, is [0.7, 0.2]; write [0.2, 0.7]"),
-    ],
-)
-def test_no_interval(cli: Cli, interval: str, told: str) -> None:
-    result = cli("plan", cli.recipe(), *FLAT, "--set", f"sampler.guidance_interval={interval}")
-    assert (result.exit_code, _lines(result.output)) == (1, 1)
-    assert f"sampler.guidance_interval: {told}" in result.output
-
-
-def test_an_interval_without_guidance(cli: Cli) -> None:
-    changes = ("--set", "sampler.guidance_interval=[0.2, 0.7]", "--set", "sampler.guidance_scale=1.0")
-    result = cli("plan", cli.recipe(), *FLAT, *changes)
-    assert (result.exit_code, _lines(result.output)) == (1, 1)
-    assert (
-        "sampler.guidance_interval: needs guidance, and guidance_scale is 1; "
-        "remove guidance_interval, or raise guidance_scale"
-    ) in result.output
-
-
-def _lines(output: str) -> int:
-    return len(output.strip().splitlines())

@@ -19,6 +19,8 @@ FAMILIES = (
 # PyTorch computes many numbers at a time on a CPU, and those left over in another way: in a batch whose rows
 # have odd sizes, a row's last bits depend on where it stands. Rows of real models do not have such sizes.
 ROUND = 64
+# Half of the steps without guidance, and noise on the conditioning.
+AT_STEPS = {"guidance_interval": [0.0, 0.3], "cads": {"tau1": 0.1, "tau2": 0.9, "scale": 0.3}}
 
 
 class Models(NamedTuple):
@@ -38,7 +40,7 @@ class Models(NamedTuple):
             return {"model": {"id": "builtin:tiny-unclip-digits"}, "sampler": _sampler("pndm", 2.0)}
         if family == "kandinsky":
             model = {"id": str(self.kandinsky), "encoder": {"id": str(self.kandinsky_prior)}}
-            return {"model": model, "sampler": _sampler("ddim", 2.0), "prompt": ""}
+            return {"model": model, "sampler": _sampler("ddim", 2.0) | AT_STEPS, "prompt": ""}
         if family == "flux-redux":
             model = {"id": str(self.schnell), "encoder": {"id": str(self.redux)}}
             return {"model": model, "sampler": _sampler("flow-euler", 1.0) | {"size": SMALL}}
@@ -53,7 +55,8 @@ class Models(NamedTuple):
             "encoder": {"id": str(self.adapters), "folder": "models/image_encoder"},
         }
         sampler = _sampler("euler-trailing", 1.0) if xl and not plus else _sampler("pndm", 2.0)
-        return {"model": model, "sampler": sampler | ({"size": ROUND} if xl else {})}
+        more = ({"size": ROUND} if xl else {}) | (AT_STEPS if plus else {})
+        return {"model": model, "sampler": sampler | more}
 
 
 def methods_of(family: str) -> list[str]:
