@@ -14,7 +14,7 @@ from synthkit.generators.conditioning_check import check_conditioning, check_sca
 from synthkit.generators.families import PIPELINES, family_named, is_known, kinds_of, package_of
 from synthkit.generators.model_files import INDEX, linked, read_index_of
 from synthkit.recipe.model_content import ADAPTER, loaded_path
-from synthkit.recipe.sampler import AUTO, STEP_FIELDS
+from synthkit.recipe.sampler import AUTO, HALVES_FIELDS, STEP_FIELDS
 from synthkit.system.environment import FAMILY, NO_DEVICE, choose_device
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def check_recipe(checkpoint: Checkpoint, recipe: Recipe) -> None:
     with linked(checkpoint.files) as folder:
         try:
             family.check_files(folder)
+            _check_halves(family, folder, recipe.sampler)
         except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
             raise GeneratorError(
                 f"model {checkpoint.name}: a config.json of its parts is missing or damaged: "
@@ -77,6 +78,14 @@ def check_recipe(checkpoint: Checkpoint, recipe: Recipe) -> None:
     shape = embedding_shape(checkpoint)
     if shape is not None:
         check_conditioning(recipe.conditioning, shape)
+
+
+def _check_halves(family: type[Generator], folder: Path, sampler: Sampler) -> None:
+    for field in HALVES_FIELDS:
+        if getattr(sampler, field) is not None and not family.evaluates_halves(folder):
+            raise GeneratorError(
+                f"sampler.{field}: this model reads the scale of guidance and is evaluated once; remove it"
+            )
 
 
 def check_settings(index: Mapping[str, Any], recipe: Recipe, name: str) -> None:

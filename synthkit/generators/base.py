@@ -66,6 +66,14 @@ class Generator(Protocol):
         """Raise GeneratorError, with the name of the field, for a `sampler.size` that a model cannot make."""
 
     @classmethod
+    def evaluates_halves(cls, folder: Path) -> bool:
+        """Return whether guidance evaluates a model with the conditioning and without, by its files.
+
+        Read and raised as by `image_edge`.
+        """
+        return True
+
+    @classmethod
     def image_edge(cls, folder: Path) -> int:
         """Return the edge in pixels of the images that the model in a folder makes by itself.
 

@@ -121,6 +121,11 @@ class DiffusersGenerator(Generator):
             raise GeneratorError(f"sampler.size: is {size}, this model needs a multiple of {step}")
 
     @classmethod
+    def evaluates_halves(cls, folder: Path) -> bool:
+        """Return whether the denoiser does not read the scale of guidance, as distilled ones do."""
+        return component_config(folder, cls.DENOISER).get("time_cond_proj_dim") is None
+
+    @classmethod
     def image_edge(cls, folder: Path) -> int:
         """Return the edge in pixels: that of the latents, doubled by each upsampling of the decoder."""
         return int(component_config(folder, cls.DENOISER)["sample_size"]) << cls._upsamplings(folder)

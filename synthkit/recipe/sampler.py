@@ -20,6 +20,8 @@ from synthkit.config.section import Section
 # The fields that change how the model is evaluated at single steps. A family names those that it has in
 # `SAMPLES_BY`; a recipe that sets another one is refused.
 STEP_FIELDS = ("guidance_interval", "cads")
+# Those of them that need both halves of guidance at a step.
+HALVES_FIELDS = ("guidance_interval", "cads")
 # Stands for `batch_size: auto` until the batch size is measured. No batch has this size.
 AUTO = 0
 
@@ -145,7 +147,7 @@ class Sampler(Section):
         "auto measures what the device holds, once, and the release states the number.",
     )
 
-    @field_validator("guidance_interval", "cads")
+    @field_validator(*HALVES_FIELDS)
     @classmethod
     def _guidance_to_change(cls, value: Any, info: ValidationInfo) -> Any:
         if value is not None and info.data.get("guidance_scale") == 1:

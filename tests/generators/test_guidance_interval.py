@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from synthkit.errors import GeneratorError
+from synthkit.generators import check_recipe
 from synthkit.generators.checkpoint import locate
 from synthkit.generators.guidance_interval import runs_in
 from synthkit.recipe.model import Model
-from synthkit.recipe.sampler import Sampler
-from tests.helpers.adapters import SDXL_PLUS, Family, photos
+from synthkit.recipe.sampler import Cads, Sampler
+from tests.helpers.adapters import SD15, SDXL_PLUS, Family, photos
 from tests.helpers.families import ROUND
 from tests.helpers.generating import load_on_cpu
+from tests.helpers.miniature_models import consistent
 
 # Timesteps 751, 501, 251 and 1 of 1000.
 SAMPLER = Sampler(scheduler="ddim", steps=4, guidance_scale=3.0, batch_size=2)
@@ -84,3 +87,18 @@ def test_the_next_sampler_has_no_interval(made: Made) -> None:
 def test_where_guidance_runs(interval: Any, inside: list[float], outside: list[float]) -> None:
     assert all(runs_in(interval, share) for share in inside)
     assert not any(runs_in(interval, share) for share in outside)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("guidance_interval", (0.2, 0.6)), ("cads", Cads(tau1=0.2, tau2=0.6, scale=0.5))]
+)
+def test_a_model_that_reads_the_scale_of_guidance(
+    field: str, value: Any, sd15: Path, sdxl: Path, ip_adapters: Path, tmp_path: Path
+) -> None:
+    family = Family(SD15, consistent(sd15, tmp_path / "lcm"), sdxl, ip_adapters)
+    check_recipe(family.checkpoint, family.recipe(SAMPLER))
+    with pytest.raises(GeneratorError) as caught:
+        check_recipe(family.checkpoint, family.recipe(SAMPLER.model_copy(update={field: value})))
+    assert str(caught.value) == (
+        f"sampler.{field}: this model reads the scale of guidance and is evaluated once; remove it"
+    )
