@@ -6,6 +6,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from synthkit.errors import GeneratorError, one_line
+from synthkit.recipe.arithmetic import BLOCKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,6 +21,9 @@ BACKENDS = {
     "efficient": "EFFICIENT_ATTENTION",
     "math": "MATH",
 }
+# Of one piece of code that is compiled: a UNet has one for each width and size of its levels, twice with
+# `sampler.guidance_interval`.
+_MOST_SHAPES = 64
 
 
 def apply(denoiser: Any, decoder: Any, arithmetic: Arithmetic) -> None:
@@ -40,11 +44,23 @@ def apply(denoiser: Any, decoder: Any, arithmetic: Arithmetic) -> None:
         decoder.to(memory_format=torch.channels_last)
     if arithmetic.vae_slicing:
         _switch_on(decoder, "enable_slicing", "vae_slicing")
-    forward = denoiser.forward
     if arithmetic.compile:
-        forward = _compiled(forward)
+        _compile_repeatably()
+    if arithmetic.compile == BLOCKS:
+        _compile_blocks(denoiser)
+    elif arithmetic.compile:
         decoder.decoder.forward = _compiled(decoder.decoder.forward)
-    denoiser.forward = _denoise(forward, denoiser.device, arithmetic)
+    denoiser.forward = computed(denoiser.forward, denoiser.device, arithmetic)
+
+
+def computed(forward: Callable[..., Any], device: Any, arithmetic: Arithmetic) -> Callable[..., Any]:
+    """Return a forward of a denoiser that `apply` has changed, or of some of its parts, so computed.
+
+    `device` is the denoiser's.
+    """
+    if arithmetic.compile == BLOCKS:
+        return _denoise(_telling(forward), device, arithmetic)
+    return _denoise(_compiled(forward) if arithmetic.compile else forward, device, arithmetic)
 
 
 def _switch_on(network: Any, method: str, option: str) -> None:
@@ -124,7 +140,37 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function that is compiled at its first call, for one shape, to the same code every time."""
     import torch
 
-    compiled: Callable[..., Any] = torch.compile(function, dynamic=False, options=inductor_options())
+    return _telling(torch.compile(function, dynamic=False, options=inductor_options()))
+
+
+def _compile_blocks(denoiser: Any) -> None:
+    """Compile the blocks that a network repeats: those of one shape are compiled once.
+
+    Source: PyTorch's recipe on regional compilation; diffusers' compile_repeated_blocks.
+    """
+    try:
+        denoiser.compile_repeated_blocks(dynamic=False, options=inductor_options())
+    except (AttributeError, ValueError):
+        kind = type(denoiser).__name__
+        raise GeneratorError(
+            f"arithmetic.compile: this model's {kind} has no blocks that are known to repeat; "
+            "set it to true or false"
+        ) from None
+
+
+def _compile_repeatably() -> None:
+    """Have room for the code of every shape, and fail where it ends.
+
+    PyTorch would go on without compiling: then last bits would depend on which shapes came first.
+    """
+    from torch._dynamo import config
+
+    config.recompile_limit = _MOST_SHAPES
+    config.fail_on_recompile_limit_hit = True
+
+
+def _telling(compiled: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that tells what is wrong with its compilation in one line."""
 
     def call(*arguments: Any, **named: Any) -> Any:
         with _compiler_errors():
@@ -143,11 +189,15 @@ def inductor_options() -> dict[str, str | int | bool | Callable[..., Any]]:
 @contextmanager
 def _compiler_errors() -> Iterator[None]:
     """Turn the errors of torch.compile into GeneratorError."""
-    from torch._dynamo.exc import TorchDynamoException
+    from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
     from torch._inductor.exc import InductorError
 
     try:
         yield
+    except FailOnRecompileLimitHit as error:
+        raise GeneratorError(
+            f"arithmetic.compile: more than {_MOST_SHAPES} shapes would be compiled; set it to false"
+        ) from error
     except (TorchDynamoException, InductorError) as error:
         reason = one_line(error)
         raise GeneratorError(f"arithmetic.compile: does not work here: {reason}; set it to false") from error

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, PlainValidator, WithJsonSchema
 
 from synthkit.config.section import Section
+
+# `compile: blocks`.
+BLOCKS: Literal["blocks"] = "blocks"
+
+
+def _what_is_compiled(value: Any) -> bool | Literal["blocks"]:
+    if isinstance(value, bool):
+        return value
+    if value == BLOCKS:
+        return BLOCKS
+    raise ValueError(f"must be true, false or {BLOCKS}, is {value!r:.60}")
+
+
+Compile = Annotated[
+    bool | Literal["blocks"],
+    PlainValidator(_what_is_compiled),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"const": BLOCKS}]}),
+]
 
 
 class Arithmetic(Section):
@@ -15,10 +33,12 @@ class Arithmetic(Section):
     channels_last: bool = Field(
         False, description="UNet and VAE in channels-last memory order: on a GPU faster with compile."
     )
-    compile: bool = Field(
+    compile: Compile = Field(
         False,
         description="torch.compile of the UNet and the VAE's decoder: a minute or more before the first "
-        "image, faster ones after it. Needs a C++ compiler on a CPU, Triton on a GPU.",
+        "image, faster ones after it. blocks compiles the transformer blocks that a UNet or a transformer "
+        "repeats, and nothing else: sooner done, for short builds. Needs a C++ compiler on a CPU, Triton on "
+        "a GPU.",
     )
     attention: Literal["sdpa", "flash", "cudnn", "efficient", "math"] = Field(
         "sdpa", description="Kernel of the UNet's attention; sdpa is PyTorch's own choice."

@@ -173,6 +173,7 @@ def test_bfloat16_makes_nearly_the_same(
         Arithmetic(fused_projections=True),
         Arithmetic(vae_slicing=True),
         pytest.param(Arithmetic(compile=True), marks=pytest.mark.slow),
+        pytest.param(Arithmetic(compile="blocks"), marks=pytest.mark.slow),
     ],
     ids=lambda option: str(option.model_dump(exclude_defaults=True)),
 )

@@ -163,6 +163,7 @@ OPTIONS = [
     Arithmetic(vae_slicing=True),
     Arithmetic(tf32=True),
     pytest.param(Arithmetic(compile=True, channels_last=True), marks=pytest.mark.slow),
+    pytest.param(Arithmetic(compile="blocks"), marks=pytest.mark.slow),
 ]
 
 
@@ -182,6 +183,20 @@ def test_other_arithmetic_makes_nearly_the_same_and_the_same_every_time(
     np.testing.assert_array_equal(other.generate(*rows), images)
     alone = other.generate(embeddings[3:4], prompts[3:4], seeds[3:4])
     np.testing.assert_array_equal(alone[0], images[3])
+
+
+@pytest.mark.slow
+def test_shapes_without_room_for_their_code_are_told(
+    checkpoint: Checkpoint, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyTorch would compute them without compiling: then bits would depend on which shapes came first."""
+    torch._dynamo.reset()
+    monkeypatch.setattr("synthkit.generators.arithmetic._MOST_SHAPES", 1)
+    compiled = load_on_cpu(checkpoint, SAMPLER, arithmetic=Arithmetic(compile="blocks"))
+    compiled.generate(*rows)
+    half = compiled.resampled(SAMPLER.model_copy(update={"guidance_scale": 1.0}))
+    with pytest.raises(GeneratorError, match=r"^arithmetic\.compile: more than 1 shapes would be compiled; "):
+        half.generate(*rows)
 
 
 @pytest.mark.parametrize("attention", ["cudnn", "efficient"])

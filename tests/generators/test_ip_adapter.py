@@ -123,10 +123,12 @@ def test_loading_asks_no_network_and_marks_no_image(
 
 
 @pytest.mark.slow
-def test_compiled_code_sees_the_weights(sd15: Path, sdxl: Path, ip_adapters: Path) -> None:
+@pytest.mark.parametrize("compiles", [True, "blocks"])
+def test_compiled_code_sees_the_weights(sd15: Path, sdxl: Path, ip_adapters: Path, compiles: Any) -> None:
     if not (shutil.which("g++") or shutil.which("clang++")):
         pytest.skip("torch.compile needs a C++ compiler on a CPU")
-    compiled = Family(ADAPTERS[0], sd15, sdxl, ip_adapters).load(SAMPLER, arithmetic=Arithmetic(compile=True))
+    arithmetic = Arithmetic(compile=compiles)
+    compiled = Family(ADAPTERS[0], sd15, sdxl, ip_adapters).load(SAMPLER, arithmetic=arithmetic)
     embeddings = compiled.embed_images(photos(3))
     made = compiled.generate(embeddings, PROMPTS, SEEDS)
     weighed = compiled.generate(embeddings, PROMPTS, SEEDS, [1.0, 0.3, 1.0])

@@ -202,6 +202,12 @@ def test_arithmetic_that_a_component_does_not_have(checkpoint: Checkpoint, optio
     assert str(caught.value) == told
 
 
+def test_a_unet_without_blocks_that_repeat(checkpoint: Checkpoint) -> None:
+    told = r"^arithmetic\.compile: this model's UNet2DConditionModel has no blocks that are known to repeat; "
+    with pytest.raises(GeneratorError, match=told):
+        load(checkpoint, arithmetic=Arithmetic(compile="blocks"))
+
+
 def test_every_step_is_told(generator: Any, rows: Any) -> None:
     steps: list[int] = []
     again = generator.resampled(SAMPLER)

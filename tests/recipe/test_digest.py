@@ -56,6 +56,7 @@ HOW_TO_DECIDE = (
         ("sampler.batch_size=16", True),
         ("arithmetic.compile=true", False),
         ("arithmetic.compile=false", True),
+        ("arithmetic.compile=blocks", False),
         ("arithmetic.attention=sdpa", True),
         ("model.dtype=bfloat16", False),
         ("output.format=jpeg", False),

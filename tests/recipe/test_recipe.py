@@ -124,6 +124,7 @@ sede: 3
         ("seed=-1", "seed: must be at least 0, is -1"),
         ("prompt='a {nam}'", "prompt: only {name} and {caption} are filled in"),
         ("output.quality=90", "output: png is lossless and has no quality"),
+        ("arithmetic.compile=block", "arithmetic.compile: must be true, false or blocks, is 'block'"),
         ("sampler.batch_size=many", "sampler.batch_size: must be a whole number or auto, is 'many'"),
         ("sampler.batch_size=0", "sampler.batch_size: must be at least 1, is 0"),
         ("sampler.batch_size=2000", "sampler.batch_size: must be at most 1024, is 2000"),
