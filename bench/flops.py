@@ -1,6 +1,6 @@
 """Floating-point operations of an image, for every family of generators at full size.
 
-    python bench/flops.py [--json FILE]
+    python bench/flops.py [--json FILE] [--cache]
 
 Nothing is computed and no weight is made: networks of the published architectures stand on PyTorch's meta
 device, and a counter adds up the operations of one evaluation of the denoiser and of one decoding. A multiply
@@ -19,6 +19,7 @@ import argparse
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ from diffusers import (  # noqa: TID253
 from torch import Tensor  # noqa: TID253
 from torch.utils.flop_counter import FlopCounterMode  # noqa: TID253
 from unclip_model import FULL
+
+from synthkit.generators.step_cache import StepCache
 
 _RATE = 400.0
 _VAE: dict[str, Any] = FULL.vae
@@ -205,11 +208,34 @@ def measure(way: Way) -> dict[str, Any]:
     }
 
 
+def outer_shares(way: Way) -> list[float]:
+    """Return what evaluations of one outer level, of two … take of a whole one (`sampler.cache`)."""
+    shares = []
+    with torch.device("meta"):
+        unet, arguments = way.family.denoiser().eval(), way.family.arguments(1 + way.guided, way.edge)
+        for levels in range(1, len(unet.down_blocks)):
+            evaluate = StepCache(unet, levels, lambda forward: forward).begin(2)
+            whole, outer = (counted(unet, partial(evaluate, arguments)) for _ in range(2))
+            shares.append(outer / whole)
+    return shares
+
+
+def print_outer_shares() -> None:
+    """Print a row for each way that has a UNet, without those that differ in steps alone."""
+    for way in {(way.family, way.edge): way for way in WAYS if way.family is not FLUX}.values():
+        shares = ", ".join(f"levels {level}: {share:.1%}" for level, share in enumerate(outer_shares(way), 1))
+        print(f"{way.name.partition(',')[0]:38} {way.edge:5} {shares}", flush=True)
+
+
 def main() -> None:
     """Print a row for each way."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the numbers there, too")
+    parser.add_argument("--cache", action="store_true", help="print what sampler.cache leaves, and no more")
     options = parser.parse_args()
+    if options.cache:
+        print_outer_shares()
+        return
     print(
         f"{'':38} {'edge':>5} {'params':>8} {'TFLOP/evaluation':>17} {'decoding':>9} {'TFLOP/image':>12}",
         end="",

@@ -15,7 +15,7 @@ from synthkit.conformance.case import same
 from synthkit.errors import GeneratorError
 from synthkit.generators import check_recipe, embedding_shape, image_edge
 from synthkit.generators.diffusers_pipeline import DiffusersGenerator
-from synthkit.recipe.sampler import STEP_FIELDS, Cads, Sampler
+from synthkit.recipe.sampler import STEP_FIELDS, Cache, Cads, Sampler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -224,6 +224,26 @@ def cads(case: Case) -> None:
     _rows_alone(case, annealed(1.0), "with sampler.cads")
 
 
+def cache(case: Case) -> None:
+    """Require that a step cache which leaves nothing out changes nothing, and that batches share none."""
+    if not _samples_by(case, "cache"):
+        return
+    sampler = case.recipe.sampler.model_copy(update={"steps": max(case.recipe.sampler.steps, 2)})
+    plain, all_whole, first_whole = (
+        case.generator.resampled(sampler.model_copy(update={"cache": every and Cache(every=every)}))
+        for every in (None, 1, 1000)
+    )
+    without = case.make(case.rows, plain)
+    case.require(same(case.make(case.rows, all_whole), without), "sampler.cache of every 1 changes images")
+    cached = case.make(case.rows, first_whole)
+    case.require(not same(cached, without), "sampler.cache of every 1000 changes no image")
+    _rows_alone(case, first_whole, "with sampler.cache")
+    case.make(case.others, first_whole)
+    again = case.make(case.rows, first_whole)
+    case.require(same(again, cached), "with sampler.cache, a batch depends on the one before it")
+    case.require(same(case.make(case.rows, plain), without), "sampler.cache stays for the next sampler")
+
+
 def _samples_by(case: Case, field: str) -> bool:
     """Return whether a family says that it samples by a field, and there is something to be sampled."""
     return case.generator.NEEDS_DEVICE and field in case.generator.SAMPLES_BY
@@ -300,5 +320,6 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     another_size,
     guidance_interval,
     cads,
+    cache,
     noise_in_float32,
 )

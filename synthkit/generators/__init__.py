@@ -68,6 +68,8 @@ def check_recipe(checkpoint: Checkpoint, recipe: Recipe) -> None:
         try:
             family.check_files(folder)
             _check_halves(family, folder, recipe.sampler)
+            if recipe.sampler.cache is not None:
+                family.check_cache(folder, recipe.sampler.cache)
         except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
             raise GeneratorError(
                 f"model {checkpoint.name}: a config.json of its parts is missing or damaged: "

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from synthkit.generators.checkpoint import Checkpoint
-    from synthkit.recipe.sampler import Sampler
+    from synthkit.recipe.sampler import Cache, Sampler
     from synthkit.recipe.schema import Recipe
 
 
@@ -72,6 +72,13 @@ class Generator(Protocol):
         Read and raised as by `image_edge`.
         """
         return True
+
+    @classmethod
+    def check_cache(cls, folder: Path, cache: Cache) -> None:
+        """Raise GeneratorError, with the name of the field, for a `sampler.cache` that a model cannot have.
+
+        Read as by `image_edge`.
+        """
 
     @classmethod
     def image_edge(cls, folder: Path) -> int:

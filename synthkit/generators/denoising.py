@@ -6,7 +6,8 @@ back.
 
 Each change is told of the batch, and hands to the one within it what it makes of a step's arguments. From
 outside: CADS (cads.py) mixes noise into the conditional rows, the guidance interval (guidance_interval.py)
-takes the unconditional ones away, and within them is what arithmetic.py makes of the denoiser.
+takes the unconditional ones away, the step cache (step_cache.py) leaves deep levels out, and within them is
+what arithmetic.py makes of the denoiser.
 """
 
 from __future__ import annotations
@@ -14,19 +15,27 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from synthkit.generators.arithmetic import computed
 from synthkit.generators.cads import with_annealing
 from synthkit.generators.guidance_interval import in_interval
+from synthkit.generators.step_cache import StepCache
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from synthkit.generators.evaluation import Arguments, Batch, Evaluate
+    from synthkit.recipe.arithmetic import Arithmetic
 
 
 class Denoising:
     """The forward of a denoiser, changed from one batch to the next as recipes say."""
 
-    def __init__(self, denoiser: Any) -> None:
+    def __init__(self, denoiser: Any, arithmetic: Arithmetic) -> None:
         """Take the place of the forward of a denoiser, for good: once, after arithmetic.py."""
+        self._denoiser, self._arithmetic = denoiser, arithmetic
         self._forward = denoiser.forward
+        # By their number of outer levels.
+        self._caches: dict[int, StepCache] = {}
         # Those of the class: arithmetic.py's forward takes any.
         self._names = [*inspect.signature(type(denoiser).forward).parameters][1:]
         self._evaluate: Evaluate = self._unchanged
@@ -36,11 +45,23 @@ class Denoising:
         """Set what happens at the steps of the next batch; nothing is left of the one before it."""
         sampler = batch.sampler
         evaluate: Evaluate = self._unchanged
+        if sampler.cache is not None and sampler.cache.every > 1:
+            evaluate = self._cache(sampler.cache.levels).begin(sampler.cache.every)
         if sampler.guidance_interval is not None:
             evaluate = in_interval(evaluate, batch, sampler.guidance_interval)
         if sampler.cads is not None and sampler.cads.scale > 0:
             evaluate = with_annealing(evaluate, batch, sampler.cads)
         self._evaluate = evaluate
+
+    def _cache(self, levels: int) -> StepCache:
+        """Return the step cache of so many outer levels: one, so that its parts are compiled once."""
+
+        def so_computed(forward: Callable[..., Any]) -> Callable[..., Any]:
+            return computed(forward, self._denoiser.device, self._arithmetic)
+
+        if levels not in self._caches:
+            self._caches[levels] = StepCache(self._denoiser, levels, so_computed)
+        return self._caches[levels]
 
     def _unchanged(self, step: Arguments) -> Any:
         return self._forward(**step)

@@ -23,8 +23,10 @@ from synthkit.generators.encoder_content import without_provenance
 from synthkit.generators.evaluation import Batch
 from synthkit.generators.model_files import left_out, linked, read_index_of
 from synthkit.generators.noise import draw_latents_in_float32
+from synthkit.generators.pixels import to_host
 from synthkit.generators.prompt_cache import PromptCache
 from synthkit.generators.schedulers import DETERMINISTIC, make_scheduler
+from synthkit.generators.step_cache import check_cache
 from synthkit.recipe.arithmetic import STOCK
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
     from synthkit.generators.checkpoint import Checkpoint
     from synthkit.recipe.arithmetic import Arithmetic
-    from synthkit.recipe.sampler import Sampler
+    from synthkit.recipe.sampler import Cache, Sampler
     from synthkit.recipe.schema import Recipe
 
 # What encodings of prompts may take of the device: 6,500 prompts of Stable Diffusion 2.1, 250 of FLUX.1. It
@@ -88,7 +90,7 @@ class DiffusersGenerator(Generator):
         self._dtype: torch.dtype = denoiser.dtype
         decoder = getattr(pipeline, self.DECODER)
         apply(denoiser, decoder, arithmetic)
-        self._denoising = Denoising(denoiser)
+        self._denoising = Denoising(denoiser, arithmetic)
         self._can_slice = hasattr(decoder, "use_slicing")
         self._draw_in_float32(pipeline)
         # Another scheduler's configuration would say less.
@@ -124,6 +126,11 @@ class DiffusersGenerator(Generator):
     def evaluates_halves(cls, folder: Path) -> bool:
         """Return whether the denoiser does not read the scale of guidance, as distilled ones do."""
         return component_config(folder, cls.DENOISER).get("time_cond_proj_dim") is None
+
+    @classmethod
+    def check_cache(cls, folder: Path, cache: Cache) -> None:
+        """Raise GeneratorError for a `sampler.cache` that the model's denoiser cannot have."""
+        check_cache(component_config(folder, cls.DENOISER), cache)
 
     @classmethod
     def image_edge(cls, folder: Path) -> int:
@@ -268,7 +275,7 @@ class DiffusersGenerator(Generator):
             images = self._sample(
                 embeddings[rows], [prompts[row] for row in rows], [seeds[row] for row in rows]
             )
-            pixels, finite = _to_host(images)
+            pixels, finite = to_host(images)
         if not finite:
             first = rows[int(images.isfinite().flatten(1).all(dim=1).int().argmin())]
             raise GeneratorError(
@@ -375,23 +382,6 @@ def _silence_libraries() -> None:
     for library in (diffusers_logging, transformers_logging):
         library.set_verbosity(logging.CRITICAL)
         library.disable_progress_bar()
-
-
-def _to_host(images: torch.Tensor) -> tuple[NDArray[np.uint8], bool]:
-    """Return (N, H, W, 3) uint8 of (N, 3, H, W) in [0, 1], and whether all were numbers.
-
-    The device converts them, and is waited for once.
-    """
-    import torch
-
-    pixels = images.permute(0, 2, 3, 1).float().mul(255).round_().to(torch.uint8)
-    finite = images.isfinite().all()
-    if images.device.type != "cuda":
-        return pixels.cpu().contiguous().numpy(), bool(finite)
-    host = torch.empty(pixels.shape, dtype=torch.uint8, pin_memory=True)
-    host.copy_(pixels, non_blocking=True)
-    # Reading the flag waits for the device, and so for the copy before it.
-    return host.numpy(), bool(finite)
 
 
 def _padded(rows: Sequence[int], size: int) -> list[int]:

@@ -45,7 +45,7 @@ class IpAdapter(DiffusersGenerator):
     EMBEDS: ClassVar[str] = "image_embeds"
     SCHEDULERS: ClassVar[tuple[str, ...]] = (*DETERMINISTIC, "lcm")
     FIXED: ClassVar[Mapping[str, object]] = {"noise_level": 0}
-    SAMPLES_BY: ClassVar[tuple[str, ...]] = ("guidance_interval", "cads")
+    SAMPLES_BY: ClassVar[tuple[str, ...]] = ("guidance_interval", "cads", "cache")
     KIND: ClassVar[str] = PLAIN
     # What its pipeline is told beyond its components.
     OPTIONS: ClassVar[Mapping[str, object]] = {}

@@ -46,7 +46,7 @@ class KandinskyGenerator(DiffusersGenerator):
     PROCESSOR: ClassVar[str] = "image_processor"
     SCHEDULERS: ClassVar[tuple[str, ...]] = ("ddpm", "ddim", "dpm-solver++", "unipc")
     FIXED: ClassVar[Mapping[str, object]] = {"noise_level": 0}
-    SAMPLES_BY: ClassVar[tuple[str, ...]] = ("guidance_interval", "cads")
+    SAMPLES_BY: ClassVar[tuple[str, ...]] = ("guidance_interval", "cads", "cache")
 
     def __init__(self, pipeline: Any, *, sampler: Sampler, arithmetic: Arithmetic = STOCK) -> None:
         super().__init__(pipeline, sampler=sampler, arithmetic=arithmetic)

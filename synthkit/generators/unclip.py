@@ -26,7 +26,7 @@ class UnclipGenerator(DiffusersGenerator):
 
     EMBEDS: ClassVar[str] = "image_embeds"
     SCHEDULERS: ClassVar[tuple[str, ...]] = (*DETERMINISTIC, "lcm")
-    SAMPLES_BY: ClassVar[tuple[str, ...]] = ("guidance_interval", "cads")
+    SAMPLES_BY: ClassVar[tuple[str, ...]] = ("guidance_interval", "cads", "cache")
 
     @classmethod
     def embedding_shape_in(cls, folder: Path) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ from synthkit.config.section import Section
 
 # The fields that change how the model is evaluated at single steps. A family names those that it has in
 # `SAMPLES_BY`; a recipe that sets another one is refused.
-STEP_FIELDS = ("guidance_interval", "cads")
+STEP_FIELDS = ("guidance_interval", "cads", "cache")
 # Those of them that need both halves of guidance at a step.
 HALVES_FIELDS = ("guidance_interval", "cads")
 # Stands for `batch_size: auto` until the batch size is measured. No batch has this size.
@@ -105,6 +105,17 @@ class Cads(Section):
         return tau2
 
 
+class Cache(Section):
+    """Evaluate the deep levels of a UNet at every n-th evaluation alone."""
+
+    every: int = Field(
+        ge=1, le=1000, description="Of how many evaluations the first is whole; 1: all of them.", examples=[3]
+    )
+    levels: int = Field(
+        1, ge=1, le=16, description="How many of the UNet's outer levels the other evaluations run."
+    )
+
+
 class Sampler(Section):
     """How the model is sampled."""
 
@@ -130,6 +141,12 @@ class Sampler(Section):
         description="Condition-annealed sampling: noise on the conditioning of noisy steps, for more "
         "various images.",
         examples=[{"tau1": 0.6, "tau2": 0.9, "scale": 0.25}],
+    )
+    cache: Cache | None = Field(
+        None,
+        description="Evaluate the deep levels of a UNet at every n-th evaluation alone, and go on from what "
+        "they made last at the others: faster, other images.",
+        examples=[{"every": 3}],
     )
     noise_level: int = Field(0, ge=0, le=999, description="Noise added to the image embedding; the paper: 0.")
     size: int | None = Field(

@@ -150,6 +150,25 @@ class AnnealsNothing(IpAdapter):
         return {}
 
 
+class CachesNothing(IpAdapter):
+    def resampled(self, sampler: Any) -> Any:
+        return super().resampled(sampler.model_copy(update={"cache": None}))
+
+
+class CachesForever(IpAdapter):
+    def _sample(self, *given: Any) -> Any:
+        begin, self._denoising.begin = self._denoising.begin, self._begin
+        try:
+            return super()._sample(*given)
+        finally:
+            self._denoising.begin = begin
+
+    def _begin(self, batch: Any) -> None:
+        if batch.sampler != getattr(self, "_begun", None):
+            type(self._denoising).begin(self._denoising, batch)
+        self._begun = batch.sampler
+
+
 class Silent(IpAdapter):
     def _stepped(self, pipeline: Any, step: Any, timestep: Any, tensors: Any) -> Any:
         return tensors
@@ -195,6 +214,8 @@ BROKEN: list[tuple[type[IpAdapter], Any, str]] = [
         "without guidance at any step, images are not those of guidance_scale 1",
     ),
     (AnnealsNothing, checks.cads, "sampler.cads changes 0 of 3 images"),
+    (CachesNothing, checks.cache, "sampler.cache of every 1000 changes no image"),
+    (CachesForever, checks.cache, "with sampler.cache, images change in a batch of 2"),
     (OneSize, checks.another_size, "with sampler.size 16 it makes images of 32"),
     (
         TellsAnotherShape,
