@@ -40,7 +40,7 @@ class Models(NamedTuple):
             return {"model": {"id": "builtin:tiny-unclip-digits"}, "sampler": _sampler("pndm", 2.0)}
         if family == "kandinsky":
             model = {"id": str(self.kandinsky), "encoder": {"id": str(self.kandinsky_prior)}}
-            return {"model": model, "sampler": _sampler("ddim", 2.0) | AT_STEPS, "prompt": ""}
+            return {"model": model, "sampler": _sampler("unipc", 2.0) | AT_STEPS, "prompt": ""}
         if family == "flux-redux":
             model = {"id": str(self.schnell), "encoder": {"id": str(self.redux)}}
             return {"model": model, "sampler": _sampler("flow-euler", 1.0) | {"size": SMALL}}
@@ -54,9 +54,7 @@ class Models(NamedTuple):
             },
             "encoder": {"id": str(self.adapters), "folder": "models/image_encoder"},
         }
-        sampler = _sampler("euler-trailing", 1.0) if xl and not plus else _sampler("pndm", 2.0)
-        more = ({"size": ROUND} if xl else {}) | (AT_STEPS if plus else {})
-        return {"model": model, "sampler": sampler | more}
+        return {"model": model, "sampler": _of_adapter(plus, xl) | ({"size": ROUND} if xl else {})}
 
 
 def methods_of(family: str) -> list[str]:
@@ -76,6 +74,13 @@ def write_recipe(path: Path, models: Models, family: str, method: str) -> Path:
     }
     path.write_text(yaml.safe_dump(recipe))
     return path
+
+
+def _of_adapter(plus: bool, xl: bool) -> dict[str, Any]:
+    """Return how images of an adapter are sampled: each kind another way."""
+    if xl and not plus:
+        return _sampler("euler-trailing", 1.0) | {"cache": {"every": 2}}
+    return _sampler("lcm" if plus and not xl else "pndm", 2.0) | (AT_STEPS if plus else {})
 
 
 def _sampler(scheduler: str, guidance: float) -> dict[str, Any]:
