@@ -83,7 +83,7 @@ def _check_steps(scheduler: Any, sampler: Sampler) -> None:
     if sampler.steps > most:
         raise GeneratorError(
             f"sampler.steps: {sampler.steps} are more than this model's {sampler.scheduler} scheduler has; "
-            f"use at most {most}, and few of them"
+            f"use at most {most}; 2 to 8 are usual"
         )
     try:
         scheduler.set_timesteps(sampler.steps)

@@ -100,7 +100,7 @@ def test_latents_are_clipped_only_if_the_model_says_so() -> None:
 @pytest.mark.parametrize(
     ("name", "steps", "spacing", "told"),
     [
-        ("lcm", 51, "leading", "51 are more than this model's lcm scheduler has; use at most 50, and few"),
+        ("lcm", 51, "leading", "51 are more than this model's lcm scheduler has; use at most 50; 2 to 8"),
         ("unipc", 1000, "leading", "1000 are more than this model's unipc scheduler has; use fewer than 999"),
         ("unipc", 1000, "linspace", "1000 are more than this model's unipc scheduler has; use fewer than"),
         ("dpm-solver++", 1000, "linspace", "1000 are more than this model's dpm-solver++ scheduler has; "),
