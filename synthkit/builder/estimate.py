@@ -44,7 +44,10 @@ class Estimate:
 
 
 def estimate(recipe: Recipe, images: int, work_root: Path) -> Estimate:
-    """Estimate a build of so many images without loading the model."""
+    """Estimate a build of so many images without loading the model.
+
+    If each is drawn several times (`filters.prefer`), seconds are those of all draws.
+    """
     with known_if_begun(work_root / MODELS) as known_hashes:
         checkpoint = find_local(recipe.model, known_hashes)
     if checkpoint is None:
@@ -53,9 +56,14 @@ def estimate(recipe: Recipe, images: int, work_root: Path) -> Estimate:
     rate = last_rate(work_root, rate_key(recipe, checkpoint))
     if rate is not None:
         size = round(images * rate["bytes_per_image"])
-        return Estimate(size, images / rate["images_per_second"], measured=True)
+        return Estimate(size, images * draws_of_each(recipe) / rate["draws_per_second"], measured=True)
     edge = recipe.output.size or image_edge(checkpoint, recipe.sampler)
     return Estimate(_bytes(images, recipe.output, edge), None, measured=False)
+
+
+def draws_of_each(recipe: Recipe) -> int:
+    """Return how many draws a recipe asks for of every image."""
+    return 1 if recipe.filters is None else recipe.filters.draws
 
 
 def _bytes(images: int, output: Output, edge: int | None) -> int | None:
@@ -96,13 +104,14 @@ def log_rate(work: Workspace, inputs: Inputs, made: Made) -> None:
             "lost": made.lost,
             "seconds": round(made.seconds, 3),
             "images_per_second": made.rate,
+            "draws": draws_of_each(inputs.recipe),
             "bytes_per_image": sum(shard.bytes for shard in shards) / images,
         }
     )
 
 
 def last_rate(root: Path, key: Mapping[str, Any]) -> dict[str, float] | None:
-    """Return images per second and bytes per image of the last logged build with the same key, if any."""
+    """Return draws per second and bytes per image of the last logged build with the same key, if any."""
     best: dict[str, Any] | None = None
     for log in root.glob(f"*/{LOG}"):
         for event in _events(log):
@@ -111,7 +120,9 @@ def last_rate(root: Path, key: Mapping[str, Any]) -> dict[str, float] | None:
                 best = event
     if best is None:
         return None
-    return {name: best[name] for name in ("images_per_second", "bytes_per_image")}
+    # Logs of earlier versions state no draws: there was one of each image.
+    drawn = best["images_per_second"] * best.get("draws", 1)
+    return {"draws_per_second": drawn, "bytes_per_image": best["bytes_per_image"]}
 
 
 def _events(log: Path) -> Iterator[dict[str, Any]]:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from synthkit.builder.inputs import Inputs
+    from synthkit.recipe.filters import Filters
     from synthkit.recipe.output import Output
     from synthkit.release.records import Provenance
     from synthkit.release.shards import ShardFacts
@@ -67,7 +68,8 @@ def write_into(folder: Path, inputs: Inputs, shards_folder: Path, shards: Sequen
     example = _first_record(folder, inputs)
     manifest = _manifest(inputs, blocks, files, example)
     if inputs.recipe.filters is not None:
-        manifest = manifest.model_copy(update={"filters": _filter_facts(tables, blocks, manifest)})
+        facts = _filter_facts(inputs.recipe.filters, tables, blocks, manifest)
+        manifest = manifest.model_copy(update={"filters": facts})
     (folder / SAMPLES).write_bytes(_sheet(folder, inputs, manifest))
     (folder / CARD).write_bytes(render_card(manifest, example).encode())
     data = sorted([*files, *(file_facts(folder, table) for table in tables)], key=lambda file: file.path)
@@ -142,13 +144,16 @@ def _grown(shards: Sequence[ShardFacts]) -> GrownFacts:
 
 
 def _filter_facts(
-    tables: Sequence[Path], blocks: Sequence[Sequence[ShardFacts]], manifest: Manifest
+    filters: Filters, tables: Sequence[Path], blocks: Sequence[Sequence[ShardFacts]], manifest: Manifest
 ) -> FilterFacts:
-    counts = FilterCounts()
+    counts, form = FilterCounts(filters), manifest.format_version
+    names = ["attempt", "rejected", *(["candidates"] if filters.prefer else [])]
     for path, shards in zip(tables, blocks, strict=True):
         rows = [shard.images for shard in shards]
-        for table in RecordTable(path, rows, manifest.format_version).parts(["attempt", "rejected"]):
-            counts.add(table["attempt"].to_pylist(), table["rejected"].to_pylist())
+        for table in RecordTable(path, rows, form).parts(names):
+            columns = [table[name].to_pylist() for name in names]
+            ranks = [[[item["rank"] for item in some] for some in column] for column in columns[2:]]
+            counts.add(columns[0], columns[1], *ranks)
     return counts.facts()
 
 

@@ -36,20 +36,22 @@ if TYPE_CHECKING:
     from synthkit.recipe.schema import Recipe
     from synthkit.release.plan import PlannedImage
     from synthkit.release.prompts import Prompts
-    from synthkit.release.records import Provenance, Provenance2, Score
+    from synthkit.release.records import Candidate, Provenance, Score
     from synthkit.sources.pool import RealImages
 
 
 class Draw(NamedTuple):
-    """One attempt at a planned image; `rejected` says why earlier ones were, `scores` how it was judged.
+    """One attempt at a planned image; `rejected` says why others were, `scores` how it was judged.
 
-    `prompt` is that of a record, for a draw that is made again where its caption is not known.
+    `candidates` are the draws of which it was preferred, itself included. `prompt` is that of a record, for a
+    draw that is made again where its caption is not known.
     """
 
     row: PlannedImage
     attempt: int = 0
     rejected: tuple[str, ...] = ()
     scores: tuple[Score, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
     prompt: str | None = None
 
     @property
@@ -151,12 +153,10 @@ class ImageMaker:
         signed = self._signed(file, record)
         return msgspec.structs.replace(record, image_sha256=hashlib.sha256(signed).hexdigest()), signed
 
-    def restated(
-        self, record: Provenance2, file: bytes, rejected: tuple[str, ...], scores: tuple[Score, ...]
-    ) -> tuple[Provenance2, bytes]:
-        """Return an image with other reasons and scores in its record; mark and signature follow it."""
+    def restated(self, record: Provenance, file: bytes, **told_now: Any) -> tuple[Provenance, bytes]:
+        """Return an image with other values of some fields in its record; mark and signature follow it."""
         extension = self.recipe.output.extension
-        told = msgspec.structs.replace(record, rejected=rejected, scores=scores, image_sha256="")
+        told = msgspec.structs.replace(record, **told_now, image_sha256="")
         manifest = read_header(file, extension).c2pa
         bare = file if manifest is None else without_manifest(file, extension, manifest)
         signed = self._signed(with_mark(bare, extension, mark_of(told, self.recipe.name)), told)
@@ -200,8 +200,8 @@ class ImageMaker:
         drops = METHODS[recipe.conditioning.method].drops
         kind = KINDS[self.form]
         # What not every format has.
-        later: dict[str, Any] = {"scores": draw.scores} if self.form > 1 else {}
-        if self.form > 2:
+        later: dict[str, Any] = {"scores": draw.scores, "candidates": draw.candidates}
+        if recipe.conditioning.scale is not None:
             later["scale"] = self._scale(draw)
         return kind(
             key=key_of(row.index),
@@ -227,7 +227,7 @@ class ImageMaker:
             image_sha256="",
             attempt=draw.attempt,
             rejected=draw.rejected,
-            **later,
+            **{name: value for name, value in later.items() if name in kind.__struct_fields__},
             **{kind.DIGEST: self.digest, "synthkit_version": __version__},
         )
 

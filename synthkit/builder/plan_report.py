@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from synthkit.builder.estimate import Estimate, estimate
+from synthkit.builder.estimate import Estimate, draws_of_each, estimate
 from synthkit.builder.inputs import prompts_of
 from synthkit.errors import SourceError
 from synthkit.release.plan import (
@@ -67,6 +67,11 @@ class Summary:
         return blocks_of(self.recipe, block_counts(self.recipe, self.classes)).images[-1]
 
     @property
+    def draws(self) -> int:
+        """Draws to make of the new images, of which one of each is kept; quality gates may ask for more."""
+        return self.new * draws_of_each(self.recipe)
+
+    @property
     def real(self) -> int:
         """Real images there are."""
         return sum(item.real for item in self.classes)
@@ -96,6 +101,7 @@ class Summary:
                 "synthetic": self.synthetic,
                 "new": self.new,
                 "shards": self.shards,
+                **({"draws": self.draws} if self.draws > self.new else {}),
             },
             "estimate": {"bytes": self.estimate.bytes, "seconds": self.estimate.seconds},
             "notes": list(self.notes),
@@ -140,8 +146,17 @@ def as_table(summary: Summary) -> RichGroup:
     recipe = summary.recipe
     how = f"{recipe.conditioning.method}, guidance {recipe.sampler.guidance_scale}"
     title = f"{recipe.name} {recipe.version}: {how}"
-    below = [_cost(summary), *([] if summary.prompts is None else [_drawn(summary.prompts)])]
+    below = [_cost(summary)]
+    if summary.draws > summary.new:
+        below.append(_preferred(summary))
+    if summary.prompts is not None:
+        below.append(_drawn(summary.prompts))
     return Group(Text(title, style="bold"), _classes(summary), _groups(summary), *map(Text, below))
+
+
+def _preferred(summary: Summary) -> str:
+    each = draws_of_each(summary.recipe)
+    return f"Draws: {summary.draws:,}, {each} of each image, which filters.prefer chooses from"
 
 
 def _drawn(prompts: PlannedPrompts) -> str:

@@ -16,19 +16,22 @@ from synthkit.builder.shard import ShardBuilder
 from synthkit.builder.shard_plans import ShardPlans
 from synthkit.builder.signer import open_signer
 from synthkit.generators import load
+from synthkit.system.environment import NO_DEVICE
 from synthkit.system.files import make_folder
 from synthkit.system.locks import try_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from synthkit.builder.classifier import Classifier
     from synthkit.builder.filters import Gates
     from synthkit.builder.inputs import Inputs
     from synthkit.builder.shard import Observer
     from synthkit.generators.base import Generator
+    from synthkit.recipe.filters import ClassifierConfig
     from synthkit.release.shards import Origin
 
 _ASK_AGAIN_S = 0.2
@@ -60,8 +63,9 @@ def ready(setup: Setup, device: str, observer: Observer) -> ShardBuilder:
     generator = load(inputs.checkpoint, recipe, device)
     generator.on_step = observer.alive
     # All of them now: a prompt that is too long must not stop a build that has run for hours.
-    draws = 1 if recipe.filters is None else recipe.filters.max_draws
+    draws = 1 if recipe.filters is None else recipe.filters.most_draws
     generator.check_prompts(inputs.prompts.drawn(inputs.plan, inputs.real.listing, draws))
+    classifiers = _classifiers(inputs, device)
     embedded = None
     if needed(recipe, generator):
         embedded = _embedded(setup, generator, observer)
@@ -78,7 +82,7 @@ def ready(setup: Setup, device: str, observer: Observer) -> ShardBuilder:
         recipe.format_version,
         signer,
     )
-    gates = _gates(inputs, generator, embedded, device)
+    gates = _gates(inputs, generator, embedded, classifiers)
     return ShardBuilder(inputs.plan, ShardPlans(inputs), maker, gates, setup.shards, setup.origin)
 
 
@@ -112,17 +116,32 @@ def _alone(path: Path, observer: Observer) -> Iterator[None]:
         yield
 
 
+def _classifiers(inputs: Inputs, device: str) -> dict[str, Classifier]:
+    """Load the classifiers that filters ask, by the filter's name; one that two ask is loaded once."""
+    wanted = {} if inputs.recipe.filters is None else inputs.recipe.filters.classifiers
+    if not wanted:
+        return {}
+    from synthkit.builder.classifier import Classifier
+
+    classes, batch_size = len(inputs.real.listing.classes), inputs.recipe.sampler.batch_size
+    # A generator that computes without a device leaves the classifier's to us.
+    device = "cpu" if device == NO_DEVICE else device
+    loaded: dict[ClassifierConfig, Classifier] = {}
+    for name, config in wanted.items():
+        if config not in loaded:
+            section = f"filters.{name}.classifier"
+            loaded[config] = Classifier(section, config, classes, batch_size, device)
+    return {name: loaded[config] for name, config in wanted.items()}
+
+
 def _gates(
-    inputs: Inputs, generator: Generator, embeddings: NDArray[np.float32] | None, device: str
+    inputs: Inputs,
+    generator: Generator,
+    embeddings: NDArray[np.float32] | None,
+    classifiers: Mapping[str, Classifier],
 ) -> Gates | None:
     filters, listing = inputs.recipe.filters, inputs.real.listing
     if filters is None:
         return None
-    classifier = None
-    if filters.classifier is not None:
-        from synthkit.builder.classifier import Classifier
-
-        batch_size = inputs.recipe.sampler.batch_size
-        classifier = Classifier(filters.classifier, len(listing.classes), batch_size, device)
     classes = [earlier.classes for earlier in inputs.recipe.earlier]
-    return make_gates(filters, listing, generator, embeddings, classifier, inputs.plan.blocks, classes)
+    return make_gates(filters, listing, generator, embeddings, classifiers, inputs.plan.blocks, classes)

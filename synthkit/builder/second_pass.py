@@ -131,8 +131,7 @@ class SecondPass:
             images[index].repeats[record.attempt] = images[index].embedding
             # What it repeats is told when all images before it are settled.
             draws.append(Draw(plan.row(index), record.attempt + 1, (*record.rejected, "")))
-        self._builder.draw(draws, made, self._observer)
-        if len(made) < len(draws):
+        if not self._builder.draw(draws, made, self._observer):
             raise Stopped
         for index, embedding in zip(again, self._embedded([made[index] for index in again]), strict=True):
             drawn, file = made[index]
@@ -149,7 +148,7 @@ class SecondPass:
         why = rejection(scores, self._filters)
         # The last draw is kept even if it is rejected.
         rejected[record.attempt :] = [why] if why else []
-        return self._builder.maker.restated(record, image.file, tuple(rejected), scores)
+        return self._builder.maker.restated(record, image.file, rejected=tuple(rejected), scores=scores)
 
     def _score(self, label: int, embedding: NDArray[np.float32]) -> tuple[Score, ...]:
         """Return the score by the nearest settled image of a class; nothing if it has none yet."""

@@ -2,7 +2,8 @@
 
 Three stages overlap: while the model makes a batch, one thread reads and mixes the sources of the next batch,
 and another encodes the images of the last one. Images that the quality gates reject are drawn again, with the
-next attempt's seed, in batches of their own.
+next attempt's seed, in batches of their own. If one of several draws of an image is kept, they follow each
+other, and memory holds the best one so far.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from synthkit.builder.choice import Choice, Standing
 from synthkit.builder.drafts import draft_path, read_draft, write_draft
 from synthkit.builder.image import Draw
+from synthkit.release.candidates import draws_told
 from synthkit.release.files import shard_name
-from synthkit.release.scores import rejection
+from synthkit.release.records import candidates_of
 from synthkit.release.shards import ShardWriter, finished
 from synthkit.system.stopping import Stopped
 
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from synthkit.builder.shard_plans import ShardPlans
     from synthkit.conditioning import Mixing
     from synthkit.release.plan import Plan
+    from synthkit.release.records import Provenance
     from synthkit.release.shards import Origin
 
 Batch = list[Draw]
@@ -83,24 +87,30 @@ class ShardBuilder:
             observer.kept(self.plan.images_in(shard))
             return
         made = self._planned(shard, read_draft(draft, self.origin, extension, self.maker.form))
-        observer.kept(len(made))
-        self.draw(self._missing(shard, made), made, observer)
-        if len(made) < self.plan.images_in(shard):
+        missing = self._missing(shard, made)
+        observer.kept(self.plan.images_in(shard) - len({draw.row.index for draw in missing}))
+        if not self.draw(missing, made, observer):
             write_draft(draft, made, self.origin, extension)
             raise Stopped
         self.write(shard, made)
         draft.unlink(missing_ok=True)
 
-    def draw(self, draws: Batch, made: Samples, observer: Observer) -> None:
+    def draw(self, draws: Batch, made: Samples, observer: Observer) -> bool:
         """Make draws, and the next ones of what the gates reject; add what is kept to `made`.
 
-        Some are missing if the observer wants a stop.
+        Return whether all are made: not if the observer wants a stop. Then `made` has, of images of which
+        some draws are made, the one to be kept so far.
         """
-        batches = _batches(draws, self.plan.batch_size)
-        while batches:
-            batches = _batches(self._make(batches, made, observer), self.plan.batch_size)
-            if observer.stopping:
-                return
+        filters = self.maker.recipe.filters
+        while draws:
+            choice = None if filters is None else Choice(filters)
+            batches = _batches(draws, self.plan.batch_size)
+            if self._make(batches, made, choice, observer) < len(batches):
+                return False
+            draws = [] if choice is None else choice.again
+            if draws and observer.stopping:
+                return False
+        return True
 
     def write(self, shard: int, made: Samples) -> None:
         """Write a shard of these images, in order."""
@@ -123,59 +133,78 @@ class ShardBuilder:
         }
 
     def _missing(self, shard: int, made: Samples) -> Batch:
-        return [Draw(self.plan.row(index)) for index in self.plan.indices(shard) if index not in made]
+        """Return the draws that every image of a shard gets and that are not made; `made` is of a draft."""
+        return [
+            draw for index in self.plan.indices(shard) for draw in self._rest(index, *made.get(index, ())[:1])
+        ]
 
-    def _make(self, batches: Iterable[Batch], made: Samples, observer: Observer) -> Batch:
-        """Make batches until told to stop; return the next draws of images that the gates rejected."""
-        again: Batch = []
+    def _rest(self, index: int, begun: Provenance | None = None) -> Iterator[Draw]:
+        """Yield the draws of an image that are not made, given the record of those that are."""
+        filters, row = self.maker.recipe.filters, self.plan.row(index)
+        first, told = 0, Draw(row)
+        if begun is not None:
+            candidates = candidates_of(begun) or ()
+            first, told = draws_told(begun), Draw(row, rejected=begun.rejected, candidates=candidates)
+        for attempt in range(first, 1 if filters is None else filters.draws):
+            yield told._replace(attempt=attempt)
+
+    def _make(
+        self, batches: Iterable[Batch], made: Samples, choice: Choice | None, observer: Observer
+    ) -> int:
+        """Make batches until told to stop; return how many were made."""
+        count = 0
         with ThreadPoolExecutor(1) as before, ThreadPoolExecutor(1) as after:
             finishing = None
             for batch, mixed in _ahead(before, self._mix, batches):
                 images = self.maker.generate(batch, mixed)
-                kept = self._judged(batch, images, again)
+                standings = self._judged(batch, images, choice)
+                count += 1
                 if finishing is not None:
                     observer.made(finishing.result())
                 # Not the mixed images themselves, which would stay in memory until then.
                 mixings = [item.mixing for item in mixed]
-                finishing = after.submit(self._finish, kept, mixings, images, made)
+                finishing = after.submit(self._finish, standings, mixings, images, made)
                 if observer.stopping:
                     break
             if finishing is not None:
                 observer.made(finishing.result())
-        return again
+        return count
 
-    def _judged(self, batch: Batch, images: NDArray[np.uint8], again: Batch) -> list[Draw | None]:
-        """Return the draws that are kept, None for the others; add to `again` what is to be drawn next."""
-        filters = self.maker.recipe.filters
-        if self.gates is None or filters is None:
-            return list(batch)
-        kept: list[Draw | None] = []
-        for draw, scores in zip(batch, self.gates.scores(batch, images), strict=True):
-            reason = rejection(scores, filters)
-            rejected = (*draw.rejected, reason)
-            if not reason:
-                kept.append(draw._replace(scores=scores))
-            elif draw.attempt + 1 < filters.max_draws:
-                again.append(Draw(draw.row, draw.attempt + 1, rejected))
-                kept.append(None)
-            else:
-                # The last attempt is kept although it is rejected, since a release has no gaps. Its record
-                # then has one reason more than it has attempts before.
-                kept.append(draw._replace(rejected=rejected, scores=scores))
-        return kept
+    def _judged(
+        self, batch: Batch, images: NDArray[np.uint8], choice: Choice | None
+    ) -> list[Standing | None]:
+        """Return how the images stand after these draws, None where there is nothing to keep."""
+        if self.gates is None or choice is None:
+            return [Standing(draw, is_kept=True, is_settled=True) for draw in batch]
+        judged = self.gates.judge(batch, images)
+        return [choice.take(draw, said) for draw, said in zip(batch, judged, strict=True)]
 
     def _mix(self, batch: Batch) -> list[Mixed]:
         return [self.maker.mix(draw) for draw in batch]
 
     def _finish(
-        self, kept: Sequence[Draw | None], mixings: Sequence[Mixing], images: NDArray[np.uint8], made: Samples
+        self,
+        standings: Sequence[Standing | None],
+        mixings: Sequence[Mixing],
+        images: NDArray[np.uint8],
+        made: Samples,
     ) -> int:
+        """Add images as they stand to `made`; return how many of them are settled."""
         done = 0
-        for draw, mixing, pixels in zip(kept, mixings, images, strict=True):
-            if draw is not None:
-                made[draw.row.index] = self.maker.finish(draw, mixing, pixels)
-                done += 1
+        for standing, mixing, pixels in zip(standings, mixings, images, strict=True):
+            if standing is not None:
+                made[standing.draw.row.index] = self._finished(standing, mixing, pixels, made)
+                done += standing.is_settled
         return done
+
+    def _finished(
+        self, standing: Standing, mixing: Mixing, pixels: NDArray[np.uint8], made: Samples
+    ) -> tuple[Provenance, bytes]:
+        draw = standing.draw
+        if standing.is_kept:
+            return self.maker.finish(draw, mixing, pixels)
+        record, file = made[draw.row.index]
+        return self.maker.restated(record, file, rejected=draw.rejected, candidates=draw.candidates)
 
 
 def _batches(draws: Batch, size: int) -> list[Batch]:

@@ -11,13 +11,15 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from synthkit.version import LATER_FORMATS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 # How many entries of a folder are looked at, and how many names are offered at most.
 _MOST_ENTRIES, _MOST_NAMES = 1000, 200
 _MANIFEST = "manifest.json"
-SCHEMAS = ("recipe", "provenance", "provenance-3", "score")
+SCHEMAS = ("recipe", "provenance", *(f"provenance-{form}" for form in LATER_FORMATS), "score")
 DEVICES = ("auto", "cpu", "cuda", "cuda:0", "cuda:1", "mps")
 FORMATS = ("terminal", "markdown", "csv")
 

@@ -12,6 +12,7 @@ from synthkit.cli import completion
 from synthkit.cli.help import TOOLS
 from synthkit.cli.shared import app, user_errors
 from synthkit.errors import RecipeError
+from synthkit.version import LATER_FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +26,7 @@ def schema(
         str,
         typer.Argument(
             metavar="WHAT",
-            help="recipe, provenance, provenance-3 (records of format 3) or score.",
+            help="recipe, provenance, provenance-3, -4 or -5 (records of these formats) or score.",
             autocompletion=completion.one_of(*completion.SCHEMAS),
         ),
     ] = "recipe",
@@ -39,7 +40,7 @@ def schema(
         schemas: dict[str, Callable[[], Any]] = {
             "recipe": json_schema,
             "provenance": record_schema,
-            "provenance-3": partial(record_schema, 3),
+            **{f"provenance-{form}": partial(record_schema, form) for form in LATER_FORMATS},
             "score": score_schema,
         }
         if what not in schemas:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synthkit.builder.estimate import estimate
+from synthkit.builder.estimate import draws_of_each, estimate
 from synthkit.builder.inputs import prompts_of
 from synthkit.errors import SourceError, SynthkitError, UnreadableImage
 from synthkit.inspection.doctor import Check, existing
@@ -141,11 +141,12 @@ def _leaks(source: Source, config: SourceConfig, work_root: Path) -> Check:
 
 
 def _space(recipe: Recipe, images: int, out: Path, work_root: Path) -> Check:
-    cost = estimate(recipe, images, work_root).bytes
+    cost, draws = estimate(recipe, images, work_root).bytes, images * draws_of_each(recipe)
+    made = f"{images:,} images" + (f", chosen from {draws:,} draws" if draws > images else "")
     if cost is None:
-        return Check("to make", f"{images:,} images")
+        return Check("to make", made)
     free = shutil.disk_usage(existing(out)).free
-    found = f"{images:,} images, about {data_size(cost)}; {data_size(free)} are free at {out}"
+    found = f"{made}, about {data_size(cost)}; {data_size(free)} are free at {out}"
     if cost > free:
         return Check("to make", f"{found}: make room, or choose a smaller output.size", "stop")
     return Check("to make", found)

@@ -27,20 +27,21 @@ from synthkit.release.prompts import Prompts, first_source
 from synthkit.sources.decoding import decode
 from synthkit.sources.selection import Selected
 from synthkit.system.environment import changed, describe
-from synthkit.verification.replayed_record import RecordCheck, score_faults
+from synthkit.verification.replayed_record import RecordCheck, kept_faults, score_faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from synthkit.builder.filters import Judged
     from synthkit.conditioning import Mixing
     from synthkit.generators.checkpoint import Checkpoint
     from synthkit.recipe.schema import Recipe
     from synthkit.release.image import StoredImage
     from synthkit.release.manifest import Manifest
     from synthkit.release.places import Received
-    from synthkit.release.records import Provenance, Score
+    from synthkit.release.records import Provenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +109,9 @@ class Replay:
             draws = [self._draw(item.record) for item in batch]
             mixed = [self._maker.mix(draw) for draw in draws]
             images = self._maker.generate(draws, mixed)
-            scores = self._scores.of(draws, images)
-            for item, draw, how, pixels, judged in zip(batch, draws, mixed, images, scores, strict=True):
-                yield self._replayed(item, draw, how.mixing, pixels, judged)
+            judged = self._scores.of(draws, images)
+            for item, draw, how, pixels, said in zip(batch, draws, mixed, images, judged, strict=True):
+                yield self._replayed(item, draw, how.mixing, pixels, said)
             advance(len(batch))
 
     def _replayed(
@@ -119,7 +120,7 @@ class Replay:
         draw: Draw,
         mixing: Mixing,
         pixels: NDArray[np.uint8],
-        scores: Sequence[Score],
+        judged: Judged,
     ) -> Replayed:
         recipe = self._maker.recipe
         image = picture(pixels, recipe.output)
@@ -131,8 +132,9 @@ class Replay:
         false = [*self._false, *self._check.false(item.record, record)]
         # Of another image, which another platform made, the scores are others too.
         if found.identical:
-            again = [*scores, *self._scores.repeated(item)]
-            false += score_faults(item.record, again, same_platform=not self.differences)
+            scores, same_platform = [*judged.scores, *self._scores.repeated(item)], not self.differences
+            false += score_faults(item.record, scores, same_platform=same_platform)
+            false += kept_faults(item.record, judged.candidate, same_platform=same_platform)
         return replace(found, false=tuple(false))
 
     def _draw(self, record: Provenance) -> Draw:

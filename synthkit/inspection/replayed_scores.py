@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthkit.builder.embeddings import compute
-from synthkit.builder.filters import Gates, make_gates
+from synthkit.builder.filters import Gates, Judged, make_gates
 from synthkit.errors import ReleaseError, SourceError
 from synthkit.generators.base import embed_as_vectors
 from synthkit.release.blocks import Blocks
@@ -39,8 +39,8 @@ class ReplayedScores:
     """Gives images that are made again their scores.
 
     `real` are the real images that the records name, `embeddings` theirs. Gates that compare with the whole
-    pool are asked if it is here and has at most `MOST_EMBEDDED` images. A classifier is not asked: it is a
-    file of whoever built the release.
+    pool are asked if it is here and has at most `MOST_EMBEDDED` images. A classifier that is a file is not
+    asked: it is one of whoever built the release.
     """
 
     def __init__(
@@ -62,16 +62,17 @@ class ReplayedScores:
         if _any(others) and received.manifest.source.images <= MOST_EMBEDDED:
             self._gates += self._over_pool(others)
 
-    def of(self, draws: Sequence[Draw], images: NDArray[np.uint8]) -> list[list[Score]]:
-        """Return the scores of images, (N, H, W, 3) uint8, that can be computed here."""
-        found: list[list[Score]] = [[] for _ in draws]
+    def of(self, draws: Sequence[Draw], images: NDArray[np.uint8]) -> list[Judged]:
+        """Return what gates say of images, (N, H, W, 3) uint8, as far as it can be computed here."""
+        found = [Judged(()) for _ in draws]
         for gates in self._gates:
             # A record may state any class.
             rows = [row for row, draw in enumerate(draws) if gates.knows(draw)]
             if rows:
-                scores = gates.scores([draws[row] for row in rows], images[rows])
-                for row, of_one in zip(rows, scores, strict=True):
-                    found[row] += of_one
+                judged = gates.judge([draws[row] for row in rows], images[rows])
+                for row, (scores, candidate) in zip(rows, judged, strict=True):
+                    before = found[row]
+                    found[row] = Judged((*before.scores, *scores), candidate or before.candidate)
         return found
 
     def repeated(self, stored: StoredImage) -> list[Score]:
@@ -106,7 +107,7 @@ class ReplayedScores:
         earlier = [block.images for block in manifest.grown]
         blocks = Blocks((*earlier, manifest.images - sum(earlier)), recipe.output.shard_size)
         classes = [item.classes for item in recipe.earlier]
-        return make_gates(filters, real.listing, self._generator, embeddings, None, blocks, classes)
+        return make_gates(filters, real.listing, self._generator, embeddings, {}, blocks, classes)
 
 
 def _scores_of(record: Provenance) -> tuple[Score, ...]:
@@ -117,20 +118,21 @@ def _with_own_sources(filters: Filters) -> Filters:
     """Return the gates that need an image and its own real images."""
     copy = filters.near_copy
     own = copy if copy is not None and copy.among == "sources" else None
-    return filters.model_copy(update={"near_copy": own, "label_agreement": None})
+    return filters.model_copy(update={"near_copy": own, "label_agreement": None, "prefer": None})
 
 
 def _with_the_pool(filters: Filters) -> Filters:
     """Return the gates that compare an image with all real images."""
-    copy, label = filters.near_copy, filters.label_agreement
+    copy, label, prefer = filters.near_copy, filters.label_agreement, filters.prefer
     return filters.model_copy(
         update={
             "blank": None,
             "near_copy": copy if copy is not None and copy.among == "pool" else None,
             "label_agreement": label if label is not None and label.classifier is None else None,
+            "prefer": prefer if prefer is not None and prefer.classifier is None else None,
         }
     )
 
 
 def _any(filters: Filters) -> bool:
-    return bool(filters.blank or filters.near_copy or filters.label_agreement)
+    return bool(filters.blank or filters.near_copy or filters.label_agreement or filters.prefer)

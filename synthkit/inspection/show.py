@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from synthkit.conditioning import METHODS
 from synthkit.errors import ReleaseError
 from synthkit.recipe.sampler import STEP_FIELDS
+from synthkit.release.candidates import draws_told, kept_although_rejected
 from synthkit.release.files import MANIFEST, SIGNATURE
+from synthkit.release.filter_counts import in_words
 from synthkit.release.model_licenses import pieces_of
 from synthkit.release.plan import GROUPS
 from synthkit.release.prompts import told_counts
-from synthkit.release.records import Provenance2, Provenance3
+from synthkit.release.records import Provenance2, Provenance3, candidates_of
 from synthkit.release.signature import parse_signature
 from synthkit.system.progress import data_size
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from synthkit.recipe.schema import Recipe
     from synthkit.release.image import StoredImage
     from synthkit.release.manifest import Manifest
-    from synthkit.release.records import Provenance
+    from synthkit.release.records import Candidate, Provenance
 
 Line = tuple[str, str]
 
@@ -104,6 +106,7 @@ def history(manifest: Manifest, stored: StoredImage) -> list[Line]:
         ("sampler", _sampling(record)),
         ("model", f"{record.model} at {record.revision}"),
         ("seed", _draws(record)),
+        *_preferred(record),
         *_scored(record),
         (
             "file",
@@ -169,7 +172,10 @@ def _sources(manifest: Manifest) -> Iterator[Line]:
 def _judged(manifest: Manifest) -> Iterator[Line]:
     """Yield what quality gates and a leak audit found, if the release has them."""
     gates, audit = manifest.filters, manifest.audit
-    if gates is not None:
+    prefer = gates.prefer if gates is not None else None
+    if prefer is not None:
+        yield "preferred", in_words(prefer, manifest.images)
+    if gates is not None and (prefer is None or gates.rejected_draws):
         reasons = ", ".join(f"{name} {count:,}" for name, count in gates.reasons.items()) or "none"
         yield (
             "gates",
@@ -233,8 +239,37 @@ def _scored(record: Provenance) -> Iterator[Line]:
 
 
 def _draws(record: Provenance) -> str:
+    if candidates_of(record) is not None:
+        return f"{record.seed}, draw {record.attempt + 1} of {draws_told(record)}"
     if not record.attempt:
         return f"{record.seed}"
     earlier, last = "; ".join(record.rejected[: record.attempt]), record.rejected[record.attempt :]
     kept = f"; this one too ({last[0]}), but it is the last that the recipe allows" if last else ""
     return f"{record.seed}, draw {record.attempt + 1}: earlier ones were rejected ({earlier}){kept}"
+
+
+def _preferred(record: Provenance) -> Iterator[Line]:
+    """Yield why this draw was kept of several, and what the classifier said of each, if one chose."""
+    candidates = candidates_of(record)
+    if candidates is None:
+        return
+    right = sum(item.rank == 1 for item in candidates)
+    if kept_although_rejected(record):
+        yield "  kept", "the last that the recipe allows: quality gates rejected all"
+    elif right:
+        yield "  kept", f"the one that the classifier is least sure of, among {right:,} that it finds right"
+    else:
+        yield "  kept", f"the most probable of {len(candidates):,}: the classifier finds none right"
+    reasons, by_attempt = iter(record.rejected), {item.attempt: item for item in candidates}
+    for attempt in range(draws_told(record)):
+        item = by_attempt.get(attempt)
+        yield (
+            f"  draw {attempt + 1}",
+            f"rejected ({next(reasons, '')})" if item is None else _classified(item),
+        )
+
+
+def _classified(item: Candidate) -> str:
+    """Return what the classifier says of a candidate."""
+    right = "right" if item.rank == 1 else f"its class is choice {item.rank:,}"
+    return f"{right}, log-odds {item.log_odds:.3f}, probability {item.probability:.6f}"

@@ -91,7 +91,7 @@ def describe(name: str) -> Shipped:
         recipe=name,
         summary=recipe.summary,
         method=recipe.conditioning.method,
-        gates=recipe.filters is not None,
+        gates=recipe.filters is not None and recipe.filters.gates,
         guidance_scale=recipe.sampler.guidance_scale,
         makes=facts["Makes"],
         takes=facts["Takes"],

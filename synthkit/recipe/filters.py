@@ -1,4 +1,4 @@
-"""The `filters` section of a recipe: which draws are rejected and drawn again."""
+"""The `filters` section of a recipe: which draws are rejected and drawn again, which of several is kept."""
 
 from __future__ import annotations
 
@@ -49,15 +49,24 @@ class ClassifierConfig(Section):
         """The file of weights, `~` as the home folder."""
         return Path(os.path.expanduser(self.checkpoint))  # noqa: PTH111
 
-    def content(self) -> str:
-        """Return the SHA-256 of the weights. Raises RecipeError if the file cannot be read."""
+    def content(self, where: str) -> str:
+        """Return the SHA-256 of the weights.
+
+        Raises RecipeError if the file cannot be read; `where` is the dotted name of this section.
+        """
         try:
             return sha256_of(self.path)
         except OSError as error:
             reason = error.strerror or "cannot be read"
-            raise RecipeError(
-                f"filters.label_agreement.classifier.checkpoint: {self.checkpoint}: {reason}"
-            ) from None
+            raise RecipeError(f"{where}.checkpoint: {self.checkpoint}: {reason}") from None
+
+    def pinned(self, where: str) -> Self:
+        """Return this section with the SHA-256 in it, and of the path the file name alone.
+
+        Raises what `content` raises, if the weights have to be hashed.
+        """
+        sha256 = self.sha256 or self.content(where)
+        return self.model_copy(update={"sha256": sha256, "checkpoint": PurePath(self.checkpoint).name})
 
 
 class LabelAgreement(Section):
@@ -91,11 +100,33 @@ class NearDuplicate(Section):
     )
 
 
+class Prefer(Section):
+    """Draws each image several times, and keeps the draw that a classifier finds right but least sure.
+
+    Right: the class is the classifier's first choice. Least sure: of these, the class has the lowest
+    probability. If no draw is right, the one whose class has the highest probability is kept. The classifier
+    is the nearest class mean of f(x) over the real images, or a network trained on them.
+    """
+
+    draws: int = Field(
+        ge=2,
+        le=MAX_DRAWS,
+        description="Draws of each image, of which one is kept; the build costs as many times more.",
+    )
+    classifier: ClassifierConfig | None = Field(
+        None, description="Ask this classifier instead of the class means of the model's embeddings."
+    )
+
+
 class Filters(Section):
     """Quality gates; a rejected image is drawn again from the next attempt of its seed."""
 
     max_draws: int = Field(
-        4, ge=2, le=MAX_DRAWS, description="Draws of an image at most; the last one is kept whatever it is."
+        4,
+        ge=2,
+        le=MAX_DRAWS,
+        description="Draws of an image at most; the last one is kept whatever it is. With prefer, at least "
+        "its draws.",
     )
     blank: Blank | None = Field(None, description="Reject images without content.")
     near_copy: NearCopy | None = Field(None, description="Reject images that are nearly a real one.")
@@ -106,31 +137,59 @@ class Filters(Section):
         None, description="Reject images that nearly repeat an earlier image of their class."
     )
 
+    prefer: Prefer | None = Field(
+        None, description="Draw each image several times, and keep what a classifier is least sure of."
+    )
+
     @model_validator(mode="after")
     def _some_filter(self) -> Self:
-        if not (self.blank or self.near_copy or self.label_agreement or self.near_duplicate):
-            raise ValueError("name a filter: blank, near_copy, label_agreement or near_duplicate")
+        if not (self.gates or self.prefer):
+            raise ValueError("name a filter: blank, near_copy, label_agreement, near_duplicate or prefer")
         return self
+
+    @model_validator(mode="after")
+    def _one_way_to_choose(self) -> Self:
+        if self.prefer and self.near_duplicate:
+            raise ValueError(
+                "prefer cannot be given together with near_duplicate: which draws repeat another image is "
+                "known only once all images before it have chosen theirs; remove one of them"
+            )
+        return self
+
+    @property
+    def gates(self) -> bool:
+        """Whether there is a gate, which can reject a draw."""
+        return bool(self.blank or self.near_copy or self.label_agreement or self.near_duplicate)
+
+    @property
+    def draws(self) -> int:
+        """How many draws are made of every image."""
+        return self.prefer.draws if self.prefer else 1
+
+    @property
+    def most_draws(self) -> int:
+        """How many draws are made of an image at most: more than `draws` if gates reject all of those."""
+        return max(self.draws, self.max_draws) if self.gates else self.draws
 
     @property
     def compare(self) -> bool:
         """Whether a filter compares images with real ones, by their embeddings."""
-        by_means = self.label_agreement is not None and self.label_agreement.classifier is None
-        return self.near_copy is not None or by_means
+        asking = (self.label_agreement, self.prefer)
+        return self.near_copy is not None or any(gate and gate.classifier is None for gate in asking)
 
     @property
-    def classifier(self) -> ClassifierConfig | None:
-        """The classifier that judges labels, if one does."""
-        return self.label_agreement.classifier if self.label_agreement else None
+    def classifiers(self) -> dict[str, ClassifierConfig]:
+        """The classifiers that are files, each under the name of the filter that asks it."""
+        asking = {"label_agreement": self.label_agreement, "prefer": self.prefer}
+        return {name: gate.classifier for name, gate in asking.items() if gate and gate.classifier}
 
     def pinned(self) -> Self:
-        """Return these filters with the classifier's SHA-256 in them, and of its path the file name alone.
+        """Return these filters with their classifiers' SHA-256, and of each path the file name alone.
 
-        Raises RecipeError if the weights have to be hashed and are not here.
+        Raises RecipeError if weights have to be hashed and are not here.
         """
-        if self.label_agreement is None or self.classifier is None:
-            return self
-        sha256 = self.classifier.sha256 or self.classifier.content()
-        named = {"sha256": sha256, "checkpoint": PurePath(self.classifier.checkpoint).name}
-        agreement = {"classifier": self.classifier.model_copy(update=named)}
-        return self.model_copy(update={"label_agreement": self.label_agreement.model_copy(update=agreement)})
+        gates = {}
+        for name, classifier in self.classifiers.items():
+            pinned = classifier.pinned(f"filters.{name}.classifier")
+            gates[name] = getattr(self, name).model_copy(update={"classifier": pinned})
+        return self.model_copy(update=gates)

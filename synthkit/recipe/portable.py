@@ -81,8 +81,9 @@ def unportable(recipe: Recipe) -> Iterator[str]:
         yield "prompts: names a file; a release states the prompts themselves"
     if recipe.captions is not None:
         yield from _captions_faults(recipe.captions)
-    if recipe.filters is not None and recipe.filters.classifier is not None:
-        yield from _classifier_faults(recipe.filters.classifier)
+    classifiers = {} if recipe.filters is None else recipe.filters.classifiers
+    for name, classifier in classifiers.items():
+        yield from _classifier_faults(f"filters.{name}.classifier", classifier)
     if recipe.output.c2pa is not None:
         yield from _credentials_faults(recipe.output.c2pa)
 
@@ -115,8 +116,7 @@ def _piece_faults(field: str, piece: Piece, *, by_content: bool) -> Iterator[str
         yield from _line(f"{field}.revision", piece.revision, what)
 
 
-def _classifier_faults(classifier: ClassifierConfig) -> Iterator[str]:
-    where = "filters.label_agreement.classifier"
+def _classifier_faults(where: str, classifier: ClassifierConfig) -> Iterator[str]:
     yield from _line(f"{where}.checkpoint", classifier.checkpoint, _path_fault(classifier.checkpoint))
     # timm also loads `local-dir:/a/folder`.
     yield from _line(f"{where}.network", classifier.network, _path_fault(classifier.network.split(":")[-1]))

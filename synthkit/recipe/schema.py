@@ -45,8 +45,8 @@ from synthkit.version import FORMAT_VERSION
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Since this format records state the weight of their image.
-_WITH_SCALE = 3
+# The formats by what records tell beside what all do: the weight of their image, and their candidates.
+_FORMATS = {(False, False): FORMAT_VERSION, (True, False): 3, (False, True): 4, (True, True): 5}
 # How many earlier versions a release may have grown from.
 MOST_EARLIER = 1000
 
@@ -158,7 +158,7 @@ class Recipe(Section):
     sampler: Sampler = Field(Sampler(), description="How the generator is sampled.")
     arithmetic: Arithmetic = Field(STOCK, description="How the device computes: speed for last bits.")
     filters: Filters | None = Field(
-        None, description="Quality gates: which draws are rejected and drawn again."
+        None, description="Quality gates: which draws are rejected and drawn again, and which are preferred."
     )
     seed: int = Field(0, ge=0, lt=2**63, description="The seed that every image's own seed is derived from.")
     output: Output = Field(Output(), description="How the images are written.")
@@ -295,7 +295,8 @@ class Recipe(Section):
 
         So a release that asks for nothing new is, byte for byte, what it was before newer formats came.
         """
-        return FORMAT_VERSION if self.conditioning.scale is None else _WITH_SCALE
+        prefers = self.filters is not None and self.filters.prefer is not None
+        return _FORMATS[self.conditioning.scale is not None, prefers]
 
     def digest(self, *, listing_digest: str, model: str, revision: str, form: int | None = None) -> str:
         """Return the SHA-256 of all that changes data: fields, real images, model, format.

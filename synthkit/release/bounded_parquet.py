@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _TAIL = 8
 # The most values that a row has in a column of lists; any other column has one.
-_MOST_VALUES = {"sources": 2, "region": 4, "crops": 8, "rejected": 100, "scores": 5}
+_MOST_VALUES = {"sources": 2, "region": 4, "crops": 8, "rejected": 100, "scores": 5, "candidates": 100}
 
 
 def check_tail(stream: IO[bytes], longest: int) -> int:

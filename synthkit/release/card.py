@@ -13,6 +13,7 @@ from synthkit.recipe.families import SOURCES
 from synthkit.release import markdown
 from synthkit.release.citation import METHOD, data_set
 from synthkit.release.files import FILES, RECORDS, SPLIT
+from synthkit.release.filter_counts import in_words
 from synthkit.release.front_matter import front_matter
 from synthkit.release.hub_address import dataset_url, is_repository, model_url
 from synthkit.release.licenses import license_url
@@ -62,6 +63,7 @@ def render_card(manifest: Manifest, example: dict[str, Any]) -> str:
         method=METHODS[manifest.method],
         formula=METHODS[manifest.method].formula_for(manifest.generator.embedding),
         prompts=manifest.prompts and told_counts(manifest.prompts.fewest, manifest.prompts.most),
+        preferred=_preferred(manifest),
         source_link=_source_link(manifest),
         model_link=_link(base),
         model_license=_license(base.license),
@@ -107,6 +109,13 @@ def _shard_pattern(manifest: Manifest) -> str:
     """Return the names of all shards as `webdataset` takes them: `train-{00000..00006}.tar`."""
     first, last = f"{0:05d}", f"{len(manifest.shards) - 1:05d}"
     return f"{SPLIT}-{first if first == last else f'{{{first}..{last}}}'}.tar"
+
+
+def _preferred(manifest: Manifest) -> str:
+    """Return how images were chosen among draws; an empty text if they were not."""
+    if manifest.filters is None or manifest.filters.prefer is None:
+        return ""
+    return in_words(manifest.filters.prefer, manifest.images)
 
 
 def _source_link(manifest: Manifest) -> str:

@@ -102,6 +102,11 @@ _LISTS_SINCE_FORMAT_2 = (
     ("score_values", "sc:Float", "scores", "$[*].value"),
     ("score_nearest", "sc:Text", "scores", "$[*].nearest"),
 )
+_LISTS_OF_CANDIDATES = (
+    ("candidate_attempts", "sc:Integer", "candidates", "$[*].attempt"),
+    ("candidate_ranks", "sc:Integer", "candidates", "$[*].rank"),
+    ("candidate_log_odds", "sc:Float", "candidates", "$[*].log_odds"),
+)
 
 
 def render_croissant(manifest: Manifest) -> bytes:
@@ -261,6 +266,8 @@ def _lists(form: int) -> Iterator[tuple[str, str, str, str | None]]:
     yield from _LISTS
     if form > 1:
         yield from _LISTS_SINCE_FORMAT_2
+    if "candidates" in KINDS[form].__struct_fields__:
+        yield from _LISTS_OF_CANDIDATES
 
 
 def _field(name: str, kind: str, source: dict[str, Any]) -> dict[str, Any]:

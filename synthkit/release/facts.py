@@ -155,16 +155,31 @@ class SkippedFacts(Facts):
     reason: str
 
 
-class FilterFacts(Facts):
-    """What the quality gates did: images drawn more than once, draws rejected by which gate.
+class PreferFacts(Facts):
+    """What `filters.prefer` did, of `each` draws of every image.
 
-    `kept_although_rejected` images failed every draw that the recipe allows.
+    `drawn` draws were made in all. Of `right` images the kept draw is right, of the others no draw was; of
+    `later` images another draw than the first was kept.
+    """
+
+    each: int
+    drawn: int
+    right: int
+    later: int
+
+
+class FilterFacts(Facts):
+    """What the filters did: images drawn again because no draw passed, draws rejected by which gate.
+
+    `kept_although_rejected` images failed every draw that the recipe allows. Only manifests of releases whose
+    draws were chosen from have the key `prefer`.
     """
 
     redrawn: int
     rejected_draws: int
     kept_although_rejected: int
     reasons: dict[str, int]
+    prefer: PreferFacts | None = None
 
 
 class DuplicateFacts(Facts):

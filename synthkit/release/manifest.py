@@ -60,6 +60,8 @@ _LATER: dict[str, Any] = {
 _OF_TOKENS: dict[str, Any] = {"generator": {"embedding": True}}
 # Where one prompt without a caption is all there is.
 _OF_PROMPTS: dict[str, Any] = {"prompts": True}
+# Where every image is the first draw that passes.
+_OF_CANDIDATES: dict[str, Any] = {"filters": {"prefer": True}}
 
 
 class _Version(BaseModel):
@@ -182,6 +184,8 @@ class Manifest(Facts):
             left_out |= _OF_TOKENS
         if self.prompts is None:
             left_out |= _OF_PROMPTS
+        if self.filters is not None and self.filters.prefer is None:
+            left_out |= _OF_CANDIDATES
         return self.model_dump_json(indent=2, exclude=left_out).encode() + b"\n"
 
 

@@ -63,14 +63,14 @@ def mark_of(record: Provenance, release: str) -> bytes:
 
 
 def record_digest(record: Provenance) -> str:
-    """Return the SHA-256 of a record's JSON with four empty fields, which ties an image to its record.
+    """Return the SHA-256 of a record's JSON with some fields empty, which ties an image to its record.
 
-    The hash of the image is left out because the image holds this digest; scores, the digest of the recipe
-    and the version of synthkit, so that equal images stay equal files when gates or other things change.
+    The hash of the image is left out because the image holds this digest; scores, candidates, the digest of
+    the recipe and the version of synthkit, so that equal images stay equal files when gates or other things
+    change.
     """
     emptied: dict[str, Any] = dict.fromkeys(("image_sha256", record.DIGEST, "synthkit_version"), "")
-    if record.FORMAT > 1:
-        emptied["scores"] = ()
+    emptied |= {name: () for name in ("scores", "candidates") if name in record.__struct_fields__}
     return hashlib.sha256(msgspec.structs.replace(record, **emptied).to_json()).hexdigest()
 
 

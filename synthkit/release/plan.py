@@ -133,9 +133,15 @@ class Plan:
 def balance(recipe: Recipe, listing: Listing) -> list[ClassBalance]:
     """Return, for each class, its real images and how many synthetic ones fill it up to the target.
 
-    Raises SourceError if there is no class, a class has no real image, or nothing is left to make.
+    Raises SourceError if there is no class, a class has no real image, nothing is left to make, or
+    `filters.prefer` has one class alone.
     """
     real = check_classes(listing)
+    if len(real) == 1 and recipe.filters is not None and recipe.filters.prefer is not None:
+        raise SourceError(
+            f"filters.prefer: {listing.classes[0]!r:.64} is the only class, which every classifier is sure "
+            "of; add classes, or remove prefer"
+        )
     classes = balance_of(recipe, listing.classes, real)
     if not any(item.synthetic for item in classes):
         raise SourceError(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import Meta
 
 from synthkit.conditioning import MAX_SCALE
+from synthkit.recipe.filters import MAX_DRAWS
 from synthkit.sources.base import END, Sha256, SourceImage
 from synthkit.version import FORMAT_VERSION
 
@@ -21,12 +23,14 @@ Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 # The most scores of an image: of all gates.
 MOST_SCORES = 5
+# The power of anything below would be too large a number.
+_LEAST_LOG_ODDS = -700.0
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The record of one synthetic image: KEY.json in a shard, a row of a table below `provenance/`.
 
-    These are the fields that every format has; a record is a `Provenance1`, `Provenance2` or `Provenance3`.
+    These are the fields that every format has; a record is one of the five below, by its release's format.
     No field is ever null and each has one type, because `datasets` drops or truncates anything else.
     The fields, their types and meanings are explained in docs/provenance.md.
     """
@@ -122,11 +126,54 @@ class Provenance3(Provenance2, frozen=True, kw_only=True, forbid_unknown_fields=
     scale: Annotated[float, Meta(ge=0, le=MAX_SCALE)]
 
 
+class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a classifier says of one of the draws of which one was kept (`release/candidates.py`).
+
+    `rank` is that of the image's class among all, 1 for the classifier's first choice. `log_odds` are
+    ln(p/(1-p)) of the probability p that the classifier gives to it: so draws differ whose p is nearly 1.
+    """
+
+    attempt: Count
+    rank: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    log_odds: float
+
+    @property
+    def probability(self) -> float:
+        """The probability that the classifier gives to the class, as a number of double precision."""
+        return 1 / (1 + math.exp(-self.log_odds)) if self.log_odds > _LEAST_LOG_ODDS else 0.0
+
+
+Candidates = Annotated[tuple[Candidate, ...], Meta(max_length=MAX_DRAWS)]
+
+
+class Provenance4(Provenance2, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A record of format 4: as format 2, and it tells all draws of which its image was preferred."""
+
+    FORMAT: ClassVar[int] = 4
+
+    candidates: Candidates
+
+
+class Provenance5(Provenance3, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A record of format 5: as format 3, and it tells all draws of which its image was preferred."""
+
+    FORMAT: ClassVar[int] = 5
+
+    candidates: Candidates
+
+
 # The most bytes of a record that is read.
 MAX_RECORD = 1 << 20
 _VERSION = "synthkit_version"
 # The kind of record that the releases of a format have.
-KINDS: dict[int, type[Provenance]] = {1: Provenance1, 2: Provenance2, 3: Provenance3}
+KINDS: dict[int, type[Provenance]] = {
+    kind.FORMAT: kind for kind in (Provenance1, Provenance2, Provenance3, Provenance4, Provenance5)
+}
+
+
+def candidates_of(record: Provenance) -> tuple[Candidate, ...] | None:
+    """Return the candidates that a record tells of; None for a format that has none."""
+    return record.candidates if isinstance(record, Provenance4 | Provenance5) else None
 
 
 def read_record(raw: bytes, form: int = FORMAT_VERSION) -> Provenance:

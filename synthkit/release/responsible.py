@@ -104,6 +104,11 @@ def _limits(manifest: Manifest) -> Iterable[str]:
             f"Quality gates rejected {manifest.filters.rejected_draws:,} draws; "
             f"{manifest.filters.kept_although_rejected:,} images are kept although no draw passed."
         )
+    if manifest.filters is not None and manifest.filters.prefer is not None:
+        yield (
+            "Of several draws of each image the one was kept that a classifier finds right but is least sure "
+            "of: the images are harder than what the model draws at random."
+        )
     if manifest.audit is None:
         yield "How many images copy a real one is unknown: the release was not audited for copies."
     else:

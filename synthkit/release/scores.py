@@ -30,8 +30,13 @@ _DIGITS = 6
 
 def score(name: str, value: float, nearest: str = "") -> Score:
     """Return a score, its value rounded to six digits after the point; `nearest` is what it compares with."""
+    return Score(name=name, value=rounded(value), nearest=nearest)
+
+
+def rounded(value: float) -> float:
+    """Return a number as records state it, with six digits after the point."""
     # Adding zero makes a zero of -0.0.
-    return Score(name=name, value=round(float(value), _DIGITS) + 0.0, nearest=nearest)
+    return round(float(value), _DIGITS) + 0.0
 
 
 def is_rounded(value: float) -> bool:
@@ -47,7 +52,7 @@ def measured(filters: Filters | None) -> tuple[str, ...]:
         DEVIATION: filters.blank is not None,
         COPY: filters.near_copy is not None,
         RANK: filters.label_agreement is not None,
-        PROBABILITY: filters.classifier is not None,
+        PROBABILITY: "label_agreement" in filters.classifiers,
         REPEAT: filters.near_duplicate is not None,
     }
     return tuple(name for name in NAMES if wanted[name])

@@ -11,7 +11,7 @@ import numpy as np
 from synthkit.release.audit import listed_keys, read_audit
 from synthkit.release.files import AUDIT
 from synthkit.release.filter_counts import FilterCounts
-from synthkit.release.records import key_of
+from synthkit.release.records import candidates_of, key_of
 from synthkit.verification.derived_plan import contradictions
 
 if TYPE_CHECKING:
@@ -52,9 +52,13 @@ class ShardSummary:
         self.embedding_size = rules.embedding_size(known)
         if rules.plan is not None and rules.plan.pool is None:
             self.real_images = rules.plan.named_images(self.first, records)
-        if len(known) == len(records):
-            self.filters = FilterCounts()
-            self.filters.add([record.attempt for record in known], [record.rejected for record in known])
+        if len(known) == len(records) and rules.filters is not None:
+            self.filters = FilterCounts(rules.filters)
+            self.filters.add(
+                [record.attempt for record in known],
+                [record.rejected for record in known],
+                _ranks(known) if rules.filters.prefer else None,
+            )
         self.records = {record.key: record for record in known if record.key in wanted}
 
 
@@ -87,6 +91,10 @@ class Collected:
     def records(self) -> dict[str, Provenance]:
         """The wanted records, by key."""
         return {key: record for shard in self.shards for key, record in shard.records.items()}
+
+
+def _ranks(records: Sequence[Provenance]) -> list[list[int]]:
+    return [[item.rank for item in candidates_of(record) or ()] for record in records]
 
 
 def contradicting(shards: Sequence[ShardSummary]) -> Iterator[tuple[int, str]]:

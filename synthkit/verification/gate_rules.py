@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synthkit.release.records import Provenance2, key_of
+from synthkit.release.candidates import kept_although_rejected
+from synthkit.release.records import Provenance2, candidates_of, key_of
 from synthkit.release.scores import (
     COPY,
     DEVIATION,
@@ -23,6 +24,7 @@ from synthkit.release.scores import (
     measured,
     rejection,
 )
+from synthkit.verification.candidate_rules import candidate_faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +66,7 @@ class GateRules:
 
     def faults(self, index: int, record: Provenance) -> Iterator[str]:
         """Yield what the record of the image with an index says of gates that they cannot have said."""
-        yield from attempt_faults(record, self._filters)
+        yield from attempt_faults(record, self._filters, self._ranks)
         if self._filters is not None:
             for reason in record.rejected:
                 if not self._is_reason(reason, index, record, self._filters):
@@ -82,7 +84,8 @@ class GateRules:
         if impossible or self._filters is None:
             return
         reason = rejection(record.scores, self._filters)
-        rejected = len(record.rejected) > record.attempt
+        # Without a draw to keep or to reject, that is told already.
+        rejected = kept_although_rejected(record) and bool(record.rejected)
         if reason and not rejected:
             yield f"its record's scores say {reason:.80}, and its draw was not rejected"
         if rejected and reason != record.rejected[-1]:
@@ -171,11 +174,14 @@ class Order:
         return max(one, other) < len(self._labels) and bool(self._labels[one] == self._labels[other])
 
 
-def attempt_faults(record: Provenance, filters: Filters | None) -> Iterator[str]:
-    """Yield a fault if the recipe does not allow a record's attempt, or a rejection lacks its reason."""
+def attempt_faults(record: Provenance, filters: Filters | None, classes: int) -> Iterator[str]:
+    """Yield a fault if the recipe does not allow a record's attempt, or a draw is not told as it must be."""
     draws = draws_allowed(filters)
     if record.attempt >= draws:
         yield f"its record's attempt is {record.attempt}, the recipe allows {draws} draw(s)"
+        return
+    if filters is not None and candidates_of(record) is not None:
+        yield from candidate_faults(record, filters, classes)
         return
     # The last draw is kept even if it is rejected.
     last = filters is not None and record.attempt + 1 == draws
@@ -185,7 +191,7 @@ def attempt_faults(record: Provenance, filters: Filters | None) -> Iterator[str]
 
 def draws_allowed(filters: Filters | None) -> int:
     """Return how many draws of an image a recipe allows."""
-    return 1 if filters is None else filters.max_draws
+    return 1 if filters is None else filters.most_draws
 
 
 def shown(item: Score) -> str:

@@ -284,13 +284,15 @@ def _skipped(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
 
 def filter_faults(said: FilterFacts, parts: Sequence[FilterCounts | None]) -> Iterator[str]:
     """Yield a fault if a manifest counts rejected draws differently from the records of all shards."""
-    whole = FilterCounts()
-    for part in parts:
-        if part is not None:
-            whole.totals += part.totals
-            whole.reasons += part.reasons
+    known = [part for part in parts if part is not None]
+    if not known:
+        return
+    whole = FilterCounts(known[0].filters)
+    for part in known:
+        whole.totals += part.totals
+        whole.reasons += part.reasons
     if said != whole.facts():
         yield (
-            f"says of its quality gates {said.model_dump()!s:.160}, its records say "
-            f"{whole.facts().model_dump()!s:.160}"
+            f"says of its quality gates {said.model_dump(exclude_none=True)!s:.240}, its records say "
+            f"{whole.facts().model_dump(exclude_none=True)!s:.240}"
         )

@@ -42,6 +42,7 @@ class RecordRules:
             "noise_level": recipe.sampler.noise_level,
             "batch_size": recipe.sampler.batch_size,
         }
+        self.filters = recipe.filters
         self._manifest = manifest
         self._gates: dict[int, GateRules] = {}
         self.plan: DerivedPlan | None = derive(recipe, manifest, method.sources)
@@ -93,7 +94,7 @@ class RecordRules:
     def _of_prompt(self, index: int, record: Provenance) -> Iterator[str]:
         """Yield a fault if a record's prompt is not the one that its seed gives, or cannot be."""
         known = self._prompts is not None and record.label < len(self._manifest.classes)
-        if self._prompts is None or not known or record.attempt >= draws_allowed(self._recipe.filters):
+        if self._prompts is None or not known or record.attempt >= draws_allowed(self.filters):
             return
         seed = attempt_seed(self._seed(index, record), record.attempt)
         fault = self._prompts.fault(record.prompt, record.label, seed, first_source(record))
@@ -110,7 +111,7 @@ class RecordRules:
         earlier, now = self._recipe.earlier, len(self._manifest.classes)
         classes = (earlier[block].classes if block < len(earlier) else None) or now
         if classes not in self._gates:
-            filters = self._recipe.filters
+            filters = self.filters
             compared = filters is not None and filters.near_duplicate is not None
             order = Order(self.plan.draws.labels) if compared and self.plan is not None else None
             self._gates[classes] = GateRules(filters, self._manifest, classes, order)
@@ -125,7 +126,7 @@ class RecordRules:
         can_mix = shape is None or not why_unfit(self._method, shape)
         for key, record in known:
             # An attempt beyond the recipe's draws is reported elsewhere, and would take as many steps.
-            if record.method != self._method.name or record.attempt >= draws_allowed(self._recipe.filters):
+            if record.method != self._method.name or record.attempt >= draws_allowed(self.filters):
                 continue
             seed = self._seed(int(key), record)
             mixing = mixing_faults(record, seed, alpha, shape, draws) if can_mix else ()

@@ -13,9 +13,10 @@ import numpy as np
 
 from synthkit.conditioning import METHODS
 from synthkit.release.prompts import first_source
-from synthkit.release.records import Provenance2
+from synthkit.release.records import Provenance2, candidates_of
 from synthkit.release.scores import RANK
 from synthkit.release.seeds import attempt_seed
+from synthkit.verification.candidate_rules import told
 from synthkit.verification.derived_plan import ORDINALS, derive
 from synthkit.verification.gate_rules import attempt_faults, shown
 
@@ -27,16 +28,20 @@ if TYPE_CHECKING:
     from synthkit.recipe.schema import Recipe
     from synthkit.release.manifest import Manifest
     from synthkit.release.prompts import Prompts
-    from synthkit.release.records import Provenance, Score
+    from synthkit.release.records import Candidate, Provenance, Score
     from synthkit.sources.base import Listing
 
 # Fields that are compared with the image or the plan, or have rules of their own.
-_ELSEWHERE = frozenset({"key", "label", "seed", "sources", "image_sha256", "attempt", "rejected", "scores"})
+_ELSEWHERE = frozenset(
+    {"key", "label", "seed", "sources", "image_sha256", "attempt", "rejected", "scores", "candidates"}
+)
 # Smaller differences come from the rounding of another processor.
 _SAME = 1e-9
 # By so much scores of the same image differ between processors: they multiply in another order, some with
 # fewer digits. On one platform they are the same.
 _NEAR = 0.01
+# The same of log-odds, in which each of two similarities counts a hundredfold.
+_NEAR_LOG_ODDS = 2.0
 
 
 class RecordCheck:
@@ -63,7 +68,7 @@ class RecordCheck:
         yield from self._prompt(said)
         yield from self._planned(said)
         yield from self._real_images(said)
-        yield from attempt_faults(said, self._recipe.filters)
+        yield from attempt_faults(said, self._recipe.filters, len(self._manifest.classes))
 
     def _prompt(self, said: Provenance) -> Iterator[str]:
         """Yield a prompt that no caption gives; it was taken from the record, if the caption is not here."""
@@ -108,6 +113,20 @@ def score_faults(said: Provenance, made: Sequence[Score], *, same_platform: bool
             yield f"its record's scores say {shown(item)}, made again it is {shown(ours)}"
         elif ours.name != RANK and abs(item.value - ours.value) > _NEAR:
             yield f"its record's scores say {shown(item)}, made again on another platform it is {shown(ours)}"
+
+
+def kept_faults(said: Provenance, made: Candidate | None, *, same_platform: bool) -> Iterator[str]:
+    """Yield what a record falsely says of the candidate that is its image, in words.
+
+    `made` is what was computed again; None if it cannot be here. On another platform values may differ.
+    """
+    theirs = next((item for item in candidates_of(said) or () if item.attempt == said.attempt), None)
+    if theirs is None or made is None:
+        return
+    if same_platform and theirs != made:
+        yield f"its record's candidates say {told(theirs)}, made again it is {told(made)}"
+    elif abs(theirs.log_odds - made.log_odds) > _NEAR_LOG_ODDS:
+        yield f"its record's candidates say {told(theirs)}, made again on another platform it is {told(made)}"
 
 
 def _by_class(manifest: Manifest, listing: Listing) -> NDArray[np.intp] | None:

@@ -377,3 +377,13 @@ def test_a_private_key_in_place_of_the_certificate_is_not_quoted(cli: Cli) -> No
     key = cli.folder / "signer.pem"
     line = refused(cli, f"--set=output.c2pa.certificate={key}", f"--set=output.c2pa.key={key}")
     assert line == "output.c2pa.certificate signer.pem: is not a certificate (PEM)"
+
+
+def test_an_image_that_is_chosen_from_several_draws_is_signed(lab: Path) -> None:
+    cli = Cli(lab)
+    chosen = ("--set=filters={prefer: {draws: 3}}", "--set=output.container=parquet", "--out", "chosen")
+    built = cli("build", cli.recipe(), *FEW, *signing(lab), *chosen)
+    assert built.exit_code == 0, built.output
+    verified = cli("verify", "chosen/small-preview", "--deep")
+    assert verified.exit_code == 0, verified.output
+    assert "Each image is signed (C2PA)" in verified.output

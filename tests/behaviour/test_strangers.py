@@ -222,6 +222,14 @@ MODELS = [
     ("checkpoint", {"checkpoint": "~/.cache/huggingface/token"}),
     ("network", {"checkpoint": "x", "sha256": "0" * 64, "network": "local-dir:/home"}),
     ("sha256", {"checkpoint": "pipe"}),
+    (
+        "filters.prefer.classifier.checkpoint",
+        {
+            "filters": {
+                "prefer": {"draws": 2, "classifier": {"network": "resnet18", "checkpoint": "/dev/zero"}}
+            }
+        },
+    ),
 ]
 
 
@@ -230,7 +238,7 @@ def test_a_model_or_classifier_that_no_release_may_name(
     victim: Victim, key: str, section: dict[str, Any]
 ) -> None:
     os.mkfifo(victim.here / "pipe")
-    if "model" not in section:
+    if "checkpoint" in section:
         classifier = {"network": "resnet18"} | section
         key, section = (
             f"filters.label_agreement.classifier.{key}",

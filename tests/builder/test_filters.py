@@ -229,7 +229,7 @@ def test_a_classifier_that_does_not_fit(cli: Cli, classifier: Path) -> None:
 
 def test_a_recipe_of_gates(cli: Cli) -> None:
     for value, told in (
-        ("filters={}", "filters: name a filter: blank, near_copy, label_agreement or near_duplicate"),
+        ("filters={}", "filters: name a filter: blank, near_copy, label_agreement, near_duplicate or prefer"),
         (
             "filters={blank: {min_deviaton: 3.0}}",
             "filters.blank.min_deviaton: unknown key (did you mean min_dev",

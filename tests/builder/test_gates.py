@@ -46,7 +46,7 @@ def gates(
     listing = Listing(names, tuple(f"real/{number}" for number in range(len(every))), labels)
     embeddings = generator.embed_images([Image.new("RGB", (8, 8), colour) for colour in every])
     blocks = Blocks(tuple([images] * (1 + len(classes))), 10)
-    return make_gates(filters, listing, generator, embeddings, None, blocks, classes)
+    return make_gates(filters, listing, generator, embeddings, {}, blocks, classes)
 
 
 def picture(*colour: int) -> NDArray[np.uint8]:
@@ -58,8 +58,8 @@ def draw(index: int = 0, label: int = 0, *sources: int) -> Draw:
 
 
 def found(made: Gates, one: Draw, image: NDArray[np.uint8]) -> dict[str, tuple[float, str]]:
-    (scores,) = made.scores([one], image)
-    return {item.name: (item.value, item.nearest) for item in scores}
+    (judged,) = made.judge([one], image)
+    return {item.name: (item.value, item.nearest) for item in judged.scores}
 
 
 def test_scores_say_what_an_image_was_compared_with() -> None:
@@ -75,7 +75,7 @@ def test_scores_say_what_an_image_was_compared_with() -> None:
 
 def test_a_score_has_six_digits_and_decides_by_them() -> None:
     made = gates(ALL, [[RED, ORANGE], [GREEN]])
-    (scores,) = made.scores([draw()], picture(*YELLOW))
+    ((scores, _),) = made.judge([draw()], picture(*YELLOW))
     similarity = scores[1].value
     assert similarity == round(similarity, 6) < 1
     for limit, rejected in ((similarity, False), (similarity - 1e-6, True)):
@@ -95,15 +95,15 @@ def test_classes_that_come_later_change_no_score_of_an_earlier_image() -> None:
     # The new class is orange: nearer to an orange image than red, which was all there was.
     grown = gates(ALL, [[RED], [GREEN], [ORANGE], [YELLOW]], 2, 3)
     for colour in (ORANGE, YELLOW, BLUE, (120, 130, 140)):
-        assert grown.scores([draw()], picture(*colour)) == before.scores([draw()], picture(*colour))
+        assert grown.judge([draw()], picture(*colour)) == before.judge([draw()], picture(*colour))
     assert found(grown, draw(), picture(*ORANGE))["label_agreement.rank"] == (1, "0")
     for index, nearest in ((0, "real/0"), (1, "real/2"), (2, "real/3")):
         assert found(grown, draw(index), picture(*YELLOW))["near_copy.similarity"][1] == nearest
         assert found(grown, draw(index), picture(*YELLOW))["label_agreement.rank"][1] == nearest[-1]
     # Images of all blocks in one batch are judged as each alone.
     batch = [draw(2), draw(0), draw(1)]
-    together = grown.scores(batch, np.concatenate([picture(*YELLOW)] * 3))
-    assert together == [grown.scores([one], picture(*YELLOW))[0] for one in batch]
+    together = grown.judge(batch, np.concatenate([picture(*YELLOW)] * 3))
+    assert together == [grown.judge([one], picture(*YELLOW))[0] for one in batch]
 
 
 def test_an_embedding_that_is_no_number_ends_the_build(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,4 +112,4 @@ def test_an_embedding_that_is_no_number_ends_the_build(monkeypatch: pytest.Monke
         type(made.generator), "embed_images", lambda self, images: np.full((len(images), 12), np.nan)
     )
     with pytest.raises(GeneratorError, match=r"values that are no numbers; .* model\.dtype=float32"):
-        made.scores([draw()], picture(*RED))
+        made.judge([draw()], picture(*RED))

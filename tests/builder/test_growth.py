@@ -185,8 +185,15 @@ def test_added_classes_come_behind_those_that_are_there(flat: Cli, release: Path
     assert faults_of(release) == []
 
 
-def test_gates_compare_earlier_images_with_the_real_images_of_then(flat: Cli) -> None:
-    gates = "filters: {max_draws: 3, near_copy: {max_similarity: 0.92}, label_agreement: {max_rank: 1}}\n"
+@pytest.mark.parametrize(
+    "filters",
+    [
+        "max_draws: 3, near_copy: {max_similarity: 0.92}, label_agreement: {max_rank: 1}",
+        "prefer: {draws: 2}, near_copy: {max_similarity: 0.92}",
+    ],
+)
+def test_gates_compare_earlier_images_with_the_real_images_of_then(flat: Cli, filters: str) -> None:
+    gates = f"filters: {{{filters}}}\n"
     (flat.folder / "flat.yaml").write_text(RECIPE.replace("200", "20") + gates)
     ok(flat, "build", "flat.yaml", "--out", "grown")
     add_class(flat.folder / "photos", "ash")
