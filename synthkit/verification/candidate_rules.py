@@ -31,7 +31,7 @@ def candidate_faults(record: Provenance, filters: Filters, classes: int) -> Iter
     drawn, attempts = draws_told(record), [item.attempt for item in candidates]
     if not _are_all_draws(attempts, drawn, filters):
         yield (
-            f"its record tells of {len(candidates)} candidate(s), draws {_listed(attempts)}, and of "
+            f"its record tells of {len(candidates)} candidate(s), attempts {_listed(attempts)}, and of "
             f"{len(record.rejected)} rejected; by the recipe {filters.draws} draws are made of an image, or "
             f"up to {filters.most_draws} until one passes"
         )
@@ -43,7 +43,7 @@ def candidate_faults(record: Provenance, filters: Filters, classes: int) -> Iter
 
 def told(item: Candidate) -> str:
     """Return a candidate in words."""
-    return f"draw {item.attempt}: rank {item.rank}, log-odds {item.log_odds:g}"
+    return f"attempt {item.attempt}: rank {item.rank}, log-odds {item.log_odds:g}"
 
 
 def _is_possible(item: Candidate, classes: int) -> bool:

@@ -278,7 +278,8 @@ def test_a_replay_needs_the_record_alone_and_finds_a_false_choice(
     told = built("replay", copy, keys[0])
     assert told.exit_code == 1
     assert (
-        f"its record's candidates say draw {kept['attempt']}: rank {kept['rank']}, log-odds " in told.output
+        f"its record's candidates say attempt {kept['attempt']}: rank {kept['rank']}, log-odds "
+        in told.output
     )
 
 

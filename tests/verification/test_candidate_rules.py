@@ -70,21 +70,25 @@ def test_choices_that_a_build_makes(
         (
             ALONE,
             {"attempt": 0, "candidates": THREE[:1]},
-            "tells of 1 candidate(s), draws 0, and of 0 rejected; by",
+            "tells of 1 candidate(s), attempts 0, and of 0 rejected; by",
         ),
-        (ALONE, {"attempt": 1, "candidates": THREE[::-1]}, "tells of 3 candidate(s), draws 2, 1, 0, and"),
-        (ALONE, {"attempt": 0, "candidates": [THREE[0]] * 3}, "3 candidate(s), draws 0, 0, 0, and"),
+        (ALONE, {"attempt": 1, "candidates": THREE[::-1]}, "tells of 3 candidate(s), attempts 2, 1, 0, and"),
+        (ALONE, {"attempt": 0, "candidates": [THREE[0]] * 3}, "3 candidate(s), attempts 0, 0, 0, and"),
         (
             ALONE,
             {"attempt": 1, "candidates": [*THREE[:2], one(5, 2, -0.5)]},
-            "draws 0, 1, 5, and of 0 rejected",
+            "attempts 0, 1, 5, and of 0 rejected",
         ),
-        (ALONE, {"attempt": 0, "candidates": []}, "tells of 0 candidate(s), draws none, and of 0 rejected"),
+        (
+            ALONE,
+            {"attempt": 0, "candidates": []},
+            "tells of 0 candidate(s), attempts none, and of 0 rejected",
+        ),
         (ALONE, {"attempt": 3, "candidates": THREE}, "attempt is 3, the recipe allows 3 draw(s)"),
         (
             GATED,
             {"attempt": 4, "candidates": [one(4, 1, 1.0)], "rejected": [WHY]},
-            "1 candidate(s), draws 4, and",
+            "1 candidate(s), attempts 4, and",
         ),
         (
             GATED,
@@ -94,22 +98,22 @@ def test_choices_that_a_build_makes(
         (
             ALONE,
             {"attempt": 1, "candidates": [*THREE[:2], one(2, 11, -9)]},
-            "draw 2: rank 11, log-odds -9, which",
+            "attempt 2: rank 11, log-odds -9, which",
         ),
         (
             ALONE,
             {"attempt": 1, "candidates": [*THREE[:2], one(2, 2, 0.5)]},
-            "draw 2: rank 2, log-odds 0.5, which",
+            "attempt 2: rank 2, log-odds 0.5, which",
         ),
         (
             ALONE,
             {"attempt": 2, "candidates": [*THREE[:2], one(2, 1, -3.0)]},
-            "draw 2: rank 1, log-odds -3, which",
+            "attempt 2: rank 1, log-odds -3, which",
         ),
         (
             ALONE,
             {"attempt": 1, "candidates": [*THREE[:2], one(2, 1, 1.23456789)]},
-            "draw 2: rank 1, log-odds 1.23457, which cannot be",
+            "attempt 2: rank 1, log-odds 1.23457, which cannot be",
         ),
         (
             GATED,
