@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from synthkit_eval.comparison.rows import told_parts
 from synthkit_eval.comparison.table import NONE, Cells, Column, Table
-from synthkit_eval.score import ACCURACIES, GROUPS
+from synthkit_eval.score import ACCURACIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,9 +42,7 @@ def _is_told(section: Section, part: str) -> bool:
     found = [row.accuracy for row in section.rows]
     if part == "class_mean":
         return any(abs(one.class_mean.mean - one.overall.mean) > _ROUNDING for one in found)
-    # Where all classes are of one group, its mean is that over all classes.
-    several = sum(any(getattr(one, group) for one in found) for group in GROUPS) > 1
-    return part == "overall" or (several and any(getattr(one, part) for one in found))
+    return part in told_parts(section.rows)
 
 
 def _measured(row: Row, parts: Sequence[str], spaces: Sequence[str], diversity: Sequence[str]) -> Cells:

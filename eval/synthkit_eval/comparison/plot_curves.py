@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 from math import log2
@@ -22,6 +23,7 @@ from synthkit_eval.comparison.plot_style import (
     percent,
     within,
 )
+from synthkit_eval.comparison.short_names import own_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -35,13 +37,14 @@ if TYPE_CHECKING:
     from synthkit_eval.score import Score
 
 _HEIGHT = 4.6
-# Columns of a legend, if they fit.
+# Letters of a line in a legend, and its columns, if they fit.
+_LEGEND = 48
 _COLUMNS = (3, 2, 1)
 # Error bars at the same x are drawn beside each other: the step between them as a share of the axis, and the
 # most that all may take as a share of the distance to the next x.
 _ASIDE, _MOST_ASIDE = 0.012, 0.6
 _DASHES = ((0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
-_IN_A_NAME = re.compile(r"^.*?[-_]?(\d+[-_]?shots?|shots?[-_]?\d+)[-_]?")
+_IN_A_NAME = re.compile(r"(^|[-_])(shots?[-_ ]?\d+|\d+[-_]?shots?(?![-_ ]?\d))(?=[-_ ]|$)")
 _SHOTS = re.compile(r"[-_]?(\d+[-_]?shots?|shots?[-_]?\d+).*$")
 
 
@@ -76,9 +79,7 @@ def _guidance(section: Section, curves: Sequence[Curve]) -> Figure:
             axes.axhspan(low, high, color=REAL_LOOK.colour, alpha=0.15, linewidth=0, zorder=0)
     scales = sorted({x for curve in curves for x, *_ in curve.points})
     axes.set_xticks(scales, [f"{x:g}" for x in scales])
-    return _finished(
-        figure, axes, f"{heading(section.first.protocol)}: accuracy against guidance", "guidance scale"
-    )
+    return _finished(figure, axes, f"{heading(section.first)}: accuracy against guidance", "guidance scale")
 
 
 def _by_method(rows: Iterable[Row]) -> list[Curve]:
@@ -133,7 +134,8 @@ def _shots(
     ticks = sorted({x for curve in (*curves, *printed) for x, *_ in curve.points})
     axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
     axes.minorticks_off()
-    title = f"{heading(sections[0].first.protocol)}, {drawable(data)}: accuracy against shots"
+    protocol = sections[0].first.protocol.name
+    title = ", ".join(dict.fromkeys([drawable(protocol), drawable(data)])) + ": accuracy against shots"
     return _finished(figure, axes, title, "real images a class")
 
 
@@ -152,12 +154,13 @@ def _data_set(section: Section, tables: Sequence[PublishedTable]) -> str | None:
 
 def _by_shots(sections: Sequence[Section]) -> list[Curve]:
     trials: dict[str, dict[int, list[Score]]] = {}
+    real: set[str] = set()
     for section in sections:
         shots = next(r.score.release.shots for r in section.rows if r.score.release and r.score.release.shots)
-        for row in section.rows:
-            trials.setdefault(_series(row, section), {}).setdefault(shots, []).extend(row.scores)
-    rows = [(row, section) for section in sections for row in section.rows]
-    real = {_series(row, section) for row, section in rows if row.score.release is None}
+        for row, name in zip(section.rows, _series(section.rows), strict=True):
+            trials.setdefault(name, {}).setdefault(shots, []).extend(row.scores)
+            if row.score.release is None:
+                real.add(name)
     methods = [name for name in trials if name not in real]
     return [
         Curve(
@@ -169,12 +172,13 @@ def _by_shots(sections: Sequence[Section]) -> list[Curve]:
     ]
 
 
-def _series(row: Row, section: Section) -> str:
-    """Return the name of the line that a row is a point of: its method, or what else is in its name."""
-    alike = [other for other in section.rows if other.label == row.label]
-    if len(alike) == 1:
-        return row.label
-    return _IN_A_NAME.sub("", row.name) or row.label
+def _series(rows: Sequence[Row]) -> list[str]:
+    """Return the names of the lines that rows are points of: their methods, or more of their names."""
+    count = Counter(row.label for row in rows)
+    own = [_IN_A_NAME.sub("", name).strip("-_ ") for name in own_words(rows)]
+    return [
+        row.label if count[row.label] == 1 else name or row.label for row, name in zip(rows, own, strict=True)
+    ]
 
 
 def _over_trials(scores: Sequence[Score]) -> tuple[float, float, float]:
@@ -234,14 +238,14 @@ def _line(axes: Axes, curve: Curve, x: Sequence[float]) -> None:
         linewidth=1.5,
         elinewidth=1,
         capsize=2,
-        label=drawable(curve.name),
+        label=drawable(curve.name, _LEGEND),
     )
 
 
 def _dashed(axes: Axes, curve: Curve, place: int) -> None:
     x, y = ([point[i] for point in curve.points] for i in range(2))
     colour, dashes = INK if place == 0 else GREY, _DASHES[place % len(_DASHES)]
-    axes.plot(x, y, color=colour, linestyle=dashes, label=drawable(curve.name, 48), zorder=1)
+    axes.plot(x, y, color=colour, linestyle=dashes, label=drawable(curve.name, _LEGEND), zorder=1)
 
 
 def _finished(figure: Figure, axes: Axes, title: str, x: str) -> Figure:

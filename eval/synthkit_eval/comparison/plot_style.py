@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from synthkit_eval.score import Accuracy, ProtocolFacts
+    from synthkit_eval.score import Accuracy, Score
 
 # Inches: a README shows about 850 of these 1440 pixels, so that 10 points become 12 pixels.
 WIDTH = 9.0
@@ -96,9 +96,9 @@ def drawable(name: str, letters: int = _LETTERS) -> str:
     return text if len(text) <= letters else f"{text[: letters - 1 - tail]}…{text[-tail:]}"
 
 
-def heading(protocol: ProtocolFacts) -> str:
-    """Return the protocol's name as it begins a title."""
-    return drawable(protocol.name, _HEADING)
+def heading(score: Score) -> str:
+    """Return the protocol's name and the number of real images, as they begin a title."""
+    return f"{drawable(score.protocol.name, _HEADING)}, {score.data.training_images:,} real images"
 
 
 def percent(accuracy: Accuracy) -> tuple[float, float, float]:

@@ -27,7 +27,8 @@ from synthkit_eval.comparison.plot_style import (
     percent,
     styled,
 )
-from synthkit_eval.score import PARTS
+from synthkit_eval.comparison.rows import told_parts
+from synthkit_eval.comparison.short_names import short_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -118,7 +119,7 @@ def groups_figures(sections: Sequence[Section]) -> Iterator[tuple[int, Figure]]:
 
 
 def _groups(section: Section) -> Figure:
-    parts = [part for part in PARTS if any(getattr(row.accuracy, part) for row in section.rows)]
+    parts = told_parts(section.rows)
     figure = new_figure(WIDTH, 1.15 + 0.3 * len(section.rows))
     panels = figure.subplots(1, len(parts), sharex=True, sharey=True, squeeze=False)[0]
     start, stop = _span(section.rows, parts)
@@ -130,12 +131,10 @@ def _groups(section: Section) -> Figure:
         panel.locator_params(axis="x", nbins=5)
         panel.tick_params(axis="y", length=0)
         panel.spines["left"].set_visible(start == 0)
-    panels[0].set_yticks(range(len(section.rows)), _labels(section.rows))
+    panels[0].set_yticks(range(len(section.rows)), _names(section.rows))
     panels[0].set_ylim(len(section.rows) - 0.4, -0.6)
     cut = "" if start == 0 else f", axis from {start:g}"
-    figure.supxlabel(
-        f"{heading(section.first.protocol)}: accuracy in %{cut}; 95 % interval over runs", fontsize=10
-    )
+    figure.supxlabel(f"{heading(section.first)}: accuracy in %{cut}; 95 % interval over runs", fontsize=10)
     return figure
 
 
@@ -201,11 +200,11 @@ def _points(rows: Sequence[Row], metric: Metric, space: str) -> Figure:
     axes.grid()
     axes.set_xlabel(f"{metric.name} in the feature space {drawable(space, _SPACE)} ({metric.reads})")
     axes.set_ylabel("accuracy in %")
-    title = heading(rows[0].score.protocol)
+    title = heading(rows[0].score)
     axes.set_title(f"{title}: accuracy against {metric.name}; 95 % interval over runs")
     points = [
         Point(_value(row, metric) or 0.0, *percent(row.accuracy.overall), label, _colour(row))
-        for row, label in zip(rows, _labels(rows), strict=True)
+        for row, label in zip(rows, _names(rows), strict=True)
     ]
     draw_points(figure, axes, points)
     return figure
@@ -217,15 +216,5 @@ def _colour(row: Row) -> str:
     return BASELINE if row.score.release.method == "random-image" else OTHER
 
 
-def _labels(rows: Sequence[Row]) -> list[str]:
-    """Return the shortest label of each that distinguishes it: method, method with guidance, or name."""
-    forms = [_forms(row) for row in rows]
-    counts = [Counter(form[level] for form in forms) for level in range(2)]
-    return [drawable(next((form[n] for n in range(2) if counts[n][form[n]] == 1), form[2])) for form in forms]
-
-
-def _forms(row: Row) -> tuple[str, str, str]:
-    release = row.score.release
-    if release is None:
-        return row.name, row.name, row.name
-    return release.method, f"{release.method}, guidance {release.guidance_scale:g}", row.name
+def _names(rows: Sequence[Row]) -> list[str]:
+    return [drawable(name) for name in short_names(rows)]

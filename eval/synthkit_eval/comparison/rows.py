@@ -9,7 +9,7 @@ from itertools import takewhile
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from synthkit_eval.score import ACCURACIES, PARTS, Accuracies, Accuracy, Mean, SetMetrics, SetScore
+from synthkit_eval.score import ACCURACIES, GROUPS, PARTS, Accuracies, Accuracy, Mean, SetMetrics, SetScore
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -110,6 +110,14 @@ def share_of_real(score: Score) -> float:
     """Return the share of real images in its minibatches."""
     share = score.protocol.settings.get("batches", {}).get("real", 0.5)
     return float(share) if isinstance(share, int | float) else 0.5
+
+
+def told_parts(rows: Sequence[Row]) -> list[str]:
+    """Return the parts of the accuracy that tell something: overall, and groups where there are several."""
+    found = [row.accuracy for row in rows]
+    # Where all classes are of one group, its mean is that over all classes.
+    groups = [group for group in GROUPS if any(getattr(one, group) for one in found)]
+    return ["overall", *(groups if len(groups) > 1 else [])]
 
 
 def standing(row: Row) -> int:

@@ -313,16 +313,42 @@ def test_a_study_that_varies_shots_and_another_field_has_a_line_for_each(cli: Cl
             facts = {"training": f"{shots}" * 64, "protocol": "few-shot", "shots": shots, "kin": f"{p}"}
             put(cli.folder / "s", name, score([0.9 + place / 50] * 3, method="dropout", name=name, **facts))
     assert "shots (PNG and SVG)" in cli("compare", "s", "--plots", "p").stderr
-    drawn_text = (cli.folder / "p" / "shots.svg").read_text()
-    assert {"dropout-0-2", "dropout-0-4"} <= set(re.findall(r"<!-- (\S+) -->", drawn_text))
+    assert {"dropout 0.2", "dropout 0.4"} <= texts(cli.folder / "p" / "shots.svg")
+    bars = texts(cli.folder / "p" / "groups-1.svg")
+    assert {"dropout 0.2", "dropout 0.4"} <= bars
+
+
+def test_releases_of_other_sizes_are_lines_of_their_own(cli: Cli) -> None:
+    for shots, method in itertools.product((1, 4), ("random-image", "dropout")):
+        for images, more in ((200, ""), (1000, "synthetic-per-class-100-")):
+            name = f"digits-few-shot-{more}shots-{shots}-{method}"
+            facts = {"training": f"{shots}" * 64, "shots": shots, "kin": name, "images": images}
+            made = score([0.9] * 3, method=method, name=name, protocol="few-shot", **facts)
+            put(cli.folder / "s", name, made)
+    assert "shots (PNG and SVG)" in cli("compare", "s", "--plots", "p").stderr
+    lines = texts(cli.folder / "p" / "shots.svg")
+    assert {"random-image", "dropout", "synthetic-per-class-100-dropout"} <= lines
+
+
+def test_the_only_group_of_classes_has_no_bars_of_its_own() -> None:
+    alone = [score([0.9] * 3, method=method) for method in ("dropout", "mixup")]
+    for one in alone:
+        one.accuracy.many = one.accuracy.medium = None
+    with styled():
+        ((_, figure),) = groups_figures(sections(alone))
+    assert [axes.get_title() for axes in figure.axes] == ["overall"]
+
+
+def texts(svg: Path) -> set[str]:
+    """What is to be read in a plot."""
+    return set(re.findall(r"<!-- (.+?) -->", svg.read_text()))
 
 
 def test_dvc_shows_each_plot_of_the_project_once(tmp_path: Path) -> None:
-    study = "eval/studies/digits_lt"
-    for name in (".dvcignore", "dvc.yaml", "params.yaml", f"{study}/dvc.yaml", f"{study}/params.yaml"):
+    for name in (".dvcignore", "dvc.yaml", "params.yaml", "eval/studies/dvc.yaml"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
-    for folder in ("comparison/plots", "docs/images/methods", "docs/images/plain", "docs/images/guidance"):
+    for folder in ("comparison/plots", "docs/images/dropout_glyphs", "docs/images/few_shot_digits"):
         (tmp_path / folder).mkdir(parents=True)
         for name in ("groups.png", "groups.svg", "fid.png", "fid.svg"):
             (tmp_path / folder / name).write_bytes(b"")
