@@ -59,6 +59,7 @@ def sent(hub: HubServer) -> int:
     return sum(request.sent for request in hub.requests)
 
 
+@pytest.mark.slow
 def test_it_grows_and_outlives_the_place_of_its_model(hub: HubServer, quick: Warm, work: Path) -> None:
     def told(*arguments: str | Path) -> str:
         process = quick.start(*map(str, arguments), cwd=work)
