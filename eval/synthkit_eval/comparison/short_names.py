@@ -21,11 +21,15 @@ _WHOLE = re.compile(r"-(\d+)$")
 def short_names(rows: Sequence[Row]) -> list[str]:
     """Return for each row the shortest name that distinguishes it from the others.
 
-    That is its method, its method with guidance, what its name has beyond that of the others, or its name.
+    That is its method, alone or with guidance or the number of images, what its name has beyond that of the
+    others, or its name.
     """
-    forms = [_forms(row, rest) for row, rest in zip(rows, own_words(rows), strict=True)]
-    levels = [Counter(form[level] for form in forms) for level in range(3)]
-    return [next((form[n] for n in range(3) if levels[n][form[n]] == 1), form[3]) for form in forms]
+    forms = [_forms(row, own) for row, own in zip(rows, own_words(rows), strict=True)]
+    counts = [Counter(level) for level in zip(*forms, strict=True)]
+    return [
+        next((name for name, count in zip(form, counts, strict=True) if count[name] == 1), form[-1])
+        for form in forms
+    ]
 
 
 def own_words(rows: Sequence[Row]) -> list[str]:
@@ -51,9 +55,13 @@ def _readable(words: Sequence[str]) -> str:
     return _WHOLE.sub(r" \1", name)
 
 
-def _forms(row: Row, own: str) -> tuple[str, str, str, str]:
+def _forms(row: Row, own: str) -> tuple[str, ...]:
     release = row.score.release
     if release is None:
-        return (row.name,) * 4
-    guided = f"{release.method}, guidance {release.guidance_scale:g}"
-    return release.method, guided, own, row.name
+        return (row.name,) * 5
+    method = release.method
+    guidance, images = (
+        f"{method}, guidance {release.guidance_scale:g}",
+        f"{method}, {release.images:,} images",
+    )
+    return method, guidance, images, own, row.name
