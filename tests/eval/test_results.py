@@ -21,15 +21,13 @@ BY_DEFAULT = ("dropout_glyphs",)
 )
 def test_a_page_is_what_compare_makes_of_the_scores(cli: Cli, name: str) -> None:
     study = ROOT / "eval/studies" / name
-    result = cli(
-        "compare", study / "scores.parquet", "--contrasts", study / "study.yaml", "--out", "page.md"
-    )
+    result = cli("compare", study / "scores.parquet", "--contrasts", study / "study.yaml", "--out", "page.md")
     assert result.exit_code == 0, result.output
     assert (cli.folder / "page.md").read_text() == (PAGES / f"{name}.md").read_text()
 
 
 def test_every_study_has_its_page() -> None:
-    assert STUDIES == sorted(path.stem for path in PAGES.glob("*.md"))
+    assert sorted(path.stem for path in PAGES.glob("*.md")) == STUDIES
 
 
 def test_the_accuracies_that_are_told_stand_on_the_pages() -> None:

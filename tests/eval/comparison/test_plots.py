@@ -331,9 +331,9 @@ def test_releases_of_other_sizes_are_lines_of_their_own(cli: Cli) -> None:
 
 
 def test_the_only_group_of_classes_has_no_bars_of_its_own() -> None:
-    alone = [score([0.9] * 3, method=method) for method in ("dropout", "mixup")]
-    for one in alone:
-        one.accuracy.many = one.accuracy.medium = None
+    made = [score([0.9] * 3, method=method) for method in ("dropout", "mixup")]
+    no_groups = {"many": None, "medium": None}
+    alone = [one.model_copy(update={"accuracy": one.accuracy.model_copy(update=no_groups)}) for one in made]
     with styled():
         ((_, figure),) = groups_figures(sections(alone))
     assert [axes.get_title() for axes in figure.axes] == ["overall"]
