@@ -56,7 +56,7 @@ def study(
         from synthkit_eval.score_files import TABLE
         from synthkit_eval.study.file import load_study
         from synthkit_eval.study.run import Options, run_study
-        from synthkit_eval.study.tasks import tasks_of
+        from synthkit_eval.study.tasks import plan_of, tasks_of
 
         target = out or file.parent / f"scores{TABLE}"
         if target.suffix != TABLE:
@@ -64,8 +64,8 @@ def study(
         loaded = load_study(file, changes)
         tasks = tasks_of(loaded, file, device)
         if plan:
-            for task in tasks:
-                print(printable(f"{task.name}{' (real images alone)' if task.real_only else ''}"))
+            for line in plan_of(tasks):
+                print(printable(line))
             return
         check_file_places(target)
         folder = work_root(None) / "studies" / loaded.name

@@ -86,8 +86,10 @@ def test_a_study_makes_and_scores_every_release_and_goes_on(cli: Cli) -> None:
 def test_a_plan_lists_and_makes_nothing(cli: Cli) -> None:
     lines = cli("study", write(cli.folder), "--plan").stdout.splitlines()
     assert lines[0] == "digits-lt-augcond-dropout-draw0"
-    assert lines[-1].endswith(" (real images alone)")
-    assert len(lines) == 3
+    assert lines[2].endswith(
+        '(real images alone, by digits-lt epochs=1 features="none" network="test_resnet" network_args={})'
+    )
+    assert lines[3:] == ["2 releases, and 1 times real images alone: 3 scores of 3 trainings"]
     assert not (cli.folder / ".synthkit").exists()
 
 
@@ -116,9 +118,9 @@ def test_few_shot_draws_choose_other_shots_and_have_real_images_of_their_own(tmp
     [
         ({"protocl": "x"}, "protocl"),
         (grid(vary={"conditioning.methd": ["dropout"]}), "conditioning.methd"),
-        (grid(vary={"conditioning.method": ["dropuot"]}), "dropuot"),
+        (grid(vary={"conditioning.method": ["dropuot"]}), "study.yaml: grids: conditioning.method="),
         (grid(recipe="missing.yaml"), "there is no such recipe"),
-        (grid(scored=[{"set": {"epoch": 3}}]), "epoch"),
+        (grid(scored=[{"set": {"epoch": 3}}]), "study.yaml: grids: epoch=3"),
         ({"protocol": "digits-tl"}, "did you mean digits-lt?"),
         ({"contrasts": [{"of": "dropout"}]}, "against"),
         ({"contrasts": [{"of": "dropuot", "against": "random-image"}]}, "did you mean dropout?"),

@@ -42,7 +42,7 @@ _LEGEND = 48
 _COLUMNS = (3, 2, 1)
 # Error bars at the same x are drawn beside each other: the step between them as a share of the axis, and the
 # most that all may take as a share of the distance to the next x.
-_ASIDE, _MOST_ASIDE = 0.012, 0.6
+_ASIDE, _MOST_ASIDE = 0.008, 0.6
 _DASHES = ((0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
 _IN_A_NAME = re.compile(r"(^|[-_])(shots?[-_ ]?\d+|\d+[-_]?shots?(?![-_ ]?\d))(?=[-_ ]|$)")
 _SHOTS = re.compile(r"[-_]?(\d+[-_]?shots?|shots?[-_]?\d+).*$")

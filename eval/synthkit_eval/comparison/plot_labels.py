@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from synthkit_eval.comparison.plot_style import GREY, INK
+from synthkit_eval.comparison.plot_style import BASELINE, GREY, INK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -100,6 +100,8 @@ def draw_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
             ecolor=GREY,
             elinewidth=1,
             capsize=2,
+            # Where points lie on each other, the baseline is the one to be seen.
+            zorder=3 if point.colour == BASELINE else 2,
         )
     axes.margins(0.12, 0.1)
     figure.draw_without_rendering()

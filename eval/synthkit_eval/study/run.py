@@ -60,7 +60,7 @@ def run_study(tasks: Sequence[Task], scores: Path, options: Options) -> int:
         releases = [task for task in missing if not task.real_only]
         alone = [task for task in missing if task.real_only]
         done = len(tasks) - len(missing)
-        with progress("study", len(tasks), done=done, unit="releases") as advance:
+        with progress("study", len(tasks), done=done, unit="tasks") as advance:
             # Real images alone afterwards: they are trained while nothing else takes their lock.
             for part in (releases, alone):
                 _do_all(part, options, advance)

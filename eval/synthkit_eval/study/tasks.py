@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synthkit.errors import ScoreError, nearest
+from synthkit.errors import ScoreError, SynthkitError, nearest
 from synthkit.recipe.load import load
 from synthkit.version import __version__
 from synthkit_eval.machine import code_digest
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # Letters of a release's name.
 _LONGEST = 96
+# How an error of a recipe or a protocol begins.
+_OPTION = re.compile(r"^--(set|protocol) ")
 _DRAW = re.compile(r"-draw\d+$")
 # The code that decides a score, beside that of builds.
 _CODE = (
@@ -88,6 +90,24 @@ def tasks_of(study: Study, path: Path, device: str = "auto") -> list[Task]:
     return [task for task, _ in releases] + alone
 
 
+def plan_of(tasks: Sequence[Task]) -> Iterator[str]:
+    """Yield a line for each task, and one that says how many releases, scores and trainings they are."""
+    for task in tasks:
+        yield f"{task.name} ({_told_ways(task.ways)})" if task.real_only else task.name
+    releases = sum(not task.real_only for task in tasks)
+    scores = sum(len(task.ways) for task in tasks)
+    trainings = sum(len(task.ways) * task.seeds for task in tasks)
+    yield (
+        f"{releases} releases, and {len(tasks) - releases} times real images alone: "
+        f"{scores} scores of {trainings} trainings"
+    )
+
+
+def _told_ways(ways: Sequence[Way]) -> str:
+    told = (" ".join([Path(way.protocol).stem, *way.changes]) for way in ways)
+    return f"real images alone, by {', '.join(told)}"
+
+
 def _check_names(names: Iterable[str]) -> None:
     found: set[str] = set()
     for name in names:
@@ -126,6 +146,14 @@ def _alone(releases: Sequence[tuple[Task, Recipe]], study: Study, device: str) -
 
 
 def _of_grid(grid: Grid, study: Study, path: Path, device: str) -> Iterator[tuple[Task, Recipe]]:
+    """Yield the releases of a grid; errors name the study's file in place of an option of a command."""
+    try:
+        yield from _tasks_of_grid(grid, study, path, device)
+    except SynthkitError as error:
+        raise type(error)(f"{path}: grids: {_OPTION.sub('', str(error))}") from error
+
+
+def _tasks_of_grid(grid: Grid, study: Study, path: Path, device: str) -> Iterator[tuple[Task, Recipe]]:
     ways = tuple(
         Way(place_of(one.protocol or study.protocol, path), tuple(words(one.set))) for one in grid.scored
     )
