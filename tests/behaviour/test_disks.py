@@ -68,6 +68,7 @@ def test_a_read_only_disk_is_told(disk: Path, tmp_path: Path) -> None:
     assert "Read-only file system; choose a folder you may write to with --out" in last
 
 
+@pytest.mark.slow
 def test_a_batch_without_memory_names_the_setting(cli: Cli, warm: Warm) -> None:
     cli.recipe()
     large = ("--set", "sampler.batch_size=1024")

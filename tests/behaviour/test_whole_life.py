@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.conftest import digests
@@ -14,11 +15,19 @@ from tests.helpers.project import RECIPE, Project
 from tests.helpers.publishing import REPO, published, whole
 
 
-def test_from_a_recipe_to_those_who_train_on_it(hub: HubServer, synthkit: Client, tmp_path: Path) -> None:
+def test_the_first_version_reaches_those_who_train_on_it(
+    hub: HubServer, synthkit: Client, tmp_path: Path
+) -> None:
     project = Project(tmp_path / "project", hub.environment(tmp_path / "home", hub.WRITE_TOKEN))
-    project.start()
+    first_version(project, hub, synthkit)
+    told = synthkit("pull", f"{REPO}@v1.0.0", "--out", tmp_path / "pulled").output
+    assert "is here and intact" in told
+    assert digests(tmp_path / "pulled" / "digits") == published(hub, "v1.0.0")
 
-    # The first version: made, verified, recorded, and nothing to do after that.
+
+def first_version(project: Project, hub: HubServer, synthkit: Client) -> dict[str, str]:
+    """The first version: made, verified, recorded, and nothing to do after that. Returns its digests."""
+    project.start()
     told = project("synthkit", "release", "small")
     commit, tag = (line.strip() for line in told.splitlines() if line.startswith("  git "))
     assert tag.startswith("git tag -a small@v1.0.0")
@@ -32,6 +41,13 @@ def test_from_a_recipe_to_those_who_train_on_it(hub: HubServer, synthkit: Client
     first = digests(project.folder / "releases" / "small")
     assert synthkit("publish", project.folder / "releases" / "small", REPO).exit_code == 0
     assert whole(hub, "v1.0.0")
+    return first
+
+
+@pytest.mark.slow
+def test_from_a_recipe_to_those_who_train_on_it(hub: HubServer, synthkit: Client, tmp_path: Path) -> None:
+    project = Project(tmp_path / "project", hub.environment(tmp_path / "home", hub.WRITE_TOKEN))
+    first = first_version(project, hub, synthkit)
 
     # The second: another guidance, and smaller images, for these come from no model that is guided.
     project.edit(RECIPE, "guidance_scale: 1.0", "guidance_scale: 2.0")

@@ -63,6 +63,7 @@ def slow_release(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return digests(cli.folder / "releases" / "small")
 
 
+@pytest.mark.slow
 def test_three_kills_change_no_byte(cli: Cli, warm: Warm, slow_release: dict[str, str]) -> None:
     cli.recipe()
     for shards_before_the_kill in (0, 1, 2):

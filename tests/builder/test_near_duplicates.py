@@ -186,6 +186,7 @@ def test_a_build_that_was_stopped_in_its_second_pass_goes_on(
     assert digests(cli.folder / "releases" / "small") == digests(release)
 
 
+@pytest.mark.slow
 def test_a_grown_release_is_the_same_as_one_made_at_once(built: Cli, release: Path, cli: Cli) -> None:
     shutil.copytree(release, cli.folder / "releases" / "small")
     more = ("--set", "target_per_class=15", "--set", "grown=[12]", "--set", "version=1.3.0")

@@ -118,6 +118,7 @@ def test_any_copy_of_a_piece_will_do_and_no_other(machine: Machine) -> None:
     assert "error: model.adapter.sha256: lab/adapters has other content" in line
 
 
+@pytest.mark.slow
 def test_another_unet_spares_the_download_of_the_bases(machine: Machine) -> None:
     told = machine("doctor", "recipe.yaml", "--set", "model.unet={id: lab/few, file: few_4step.safetensors}")
     size = sum(map(len, BASE.values())) - len(BASE[UNET])

@@ -315,6 +315,7 @@ def test_somebody_else_publishes_the_same_at_any_step(
     ],
     ids=["branch", "commit", "tag"],
 )
+@pytest.mark.slow
 def test_a_higher_version_is_published_meanwhile(
     hub: HubServer, synthkit: Client, large: Path, larger: Path, tmp_path: Path, path: str
 ) -> None:

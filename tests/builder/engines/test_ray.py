@@ -181,6 +181,7 @@ def test_a_dead_and_a_silent_actor_are_replaced(
     assert not leftovers(cli.folder)
 
 
+@pytest.mark.slow
 def test_shards_at_an_address_become_the_same_release(
     cli: Cli, ray_cluster: RayCluster, tmp_path: Path
 ) -> None:
