@@ -192,6 +192,7 @@ def test_pickled_weights_are_never_loaded(cli: Cli) -> None:
     assert "pickled has the weights of unet only as diffusion_pytorch_model.bin, a pickle" in told
 
 
+@pytest.mark.slow
 def test_a_model_folder_is_one_model_however_it_is_spelt(cli: Cli, small_release: Path) -> None:
     from synthkit.generators.checkpoint import BUILTIN
 

@@ -66,7 +66,14 @@ def try_errors(stage: Stage, numbers: Iterable[int]) -> None:
         shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "build",
+        "summary",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("merge", "audit", "init")),
+    ],
+)
 def test_what_a_death_leaves_is_completed(name: str, tmp_path: Path, quick: Warm) -> None:
     try_deaths(flat_stage(SCENES[name], tmp_path, quick), every=20, sample=SAMPLES[name])
 

@@ -150,6 +150,7 @@ def test_a_replay_compares_with_the_image_that_the_record_names(built: Cli, tmp_
     assert "made again it is near_duplicate.similarity 0." in told.output
 
 
+@pytest.mark.slow
 def test_it_is_the_same_by_two_workers_and_from_garbage(release: Path, cli: Cli) -> None:
     first = digests(release)
     assert digests(build(cli, "--workers", "2")) == first

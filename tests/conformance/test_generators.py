@@ -53,7 +53,14 @@ OTHERS: dict[str, Callable[[Callable[[str], Path]], Recipe]] = {
 }
 
 
-@pytest.fixture(scope="module", params=[*IP_ADAPTERS, *OTHERS])
+# The other of two adapters for one base.
+SLOW = ("StableDiffusionPipeline.ip-adapter", "StableDiffusionXLPipeline.ip-adapter-plus")
+PARAMS = [
+    pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in (*IP_ADAPTERS, *OTHERS)
+]
+
+
+@pytest.fixture(scope="module", params=PARAMS)
 def case(request: pytest.FixtureRequest) -> Case:
     name: str = request.param
     if name in IP_ADAPTERS:

@@ -19,7 +19,7 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module", params=WAYS)
+@pytest.fixture(scope="module", params=[pytest.param("unipc", marks=pytest.mark.slow), "lcm"])
 def case(request: pytest.FixtureRequest) -> Case:
     way = {"scheduler": "ddim", "steps": 3, "guidance_scale": 2.0, "batch_size": 4} | WAYS[request.param]
     recipe = recipe_of(Sampler.model_validate(way))

@@ -158,10 +158,10 @@ def psnr(images: np.ndarray, reference: np.ndarray) -> float:
 OPTIONS = [
     Arithmetic(channels_last=True),
     Arithmetic(attention="flash"),
-    Arithmetic(attention="math"),
+    pytest.param(Arithmetic(attention="math"), marks=pytest.mark.slow),
     Arithmetic(fused_projections=True),
     Arithmetic(vae_slicing=True),
-    Arithmetic(tf32=True),
+    pytest.param(Arithmetic(tf32=True), marks=pytest.mark.slow),
     pytest.param(Arithmetic(compile=True, channels_last=True), marks=pytest.mark.slow),
     pytest.param(Arithmetic(compile="blocks"), marks=pytest.mark.slow),
 ]

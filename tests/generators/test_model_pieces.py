@@ -34,6 +34,7 @@ def machine(hub: HubServer, commands: Warm, tmp_path: Path) -> Machine:
     return Machine(hub, tmp_path, commands)
 
 
+@pytest.mark.slow
 def test_a_release_states_its_pieces_and_is_made_again(machine: Machine) -> None:
     machine.build()
     generator = machine.facts()["generator"]
@@ -183,7 +184,11 @@ def test_another_unet_spares_the_download_of_the_bases(machine: Machine) -> None
             "model.encoder.folder: lab/adapters has no nowhere/config.json",
             marks=pytest.mark.slow,
         ),
-        (["encoder.id=lab/gone"], "model.encoder.id: lab/gone is not on the Hub"),
+        pytest.param(
+            ["encoder.id=lab/gone"],
+            "model.encoder.id: lab/gone is not on the Hub",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             ["encoder.id=./gone"],
             "model.encoder.id: there is no folder ./gone; name a folder or a Hub repository",
@@ -194,7 +199,11 @@ def test_another_unet_spares_the_download_of_the_bases(machine: Machine) -> None
             ["id=lab/pickled"],
             "model.id: lab/pickled has the weights of unet only as diffusion_pytorch",
         ),
-        (["id=lab/unknown"], "model lab/unknown: is a Unknown; synthkit runs "),
+        pytest.param(
+            ["id=lab/unknown"],
+            "model lab/unknown: is a Unknown; synthkit runs ",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_what_does_not_fit_is_told_before_anything_is_downloaded(

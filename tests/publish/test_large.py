@@ -94,6 +94,7 @@ def before(path: str, nth: int, do: Callable[[Request], object]) -> Callable[[Re
     return arrived
 
 
+@pytest.mark.slow
 def test_no_commit_on_the_branch_has_more_than_100_files_no_byte_is_sent_twice_and_no_part_is_seen(
     hub: HubServer, synthkit: Client, large: Path
 ) -> None:

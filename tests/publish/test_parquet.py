@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import digests
 from tests.helpers.hub_client import Client
 from tests.helpers.hub_server import HubServer
@@ -29,6 +31,7 @@ print(json.dumps(told))
 """
 
 
+@pytest.mark.slow
 def test_the_whole_way(hub: HubServer, synthkit: Client, tmp_path: Path) -> None:
     release, key = build(tmp_path, "output.container=parquet"), make_key(tmp_path, "lab")
     ran = synthkit("publish", release, REPO, "--sign", "--key", key.key)

@@ -69,6 +69,7 @@ def test_a_release_and_itself_do_not_differ(cli: Cli, small_release: Path) -> No
     }
 
 
+@pytest.mark.slow
 def test_another_guidance_changes_every_image(cli: Cli, versions: dict[str, Path]) -> None:
     text, found = difference(cli, versions["base"], versions["guided"])
     assert found["recipe"] == {"sampler.guidance_scale": [2.0, 3.0]}

@@ -123,6 +123,7 @@ def test_workers_keep_what_they_made_when_the_build_is_killed(
 
 
 @pytest.mark.parametrize("more", [pytest.param((), marks=pytest.mark.slow), TWO])
+@pytest.mark.slow
 def test_sigterm_finishes_the_batch_and_exits_143(
     flat: Cli, warm: Warm, flat_release: dict[str, str], more: tuple[str, ...]
 ) -> None:

@@ -151,6 +151,7 @@ def test_clip_of_a_folder(clip_folder: Path, sizes: list[Image.Image]) -> None:
     assert _without_content(features) == "clip:tiny-clip@"
 
 
+@pytest.mark.slow
 def test_inception_is_torch_fidelitys(
     random_inception: Any, sizes: list[Image.Image], tmp_path: Path
 ) -> None:
