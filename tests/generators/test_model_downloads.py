@@ -115,6 +115,7 @@ def test_a_download_that_the_disk_cannot_take(machine: Machine) -> None:
     assert line.endswith(": make room, or set HF_HOME to a folder on another disk")
 
 
+@pytest.mark.slow
 def test_plan_asks_how_large_the_download_is(machine: Machine) -> None:
     assert "The model is not here: --download asks" in machine("plan", "recipe.yaml")
     assert not machine.hub.requests

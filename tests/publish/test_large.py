@@ -205,6 +205,7 @@ def test_a_branch_with_another_content_of_the_version_is_replaced(
     assert hub.received == large_files(hub)
 
 
+@pytest.mark.slow
 def test_a_branch_from_before_main_changed_is_replaced(hub: HubServer, synthkit: Client, large: Path) -> None:
     hub.add_repo(REPO, files={"README.md": b"# Mine"})
     interrupted(hub, synthkit, large, ON_BRANCH)
@@ -336,6 +337,7 @@ def test_a_higher_version_is_published_meanwhile(
         assert [made.tag for made in hub.tag_log] == ["v1.1.0"]
 
 
+@pytest.mark.slow
 def test_main_changes_while_the_branch_is_filled(hub: HubServer, synthkit: Client, large: Path) -> None:
     hub.add_repo(REPO)
     hub.on_request = before(MAIN, 1, lambda _: hub.commit(REPO, {"README.md": b"# Mine"}))

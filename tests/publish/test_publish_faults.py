@@ -91,6 +91,7 @@ def test_the_hubs_own_rate_limit_is_waited_for(hub: HubServer, synthkit: Client,
     assert "trying again in 56 s" in ran.output
 
 
+@pytest.mark.slow
 def test_a_hub_that_does_not_answer_is_not_waited_for_for_ever(
     hub: HubServer, synthkit: Client, release: Path
 ) -> None:
