@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from synthkit_eval.comparison.rows import told_parts
 from synthkit_eval.comparison.table import NONE, Cells, Column, Table
-from synthkit_eval.score import ACCURACIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +23,7 @@ _DIVERSITY = {"vendi": "Vendi", "recall": "recall", "coverage": "coverage"}
 
 def accuracies(section: Section, spaces: Sequence[str]) -> Table:
     """Return the table of a section; `spaces` are the feature spaces of its FIDs, each with a column."""
-    parts = [part for part in ACCURACIES if _is_told(section, part)]
+    parts = _told(section.rows)
     diversity = [key for key in _DIVERSITY if any(_metric(row, key) is not None for row in section.rows)]
     heads = ["guidance", *(part.replace("_", " ") for part in parts), *fid_heads(spaces)]
     heads += [*(_DIVERSITY[key] for key in diversity), "runs"]
@@ -37,12 +36,12 @@ def accuracies(section: Section, spaces: Sequence[str]) -> Table:
     return Table((*columns, Column("source", "left")), (*rows, *printed), rules=(len(rows),))
 
 
-def _is_told(section: Section, part: str) -> bool:
-    """Return whether a part has a column: the mean over classes only if it differs from that over images."""
-    found = [row.accuracy for row in section.rows]
-    if part == "class_mean":
-        return any(abs(one.class_mean.mean - one.overall.mean) > _ROUNDING for one in found)
-    return part in told_parts(section.rows)
+def _told(rows: Sequence[Row]) -> list[str]:
+    """Return the parts that have a column: the mean over classes only if it differs from that over images."""
+    overall, *groups = told_parts(rows)
+    found = [row.accuracy for row in rows]
+    differs = any(abs(one.class_mean.mean - one.overall.mean) > _ROUNDING for one in found)
+    return [overall, *(["class_mean"] if differs else []), *groups]
 
 
 def _measured(row: Row, parts: Sequence[str], spaces: Sequence[str], diversity: Sequence[str]) -> Cells:

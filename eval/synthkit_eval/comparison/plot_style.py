@@ -55,9 +55,12 @@ class Look(NamedTuple):
 
 
 REAL_LOOK = Look("#6b7280", "X")
-# Paul Tol's "muted" scheme, neighbours far apart; black and grey are for what is printed, and real images.
-_COLOURS = ["#332288", "#cc6677", "#117733", "#88ccee", "#aa4499", "#999933", "#44aa99", "#882255", "#ddcc77"]
-_COLOURS += ["#8c510a", "#2166ac", "#e08214"]
+# Paul Tol's "muted" scheme, neighbours far apart, and three colours for as many lines as there are methods;
+# black and grey are for what is printed, and real images.
+_COLOURS = [
+    *("#332288", "#cc6677", "#117733", "#88ccee", "#aa4499", "#999933", "#44aa99", "#882255", "#ddcc77"),
+    *("#8c510a", "#2166ac", "#e08214"),
+]
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 
 

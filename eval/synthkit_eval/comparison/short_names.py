@@ -37,17 +37,14 @@ def own_words(rows: Sequence[Row]) -> list[str]:
 
     Where that is nothing, and for real images alone, it is the row's label.
     """
-    words = [_words(row) for row in rows if row.score.release is not None]
-    alike = takewhile(lambda nth: len(set(nth)) == 1, zip(*words, strict=False))
-    shared = len(list(alike)) if len(words) > 1 else 0
+    words = [None if row.score.release is None else _BETWEEN_WORDS.split(row.name) for row in rows]
+    named = [of_one for of_one in words if of_one is not None]
+    alike = takewhile(lambda nth: len(set(nth)) == 1, zip(*named, strict=False))
+    shared = len(list(alike)) if len(named) > 1 else 0
     return [
-        row.label if row.score.release is None else _readable(_words(row)[shared:]) or row.label
-        for row in rows
+        row.label if of_one is None else _readable(of_one[shared:]) or row.label
+        for row, of_one in zip(rows, words, strict=True)
     ]
-
-
-def _words(row: Row) -> list[str]:
-    return _BETWEEN_WORDS.split(row.name)
 
 
 def _readable(words: Sequence[str]) -> str:
@@ -60,8 +57,5 @@ def _forms(row: Row, own: str) -> tuple[str, ...]:
     if release is None:
         return (row.name,) * 5
     method = release.method
-    guidance, images = (
-        f"{method}, guidance {release.guidance_scale:g}",
-        f"{method}, {release.images:,} images",
-    )
-    return method, guidance, images, own, row.name
+    guided = f"{method}, guidance {release.guidance_scale:g}"
+    return method, guided, f"{method}, {release.images:,} images", own, row.name
