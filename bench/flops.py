@@ -1,6 +1,6 @@
 """Floating-point operations of an image, for every family of generators at full size.
 
-    python bench/flops.py [--json FILE] [--cache]
+    python bench/flops.py [--json FILE] [--cache] [--write]
 
 Nothing is computed and no weight is made: networks of the published architectures stand on PyTorch's meta
 device, and a counter adds up the operations of one evaluation of the denoiser and of one decoding. A multiply
@@ -11,18 +11,22 @@ and an add count as two. Left out, since they are less than two per cent: the te
 image. `s at 400 TFLOP/s` is what a device takes that reaches that rate, as one H200 did with Stable unCLIP
 (bench/README.md); another network may reach less of a device's rate. The architectures are written down from
 what is published of them; the number of parameters shows whether they are right.
+
+`--write` counts each network at three sizes and writes what it takes at any size to the file that
+`synthkit plan` and scores read, synthkit/generators/operations.json.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch  # noqa: TID253
 from diffusers import (  # noqa: TID253
     AutoencoderKL,
@@ -32,8 +36,9 @@ from diffusers import (  # noqa: TID253
 )
 from torch import Tensor  # noqa: TID253
 from torch.utils.flop_counter import FlopCounterMode  # noqa: TID253
-from unclip_model import FULL
+from unclip_model import EMBEDDED, FULL
 
+from synthkit.generators import operations
 from synthkit.generators.step_cache import StepCache
 
 _RATE = 400.0
@@ -79,12 +84,16 @@ _MOVQ: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Family:
-    """A denoiser with the arguments that one row of a batch gives it, and a decoder of latents."""
+    """A denoiser with the arguments that one row of a batch gives it, and a decoder of latents.
+
+    `channels` are those of the latents, of which one stands for `factor` pixels of an edge.
+    """
 
     denoiser: Callable[[], Any]
     arguments: Callable[[int, int], dict[str, Any]]
     decoder: Callable[[], Any]
     channels: int = 4
+    factor: int = 8
 
 
 @dataclass(frozen=True)
@@ -102,8 +111,8 @@ def _unet(**config: Any) -> Callable[[], Any]:
     return lambda: UNet2DConditionModel(**config)
 
 
-def _latents(rows: int, edge: int, channels: int = 4) -> Tensor:
-    return torch.empty(rows, channels, edge // 8, edge // 8)
+def _latents(rows: int, edge: int, channels: int = 4, factor: int = 8) -> Tensor:
+    return torch.empty(rows, channels, edge // factor, edge // factor)
 
 
 def _of_unet(width: int, **more: Callable[[int], Any]) -> Callable[[int, int], dict[str, Any]]:
@@ -166,6 +175,75 @@ FLUX = Family(
     lambda: AutoencoderKL(**{**_VAE, "latent_channels": 16}),
     16,
 )
+_TINY, _TINY_TEXT, _TINY_VAE = (
+    json.loads((EMBEDDED / part / "config.json").read_text()) for part in ("unet", "text_encoder", "vae")
+)
+_TINY_TOKENS = _TINY_TEXT["max_position_embeddings"]
+TINY = Family(
+    lambda: UNet2DConditionModel.from_config(_TINY),
+    lambda rows, edge: {
+        "sample": _latents(rows, edge, factor=4),
+        "timestep": torch.empty(1),
+        "encoder_hidden_states": torch.empty(rows, _TINY_TOKENS, _TINY["cross_attention_dim"]),
+        "class_labels": torch.empty(rows, _TINY["projection_class_embeddings_input_dim"]),
+    },
+    lambda: AutoencoderKL.from_config(_TINY_VAE),
+    factor=4,
+)
+
+
+@dataclass(frozen=True)
+class Known:
+    """A network whose operations are written down: its repositories, and its own edge in pixels.
+
+    It is counted at its own edge, at half of it and at twice that.
+    """
+
+    name: str
+    family: Family
+    pipeline: str
+    models: tuple[str, ...]
+    edge: int
+    halves: bool = True
+
+
+_UNCLIP, _XL = "StableUnCLIPImg2ImgPipeline", "StableDiffusionXLPipeline"
+KNOWN = [
+    Known(
+        "Stable unCLIP 2.1",
+        UNCLIP,
+        _UNCLIP,
+        (
+            "radames/stable-diffusion-2-1-unclip-img2img",
+            "stabilityai/stable-diffusion-2-1-unclip",
+            "sd2-community/stable-diffusion-2-1-unclip",
+        ),
+        768,
+    ),
+    Known(
+        "Stable Diffusion 1.5",
+        SD15,
+        "StableDiffusionPipeline",
+        ("stable-diffusion-v1-5/stable-diffusion-v1-5",),
+        512,
+    ),
+    Known("SDXL", SDXL, _XL, ("stabilityai/stable-diffusion-xl-base-1.0",), 1024),
+    Known(
+        "Kandinsky 2.2",
+        KANDINSKY,
+        "KandinskyV22Pipeline",
+        ("kandinsky-community/kandinsky-2-2-decoder",),
+        512,
+    ),
+    Known("FLUX.1-schnell", FLUX, "FluxPipeline", ("black-forest-labs/FLUX.1-schnell",), 1024, halves=False),
+    Known(
+        "the embedded models",
+        TINY,
+        _UNCLIP,
+        ("builtin:tiny-unclip-digits", "builtin:tiny-unclip-glyphs"),
+        32,
+    ),
+]
 # PNDM evaluates once more than it has steps.
 WAYS = [
     Way("Stable unCLIP 2.1, pndm 30", UNCLIP, 768, 31, guided=True),
@@ -193,9 +271,7 @@ def measure(way: Way) -> dict[str, Any]:
     with torch.device("meta"):
         denoiser, decoder = way.family.denoiser().eval(), way.family.decoder().eval()
         step = counted(denoiser, lambda: denoiser(**way.family.arguments(1 + way.guided, way.edge)))
-        latents = _latents(1, way.edge, way.family.channels)
-        given = {"force_not_quantize": True} if isinstance(decoder, VQModel) else {}
-        decoding = counted(decoder, lambda: decoder.decode(latents, **given))
+        decoding = decoding_of(decoder, way.family, way.edge)
     image = way.evaluations * step + decoding
     return {
         "way": way.name,
@@ -208,16 +284,68 @@ def measure(way: Way) -> dict[str, Any]:
     }
 
 
+def decoding_of(decoder: Any, family: Family, edge: int) -> float:
+    """Return the tera-operations of decoding an image."""
+    latents = _latents(1, edge, family.channels, family.factor)
+    given = {"force_not_quantize": True} if isinstance(decoder, VQModel) else {}
+    return counted(decoder, lambda: decoder.decode(latents, **given))
+
+
 def outer_shares(way: Way) -> list[float]:
     """Return what evaluations of one outer level, of two … take of a whole one (`sampler.cache`)."""
-    shares = []
     with torch.device("meta"):
         unet, arguments = way.family.denoiser().eval(), way.family.arguments(1 + way.guided, way.edge)
-        for levels in range(1, len(unet.down_blocks)):
-            evaluate = StepCache(unet, levels, lambda forward: forward).begin(2)
-            whole, outer = (counted(unet, partial(evaluate, arguments)) for _ in range(2))
-            shares.append(outer / whole)
-    return shares
+        whole = counted(unet, lambda: unet(**arguments))
+        return [outer / whole for outer in outer_levels(unet, arguments)]
+
+
+def outer_levels(unet: Any, arguments: dict[str, Any]) -> list[float]:
+    """Return the tera-operations of an evaluation of one outer level, of two … ; none of a transformer."""
+    found = []
+    for levels in range(1, len(getattr(unet, "down_blocks", ()))):
+        evaluate = StepCache(unet, levels, lambda forward: forward).begin(2)
+        _, outer = (counted(unet, partial(evaluate, arguments)) for _ in range(2))
+        found.append(outer)
+    return found
+
+
+def written(known: Known) -> dict[str, Any]:
+    """Return the entry of a network: what a row takes, as polynomials of a million pixels."""
+    edges = [known.edge // 2, known.edge, 2 * known.edge]
+    whole, outer, decoding = [], [], []
+    with torch.device("meta"):
+        denoiser, decoder = known.family.denoiser().eval(), known.family.decoder().eval()
+        for edge in edges:
+            arguments = known.family.arguments(1, edge)
+            whole.append(counted(denoiser, lambda given=arguments: denoiser(**given)))
+            outer.append(outer_levels(denoiser, arguments))
+            decoding.append(decoding_of(decoder, known.family, edge))
+    return {
+        "name": known.name,
+        "models": known.models,
+        "shape": {"_class_name": type(denoiser).__name__, **shape_of(denoiser)},
+        "pipeline": known.pipeline,
+        "edge": known.edge,
+        "halves": known.halves,
+        "evaluation": polynomial(edges, whole),
+        "outer": [polynomial(edges, level) for level in zip(*outer, strict=True)],
+        "decoding": polynomial(edges, decoding),
+    }
+
+
+def shape_of(denoiser: Any) -> dict[str, Any]:
+    """Return what of a denoiser's configuration distinguishes it, as JSON gives it back."""
+    config = json.loads(json.dumps(dict(denoiser.config), default=str))
+    return {name: config.get(name) for name in operations.SHAPE if name != "_class_name"}
+
+
+def polynomial(edges: Sequence[int], operations: Sequence[float]) -> list[float]:
+    """Return the constant, the linear and the square part of operations at three edges."""
+    pixels = [edge * edge / 1e6 for edge in edges]
+    square, linear, constant = np.linalg.solve(np.vander(pixels), operations)
+    # Less than a millionth of the whole is a rounding error.
+    least = 1e-6 * operations[1]
+    return [float(f"{part:.6g}") if abs(part) > least else 0.0 for part in (constant, linear, square)]
 
 
 def print_outer_shares() -> None:
@@ -232,7 +360,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the numbers there, too")
     parser.add_argument("--cache", action="store_true", help="print what sampler.cache leaves, and no more")
+    parser.add_argument("--write", action="store_true", help="write operations.json, and no more")
     options = parser.parse_args()
+    if options.write:
+        place = Path(operations.__file__).with_name("operations.json")
+        place.write_text(json.dumps([written(known) for known in KNOWN], indent=1) + "\n")
+        return
     if options.cache:
         print_outer_shares()
         return

@@ -98,6 +98,12 @@ class ReleaseFacts(_Facts):
     kin: str = Field(description="Equal for releases that differ in seed and choice of shots alone.")
     shots: int | None = Field(description="Real images of each class, of a few-shot release.")
     trial: int | None = Field(description="Which random choice of shots.")
+    operations: float | None = Field(
+        None,
+        ge=0,
+        description="Floating-point operations of sampling an image, in TFLOP, with all its draws; null if "
+        "the network is not known.",
+    )
 
 
 class DataFacts(_Facts):

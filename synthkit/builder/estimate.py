@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from synthkit.builder.options import LOG
 from synthkit.generators import image_edge
 from synthkit.generators.checkpoint import Checkpoint, find_local
 from synthkit.recipe.sampler import STEP_FIELDS
+from synthkit.system.environment import NO_DEVICE
 from synthkit.system.known_hashes import MODELS, known_if_begun
 
 if TYPE_CHECKING:
@@ -34,13 +35,21 @@ _SIGNATURE = 2800
 class Estimate:
     """Bytes and seconds of a build; None if unknown. `measured` says that an earlier build gave them.
 
-    `has_model` says whether all of the model is on this machine.
+    `checkpoint` is the model, if all of it is on this machine. `devices` are those that the earlier build
+    used, and `on_gpu` says whether they were GPUs.
     """
 
     bytes: int | None
     seconds: float | None
     measured: bool
-    has_model: bool = True
+    checkpoint: Checkpoint | None
+    devices: int = 1
+    on_gpu: bool = False
+
+    @property
+    def has_model(self) -> bool:
+        """Whether all of the model is on this machine."""
+        return self.checkpoint is not None
 
 
 def estimate(recipe: Recipe, images: int, work_root: Path) -> Estimate:
@@ -52,13 +61,14 @@ def estimate(recipe: Recipe, images: int, work_root: Path) -> Estimate:
         checkpoint = find_local(recipe.model, known_hashes)
     if checkpoint is None:
         size = _bytes(images, recipe.output, recipe.output.size)
-        return Estimate(size, None, measured=False, has_model=False)
+        return Estimate(size, None, measured=False, checkpoint=None)
     rate = last_rate(work_root, rate_key(recipe, checkpoint))
     if rate is not None:
-        size = round(images * rate["bytes_per_image"])
-        return Estimate(size, images * draws_of_each(recipe) / rate["draws_per_second"], measured=True)
+        size = round(images * rate.bytes_per_image)
+        seconds = images * draws_of_each(recipe) / rate.draws_per_second
+        return Estimate(size, seconds, True, checkpoint, rate.devices, rate.on_gpu)
     edge = recipe.output.size or image_edge(checkpoint, recipe.sampler)
-    return Estimate(_bytes(images, recipe.output, edge), None, measured=False)
+    return Estimate(_bytes(images, recipe.output, edge), None, measured=False, checkpoint=checkpoint)
 
 
 def draws_of_each(recipe: Recipe) -> int:
@@ -110,8 +120,17 @@ def log_rate(work: Workspace, inputs: Inputs, made: Made) -> None:
     )
 
 
-def last_rate(root: Path, key: Mapping[str, Any]) -> dict[str, float] | None:
-    """Return draws per second and bytes per image of the last logged build with the same key, if any."""
+class Rate(NamedTuple):
+    """How fast a build made draws, how large its images are, and how many devices, GPUs or not, it used."""
+
+    draws_per_second: float
+    bytes_per_image: float
+    devices: int
+    on_gpu: bool
+
+
+def last_rate(root: Path, key: Mapping[str, Any]) -> Rate | None:
+    """Return the rate of the last logged build with the same key, if any."""
     best: dict[str, Any] | None = None
     for log in root.glob(f"*/{LOG}"):
         for event in _events(log):
@@ -122,7 +141,9 @@ def last_rate(root: Path, key: Mapping[str, Any]) -> dict[str, float] | None:
         return None
     # Logs of earlier versions state no draws: there was one of each image.
     drawn = best["images_per_second"] * best.get("draws", 1)
-    return {"draws_per_second": drawn, "bytes_per_image": best["bytes_per_image"]}
+    on_gpu = not str(best["device"]).startswith(("cpu", NO_DEVICE))
+    # The workers of a CPU share it.
+    return Rate(drawn, best["bytes_per_image"], best["workers"] if on_gpu else 1, on_gpu)
 
 
 def _events(log: Path) -> Iterator[dict[str, Any]]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from synthkit.builder.estimate import Estimate, draws_of_each, estimate
 from synthkit.builder.inputs import prompts_of
+from synthkit.builder.sampling_cost import RATE, SamplingCost, sampling_cost
 from synthkit.errors import SourceError
 from synthkit.release.plan import (
     GROUPS,
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 
 # A table of more than the first number of classes shows only the second number of them.
 _ALL_SHOWN, _SOME_SHOWN = 120, 20
+_FOR_LESS = "for less (docs/scaling.md: what each gives up)"
+# TFLOP below which GFLOP read better, and dollars below which cents matter.
+_SMALL, _CENTS_MATTER = 0.1, 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,7 @@ class Summary:
     recipe: Recipe
     classes: list[ClassBalance]
     estimate: Estimate
+    sampling: SamplingCost
     notes: tuple[str, ...] = ()
     prompts: PlannedPrompts | None = None
     download: Download | None = None
@@ -104,14 +110,18 @@ class Summary:
                 **({"draws": self.draws} if self.draws > self.new else {}),
             },
             "estimate": {"bytes": self.estimate.bytes, "seconds": self.estimate.seconds},
+            "sampling": self.sampling.to_json(),
             "notes": list(self.notes),
             **({} if self.prompts is None else {"prompts": asdict(self.prompts)}),
             **({} if self.download is None else {"download": self.download.to_json()}),
         }
 
 
-def summarise(recipe: Recipe, work_root: Path) -> Summary:
-    """Plan a recipe from its source's listing alone: no image is read, no model loaded, no Hub asked."""
+def summarise(recipe: Recipe, work_root: Path, price: float | None = None) -> Summary:
+    """Plan a recipe from its source's listing alone: no image is read, no model loaded, no Hub asked.
+
+    `price` is that of an hour of one device, in dollars; by default that of `sampling_cost`.
+    """
     recipe = recipe.with_prompts()
     source = open_source(recipe.source)
     try:
@@ -125,7 +135,9 @@ def summarise(recipe: Recipe, work_root: Path) -> Summary:
         raise SourceError("; ".join([str(error), *source.notes])) from None
     images = blocks_of(recipe, counts).images[-1]
     prompts = _prompts(recipe, source.listing)
-    return Summary(recipe, classes, estimate(recipe, images, work_root), source.notes, prompts)
+    expected = estimate(recipe, images, work_root)
+    sampling = sampling_cost(recipe, images, expected, price)
+    return Summary(recipe, classes, expected, sampling, source.notes, prompts)
 
 
 def _prompts(recipe: Recipe, listing: Listing) -> PlannedPrompts | None:
@@ -151,7 +163,51 @@ def as_table(summary: Summary) -> RichGroup:
         below.append(_preferred(summary))
     if summary.prompts is not None:
         below.append(_drawn(summary.prompts))
-    return Group(Text(title, style="bold"), _classes(summary), _groups(summary), *map(Text, below))
+    below.append(_sampled(summary.sampling, draws_of_each(summary.recipe)))
+    parts = [Text(title, style="bold"), _classes(summary), _groups(summary), *map(Text, below)]
+    return Group(*parts, *([_cheaper(summary.sampling)] if summary.sampling.cheaper else []))
+
+
+def _sampled(sampling: SamplingCost, draws: int) -> str:
+    work, cost = sampling.work, sampling.cost
+    rows = "" if work.rows == work.evaluations else f" of {work.rows:,} rows, half of them for guidance"
+    said = f"Sampling an image: {work.evaluations:,} evaluations{rows}"
+    if work.evaluations < work.rows < 2 * work.evaluations:
+        said = f"Sampling an image: {work.evaluations:,} evaluations, some with guidance: {work.rows:,} rows"
+    if cost is None:
+        return said
+    said = f"{said}; {_operations(cost.operations)}{f' with all {draws} draws' if draws > 1 else ''}"
+    if cost.seconds is None:
+        return said
+    how = (
+        f"an H200 at {RATE:g} TFLOP/s takes" if cost.computed else "by the last build's rate one device takes"
+    )
+    return f"{said}. For all images {how} {duration(cost.seconds)}{_money(cost.dollars, ', ')}"
+
+
+def _operations(tera: float) -> str:
+    return f"{tera:.3g} TFLOP" if tera >= _SMALL else f"{1000 * tera:.3g} GFLOP"
+
+
+def _money(dollars: float | None, before: str = "") -> str:
+    if dollars is None:
+        return ""
+    return f"{before}${dollars:,.2f}" if dollars < _CENTS_MATTER else f"{before}${dollars:,.0f}"
+
+
+def _cheaper(sampling: SamplingCost) -> Any:
+    assert sampling.cost is not None  # noqa: S101 (what is cheaper is known by its cost)
+    told = [name for name in ("seconds", "dollars") if getattr(sampling.cost, name) is not None]
+    table = _table(
+        _FOR_LESS, "an image", "of the cost", *({"seconds": "time"}.get(name, name) for name in told)
+    )
+    for one in sampling.cheaper:
+        share = one.cost.operations / sampling.cost.operations
+        time = [] if one.cost.seconds is None else [duration(one.cost.seconds)]
+        money = [] if one.cost.dollars is None else [_money(one.cost.dollars)]
+        words = " ".join(f"--set {quote(change)}" for change in one.changes)
+        table.add_row(words, _operations(one.cost.operations), f"{share:.2f}", *time, *money)
+    return table
 
 
 def _preferred(summary: Summary) -> str:
@@ -210,5 +266,5 @@ def _table(*columns: str) -> Any:
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        table.add_column(column, justify="left" if column in ("class", "group") else "right")
+        table.add_column(column, justify="left" if column in ("class", "group", _FOR_LESS) else "right")
     return table

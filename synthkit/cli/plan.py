@@ -31,16 +31,20 @@ def plan(
     download: Annotated[
         bool, typer.Option("--download", help="Ask the Hub how much of the model is to be downloaded.")
     ] = False,
+    price: Annotated[
+        float | None,
+        typer.Option(min=0, help="Dollars for an hour of one device; a GPU has 3 by default."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
-    """Show how many images a build would make of each class, its size and its time; load no model."""
+    """Show how many images a build would make of each class, its cost, and cheaper ways; load no model."""
     with user_errors():
         from synthkit.builder.download import Download, look_up
         from synthkit.builder.plan_report import as_table, summarise
         from synthkit.system.work_root import work_root
 
         loaded, root = load_recipe(recipe, override), work_root(out)
-        summary = summarise(loaded, root)
+        summary = summarise(loaded, root, price)
         if download:
             here = summary.estimate.has_model
             summary = replace(summary, download=Download() if here else look_up(loaded.model, root))

@@ -1,0 +1,167 @@
+"""The floating-point operations of an image, for the networks that are known; no weight is loaded.
+
+`operations.json` states for each network what one row of an evaluation takes, and decoding, at any size: a
+polynomial of the pixels, since convolutions and linear layers grow with them and attention with their square.
+`python bench/flops.py --write` counts it on networks that hold no numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synthkit.generators import image_edge
+from synthkit.generators.guidance_interval import runs_in
+from synthkit.recipe.sampler import Sampler
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from synthkit.generators.checkpoint import Checkpoint
+    from synthkit.recipe.model import Model
+
+_FILE = Path(__file__).with_name("operations.json")
+# Its scheduler evaluates the second step twice.
+_TWICE = "pndm"
+_MILLION = 1_000_000
+# Where a model has the configuration of its denoiser, and what of it distinguishes the networks.
+_DENOISERS = ("unet/config.json", "transformer/config.json")
+SHAPE = (
+    "_class_name",
+    "block_out_channels",
+    "down_block_types",
+    "layers_per_block",
+    "transformer_layers_per_block",
+    "cross_attention_dim",
+    "num_layers",
+    "num_single_layers",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Polynomial:
+    """Operations in TFLOP as `constant + linear * p + square * p²`, of p million pixels."""
+
+    constant: float
+    linear: float
+    square: float
+
+    def at(self, edge: int) -> float:
+        """Return the TFLOP of an image with so many pixels an edge."""
+        pixels = edge * edge / _MILLION
+        return self.constant + self.linear * pixels + self.square * pixels * pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A denoiser and its decoder: what a row of an evaluation takes, and the outer levels of it alone.
+
+    `models` are the repositories that have it, `shape` is what distinguishes the denoiser's configuration,
+    `pipeline` the diffusers class, `edge` its own in pixels.
+    `halves` says whether guidance evaluates it on a second row.
+    """
+
+    name: str
+    models: tuple[str, ...]
+    shape: dict[str, Any]
+    pipeline: str
+    edge: int
+    halves: bool
+    evaluation: Polynomial
+    outer: tuple[Polynomial, ...]
+    decoding: Polynomial
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What sampling one image takes: evaluations, their rows, the rows of whole ones, and TFLOP in all.
+
+    `operations` is None if the network is not known.
+    """
+
+    evaluations: int
+    rows: int
+    whole_rows: int
+    operations: float | None
+
+
+def network_of(model: Model, checkpoint: Checkpoint | None = None) -> Network | None:
+    """Return the network of a recipe's model; None if it is not known.
+
+    It is known by its name or, where its files are at hand, by the configuration of its denoiser: so are
+    models that were trained further. The edge is then that which the files say.
+    """
+    named = next((network for network in networks() if model.id in network.models), None)
+    return named if named or checkpoint is None else _by_files(checkpoint)
+
+
+def _by_files(checkpoint: Checkpoint) -> Network | None:
+    place = next((place for path, place in checkpoint.files.items() if path in _DENOISERS), None)
+    if place is None:
+        return None
+    try:
+        config = json.loads(place.read_bytes())
+        shape = {name: config.get(name) for name in SHAPE}
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return None
+    found = next((network for network in networks() if network.shape == shape), None)
+    edge = image_edge(checkpoint, Sampler())
+    return found and replace(found, edge=edge or found.edge)
+
+
+@cache
+def networks() -> tuple[Network, ...]:
+    """Return the networks that are known."""
+    return tuple(_network(entry) for entry in json.loads(_FILE.read_bytes()))
+
+
+def _network(entry: dict[str, Any]) -> Network:
+    return Network(
+        name=entry["name"],
+        models=tuple(entry["models"]),
+        shape=entry["shape"],
+        pipeline=entry["pipeline"],
+        edge=entry["edge"],
+        halves=entry["halves"],
+        evaluation=Polynomial(*entry["evaluation"]),
+        outer=tuple(Polynomial(*outer) for outer in entry["outer"]),
+        decoding=Polynomial(*entry["decoding"]),
+    )
+
+
+def work_of(sampler: Sampler, network: Network | None) -> Work:
+    """Return what sampling one image takes.
+
+    Steps are taken as evenly spread over the noise schedule: where guidance runs in an interval, or where a
+    scheduler spreads them otherwise, the rows may be one or two evaluations' more or fewer.
+    """
+    rows = _rows(sampler, halves=network is None or network.halves)
+    whole = _whole(rows, 1 if sampler.cache is None else sampler.cache.every)
+    whole_rows = sum(count for count, is_whole in zip(rows, whole, strict=True) if is_whole)
+    operations = None
+    if network is not None:
+        edge = sampler.size or network.edge
+        operations = whole_rows * network.evaluation.at(edge) + network.decoding.at(edge)
+        if whole_rows < sum(rows):
+            levels = 1 if sampler.cache is None else sampler.cache.levels
+            operations += (sum(rows) - whole_rows) * network.outer[levels - 1].at(edge)
+    return Work(len(rows), sum(rows), whole_rows, operations)
+
+
+def _rows(sampler: Sampler, *, halves: bool) -> list[int]:
+    """Return the rows of each evaluation of one image, the noisiest first."""
+    steps = sampler.steps
+    guided = halves and sampler.guidance_scale > 1
+    interval = sampler.guidance_interval or (0.0, 1.0)
+    rows = [1 + (guided and runs_in(interval, (steps - step - 0.5) / steps)) for step in range(steps)]
+    return [*rows[:2], *rows[1:]] if sampler.scheduler == _TWICE else rows
+
+
+def _whole(rows: Sequence[int], every: int) -> list[bool]:
+    """Return which evaluations are whole: every n-th, and each with other rows than the one before it."""
+    changed = [True, *(before != after for before, after in pairwise(rows))]
+    return [number % every == 0 or new for number, new in enumerate(changed)]
