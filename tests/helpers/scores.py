@@ -114,6 +114,7 @@ def score(
     seed: int = 0,
     kin: str | None = None,
     data: str | None = None,
+    operations: float | None = None,
 ) -> Score:
     """A score with these overall accuracies of its seeds; without a method, of real images alone."""
     release = None
@@ -131,6 +132,7 @@ def score(
             "kin": kin or f"{method} {guidance} {images} {shots}",
             "shots": shots,
             "trial": trial,
+            "operations": operations,
         }
     # As many images are right as there can be, so that the predictions have the accuracies.
     values = [round(value * IMAGES) / IMAGES for value in values]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from synthkit_eval.comparison.rows import told_parts
+from synthkit_eval.comparison.rows import tells_cost, told_parts
 from synthkit_eval.comparison.table import NONE, Cells, Column, Table
 
 if TYPE_CHECKING:
@@ -17,26 +17,43 @@ if TYPE_CHECKING:
 
 # Smaller differences are not seen in a table.
 _ROUNDING = 5e-4
+# Numbers from here on have no decimals.
+_WHOLE = 1000
 # What tells how diverse the images are, beside the distance of the sets.
 _DIVERSITY = {"vendi": "Vendi", "recall": "recall", "coverage": "coverage"}
 
 
+class _Told(NamedTuple):
+    """What has columns: parts of the accuracy, feature spaces of FIDs, metrics of diversity, and the cost."""
+
+    parts: Sequence[str]
+    spaces: Sequence[str]
+    diversity: Sequence[str]
+    cost: bool
+
+
 def accuracies(section: Section, spaces: Sequence[str]) -> Table:
     """Return the table of a section; `spaces` are the feature spaces of its FIDs, each with a column."""
-    parts = _told(section.rows)
+    parts = _parts(section.rows)
     diversity = [key for key in _DIVERSITY if any(_metric(row, key) is not None for row in section.rows)]
-    heads = ["guidance", *(part.replace("_", " ") for part in parts), *fid_heads(spaces)]
+    told = _Told(parts, spaces, diversity, tells_cost(section.rows))
+    heads = [
+        "guidance",
+        *(["TFLOP"] if told.cost else []),
+        *(part.replace("_", " ") for part in parts),
+        *fid_heads(spaces),
+    ]
     heads += [*(_DIVERSITY[key] for key in diversity), "runs"]
     columns = [Column("name", "left"), Column("method", "left"), *(Column(head) for head in heads)]
-    rows = [_measured(row, parts, spaces, diversity) for row in section.rows]
+    rows = [_measured(row, told) for row in section.rows]
     if not section.published:
         return Table(tuple(columns), tuple(rows))
-    printed = [(*_printed(item, parts, spaces, diversity), item.table.citation) for item in section.published]
+    printed = [(*_printed(item, told), item.table.citation) for item in section.published]
     rows = [(*row, "") for row in rows]
     return Table((*columns, Column("source", "left")), (*rows, *printed), rules=(len(rows),))
 
 
-def _told(rows: Sequence[Row]) -> list[str]:
+def _parts(rows: Sequence[Row]) -> list[str]:
     """Return the parts that have a column: the mean over classes only if it differs from that over images."""
     overall, *groups = told_parts(rows)
     found = [row.accuracy for row in rows]
@@ -44,29 +61,31 @@ def _told(rows: Sequence[Row]) -> list[str]:
     return [overall, *(["class_mean"] if differs else []), *groups]
 
 
-def _measured(row: Row, parts: Sequence[str], spaces: Sequence[str], diversity: Sequence[str]) -> Cells:
+def _measured(row: Row, told: _Told) -> Cells:
     release, accuracy = row.score.release, row.accuracy
     fid, features = _fid(row)
     return (
         row.name,
         NONE if release is None else release.method,
         NONE if release is None else f"{release.guidance_scale:g}",
-        *(_percent(getattr(accuracy, part)) for part in parts),
-        *(NONE if fid is None or space != features else f"{fid:.2f}" for space in spaces),
-        *(_plain(_metric(row, key)) for key in diversity),
+        *([_count(row.operations)] if told.cost else []),
+        *(_percent(getattr(accuracy, part)) for part in told.parts),
+        *(NONE if fid is None or space != features else f"{fid:.2f}" for space in told.spaces),
+        *(_plain(_metric(row, key)) for key in told.diversity),
         row.runs,
     )
 
 
-def _printed(item: Published, parts: Sequence[str], spaces: Sequence[str], diversity: Sequence[str]) -> Cells:
+def _printed(item: Published, told: _Told) -> Cells:
     row = item.row
     return (
         f"published: {row.name}",
         row.method or NONE,
         NONE if row.guidance_scale is None else f"{row.guidance_scale:g}",
-        *(_as_printed(getattr(row, part, None)) for part in parts),
-        *(_as_printed(row.fid if space == item.table.features else None) for space in spaces),
-        *(NONE for _ in diversity),
+        *([NONE] if told.cost else []),
+        *(_as_printed(getattr(row, part, None)) for part in told.parts),
+        *(_as_printed(row.fid if space == item.table.features else None) for space in told.spaces),
+        *(NONE for _ in told.diversity),
         NONE,
     )
 
@@ -96,6 +115,10 @@ def _metric(row: Row, key: str) -> float | None:
 
 def _plain(value: float | None) -> str:
     return NONE if value is None else f"{value:.3g}"
+
+
+def _count(value: float | None) -> str:
+    return _plain(value) if value is None or value < _WHOLE else f"{value:,.0f}"
 
 
 def _percent(accuracy: Accuracy | None) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from synthkit_eval.comparison.accuracy_table import accuracies, fid_heads, fid_spaces
 from synthkit_eval.comparison.conclusions import conclusions, difference_tables, legend
 from synthkit_eval.comparison.correlations import correlations
+from synthkit_eval.comparison.rows import tells_cost
 from synthkit_eval.comparison.table import Page
 from synthkit_eval.protocol import MIXTURE
 
@@ -71,6 +72,8 @@ def _notes(section: Section, spaces: Sequence[str]) -> Iterator[str]:
         f"Another draw of {section.first.data.evaluation_images:,} evaluation images would move overall by "
         f"about ±{_largest_images_ci95(section):.1f}; these are the same for all."
     )
+    if tells_cost(section.rows):
+        yield "TFLOP: what sampling all images of a release took, all draws counted (docs/scoring.md)."
     if spaces:
         told = [f"{head}: {space}" for head, space in zip(fid_heads(spaces), spaces, strict=True)]
         yield f"Feature space of {', '.join(told)}."

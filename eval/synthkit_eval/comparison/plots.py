@@ -2,6 +2,7 @@
 
 * groups: the accuracy of each score in each group of classes
 * fid, diversity: accuracy against FID, and against the Vendi score
+* cost, cost-diversity: accuracy and the Vendi score against the operations that sampling took
 * guidance: accuracy against the guidance scale, as in Table 3 of Chen et al. 2025
 * shots: accuracy against the number of shots, as in its Figure 5
 """
@@ -48,6 +49,8 @@ _NEEDS = {
     "groups": "two scores that compare",
     "fid": "two scores that compare, with FIDs in one feature space",
     "diversity": "two scores that compare, with Vendi scores in one feature space",
+    "cost": "two scores that compare and took different numbers of operations",
+    "cost-diversity": "the same, with Vendi scores in one feature space",
     "guidance": "a method at two guidance scales",
     "shots": "a method with two numbers of shots",
 }
@@ -85,6 +88,8 @@ def draw_plots(sections: Sequence[Section], tables: Sequence[PublishedTable], fo
             "groups": groups_figures(sections),
             "fid": set_figures(sections, FID),
             "diversity": set_figures(sections, VENDI),
+            "cost": cost_figures(sections),
+            "cost-diversity": cost_figures(sections, VENDI),
             "guidance": guidance_figures(sections),
             "shots": shots_figures(sections, tables),
         }
@@ -184,6 +189,55 @@ def set_figures(sections: Sequence[Section], metric: Metric) -> Iterator[tuple[i
             yield section.number, _points([row for row in measured if _space(row) == space], metric, space)
 
 
+def cost_figures(sections: Sequence[Section], metric: Metric | None = None) -> Iterator[tuple[int, Figure]]:
+    """Yield for each section a plot of accuracy, or of a set metric, against what sampling took.
+
+    A section has one if two of its rows state different numbers of operations.
+    """
+    for section in sections:
+        rows = [row for row in section.rows if row.operations]
+        if metric is not None:
+            spaces = Counter(_space(row) for row in rows if _value(row, metric) is not None)
+            space = next((space for space, _ in spaces.most_common(1)), None)
+            rows = [row for row in rows if _space(row) == space and _value(row, metric) is not None]
+        if len({row.operations for row in rows}) >= _SEVERAL:
+            yield section.number, _against_cost(rows, metric)
+
+
+def _against_cost(rows: Sequence[Row], metric: Metric | None) -> Figure:
+    figure = _figure_of(rows)
+    axes = figure.subplots()
+    axes.grid()
+    _logarithmic(axes)
+    axes.set_xlabel("TFLOP of sampling all synthetic images, all draws counted (logarithmic)")
+    title = heading(rows[0].score)
+    if metric is None:
+        axes.set_ylabel("accuracy in %")
+        axes.set_title(f"{title}: accuracy against cost; 95 % interval over runs")
+        values = [percent(row.accuracy.overall) for row in rows]
+    else:
+        space = drawable(_space(rows[0]), _SPACE)
+        axes.set_ylabel(f"{metric.name} in the feature space {space}")
+        axes.set_title(f"{title}: {metric.name} against cost ({metric.reads})")
+        values = [(value, value, value) for value in (_value(row, metric) or 0.0 for row in rows)]
+    points = [
+        Point(row.operations or 0.0, *value, label, _colour(row))
+        for row, value, label in zip(rows, values, _names(rows), strict=True)
+    ]
+    draw_points(figure, axes, points)
+    return figure
+
+
+def _logarithmic(axes: Axes) -> None:
+    """Make the horizontal axis logarithmic, with numbers as people write them."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+
+
 def _value(row: Row, metric: Metric) -> float | None:
     value: float | None = getattr(row.sets.overall, metric.key) if row.sets else None
     return value
@@ -194,8 +248,7 @@ def _space(row: Row) -> str:
 
 
 def _points(rows: Sequence[Row], metric: Metric, space: str) -> Figure:
-    # Where points have numbers, each line of the list that explains them takes a fifth of an inch.
-    figure = new_figure(WIDTH, max(5.4, 0.6 + 0.2 * len(rows)))
+    figure = _figure_of(rows)
     axes = figure.subplots()
     axes.grid()
     axes.set_xlabel(f"{metric.name} in the feature space {drawable(space, _SPACE)} ({metric.reads})")
@@ -208,6 +261,11 @@ def _points(rows: Sequence[Row], metric: Metric, space: str) -> Figure:
     ]
     draw_points(figure, axes, points)
     return figure
+
+
+def _figure_of(rows: Sequence[Row]) -> Figure:
+    # Where points have numbers, each line of the list that explains them takes a fifth of an inch.
+    return new_figure(WIDTH, max(5.4, 0.6 + 0.2 * len(rows)))
 
 
 def _colour(row: Row) -> str:

@@ -73,6 +73,12 @@ class Row:
         return Accuracy(**over.model_dump(), images_ci95=fmean(one.images_ci95 for one in known))
 
     @property
+    def operations(self) -> float | None:
+        """The TFLOP that sampling all images of one release took, all draws counted; None if not known."""
+        release = self.score.release
+        return release.operations * release.images if release and release.operations else None
+
+    @property
     def sets(self) -> SetScore | None:
         """Its set metrics; of several scores the means of each metric that all have."""
         found = [score.set_metrics for score in self.scores]
@@ -118,6 +124,11 @@ def told_parts(rows: Sequence[Row]) -> list[str]:
     # Where all classes are of one group, its mean is that over all classes.
     groups = [group for group in GROUPS if any(getattr(one, group) for one in found)]
     return ["overall", *(groups if len(groups) > 1 else [])]
+
+
+def tells_cost(rows: Sequence[Row]) -> bool:
+    """Return whether sampling took more operations in one row than in another."""
+    return len({row.operations for row in rows} - {None}) > 1
 
 
 def standing(row: Row) -> int:

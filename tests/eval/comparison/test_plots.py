@@ -28,7 +28,7 @@ from synthkit_eval.comparison.differences import Section, compare_scores
 from synthkit_eval.comparison.find import ScoreFile
 from synthkit_eval.comparison.plot_curves import guidance_figures, shots_figures
 from synthkit_eval.comparison.plot_style import styled
-from synthkit_eval.comparison.plots import FID, VENDI, groups_figures, set_figures
+from synthkit_eval.comparison.plots import FID, VENDI, cost_figures, groups_figures, set_figures
 from synthkit_eval.score import Score
 from tests.conftest import Cli
 from tests.helpers.paths import ROOT
@@ -257,6 +257,32 @@ def test_the_curves_of_shots_are_readable() -> None:
         (axes,) = figure.axes
         x = [segment[0][0] for bars in axes.containers for segment in bars.lines[2][0].get_segments()]
     assert len(set(x)) == len(x) == 5 * 5
+
+
+def test_cost_is_what_sampling_all_images_took() -> None:
+    costs = {"slow": 139.0, "fast": 52.4, "faster": 10.6, "unknown": None}
+    made = [
+        score(ECD, method=name, images=1000, operations=cost, fid=9.0, vendi=5.0 + number)
+        for number, (name, cost) in enumerate(costs.items())
+    ]
+    # Three times as many images cost three times as much.
+    made += [score(ECD, method="fast", name="more", images=3000, operations=52.4, fid=9.0, vendi=6.0)]
+    made.append(score(REAL))
+    for metric in (None, VENDI):
+        with styled():
+            ((_, figure),) = cost_figures(sections(made), metric)
+            assert_readable(figure)
+            (axes,) = figure.axes
+            drawn_at = {round(float(bars.lines[0].get_xdata()[0])) for bars in axes.containers}
+            labels = [label.get_text() for label in axes.get_xticklabels()]
+        assert drawn_at == {139_000, 52_400, 10_600, 157_200}
+        assert "100,000" in labels
+
+
+def test_no_plot_of_cost_without_two_costs() -> None:
+    alike = [score(ECD, method=name, operations=7.2, fid=9.0, vendi=5.0) for name in ("one", "other")]
+    unknown = [score(ECD, method=name, fid=9.0, vendi=5.0) for name in ("one", "other")]
+    assert not [*cost_figures(sections(alike)), *cost_figures(sections(unknown), VENDI)]
 
 
 def test_plots_are_images_and_the_same_bytes_twice(cli: Cli) -> None:

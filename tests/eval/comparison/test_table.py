@@ -58,3 +58,15 @@ def test_what_is_not_shown_is_told_with_what_could_have_been_seen(cli: Cli) -> N
     assert visible > float(found["to_random_image_high"]) > 0
     told = f"digits-lt-mixup against digits-lt-random-image (-0.0; visible from {visible:.1f})."
     assert f"Not shown (a single comparison): {told}" in text
+
+
+def test_what_sampling_took_has_a_column_where_it_differs(cli: Cli) -> None:
+    put(cli.folder / "s", "a", score(ECD, method="mixup", images=1000, operations=139.0))
+    put(cli.folder / "s", "b", score(ECD, method="cutmix", images=1000, operations=139.0))
+    assert "TFLOP" not in cli("compare", "s").stdout
+    put(cli.folder / "s", "c", score(ECD, method="mixup", name="half", images=500, operations=139.0))
+    put(cli.folder / "s", "d", score(ECD, method="dropout", name="unknown"))
+    text = cli("compare", "s").stdout
+    assert line(text, "half").split()[:4] == ["half", "mixup", "2", "69,500"]
+    assert line(text, "unknown").split()[:4] == ["unknown", "dropout", "2", "–"]
+    assert "TFLOP: what sampling all images of a release took, all draws counted" in text
