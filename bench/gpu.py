@@ -218,6 +218,7 @@ def tasks(bench: Bench) -> list[Task]:
         Task("stock float32, whole", 20, lambda: compare_whole(machine, bench.images, eager)),
         best_task(bench, replace(best, name=f"{large} best float16", dtype="float16"), 90, whole=1),
         build_task(bench, replace(best, name=f"{large} best float16", dtype="float16")),
+        build_task(bench, replace(best, name=f"{small} best float16", large=False, dtype="float16")),
         Task(f"flops {small}", 8, lambda: tera_flops(scale, small, STEPS + 1)),
         speed_task(bench, replace(eager, name=f"{small} eager", large=False), 6),
         best_task(bench, replace(best, name=f"{small} best", large=False), 80, whole=1),

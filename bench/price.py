@@ -1,11 +1,13 @@
 """What an image costs by each way to sample it, and how far it is from that of 31 evaluations.
 
     python bench/price.py [--images 64] [--rounds 3] [--device cpu] [--price 3] [--json FILE]
+    python bench/price.py --model full --device cuda --dtype bfloat16 [--size 512]
     python bench/price.py --computed
 
-Measured: the embedded model on this device, embeddings of real digits, the same noise for all ways. The peer
-is diffusers' stock pipeline in the same batches, pndm with 30 steps and guidance 2; all ways run in turn,
-several rounds, medians. Nothing else may run.
+Measured: the embedded model on this device (or, of random weights, Stable unCLIP 2.1 at full size),
+embeddings of real digits, the same noise for all ways. The peer is diffusers' stock pipeline in the same
+batches, pndm with 30 steps and guidance 2; all ways run in turn, several rounds, medians. Nothing else may
+run.
 
     images/s         of the peer, and of synthkit's generator as a ratio to it
     GFLOP            of an image (synthkit/generators/operations.json)
@@ -33,13 +35,14 @@ import numpy as np
 import torch  # noqa: TID253
 from diffusers import StableUnCLIPImg2ImgPipeline  # noqa: TID253
 from numpy.typing import NDArray
+from unclip_model import FULL, TOY, build
 
 from synthkit.builder.inputs import read_inputs
 from synthkit.builder.sampling_cost import RATE
 from synthkit.generators import load
 from synthkit.generators.checkpoint import locate
 from synthkit.generators.model_files import linked
-from synthkit.generators.operations import Network, networks, work_of
+from synthkit.generators.operations import Network, network_of, networks, work_of
 from synthkit.recipe.load import load as load_recipe
 from synthkit.recipe.sampler import Sampler
 from synthkit.recipe.schema import Recipe
@@ -120,18 +123,30 @@ def rows_of(recipe: Recipe, generator: Any, images: int) -> Rows:
     return Rows(generator.embed_images(real), prompts, [row.seed for row in planned])
 
 
+def recipe_of(model: str, folder: Path, changes: list[str]) -> Recipe:
+    """Return the recipe of a model; one of random weights is made in a folder."""
+    changes = [f"sampler.batch_size={BATCH}", *changes]
+    if model != "embedded":
+        scale = {"full": FULL, "toy": TOY}[model]
+        build(scale, "cpu").save_pretrained(folder / model, safe_serialization=True)
+        changes.append(f"model.id={folder / model}")
+    return load_recipe(RECIPE, changes)
+
+
 def stock(recipe: Recipe, device: str) -> Callable[[Rows], Any]:
     """Return what makes a batch by diffusers' pipeline, as it is."""
     with linked(locate(recipe.model).files) as folder:
         pipeline = StableUnCLIPImg2ImgPipeline.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True, local_files_only=True
+            folder, dtype=getattr(torch, recipe.model.dtype), use_safetensors=True, local_files_only=True
         ).to(device)
     pipeline.set_progress_bar_config(disable=True)
+    size = recipe.sampler.size
 
     def make(rows: Rows) -> Any:
         return pipeline(
             prompt=rows.prompts,
-            image_embeds=torch.from_numpy(rows.embeddings).to(device),
+            image_embeds=torch.from_numpy(rows.embeddings).to(device, pipeline.dtype),
+            **({} if size is None else {"height": size, "width": size}),
             generator=[torch.Generator().manual_seed(seed) for seed in rows.seeds],
             num_inference_steps=30,
             guidance_scale=2.0,
@@ -141,19 +156,22 @@ def stock(recipe: Recipe, device: str) -> Callable[[Rows], Any]:
     return make
 
 
-def measure(images: int, rounds: int, device: str, price: float) -> list[dict[str, Any]]:
+def measure(recipe: Recipe, images: int, rounds: int, device: str, price: float) -> list[dict[str, Any]]:
     """Return a row for the peer and for each way, measured in turn."""
-    recipe = load_recipe(RECIPE, [f"sampler.batch_size={BATCH}"])
-    generator = load(locate(recipe.model), recipe, device)
+    checkpoint = locate(recipe.model)
+    generator = load(checkpoint, recipe, device)
     rows = rows_of(recipe, generator, images)
     peer = stock(recipe, device)
-    network = next(one for one in networks() if recipe.model.id in one.models)
+    network = network_of(recipe.model, checkpoint)
+    size = {} if recipe.sampler.size is None else {"size": recipe.sampler.size}
+    # The first batch of a device also prepares it.
+    peer(rows.batches()[0])
     seconds: dict[str, list[float]] = {name: [] for name in ("stock pipeline", *WAYS)}
     made: dict[str, NDArray[np.uint8]] = {}
     for _ in range(rounds):
         seconds["stock pipeline"].append(_timed(lambda: [peer(batch) for batch in rows.batches()])[0])
         for name, fields in WAYS.items():
-            way = generator.resampled(sampler_of(fields))
+            way = generator.resampled(sampler_of({**fields, **size}))
             taken, batches = _timed(lambda way=way: [way.generate(*batch) for batch in rows.batches()])
             seconds[name].append(taken)
             made[name] = np.concatenate(batches)
@@ -162,7 +180,7 @@ def measure(images: int, rounds: int, device: str, price: float) -> list[dict[st
             "way": name,
             "images_per_second": (rate := images / statistics.median(taken)),
             "ratio": statistics.median(seconds["stock pipeline"]) / statistics.median(taken),
-            "tflop_per_image": work_of(sampler_of(WAYS.get(name, {})), network).operations,
+            "tflop_per_image": work_of(sampler_of({**WAYS.get(name, {}), **size}), network).operations,
             "dollars_per_1000": 1000 / rate / 3600 * price,
             "psnr": psnr(made[name], made["pndm 30"]) if name in made else None,
         }
@@ -207,12 +225,12 @@ def _computed(
 
 def print_measured(rows: list[dict[str, Any]]) -> None:
     """Print what was measured."""
-    print(f"{'':46}{'images/s':>9}{'ratio':>7}{'GFLOP':>7}{'$ per 1,000':>13}{'PSNR':>7}")
+    print(f"{'':46}{'images/s':>9}{'ratio':>7}{'GFLOP':>9}{'$ per 1,000':>13}{'PSNR':>7}")
     for row in rows:
         far = "" if row["psnr"] is None else f"{row['psnr']:.1f}"
         print(
             f"{row['way']:46}{row['images_per_second']:9.1f}{row['ratio']:7.2f}"
-            f"{1000 * row['tflop_per_image']:7.2f}{row['dollars_per_1000']:13.4f}{far:>7}"
+            f"{1000 * (row['tflop_per_image'] or 0):9.2f}{row['dollars_per_1000']:13.4f}{far:>7}"
         )
 
 
@@ -232,6 +250,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--model", choices=("embedded", "full", "toy"), default="embedded")
+    parser.add_argument("--dtype", default="float32", help="float16 and bfloat16 need a GPU")
+    parser.add_argument("--size", type=int, help="the edge that is generated, if not the model's own")
     parser.add_argument("--price", type=float, default=3.0, help="dollars for an hour of the device")
     parser.add_argument("--rate", type=float, default=RATE, help="TFLOP/s that the device reaches")
     parser.add_argument("--computed", action="store_true", help="the full-size networks; nothing runs")
@@ -241,7 +262,11 @@ def main() -> None:
         rows = compute(options.price, options.rate)
         print_computed(rows)
     else:
-        rows = measure(options.images, options.rounds, options.device, options.price)
+        changes = [f"model.dtype={options.dtype}"]
+        changes += [] if options.size is None else [f"sampler.size={options.size}"]
+        with tempfile.TemporaryDirectory() as folder:
+            recipe = recipe_of(options.model, Path(folder), changes)
+            rows = measure(recipe, options.images, options.rounds, options.device, options.price)
         print_measured(rows)
     if options.json:
         options.json.write_text(json.dumps(rows, indent=2) + "\n")
