@@ -32,10 +32,12 @@ from synthkit.sources import open_source
 from synthkit.sources.pool import read_all
 from synthkit.system.known_hashes import KnownHashes
 from synthkit.version import FORMAT_VERSION
-from synthkit_eval.protocol import Batches, ColorJitter, Images
+from synthkit_eval.sections.batches import Batches
+from synthkit_eval.sections.images import ColorJitter, Images
 from synthkit_eval.training.augmentation import Colours
 from synthkit_eval.training.distributed import World
-from synthkit_eval.training.loader import TrainingImages, make_order, training_batches
+from synthkit_eval.training.loader import TrainingImages, training_batches
+from synthkit_eval.training.orders import make_order
 from synthkit_eval.training.synthetic_images import index_shards
 
 BATCH = 64

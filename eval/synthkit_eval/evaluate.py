@@ -49,7 +49,8 @@ if TYPE_CHECKING:
     from synthkit_eval.training.distributed import World
     from synthkit_eval.training.real_images import RealData, ScoredRelease
     from synthkit_eval.training.synthetic_images import SyntheticImages
-    from synthkit_eval.training.train import Task, Trained
+    from synthkit_eval.training.task import Task
+    from synthkit_eval.training.trained import Trained
 
 # The code that decides how a run ends: runs that other code has trained are not used.
 _CODE = ("synthkit_eval.training", "synthkit.release.loader_batches")
@@ -153,13 +154,14 @@ def make_task(
 ) -> Task:
     """Return what the classifiers are trained on and tested with."""
     from synthkit_eval.training.loader import TrainingImages
-    from synthkit_eval.training.train import Task
+    from synthkit_eval.training.task import Task
+    from synthkit_eval.training.timm_augmentation import image_change
 
     classes = release.manifest.classes
     images = np.bincount(data.evaluation.listing.labels, minlength=len(classes))
     return Task(
         protocol=protocol,
-        training=TrainingImages(data.training, synthetic, protocol.images),
+        training=TrainingImages(data.training, synthetic, protocol.images, image_change(protocol)),
         evaluation=data.evaluation,
         grouping=Grouping.of([item.group for item in classes], images),
         real=data.counts,
@@ -215,7 +217,7 @@ def _train_one(release: ScoredRelease, task: Task, folder: Path, seed: int, what
     from synthkit_eval.training.train import train
 
     state = _state(folder, seed)
-    images, done = task.images * task.protocol.epochs, task.images * epochs_in(state)
+    images, done = task.images(task.protocol.all_epochs), task.images(epochs_in(state))
     with progress(what, images, done=done) if task.world.first else nullcontext(_ignore) as advance:
         trained = train(task, seed, state, advance)
     if task.world.first:
@@ -243,7 +245,7 @@ def _ignore(count: float) -> None:
 
 def _finished(folder: Path, seed: int) -> Trained | None:
     """Return the run of a seed if an earlier scoring has finished it, else None."""
-    from synthkit_eval.training.train import Trained
+    from synthkit_eval.training.trained import Trained
 
     try:
         return Trained(**json.loads((folder / f"seed-{seed}.json").read_bytes()))
@@ -307,7 +309,7 @@ def _summary(
             groups=_groups(release.manifest),
             kin=kin_of_images(release, protocol, data),
         ),
-        steps=task.steps * protocol.epochs,
+        steps=task.steps * protocol.all_epochs,
         accuracy=accuracies(counted, task.grouping),
         best=accuracies([run.per_class("best") for run in runs], task.grouping),
         loss=Mean.of([run.loss(report) for run in runs]),

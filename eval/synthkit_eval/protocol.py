@@ -18,9 +18,15 @@ from synthkit.config.yaml_file import FileKind, load_model
 from synthkit.errors import ScoreError, nearest
 from synthkit.recipe.digest import is_set
 from synthkit.recipe.families import SOURCES
-from synthkit.release.loader_batches import Shares
 from synthkit.system.files import sha256_of
 from synthkit_eval.feature_names import check_features
+from synthkit_eval.sections.augment import MIXING, Mixing, RandAugment
+from synthkit_eval.sections.batches import EARLIER_NAMES, MIXTURE, Batches
+from synthkit_eval.sections.decouple import Decouple
+from synthkit_eval.sections.glmc import Glmc
+from synthkit_eval.sections.images import Images
+from synthkit_eval.sections.losses import LdamDrw, LogitAdjusted
+from synthkit_eval.sections.optimizer import Optimizer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,127 +37,18 @@ _NAME = r"^[a-z0-9][a-z0-9_-]{0,95}$"
 _NOT_TRAINING = ("summary", "features")
 # Fields that came after the first scores, by their dotted names. They enter the digest only where they are
 # set to something else than their default, so that finished scores still compare. Every new field goes here.
-_LATER_FIELDS = ("frozen_statistics", "batches.real", "batches.synthetic_per_class", "validation")
-# What the values of `batches.mixing` were called first: protocols may still say so, and their digests do.
-_EARLIER_NAMES = {"pass": "half"}
+_LATER_FIELDS = (
+    *("frozen_statistics", "batches.real", "batches.synthetic_per_class", "validation"),
+    *("logit_adjusted", "ldam_drw", "synthetic_weight", "augment", "randaugment", "mixup", "cutmix"),
+    *("decouple", "glmc"),
+)
+# The sections of what may be chosen, by the field that chooses and its value.
+_SECTIONS_OF = {
+    "loss": {"logit-adjusted": "logit_adjusted", "ldam-drw": "ldam_drw"},
+    "augment": {name: name for name in ("randaugment", "mixup", "cutmix")},
+}
 _FOLDERS = re.compile(r"(?<![\w.-])(~\w*)?/(?:[^\s,}\]\"'/]+/)*(?=[^/])")
 _PLACES = frozenset(name for source in SOURCES.values() for name in source.PATHS)
-
-
-class Optimizer(Section):
-    """The optimiser and its learning rate over the epochs."""
-
-    name: Literal["sgd", "adam", "adamw"] = Field("sgd", description="The optimiser.")
-    learning_rate: float = Field(gt=0, le=100, description="Learning rate of the first epoch.")
-    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of sgd.")
-    weight_decay: float = Field(0.0, ge=0, le=1, description="Weight decay.")
-    schedule: Literal["cosine", "constant"] = Field(
-        "cosine", description="cosine: to 0 over the epochs (Loshchilov and Hutter 2017); or constant."
-    )
-
-
-class Batches(Section):
-    """How real and synthetic images share the minibatches."""
-
-    size: int = Field(
-        ge=2, le=65536, multiple_of=2, description="Images of a minibatch, real and synthetic together."
-    )
-    real: float = Field(
-        0.5,
-        ge=0,
-        lt=1,
-        description="Share of real images in a minibatch; 0: none, synthetic ones alone (real ones alone are "
-        "--real-only). With pass it is rounded to whole images, a half up, at least one of each kind.",
-    )
-    mixing: Literal["pass", "coin"] = Field(
-        "pass",
-        description="pass: every minibatch has that share of real images, drawn with replacement, and one "
-        "shuffled pass over the synthetic ones is an epoch; coin: each image is real with that probability, "
-        "and both kinds are drawn with replacement.",
-    )
-    iterations: int | None = Field(
-        None, ge=1, description="Minibatches of an epoch; default: one pass over the synthetic images."
-    )
-
-    synthetic_per_class: int | None = Field(
-        None,
-        ge=1,
-        description="How many synthetic images of each class are used: the first ones planned, of a class "
-        "with fewer all. Default: all of the release.",
-    )
-
-    @field_validator("mixing", mode="before")
-    @classmethod
-    def _of_its_earlier_name(cls, mixing: object) -> object:
-        return next((name for name, earlier in _EARLIER_NAMES.items() if mixing == earlier), mixing)
-
-    @field_validator("real", mode="before")
-    @classmethod
-    def _not_all(cls, real: object) -> object:
-        if real == 1:
-            raise ValueError("1 would be real images alone: synthkit eval --real-only trains on these")
-        return real
-
-    @model_validator(mode="after")
-    def _a_coin_has_no_pass(self) -> Self:
-        if (self.mixing == "coin") is (self.iterations is None):
-            raise ValueError("mixing: coin needs iterations; mixing: pass passes over the synthetic images")
-        return self
-
-    @property
-    def shares(self) -> Shares:
-        """How many images of a minibatch are real, and how many synthetic; by a coin on average."""
-        return Shares.of(self.size, self.real)
-
-
-# The fields of Batches that say how many images of each kind there are: scores that differ in them compare.
-MIXTURE = ("real", "synthetic_per_class")
-
-
-class ColorJitter(Section):
-    """Random changes of colour: factors between 1 - x and 1 + x."""
-
-    brightness: float = Field(0.0, ge=0, le=1, description="Brightness.")
-    contrast: float = Field(0.0, ge=0, le=1, description="Contrast.")
-    saturation: float = Field(0.0, ge=0, le=1, description="Saturation.")
-
-
-class Images(Section):
-    """What the network sees."""
-
-    size: int = Field(ge=8, le=1024, description="Edge of the network's input in pixels.")
-    crop: Literal["random-resized", "padded", "none"] = Field(
-        "none",
-        description="Training: random-resized (Szegedy 2015), padded (shifted by up to `padding`), or none.",
-    )
-    scale: tuple[float, float] = Field(
-        (0.08, 1.0), description="Share of the image's area in a random-resized crop.", strict=False
-    )
-    padding: int = Field(4, ge=0, le=64, description="Pixels by which a padded crop is shifted at most.")
-    flip: bool = Field(False, description="Training: mirror with probability 1/2.")
-    rotation: float = Field(0.0, ge=0, le=180, description="Training: turn by up to so many degrees.")
-    color_jitter: ColorJitter = Field(ColorJitter(), description="Training: random changes of colour.")
-    evaluation_resize: int | None = Field(
-        None,
-        ge=8,
-        le=2048,
-        description="Testing: the shorter edge before the centre crop of `size`; default: the whole image "
-        "resized to `size`.",
-    )
-    mean: tuple[float, float, float] = Field((0.485, 0.456, 0.406), description="Mean of RGB.", strict=False)
-    std: tuple[float, float, float] = Field(
-        (0.229, 0.224, 0.225), description="Standard deviation of RGB.", strict=False
-    )
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if not 0 < self.scale[0] <= self.scale[1] <= 1:
-            raise ValueError("scale: must be two shares of the area, as [0.08, 1.0]")
-        if min(self.std) <= 0:
-            raise ValueError("std: must be more than 0")
-        if self.evaluation_resize is not None and self.evaluation_resize < self.size:
-            raise ValueError(f"evaluation_resize: must be at least size, {self.size}")
-        return self
 
 
 class Protocol(Section):
@@ -176,11 +73,37 @@ class Protocol(Section):
         description="Batch normalisation of layers that are not trained. kept: by its statistics as they "
         "are; updated: by those of each minibatch while training, and by their running means while testing.",
     )
-    loss: Literal["cross-entropy", "balanced-softmax"] = Field(
-        "cross-entropy", description="Balanced Softmax (Ren 2020) knows the real images of each class."
+    loss: Literal["cross-entropy", "balanced-softmax", "logit-adjusted", "ldam-drw"] = Field(
+        "cross-entropy",
+        description="All but cross-entropy know the number of real images of each class: balanced-softmax "
+        "(Ren 2020), logit-adjusted (Menon 2021), ldam-drw (Cao 2019).",
     )
+    logit_adjusted: LogitAdjusted = Field(LogitAdjusted(), description="Settings of loss: logit-adjusted.")
+    ldam_drw: LdamDrw = Field(LdamDrw(), description="Settings of loss: ldam-drw.")
+    synthetic_weight: float = Field(
+        1.0,
+        ge=0,
+        le=100,
+        description="Factor of the loss of each synthetic image; real ones have 1 (DiffuLT, Shao 2024).",
+    )
+    glmc: Glmc | None = Field(
+        None,
+        description="Each minibatch is mixed with partners in two ways, whose features are made alike, and "
+        "rare classes weigh more as epochs go by (Du 2023); default: none of this.",
+    )
+    augment: Literal["none", "randaugment", "mixup", "cutmix"] = Field(
+        "none",
+        description="More augmentation, by timm: randaugment (Cubuk 2020) changes each image after its crop; "
+        "mixup (Zhang 2018) and cutmix (Yun 2019) mix the images of a minibatch and their classes.",
+    )
+    randaugment: RandAugment = Field(RandAugment(), description="Settings of augment: randaugment.")
+    mixup: Mixing = Field(Mixing(), description="Settings of augment: mixup.")
+    cutmix: Mixing = Field(Mixing(), description="Settings of augment: cutmix.")
     optimizer: Optimizer = Field(description="How weights are changed.")
     epochs: int = Field(ge=1, le=10_000, description="Epochs.")
+    decouple: Decouple | None = Field(
+        None, description="A second stage with frozen features (Kang 2020); default: there is none."
+    )
     batches: Batches = Field(description="How real and synthetic images share the minibatches.")
     images: Images = Field(description="What the network sees.")
     mixed_precision: bool = Field(True, description="bfloat16 where it is safe, on GPUs only.")
@@ -231,10 +154,55 @@ class Protocol(Section):
         return self
 
     @model_validator(mode="after")
+    def _sections_are_of_what_is_chosen(self) -> Self:
+        for field, sections in _SECTIONS_OF.items():
+            for choice, section in sections.items():
+                if is_set(self, section) and getattr(self, field) != choice:
+                    raise ValueError(f"{section}: belongs to {field}: {choice}; set that, or leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _images_are_mixed_once(self) -> Self:
+        if self.glmc is not None and self.augment in MIXING:
+            raise ValueError(f"glmc: mixes the images itself; leave out augment: {self.augment}")
+        if self.glmc is not None and self.trained == "last-layer":
+            raise ValueError("glmc: trains features, and needs trained: all")
+        mixes = "glmc" if self.glmc is not None else f"augment: {self.augment}" * (self.augment in MIXING)
+        if self.loss == "ldam-drw" and mixes:
+            raise ValueError(
+                f"loss: ldam-drw has a margin for an image's one class, and {mixes} gives an image two; "
+                "choose another loss, or do not mix"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _something_is_frozen(self) -> Self:
         if self.frozen_statistics == "updated" and self.trained == "all":
             raise ValueError("frozen_statistics: needs trained: last-layer; else no layer is frozen")
         return self
+
+    @model_validator(mode="after")
+    def _a_second_stage_has_a_first(self) -> Self:
+        if self.decouple is None:
+            return self
+        if self.trained == "last-layer":
+            raise ValueError("decouple: needs trained: all; else no stage trains features")
+        if self.decouple.epochs > self.epochs:
+            raise ValueError(
+                f"decouple.epochs: is {self.decouple.epochs}, and the first stage, which trains all weights, "
+                f"has {self.epochs}: the second one needs no more"
+            )
+        if self.decouple.kind == "lws" and self.loss == "ldam-drw":
+            raise ValueError(
+                "decouple: lws scales each class's weights, which loss: ldam-drw makes all equally long; use "
+                "kind: crt"
+            )
+        return self
+
+    @property
+    def all_epochs(self) -> int:
+        """How many epochs all stages have together."""
+        return self.epochs + (0 if self.decouple is None else self.decouple.epochs)
 
     @property
     def digest(self) -> str:
@@ -243,7 +211,7 @@ class Protocol(Section):
         for path in _LATER_FIELDS:
             _leave_out_unset(self, data, path.split("."))
         mixing = self.batches.mixing
-        data["batches"]["mixing"] = _EARLIER_NAMES.get(mixing, mixing)
+        data["batches"]["mixing"] = EARLIER_NAMES.get(mixing, mixing)
         if isinstance(self.pretrained, str) and Path(self.pretrained).is_file():
             data["pretrained"] = sha256_of(Path(self.pretrained))
         for name in data.keys() & {"evaluation", "validation"}:

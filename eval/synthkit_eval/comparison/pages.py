@@ -10,7 +10,7 @@ from synthkit_eval.comparison.conclusions import conclusions, difference_tables,
 from synthkit_eval.comparison.correlations import correlations
 from synthkit_eval.comparison.rows import tells_cost
 from synthkit_eval.comparison.table import Page
-from synthkit_eval.protocol import MIXTURE
+from synthkit_eval.sections.batches import MIXTURE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from synthkit_eval.protocol import ColorJitter, Images
+    from synthkit_eval.sections.images import ColorJitter, Images
 
 _ATTEMPTS = 10
 _RATIO = (3 / 4, 4 / 3)

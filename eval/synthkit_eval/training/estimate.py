@@ -9,12 +9,13 @@ import torch  # noqa: TID253 (nothing imports this module but training)
 
 from synthkit.errors import ScoreError
 from synthkit.system.progress import duration
-from synthkit_eval.training.losses import make_loss
-from synthkit_eval.training.networks import begin_training, make_network
-from synthkit_eval.training.train import make_optimizer, step
+from synthkit_eval.training.minibatch import Minibatch
+from synthkit_eval.training.networks import make_network
+from synthkit_eval.training.stages import stages_of
+from synthkit_eval.training.trainer import Trainer
 
 if TYPE_CHECKING:
-    from synthkit_eval.training.train import Task
+    from synthkit_eval.training.task import Task
 
 # Enough images to stand for a minibatch, few enough to be timed within seconds.
 _IMAGES = 8
@@ -26,18 +27,17 @@ def seconds_of(task: Task, runs: int) -> float:
     protocol = task.protocol
     images = min(_IMAGES, protocol.batches.size)
     network = make_network(protocol.model_copy(update={"pretrained": False}), task.classes).to(task.device)
-    begin_training(network, protocol)
-    optimizer, loss = (
-        make_optimizer(protocol.optimizer, network),
-        make_loss(protocol.loss, task.real, task.device),
-    )
-    inputs = torch.rand(images, 3, protocol.images.size, protocol.images.size, device=task.device)
-    labels = torch.zeros(images, dtype=torch.int64, device=task.device)
-    step(network, optimizer, loss, inputs, labels, task)
+    trainer = Trainer(task, stages_of(protocol)[0], network, 0)
+    # GLMC has a partner for each image.
+    shown = images if protocol.glmc is None else 2 * images
+    inputs = torch.rand(shown, 3, protocol.images.size, protocol.images.size, device=task.device)
+    batch = Minibatch(inputs, torch.zeros(shown, dtype=torch.int64, device=task.device), None, 0)
+    trainer.begin_epoch(0)
+    trainer.step(batch, 0.0)
     started = time.monotonic()
-    step(network, optimizer, loss, inputs, labels, task)
+    trainer.step(batch, 0.0)
     per_image = (time.monotonic() - started) / images
-    return per_image * protocol.batches.size * task.steps * protocol.epochs * runs
+    return per_image * protocol.batches.size * task.steps * protocol.all_epochs * runs
 
 
 def check_patience(task: Task, runs: int) -> None:

@@ -1,95 +1,60 @@
-"""Minibatches for training and testing: which images they hold, and the processes that read and decode them.
-
-Source: Chen et al. 2025, section 4.1 (half real, half synthetic, with one pass over the synthetic images) and
-4.2 (a coin for each image).
-"""
+"""Minibatches for training and testing, and the processes that read, decode and augment them."""
 
 from __future__ import annotations
 
 import signal
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch  # noqa: TID253 (nothing imports this module but training)
 from torch.utils.data import DataLoader  # noqa: TID253
 
 from synthkit.errors import SourceError, SynthkitError
-from synthkit.release.loader_batches import MixedBatches
 from synthkit_eval.training.augmentation import COLUMNS, evaluation_pixels, training_pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
     from PIL import Image
     from torch import Tensor
 
     from synthkit.sources.pool import RealImages
-    from synthkit_eval.protocol import Batches, Images
+    from synthkit_eval.sections.images import Images
     from synthkit_eval.training.distributed import World
+    from synthkit_eval.training.orders import Order
     from synthkit_eval.training.synthetic_images import SyntheticImages
 
 
-class Order(Protocol):
-    """Which images each minibatch of an epoch holds; synthetic ones are numbered after the real ones."""
-
-    def __len__(self) -> int:
-        """Return the number of minibatches of an epoch."""
-        ...
-
-    def batches(self, epoch: int) -> Iterator[list[int]]:
-        """Yield the indices of each minibatch of an epoch; they follow from the seed and the epoch."""
-        ...
-
-
-class Drawn:
-    """Minibatches drawn with replacement: from the real images alone, or from both by a coin.
-
-    The coin shows the real side with the probability `real_share`.
-    """
-
-    def __init__(
-        self, real: int, synthetic: int, size: int, iterations: int, seed: int, real_share: float
-    ) -> None:
-        self._real, self._synthetic, self._size = real, synthetic, size
-        self._iterations, self._seed, self._real_share = iterations, seed, real_share
-
-    def __len__(self) -> int:
-        return self._iterations
-
-    def batches(self, epoch: int) -> Iterator[list[int]]:
-        """Yield the indices of each minibatch of an epoch."""
-        rng = np.random.Generator(np.random.Philox(key=[self._seed, epoch]))
-        for _ in range(self._iterations):
-            drawn = rng.integers(self._real, size=self._size)
-            if self._synthetic:
-                synthetic = self._real + rng.integers(self._synthetic, size=self._size)
-                drawn = np.where(rng.random(self._size) < 1 - self._real_share, synthetic, drawn)
-            yield drawn.tolist()
-
-
-def make_order(batches: Batches, real: int, synthetic: int, steps: int, seed: int, world: World) -> Order:
-    """Return the order that a protocol asks for; `steps` is the length of an epoch that is not one pass."""
-    if batches.mixing == "coin" or not synthetic:
-        return Drawn(real, synthetic, batches.size, steps, seed, batches.real)
-    # The last minibatch is left out: a small one could leave a process without images.
-    return MixedBatches(real, synthetic, batches.shares, seed, drop_last=world.size > 1)
+# Sets the seeds of a minibatch apart from its table of uniform numbers.
+_SEEDS = 1
 
 
 class Batch(NamedTuple):
-    """A process's share of a minibatch: indices of images, and their random numbers (N, COLUMNS)."""
+    """A process's share of a minibatch: indices of images, and what is random about them.
+
+    `uniform` (N, COLUMNS) has the numbers of each image's augmentation, `seeds` (N,) a seed for each image,
+    and `seed` one for the whole minibatch, the same in all processes.
+    """
 
     indices: list[int]
     uniform: NDArray[np.float64]
+    seeds: NDArray[np.uint32]
+    seed: int
 
 
 class Loaded(NamedTuple):
-    """Pixels (N, 3, size, size) uint8, labels (N,) int64, and the random numbers for the colours."""
+    """Pixels (N, 3, size, size) uint8, labels (N,) int64, and the random numbers for the colours.
+
+    In training also which images are synthetic, (N,) bool, and the seed of the minibatch.
+    """
 
     pixels: Tensor
     labels: Tensor
     uniform: NDArray[np.float64]
+    synthetic: Tensor | None = None
+    seed: int = 0
 
 
 class Failed(NamedTuple):
@@ -115,14 +80,25 @@ class _Shares:
         for number, indices in enumerate(self.order.batches(self.epoch)):
             sequence = np.random.SeedSequence([self.seed, self.epoch, number])
             uniform = np.random.Generator(np.random.Philox(sequence)).random((len(indices), COLUMNS))
-            yield Batch(indices[mine], uniform[mine])
+            apart = np.random.SeedSequence([self.seed, self.epoch, number, _SEEDS])
+            seed, *seeds = apart.generate_state(1 + len(indices))
+            yield Batch(indices[mine], uniform[mine], np.asarray(seeds[mine]), int(seed))
 
 
 class TrainingImages:
-    """Real and synthetic images as one data set, which reads and augments a minibatch at a time."""
+    """Real and synthetic images as one data set, which reads and augments a minibatch at a time.
 
-    def __init__(self, real: RealImages, synthetic: SyntheticImages | None, images: Images) -> None:
-        self._real, self._synthetic, self._images = real, synthetic, images
+    `change` is what else happens to an image's pixels (3, size, size) uint8, from a seed.
+    """
+
+    def __init__(
+        self,
+        real: RealImages,
+        synthetic: SyntheticImages | None,
+        images: Images,
+        change: Callable[[Tensor, int], Tensor] | None = None,
+    ) -> None:
+        self._real, self._synthetic, self._images, self._change = real, synthetic, images, change
         labels = [real.listing.labels] + ([] if synthetic is None else [synthetic.labels])
         self.labels = np.concatenate(labels).astype(np.int64)
 
@@ -140,8 +116,11 @@ class TrainingImages:
         edge = self._images.size
         pixels = torch.empty((len(batch.indices), 3, edge, edge), dtype=torch.uint8)
         for place, index in enumerate(batch.indices):
-            pixels[place] = training_pixels(self.pixels(index), self._images, batch.uniform[place])
-        return Loaded(pixels, torch.from_numpy(self.labels[batch.indices]), batch.uniform)
+            image = training_pixels(self.pixels(index), self._images, batch.uniform[place])
+            pixels[place] = image if self._change is None else self._change(image, int(batch.seeds[place]))
+        synthetic = torch.tensor(batch.indices) >= len(self._real.listing)
+        labels = torch.from_numpy(self.labels[batch.indices])
+        return Loaded(pixels, labels, batch.uniform, synthetic, batch.seed)
 
     def pixels(self, index: int) -> Tensor:
         """Return an image as (3, H, W) uint8; the real ones have the first indices."""

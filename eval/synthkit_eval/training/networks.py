@@ -34,6 +34,8 @@ def make_network(protocol: Protocol, classes: int) -> nn.Module:
     """
     import timm
 
+    from synthkit_eval.training.last_layer import last_layer, use_cosines
+
     check_network(protocol.network)
     try:
         network: Any = timm.create_model(
@@ -48,6 +50,8 @@ def make_network(protocol: Protocol, classes: int) -> nn.Module:
         raise ScoreError(f"network: {protocol.network}: {reason}{_advice(protocol, reason)}") from error
     if protocol.small_stem:
         _shrink_stem(network, protocol.network)
+    if protocol.loss == "ldam-drw":
+        use_cosines(network, protocol.ldam_drw.scale)
     if isinstance(protocol.pretrained, str):
         _load_weights(network, protocol.pretrained)
     _try(network, protocol, classes)
@@ -75,19 +79,13 @@ def _try(network: Any, protocol: Protocol, classes: int) -> None:
         raise ScoreError(f"network: {protocol.network} gives {shape} for 2 images of {classes} classes")
 
 
-def last_layer(network: nn.Module) -> nn.Module:
-    """Return the layer that timm calls the classifier. Raises ScoreError if there is more than one."""
-    found = network.get_classifier()  # type: ignore[operator]
-    if not hasattr(found, "weight"):
-        raise ScoreError("trained: last-layer: this network has no single last layer; choose another network")
-    return found  # type: ignore[no-any-return]
-
-
 def begin_training(network: nn.Module, protocol: Protocol) -> None:
     """Set training mode, in frozen layers evaluation mode: their statistics stay, and they drop nothing.
 
     With `frozen_statistics: updated` their batch normalisation trains as if they were not frozen.
     """
+    from synthkit_eval.training.last_layer import last_layer
+
     if protocol.trained == "all":
         network.train()
         return
@@ -133,6 +131,8 @@ def _shrink_stem(network: Any, name: str) -> None:
 def _load_weights(network: nn.Module, file: str) -> None:
     """Load all weights but the last layer's from a safetensors file. Raises ScoreError if they do not fit."""
     from safetensors.torch import load_file
+
+    from synthkit_eval.training.last_layer import last_layer
 
     if not Path(file).is_file():
         raise ScoreError(f"pretrained: there is no file {file}")

@@ -7,149 +7,36 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch  # noqa: TID253 (nothing imports this module but training)
 from torch.nn import functional as F  # noqa: TID253
-from torch.nn.parallel import DistributedDataParallel  # noqa: TID253
 
 from synthkit.errors import ScoreError
-from synthkit_eval.score import ACCURACIES, Epoch, SeedScore
 from synthkit_eval.training import checkpoint
 from synthkit_eval.training.accuracy import per_class
-from synthkit_eval.training.augmentation import Colours
-from synthkit_eval.training.loader import EvaluationImages, evaluation_batches, make_order, training_batches
-from synthkit_eval.training.losses import make_loss
-from synthkit_eval.training.networks import begin_training, make_network
-from synthkit_eval.training.predictions import packed, unpacked
+from synthkit_eval.training.loader import EvaluationImages, evaluation_batches
+from synthkit_eval.training.networks import make_network
+from synthkit_eval.training.predictions import packed
+from synthkit_eval.training.stages import begin_stage, stages_of
+from synthkit_eval.training.trained import Trained, forget_predictions
+from synthkit_eval.training.trainer import Inputs, Trainer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from synthkit.sources.pool import RealImages
-    from synthkit_eval.protocol import Optimizer, Protocol
-    from synthkit_eval.training.accuracy import Grouping
-    from synthkit_eval.training.distributed import World
-    from synthkit_eval.training.loader import Loaded, Order, TrainingImages
-    from synthkit_eval.training.losses import Loss
+    from synthkit_eval.training.loader import Loaded
+    from synthkit_eval.training.task import Task
 
 # Evaluation images that fit are decoded once for all epochs.
 _KEPT_BYTES = 1 << 30
 _EVALUATION_BATCH = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What is trained and tested: data, protocol and machine, the same for every seed.
-
-    `real` is the number of real training images of each class, `synthetic` that of all synthetic ones,
-    `steps` that of minibatches in an epoch, and `workers` that of processes which read images. `validation`
-    are the images that choose the epoch, if the protocol has any.
-    """
-
-    protocol: Protocol
-    training: TrainingImages
-    evaluation: RealImages
-    grouping: Grouping
-    real: tuple[int, ...]
-    synthetic: int
-    steps: int
-    device: str
-    world: World
-    workers: int
-    validation: RealImages | None = None
-
-    @property
-    def images(self) -> int:
-        """How many images an epoch has."""
-        batches = self.protocol.batches
-        if self.synthetic and batches.mixing == "pass" and self.world.size == 1:
-            return self.synthetic + batches.shares.real_beside(self.synthetic)
-        return self.steps * batches.size
-
-    @property
-    def classes(self) -> int:
-        """How many classes there are."""
-        return len(self.real)
-
-
-def learning_rate(optimizer: Optimizer, epoch: int, epochs: int) -> float:
-    """Return the learning rate of an epoch (from 0), which falls as a cosine and is 0 after the last.
-
-    A schedule that is `constant` keeps the first one.
-    """
-    if optimizer.schedule == "constant":
-        return optimizer.learning_rate
-    return optimizer.learning_rate * (1 + math.cos(math.pi * epoch / epochs)) / 2
-
-
-def counted(history: Sequence[Mapping[str, Any]], report: str) -> int:
-    """Return the epoch (from 0) that counts: the last, or the first of highest accuracy.
-
-    For `best` that is the accuracy on the evaluation images, for `validation` that on the validation images.
-    """
-    if report == "last":
-        return len(history) - 1
-    measure = "overall" if report == "best" else "validation"
-    return int(np.argmax([row[measure] for row in history]))
-
-
-def forget_predictions(history: Sequence[dict[str, Any]]) -> None:
-    """Drop the predictions of the epochs that cannot count any more: those of all images are large."""
-    reports = ["last", "best", *(["validation"] if history[0]["validation"] is not None else [])]
-    kept = {counted(history, report) for report in reports}
-    for epoch, row in enumerate(history):
-        if epoch not in kept:
-            row.pop("predictions", None)
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """A finished run: `history` holds the measurements after each epoch, `git` the commit of the code.
-
-    Rows of epochs that may count have the predictions of all evaluation images, as `packed` writes them.
-    """
-
-    seed: int
-    history: list[dict[str, Any]]
-    git: str = ""
-
-    @property
-    def seconds(self) -> float:
-        """Time of training and testing, also before the run was stopped and continued."""
-        return float(sum(row["seconds"] for row in self.history))
-
-    def counted(self, report: str) -> int:
-        """Return the epoch (from 0) that counts: the last, or the first of highest accuracy."""
-        return counted(self.history, report)
-
-    def per_class(self, report: str) -> NDArray[np.float64]:
-        """Return the accuracy of each class (C,) in the epoch that counts."""
-        return np.asarray(self.history[self.counted(report)]["per_class"])
-
-    def loss(self, report: str) -> float:
-        """Return the cross-entropy on the evaluation images in the epoch that counts."""
-        return float(self.history[self.counted(report)]["loss"])
-
-    def predictions(self, report: str) -> NDArray[np.uint16]:
-        """Return the class that the network finds in each evaluation image (N,) in the epoch that counts."""
-        return unpacked(self.history[self.counted(report)]["predictions"])
-
-    def epochs(self) -> list[Epoch]:
-        """Return the measurements of every epoch."""
-        return [Epoch(**{key: row[key] for key in Epoch.model_fields}) for row in self.history]
-
-    def score(self, report: str) -> SeedScore:
-        """Return the run as a score file states it."""
-        epoch = self.counted(report)
-        parts = {part: self.history[epoch][part] for part in ACCURACIES}
-        return SeedScore(seed=self.seed, epoch=epoch + 1, **parts, seconds=round(self.seconds, 2))
 
 
 def train(task: Task, seed: int, state: Path, advance: Callable[[float], None]) -> Trained:
@@ -160,48 +47,63 @@ def train(task: Task, seed: int, state: Path, advance: Callable[[float], None]) 
     processes have different checkpoints.
     """
     run = _Run(task, seed)
-    history = checkpoint.restore(state, run.network, run.optimizer)
+    history = run.restore(state)
     if task.world.agree([len(history)]) != [len(history)]:
         raise ScoreError(f"{state}: is not the same for all processes: they need one shared folder")
-    for epoch in range(len(history), task.protocol.epochs):
+    for epoch in range(len(history), task.protocol.all_epochs):
         history.append(run.epoch(epoch, advance))
         forget_predictions(history)
         if task.world.first:
-            checkpoint.save(state, run.network, run.optimizer, history)
+            run.save(state, history)
         task.world.wait()
     return Trained(seed, history)
 
 
 class _Run:
-    """A network in training, with its optimiser and its data."""
+    """A network, the stage that its training is in, and the images that it is tested on."""
 
     def __init__(self, task: Task, seed: int) -> None:
-        self._task, self._seed = task, seed
-        protocol = task.protocol
+        self._task, self._seed, self._stages = task, seed, stages_of(task.protocol)
         torch.manual_seed(seed)
-        self.network = make_network(protocol, task.classes).to(task.device)
+        self._network = make_network(task.protocol, task.classes).to(task.device)
         if task.device != "cpu":
-            self.network = self.network.to(memory_format=torch.channels_last)
-        self.optimizer = make_optimizer(protocol.optimizer, self.network)
-        self._parallel = _parallel(self.network, task.world, task.device)
-        self._loss = make_loss(protocol.loss, task.real, task.device)
-        self._colours = Colours(protocol.images, task.device)
-        self._order = order_of(task, seed)
+            self._network = self._network.to(memory_format=torch.channels_last)
+        self._stage = self._stages[0]
+        self._trainer = Trainer(task, self._stage, self._network, seed)
+        self._inputs = Inputs(task.protocol.images, task.device)
         self._evaluation = _TestImages(task.evaluation, task)
         self._validation = None if task.validation is None else _TestImages(task.validation, task)
+
+    def restore(self, state: Path) -> list[dict[str, Any]]:
+        """Go on from a saved state, and return the measurements of the epochs behind it; none without one."""
+        behind = checkpoint.epochs_in(state)
+        if behind:
+            self._enter(behind - 1)
+        return checkpoint.restore(state, self._trainer.module, self._trainer.optimizer)
+
+    def save(self, state: Path, history: list[dict[str, Any]]) -> None:
+        """Write the state of the training, and the measurements of its epochs."""
+        checkpoint.save(state, self._trainer.module, self._trainer.optimizer, history)
+
+    def _enter(self, epoch: int) -> None:
+        """Begin the stage that an epoch is of, unless it is there already."""
+        stage = next(stage for stage in reversed(self._stages) if epoch >= stage.first)
+        if stage is self._stage:
+            return
+        # The first epoch of a stage may be trained in a continued run, which draws the same weights.
+        torch.manual_seed(int(np.random.SeedSequence([self._seed, stage.first]).generate_state(1)[0]))
+        begin_stage(self._network, stage)
+        self._stage = stage
+        self._trainer = Trainer(self._task, stage, self._network, self._seed)
 
     def epoch(self, epoch: int, advance: Callable[[float], None]) -> dict[str, Any]:
         """Train for an epoch, test, and return the measurements."""
         started, task = time.monotonic(), self._task
+        self._enter(epoch)
         # What the network draws (dropout) follows from seed, epoch and process, also in a continued run.
         own = np.random.SeedSequence([self._seed, epoch, task.world.rank])
         torch.manual_seed(int(own.generate_state(1)[0]))
-        rate = learning_rate(task.protocol.optimizer, epoch, task.protocol.epochs)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        training_loss = self._train(epoch, advance)
-        # Running statistics differ between processes, for each has seen its own images: the first decides.
-        task.world.copy(self.network.buffers())
+        training_loss = self._trainer.train(epoch, advance)
         loss, predictions = self._test(self._evaluation)
         if not math.isfinite(training_loss + loss):
             raise ScoreError(
@@ -212,7 +114,8 @@ class _Run:
         parts = task.grouping.parts(classes)
         return {
             "epoch": epoch + 1,
-            "learning_rate": rate,
+            "stage": self._stages.index(self._stage) + 1,
+            "learning_rate": self._trainer.learning_rate(epoch),
             "training_loss": training_loss,
             "loss": loss,
             **parts,
@@ -221,25 +124,6 @@ class _Run:
             "predictions": packed(predictions),
             "seconds": time.monotonic() - started,
         }
-
-    def _train(self, epoch: int, advance: Callable[[float], None]) -> float:
-        """Train on the minibatches of an epoch and return their mean loss."""
-        task = self._task
-        begin_training(self.network, task.protocol)
-        total = torch.zeros(1, device=task.device)
-        batches = training_batches(
-            task.training, self._order, epoch=epoch, seed=self._seed, world=task.world, workers=task.workers
-        )
-        for loaded in batches:
-            inputs, labels = self._inputs(loaded), loaded.labels.to(task.device)
-            total += step(self._parallel, self.optimizer, self._loss, inputs, labels, task)
-            advance(len(labels) * task.world.size)
-        return float(task.world.sum(total)) / (len(self._order) * task.world.size)
-
-    def _inputs(self, loaded: Loaded) -> Tensor:
-        uniform = loaded.uniform if loaded.uniform.size else None
-        values = self._colours(loaded.pixels, uniform)
-        return values if self._task.device == "cpu" else values.to(memory_format=torch.channels_last)
 
     def _validation_accuracy(self) -> float | None:
         """Return the accuracy over all validation images; None without any."""
@@ -251,12 +135,12 @@ class _Run:
     def _test(self, images: _TestImages) -> tuple[float, NDArray[np.uint16]]:
         """Return the mean cross-entropy on real images and the predicted class of each, (N,)."""
         task = self._task
-        self.network.eval()
+        self._network.eval()
         found: list[Tensor] = []
         loss = torch.zeros(1, dtype=torch.float64)
         with torch.no_grad():
             for loaded in images:
-                logits = self.network(self._inputs(loaded)).float()
+                logits = self._network(self._inputs(loaded)).float()
                 loss += F.cross_entropy(logits.cpu().double(), loaded.labels, reduction="sum")
                 found.append(logits.argmax(1))
         # Each process has tested its own images; the sum puts all of them together.
@@ -287,57 +171,3 @@ class _TestImages:
                 return
             self._kept = list(batches)
         yield from self._kept
-
-
-def step(
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    loss: Loss,
-    inputs: Tensor,
-    labels: Tensor,
-    task: Task,
-) -> Tensor:
-    """Change the weights by one minibatch, and return its loss.
-
-    Raises ScoreError if it does not fit into the device's memory.
-    """
-    device = torch.device(task.device).type
-    mixed = task.protocol.mixed_precision and device == "cuda"
-    try:
-        with torch.autocast(device, dtype=torch.bfloat16, enabled=mixed):
-            logits = network(inputs)
-        value = loss(logits.float(), labels)
-        optimizer.zero_grad(set_to_none=True)
-        value.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    except torch.OutOfMemoryError:
-        raise ScoreError(
-            f"{task.device}: is too small for minibatches of {task.protocol.batches.size} with this network; "
-            "share them among several GPUs (torchrun), or --set batches.size="
-        ) from None
-    return value.detach()
-
-
-def order_of(task: Task, seed: int) -> Order:
-    """Return which images the minibatches of a run hold."""
-    first = len(task.training) - task.synthetic
-    return make_order(task.protocol.batches, first, task.synthetic, task.steps, seed, task.world)
-
-
-def make_optimizer(config: Optimizer, network: nn.Module) -> torch.optim.Optimizer:
-    """Return the optimiser of all weights that require a gradient."""
-    weights = [weight for weight in network.parameters() if weight.requires_grad]
-    rate, decay = config.learning_rate, config.weight_decay
-    match config.name:
-        case "sgd":
-            return torch.optim.SGD(weights, lr=rate, momentum=config.momentum, weight_decay=decay)
-        case "adam":
-            return torch.optim.Adam(weights, lr=rate, weight_decay=decay)
-    return torch.optim.AdamW(weights, lr=rate, weight_decay=decay)
-
-
-def _parallel(network: nn.Module, world: World, device: str) -> nn.Module:
-    if world.size == 1:
-        return network
-    ids = [device] if device.startswith("cuda") else None
-    return DistributedDataParallel(network, device_ids=ids)

@@ -10,7 +10,7 @@ from scipy import stats
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms import functional as tv
 
-from synthkit_eval.protocol import ColorJitter, Images
+from synthkit_eval.sections.images import ColorJitter, Images
 from synthkit_eval.training import augmentation
 from synthkit_eval.training.augmentation import COLUMNS, Colours, random_resized_box, training_pixels
 

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from synthkit_eval.protocol import Batches, load_protocol
+from synthkit_eval.protocol import load_protocol
+from synthkit_eval.sections.batches import Batches
 from synthkit_eval.training.distributed import World
-from synthkit_eval.training.loader import TrainingImages, make_order, training_batches
+from synthkit_eval.training.loader import TrainingImages, training_batches
+from synthkit_eval.training.orders import make_order
 from tests.helpers.scoring import real_digits, synthetic_of
 
 

@@ -14,7 +14,11 @@ from synthkit_eval.training.accuracy import Grouping
 from synthkit_eval.training.distributed import World
 from synthkit_eval.training.loader import TrainingImages
 from synthkit_eval.training.networks import make_network
-from synthkit_eval.training.train import Task, Trained, forget_predictions, learning_rate, order_of, train
+from synthkit_eval.training.stages import Stage
+from synthkit_eval.training.task import Task
+from synthkit_eval.training.train import train
+from synthkit_eval.training.trained import Trained, forget_predictions
+from synthkit_eval.training.trainer import learning_rate, order_of
 from tests.helpers.scoring import real_digits, synthetic_of
 
 
@@ -56,12 +60,12 @@ def test_few_shot_training_touches_the_last_layer_alone(small_release: Path, tmp
     changed = {key for key, value in before.items() if not torch.equal(value, after[f"network.{key}"])}
     assert changed == {"fc.weight", "fc.bias"}
     assert any("running_mean" in key for key in before)
-    assert len(order_of(task, 0)) == 3
+    assert len(order_of(task, Stage(protocol), 0)) == 3
 
 
 def test_the_epoch_that_counts_and_the_predictions_that_are_kept() -> None:
     measured = [(0.2, 0.5), (0.9, 0.6), (0.5, 0.8), (0.4, 0.8), (0.3, 0.1)]
-    rows = [{"overall": test, "validation": val, "predictions": "…"} for test, val in measured]
+    rows = [{"overall": test, "validation": val, "predictions": "…", "stage": 1} for test, val in measured]
     run = Trained(0, rows)
     assert [run.counted(report) for report in ("last", "best", "validation")] == [4, 1, 2]
     forget_predictions(rows)

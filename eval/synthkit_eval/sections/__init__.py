@@ -1,0 +1,1 @@
+"""The sections of a protocol, a module for each."""
