@@ -24,10 +24,12 @@ from synthkit.sources import open_source
 from synthkit.sources.base import load_image
 from synthkit.sources.pool import read_all
 from synthkit.system.known_hashes import KnownHashes
-from synthkit_eval.protocol import Batches, load_protocol
+from synthkit_eval.protocol import load_protocol
 from synthkit_eval.score_files import read_scored
+from synthkit_eval.sections.batches import Batches
 from synthkit_eval.training.distributed import World
-from synthkit_eval.training.loader import TrainingImages, make_order, training_batches
+from synthkit_eval.training.loader import TrainingImages, training_batches
+from synthkit_eval.training.orders import make_order
 from synthkit_eval.training.synthetic_images import open_synthetic
 from tests.conftest import Cli
 from tests.helpers.scoring import QUICK, evaluate, flags, swap_images
@@ -301,7 +303,7 @@ def test_a_protocol_of_no_name(small_release: Path, cli: Cli) -> None:
     assert "--protocol digits-tl: there is none of this name; did you mean digits-lt? it is one of" in message
     result = cli("eval", small_release)
     assert result.exit_code == 1
-    names = "cifar10-lt | digits-few-shot | digits-lt | few-shot"
+    names = "cifar10-lt | digits-few-shot | digits-few-shot-randaugment | digits-lt | digits-lt-glmc"
     assert f"small: say how to score it: --protocol {names}" in result.stderr
 
 
