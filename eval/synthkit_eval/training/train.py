@@ -46,11 +46,12 @@ def train(task: Task, seed: int, state: Path, advance: Callable[[float], None]) 
     gives the same run, whether it was stopped or not. Raises ScoreError if training diverges, or if several
     processes have different checkpoints.
     """
-    run = _Run(task, seed)
-    history = run.restore(state)
-    if task.world.agree([len(history)]) != [len(history)]:
+    behind = checkpoint.epochs_in(state)
+    if task.world.agree([behind]) != [behind]:
         raise ScoreError(f"{state}: is not the same for all processes: they need one shared folder")
-    for epoch in range(len(history), task.protocol.all_epochs):
+    run = _Run(task, seed)
+    history = run.restore(state) if behind else []
+    for epoch in range(behind, task.protocol.all_epochs):
         history.append(run.epoch(epoch, advance))
         forget_predictions(history)
         if task.world.first:
@@ -75,10 +76,8 @@ class _Run:
         self._validation = None if task.validation is None else _TestImages(task.validation, task)
 
     def restore(self, state: Path) -> list[dict[str, Any]]:
-        """Go on from a saved state, and return the measurements of the epochs behind it; none without one."""
-        behind = checkpoint.epochs_in(state)
-        if behind:
-            self._enter(behind - 1)
+        """Go on from a saved state, and return the measurements of the epochs behind it."""
+        self._enter(checkpoint.epochs_in(state) - 1)
         return checkpoint.restore(state, self._trainer.module, self._trainer.optimizer)
 
     def save(self, state: Path, history: list[dict[str, Any]]) -> None:
