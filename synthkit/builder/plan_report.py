@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 # A table of more than the first number of classes shows only the second number of them.
 _ALL_SHOWN, _SOME_SHOWN = 120, 20
-_FOR_LESS = "for less (docs/scaling.md: what each gives up)"
+_FOR_LESS = "for less, each by --set (docs/scaling.md: what it gives up)"
 # TFLOP below which GFLOP read better, and dollars below which cents matter.
 _SMALL, _CENTS_MATTER = 0.1, 10
 
@@ -205,8 +205,9 @@ def _cheaper(sampling: SamplingCost) -> Any:
         share = one.cost.operations / sampling.cost.operations
         time = [] if one.cost.seconds is None else [duration(one.cost.seconds)]
         money = [] if one.cost.dollars is None else [_money(one.cost.dollars)]
-        words = " ".join(f"--set {quote(change)}" for change in one.changes)
-        table.add_row(words, _operations(one.cost.operations), f"{share:.2f}", *time, *money)
+        table.add_row(
+            " ".join(map(quote, one.changes)), _operations(one.cost.operations), f"{share:.2f}", *time, *money
+        )
     return table
 
 

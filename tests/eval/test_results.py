@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+import yaml
 
 from tests.conftest import Cli
 from tests.helpers.paths import ROOT
@@ -24,6 +25,15 @@ def test_a_page_is_what_compare_makes_of_the_scores(cli: Cli, name: str) -> None
     result = cli("compare", study / "scores.parquet", "--contrasts", study / "study.yaml", "--out", "page.md")
     assert result.exit_code == 0, result.output
     assert (cli.folder / "page.md").read_text() == (PAGES / f"{name}.md").read_text()
+
+
+def test_the_pipeline_of_the_studies_has_every_study_and_depends_on_files_that_are_there() -> None:
+    pipeline = yaml.safe_load((ROOT / "eval/studies/dvc.yaml").read_text())["stages"]
+    for stage in pipeline.values():
+        assert sorted(stage["foreach"]) == STUDIES
+        for item in stage["foreach"]:
+            for place in stage["do"]["deps"]:
+                assert (ROOT / place.replace("${item}", item)).exists(), place
 
 
 def test_every_study_has_its_page() -> None:

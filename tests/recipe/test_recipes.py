@@ -65,8 +65,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 
 
 def settings(data: dict[str, list[str]], recipe: str) -> list[str]:
-    # The same data set by another generator.
-    recipe = re.sub("_(sd15|sdxl_lightning)$", "", recipe)
+    # The same data set by another generator, or for less.
+    recipe = re.sub("_(sd15|sdxl_lightning|fast)$", "", recipe)
     key = recipe if recipe in data else "imagenet_lt"
     return data[key]
 

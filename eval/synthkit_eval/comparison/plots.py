@@ -29,7 +29,7 @@ from synthkit_eval.comparison.plot_style import (
     styled,
 )
 from synthkit_eval.comparison.rows import told_parts
-from synthkit_eval.comparison.short_names import short_names
+from synthkit_eval.comparison.short_names import own_words, short_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 _NUMBER_SIZE = 8.5
 _SPACE = 40
+# Rows of different cost differ in several fields of the sampler, all of them in their names.
+_LETTERS_OF_WAYS = 46
 _NEEDS = {
     "groups": "two scores that compare",
     "fid": "two scores that compare, with FIDs in one feature space",
@@ -212,8 +214,8 @@ def _against_cost(rows: Sequence[Row], metric: Metric | None) -> Figure:
     axes.set_xlabel("TFLOP of sampling all synthetic images, all draws counted (logarithmic)")
     title = heading(rows[0].score)
     if metric is None:
-        axes.set_ylabel("accuracy in %")
-        axes.set_title(f"{title}: accuracy against cost; 95 % interval over runs")
+        axes.set_ylabel("accuracy in %, 95 % interval over runs")
+        axes.set_title(f"{title}: accuracy against cost")
         values = [percent(row.accuracy.overall) for row in rows]
     else:
         space = drawable(_space(rows[0]), _SPACE)
@@ -222,7 +224,7 @@ def _against_cost(rows: Sequence[Row], metric: Metric | None) -> Figure:
         values = [(value, value, value) for value in (_value(row, metric) or 0.0 for row in rows)]
     points = [
         Point(row.operations or 0.0, *value, label, _colour(row))
-        for row, value, label in zip(rows, values, _names(rows), strict=True)
+        for row, value, label in zip(rows, values, _ways(rows), strict=True)
     ]
     draw_points(figure, axes, points)
     return figure
@@ -276,3 +278,11 @@ def _colour(row: Row) -> str:
 
 def _names(rows: Sequence[Row]) -> list[str]:
     return [drawable(name) for name in short_names(rows)]
+
+
+def _ways(rows: Sequence[Row]) -> list[str]:
+    """Return names that tell how each row was sampled: what its name has beyond that of the others."""
+    own = own_words(rows)
+    return [
+        drawable(name, _LETTERS_OF_WAYS) for name in (own if len({*own}) == len(own) else short_names(rows))
+    ]
