@@ -166,10 +166,12 @@ def _count(number: int, what: str) -> str:
 
 def _tell(score: Score, target: Path) -> None:
     protocol = score.protocol
+    second_stage = protocol.settings.get("decouple") or {}
+    epochs = protocol.settings["epochs"] + second_stage.get("epochs", 0)
     print(
         printable(
             f"{score.name}, trained on {score.trained_on} images by {protocol.name} "
-            f"({protocol.settings['network']}, {_count(protocol.settings['epochs'], 'epoch')}, "
+            f"({protocol.settings['network']}, {_count(epochs, 'epoch')}, "
             f"{_count(len(score.seeds), 'seed')}), tested on {score.data.evaluation_images:,} images"
         )
     )

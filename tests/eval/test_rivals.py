@@ -14,7 +14,7 @@ from synthkit.errors import ScoreError
 from synthkit_eval.protocol import load_protocol
 from synthkit_eval.training.networks import check_network
 from tests.conftest import Cli
-from tests.helpers.scoring import QUICK, evaluate, flags
+from tests.helpers.scoring import QUICK, evaluate_and_tell, flags
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,8 @@ def test_what_makes_no_sense_is_refused(changes: str, told: str) -> None:
 
 def test_a_rivals_score_counts_both_stages(flat_release: Path, cli: Cli) -> None:
     settings = (*QUICK, "decouple={kind: lws, epochs: 1}", "augment=cutmix", "loss=logit-adjusted")
-    score = evaluate(cli, flat_release, "--seeds", "1", "--real-only", settings=settings)
+    score, told = evaluate_and_tell(cli, flat_release, "--seeds", "1", "--real-only", settings=settings)
+    assert ", 3 epochs, 1 seed)" in told
     assert score["steps"] == 3 * 3  # three epochs of as many minibatches as the release has
     assert score["seeds"][0]["epoch"] == 3
     assert score["protocol"]["settings"]["decouple"] == {"kind": "lws", "epochs": 1}

@@ -35,12 +35,19 @@ def flags(*settings: str) -> list[str]:
 
 def evaluate(cli: Cli, release: Path, *arguments: str, settings: tuple[str, ...] = QUICK) -> dict[str, Any]:
     """The score of a release by a quick digits-lt; it must be given one."""
+    score, _ = evaluate_and_tell(cli, release, *arguments, settings=settings)
+    return score
+
+
+def evaluate_and_tell(
+    cli: Cli, release: Path, *arguments: str, settings: tuple[str, ...] = QUICK
+) -> tuple[dict[str, Any], str]:
+    """The same, and what the command prints."""
     out = cli.folder / "score.json"
     words = ["--protocol", "digits-lt", "--features", "none", "--device", "cpu", "--out", str(out)]
     result = cli("eval", release, *words, *flags(*settings), *arguments)
     assert result.exit_code == 0, result.output
-    score: dict[str, Any] = json.loads(out.read_text())
-    return score
+    return json.loads(out.read_text()), result.output
 
 
 def swap_images(release: Path, folder: Path, picture: Callable[[int, int], Image.Image]) -> Path:
