@@ -1,8 +1,9 @@
-"""The eleven ways to augment what the generator is conditioned on; `METHODS` lists them.
+"""The ways to augment what the generator is conditioned on, or to begin from a real image: `METHODS`.
 
-Source: Jiahui Chen, Amy Zhang, Adriana Romero-Soriano, "Augmented Conditioning Is Enough For Effective
-Training Image Generation", arXiv 2502.04475, section 3. Every function draws from the random generator that
-it is given, has no other effect, and returns what it drew, so that an image's record can state it.
+Source of the first eleven: Jiahui Chen, Amy Zhang, Adriana Romero-Soriano, "Augmented Conditioning Is Enough
+For Effective Training Image Generation", arXiv 2502.04475, section 3. Every function draws from the random
+generator that it is given, has no other effect, and returns what it drew, so that an image's record can
+state it.
 An embedding is a vector (D,), as in the paper, or has tokens (T, D), which the paper does not know.
 docs/method.md says where the paper's text and its authors' scripts differ, and which is done here.
 """
@@ -14,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,6 +44,17 @@ class Mixing:
     lam: float = 1.0
     region: tuple[int, ...] = ()
     crops: tuple[tuple[int, int, int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """Numbers of which each image draws one by its seed, all of them equally often."""
+
+    choices: tuple[float, ...]
+
+
+# A number, a range (lowest, highest) from which each image draws, or choices.
+Strength = float | tuple[float, float] | Choices
 
 
 class DrawMixing(Protocol):
@@ -80,7 +92,9 @@ class Mix:
 class Method:
     """A method: how many real images it takes, how their pixels or embeddings are mixed, whether it drops.
 
-    `formula` is the conditioning in the paper's notation and in words.
+    `formula` is the conditioning in the paper's notation and in words. `starts` says that an image begins
+    from the first real image, noised at a strength, instead of from noise alone; the prompt then is all that
+    it is conditioned on.
     """
 
     name: str
@@ -89,6 +103,12 @@ class Method:
     pixels: Mix | None = None
     embeddings: Mix | None = None
     drops: bool = False
+    starts: bool = False
+
+    @property
+    def embeds(self) -> bool:
+        """Whether images are conditioned on what the image encoder makes of real ones."""
+        return self.sources > 0 and not self.starts
 
     def formula_for(self, embedding: Shape | None) -> str:
         """Return the formula in words that are true of embeddings of a shape; None stands for vectors."""
@@ -268,6 +288,43 @@ def draw_scale(scale: float | tuple[float, float], *, rng: np.random.Generator) 
     return float(rng.uniform(*scale)) if isinstance(scale, tuple) else scale
 
 
+def draw_strength(strength: Strength, *, rng: np.random.Generator) -> float:
+    """Return the strength at which an image's start is noised: a number as it is, else a draw."""
+    if isinstance(strength, Choices):
+        return strength.choices[int(rng.integers(len(strength.choices)))]
+    return float(rng.uniform(*strength)) if isinstance(strength, tuple) else strength
+
+
+def lowest_strength(strength: Strength) -> float:
+    """Return the lowest strength that can be drawn."""
+    if isinstance(strength, Choices):
+        return min(strength.choices)
+    return strength[0] if isinstance(strength, tuple) else strength
+
+
+def told_strength(strength: Strength) -> str:
+    """Return a strength in words."""
+    if isinstance(strength, Choices):
+        return f"one of {', '.join(f'{value:g}' for value in strength.choices)} for each image"
+    if isinstance(strength, tuple):
+        return f"from {strength[0]:g} to {strength[1]:g}, drawn for each image"
+    return f"{strength:g}"
+
+
+def steps_left(steps: int, strength: float) -> int:
+    """Return how many of the sampler's steps run from a real image that is noised at a strength.
+
+    They are the last int(steps·strength), as in the image-to-image pipelines of diffusers.
+    """
+    return min(int(steps * strength), steps)
+
+
+def start_pixels(image: Image.Image, edge: int) -> NDArray[np.uint8]:
+    """Return the (edge, edge, 3) pixels that an image begins from: the largest centred square, resized."""
+    square = ImageOps.fit(image, (edge, edge), Image.Resampling.LANCZOS)
+    return np.asarray(square, dtype=np.uint8)
+
+
 def crop_to_square(image: Image.Image, box: tuple[int, int, int, int]) -> NDArray[np.uint8]:
     """Return the pixels of a box [x, y, w, h], resized to (224, 224, 3) uint8."""
     x, y, w, h = box
@@ -326,5 +383,13 @@ METHODS: dict[str, Method] = {
             drops=True,
         ),
         Method("text-only", "zeros: the class name alone", sources=0),
+        Method(
+            # He et al., Is synthetic data from generative models ready for image recognition?, arXiv
+            # 2210.07574, by SDEdit: Meng et al., arXiv 2108.01073.
+            "real-guidance",
+            "sdedit(x1): the class name alone, from a real image noised at a strength",
+            sources=1,
+            starts=True,
+        ),
     )
 }

@@ -88,7 +88,7 @@ def dropped(
     return drop(e, kept, null=null, probability=probability, rescale=rescale)
 
 
-def test_there_are_the_papers_eleven_methods() -> None:
+def test_there_are_the_papers_eleven_methods_and_others() -> None:
     assert list(METHODS) == [
         "random-image",
         "dropout",
@@ -101,6 +101,7 @@ def test_there_are_the_papers_eleven_methods() -> None:
         "embed-mixup-dropout",
         "embed-cutmix-dropout",
         "text-only",
+        "real-guidance",
     ]
     for method in METHODS.values():
         assert method.drops is method.name.endswith("dropout")

@@ -51,7 +51,7 @@ def kept_for_mixing(recipe: Recipe, generator: Generator) -> bool:
     Those of tokens are too large to be kept.
     """
     method = METHODS[recipe.conditioning.method]
-    return method.sources > 0 and method.pixels is None and len(generator.embedding_shape) == 1
+    return method.embeds and method.pixels is None and len(generator.embedding_shape) == 1
 
 
 def needed(recipe: Recipe, generator: Generator) -> bool:

@@ -89,6 +89,8 @@ def rate_key(recipe: Recipe, checkpoint: Checkpoint) -> dict[str, Any]:
     # What came after the first logs stands in the key only where it is set.
     later = sampler.model_dump(mode="json", include={"size", *STEP_FIELDS}, exclude_none=True)
     size = [later.pop("size")] if "size" in later else []
+    # Images that begin from real ones run a part of the steps.
+    later |= recipe.conditioning.model_dump(mode="json", include={"strength"}, exclude_none=True)
     # The log holds no path of a key.
     output = recipe.output.model_dump(exclude={"shard_size", "c2pa"})
     return {

@@ -123,6 +123,7 @@ def _manifest(
         source=_source_facts(inputs),
         generator=_generator_facts(inputs),
         method=recipe.conditioning.method,
+        strength=recipe.conditioning.strength,
         prompts=prompt_facts(recipe, real.listing.classes),
         images=len(inputs.plan),
         width=example["width"],

@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 import numpy as np
 
-from synthkit.conditioning import METHODS, Mixing, draw_kept, draw_scale, drop, mix_pixels
+from synthkit.conditioning import (
+    METHODS,
+    Mixing,
+    draw_kept,
+    draw_scale,
+    draw_strength,
+    drop,
+    mix_pixels,
+    start_pixels,
+    steps_left,
+)
+from synthkit.generators.starting import Start
 from synthkit.release.embedded_manifest import without_manifest
 from synthkit.release.image_header import read_header
 from synthkit.release.image_remark import with_mark
@@ -64,12 +75,13 @@ class Mixed(NamedTuple):
     """What a draw is conditioned on, before dropout, and how it is mixed.
 
     It is an embedding, or `images` to be embedded: a mixed one, or the sources themselves, whose embeddings
-    are mixed then.
+    are mixed then. `start` is what its image begins from; None for noise alone.
     """
 
     mixing: Mixing
     embedding: NDArray[np.float32] | None = None
     images: tuple[Image.Image, ...] = ()
+    start: Start | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +110,10 @@ class ImageMaker:
         sources = draw.row.sources
         if not sources:
             return Mixed(Mixing(), self.generator.null_embedding)
+        if method.starts:
+            pixels = start_pixels(self.real.load(sources[0]), self.generator.edge)
+            start = Start(pixels, self.strength(draw))
+            return Mixed(Mixing(), self.generator.null_embedding, start=start)
         if method.pixels is not None:
             from PIL import Image
 
@@ -116,7 +132,7 @@ class ImageMaker:
 
     def generate(self, draws: Sequence[Draw], mixed: Sequence[Mixed]) -> NDArray[np.uint8]:
         """Generate the images of at most a batch of draws, (N, H, W, 3) uint8."""
-        return self.generate_from(self.conditions(draws, mixed), draws)
+        return self.generate_from(self.conditions(draws, mixed), draws, [item.start for item in mixed])
 
     def conditions(self, draws: Sequence[Draw], mixed: Sequence[Mixed]) -> NDArray[np.float32]:
         """Return what at most a batch of draws are conditioned on: mixed embeddings after dropout."""
@@ -130,13 +146,36 @@ class ImageMaker:
         ]
         return np.stack(dropped)
 
-    def generate_from(self, conditions: NDArray[np.float32], draws: Sequence[Draw]) -> NDArray[np.uint8]:
-        """Generate images from what they are conditioned on, by any methods; see `generate`."""
+    def generate_from(
+        self, conditions: NDArray[np.float32], draws: Sequence[Draw], starts: Sequence[Start | None]
+    ) -> NDArray[np.uint8]:
+        """Generate images from what they are conditioned on and begin from, by any methods."""
         prompts = [self.prompt(draw) for draw in draws]
         seeds = [draw.seed for draw in draws]
-        if self.recipe.conditioning.scale is None:
-            return self.generator.generate(conditions, prompts, seeds)
-        return self.generator.generate(conditions, prompts, seeds, [self._scale(draw) for draw in draws])
+        # Families that have neither need not take them.
+        given: dict[str, Any] = {}
+        if self.recipe.conditioning.scale is not None:
+            given["weights"] = [self._scale(draw) for draw in draws]
+        if any(start is not None for start in starts):
+            given["starts"] = starts
+        return self.generator.generate(conditions, prompts, seeds, **given)
+
+    def alike(self, draws: Sequence[Draw]) -> list[Draw]:
+        """Return draws with those together that a batch can hold: that begin at the same step.
+
+        Draws of one image stay in the order of their attempts. No image depends on the others of its batch,
+        so that none changes; but a batch of several beginnings takes as long as several batches.
+        """
+        if isinstance(self.recipe.conditioning.strength, float | None):
+            return [*draws]
+        steps = self.recipe.sampler.steps
+        return sorted(draws, key=lambda draw: (draw.attempt, steps_left(steps, self.strength(draw))))
+
+    def strength(self, draw: Draw) -> float:
+        """Return how much the start of a draw is noised, for a method whose images begin from a real one."""
+        strength = self.recipe.conditioning.strength
+        assert strength is not None  # noqa: S101 (for the type checker)
+        return draw_strength(strength, rng=stream(draw.seed, Stream.STRENGTH))
 
     def prompt(self, draw: Draw) -> str:
         """Return the prompt of a draw: the one that it states, else the one that its seed gives."""
@@ -203,6 +242,8 @@ class ImageMaker:
         later: dict[str, Any] = {"scores": draw.scores, "candidates": draw.candidates}
         if recipe.conditioning.scale is not None:
             later["scale"] = self._scale(draw)
+        if recipe.conditioning.strength is not None:
+            later["strength"] = self.strength(draw)
         return kind(
             key=key_of(row.index),
             label=row.label,

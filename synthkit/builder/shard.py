@@ -104,7 +104,7 @@ class ShardBuilder:
         filters = self.maker.recipe.filters
         while draws:
             choice = None if filters is None else Choice(filters)
-            batches = _batches(draws, self.plan.batch_size)
+            batches = _batches(self.maker.alike(draws), self.plan.batch_size)
             if self._make(batches, made, choice, observer) < len(batches):
                 return False
             draws = [] if choice is None else choice.again

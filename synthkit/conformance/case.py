@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthkit import generators
+from synthkit.conditioning import start_pixels
 from synthkit.errors import SynthkitError
+from synthkit.generators.starting import Start
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,13 +35,15 @@ class ConformanceError(SynthkitError):
 class Rows:
     """What a batch of images is made of, row by row: (N, …) float32 embeddings, N prompts, seeds, weights.
 
-    `weights` are None for families whose images cannot be weighed, and for the model's own weight.
+    `weights` are None for families whose images cannot be weighed, and for the model's own weight; `starts`
+    are None for images that begin from noise alone.
     """
 
     embeddings: NDArray[np.float32]
     prompts: tuple[str, ...]
     seeds: tuple[int, ...]
     weights: tuple[float, ...] | None = None
+    starts: tuple[Start, ...] | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -52,6 +56,7 @@ class Rows:
             tuple(self.prompts[row] for row in rows),
             tuple(self.seeds[row] for row in rows),
             self.weights and tuple(self.weights[row] for row in rows),
+            self.starts and tuple(self.starts[row] for row in rows),
         )
 
     def but(self, row: int, others: Rows) -> Rows:
@@ -63,11 +68,13 @@ class Rows:
     def joined(self, others: Rows) -> Rows:
         """Return these rows and others after them."""
         weights = None if self.weights is None or others.weights is None else self.weights + others.weights
+        starts = None if self.starts is None or others.starts is None else self.starts + others.starts
         return Rows(
             np.concatenate([self.embeddings, others.embeddings]),
             self.prompts + others.prompts,
             self.seeds + others.seeds,
             weights,
+            starts,
         )
 
 
@@ -121,11 +128,19 @@ class Case:
         """Return the images of some rows."""
         made = generator or self.generator
         weights = None if rows.weights is None else list(rows.weights)
-        return made.generate(rows.embeddings, list(rows.prompts), list(rows.seeds), weights)
+        # Families that begin from noise alone need not take them.
+        starts = {} if rows.starts is None else {"starts": rows.starts}
+        return made.generate(rows.embeddings, list(rows.prompts), list(rows.seeds), weights, **starts)
 
     def weighed(self, rows: Rows, weights: Sequence[float]) -> Rows:
         """Return the same rows with weights of their images."""
         return replace(rows, weights=tuple(weights))
+
+    def begun(self, rows: Rows, strengths: Sequence[float], first: int = 0) -> Rows:
+        """Return the same rows with strengths, begun from the case's images, counted from one of them on."""
+        edge = self.generator.edge
+        pixels = [start_pixels(self.images[(first + row) % self.size], edge) for row in range(len(rows))]
+        return replace(rows, starts=tuple(map(Start, pixels, strengths)))
 
     def require(self, kept: bool, what: str) -> None:
         """Raise ConformanceError unless something is kept."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from synthkit.conformance.case import Case
+    from synthkit.conformance.case import Case, Rows
     from synthkit.generators.base import Generator
 
 # Of a number, the error of a few roundings to bfloat16, which keeps 8 bits.
@@ -148,6 +148,40 @@ def weights(case: Case) -> None:
     text_only = case.make(case.weighed(nothing, [0.0] * case.size))
     case.require(same(made[0], text_only[0]), "an image of weight 0 depends on its embedding")
     case.require(same(case.make(case.rows), plain), "weights stay for the next batch, which has none")
+
+
+def starts(case: Case) -> None:
+    """Require that an image begins from its own real image and strength, and that none of it stays."""
+    if not case.generator.STARTS_FROM_IMAGES:
+        return
+    edge = image_edge(case.checkpoint, case.recipe.sampler)
+    case.require(case.generator.edge == edge, f"its edge is {case.generator.edge}, image_edge tells {edge}")
+    plain, steps = case.whole, max(case.recipe.sampler.steps, 3)
+    generator = case.generator.resampled(case.recipe.sampler.model_copy(update={"steps": steps}))
+
+    def made(rows: Rows) -> NDArray[np.uint8]:
+        return case.make(rows, generator)
+
+    # Of one batch, some run two steps and some one. All steps of a flow model begin with noise alone.
+    strengths, swapped = ([(1 + (row + by) % 2) / steps for row in range(case.size)] for by in (0, 1))
+    rows = case.begun(case.rows, strengths)
+    whole = made(rows)
+    for what, other in (
+        ("the image that it begins from", made(case.begun(case.rows, strengths, first=1))),
+        ("the strength", made(case.begun(case.rows, swapped))),
+        ("the seed", made(replace(rows, seeds=case.others.seeds))),
+    ):
+        changed = [not same(*pair) for pair in zip(other, whole, strict=True)]
+        case.require(all(changed), f"{what} changes {sum(changed)} of {case.size} images")
+    others = case.begun(case.others, swapped, first=1)
+    for row in (0, case.size - 1):
+        case.require(
+            same(made(rows.but(row, others))[row], whole[row]),
+            f"the image of row {row} changes with what its neighbours begin from",
+        )
+    few = made(rows.at([2, 0]))
+    case.require(same(few, whole[[2, 0]]), "begun from real images, images change in a batch of 2")
+    case.require(same(case.make(case.rows), plain), "a start stays for the next batch, which has none")
 
 
 def resampling(case: Case) -> None:
@@ -316,6 +350,7 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     embedding_alone,
     null,
     weights,
+    starts,
     resampling,
     another_size,
     guidance_interval,

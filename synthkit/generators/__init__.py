@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from synthkit.errors import GeneratorError, one_line
 from synthkit.generators.adapter_fit import adapter_kind
 from synthkit.generators.base import check_dtype, check_without_text
-from synthkit.generators.conditioning_check import check_conditioning, check_scale
+from synthkit.generators.conditioning_check import check_conditioning, check_scale, check_start
 from synthkit.generators.families import PIPELINES, family_named, is_known, kinds_of, package_of
 from synthkit.generators.model_files import INDEX, linked, read_index_of
 from synthkit.recipe.model_content import ADAPTER, loaded_path
@@ -117,6 +117,7 @@ def _check_settings(family: type[Generator], recipe: Recipe) -> None:
             raise GeneratorError(f"sampler.{field}: this model does not have it; remove it")
     family.check_recipe(recipe)
     check_scale(recipe, weighs_images=family.WEIGHS_IMAGES)
+    check_start(recipe, starts_from_images=family.STARTS_FROM_IMAGES)
 
 
 def check_pieces(index: Mapping[str, Any], model: Model, name: str) -> None:

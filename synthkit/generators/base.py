@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from synthkit.generators.checkpoint import Checkpoint
+    from synthkit.generators.starting import Start
     from synthkit.recipe.sampler import Cache, Sampler
     from synthkit.recipe.schema import Recipe
 
@@ -44,6 +45,8 @@ class Generator(Protocol):
     READS_TEXT: ClassVar[bool]
     # Whether the weight of the image against the text can be set, image by image.
     WEIGHS_IMAGES: ClassVar[bool]
+    # Whether images can begin from real ones, noised at a strength, instead of from noise alone.
+    STARTS_FROM_IMAGES: ClassVar[bool] = False
     # Which of STEP_FIELDS in recipe/sampler.py it samples by; a recipe that sets another one is refused.
     SAMPLES_BY: ClassVar[tuple[str, ...]] = ()
 
@@ -110,6 +113,11 @@ class Generator(Protocol):
         ...
 
     @property
+    def edge(self) -> int:
+        """The edge in pixels of its images; families that STARTS_FROM_IMAGES are asked for it."""
+        raise NotImplementedError
+
+    @property
     def embedding_shape(self) -> tuple[int, ...]:
         """The shape of an image embedding: (D,), or (T, D) of T tokens."""
         ...
@@ -145,11 +153,13 @@ class Generator(Protocol):
         prompts: Sequence[str],
         seeds: Sequence[int],
         weights: Sequence[float] | None = None,
+        starts: Sequence[Start | None] | None = None,
     ) -> NDArray[np.uint8]:
         """Return at most a batch of images, (N, H, W, 3) uint8, each from its own row and seed.
 
         `weights` are those of the images against the text, for families of which that can be set; None for
-        the model's own.
+        the model's own. `starts` are what images begin from, for families that STARTS_FROM_IMAGES; None for
+        noise alone. A family that has neither is never given them.
         """
         ...
 
@@ -166,12 +176,13 @@ def embed_as_vectors(generator: Generator, images: Sequence[Image.Image]) -> NDA
 
 def check_without_text(recipe: Recipe) -> None:
     """Raise GeneratorError for a recipe that counts on text, of a model that reads none."""
-    if recipe.conditioning.method == "text-only":
+    method = recipe.conditioning.method
+    if not METHODS[method].embeds:
         raise GeneratorError(
-            "conditioning.method: text-only is for models that read text, and this one does not; "
-            "use a method with real images, such as random-image"
+            f"conditioning.method: {method} is for models that read text, and this one does not; "
+            "use one with embeddings of real images, such as random-image"
         )
-    if METHODS[recipe.conditioning.method].drops and recipe.conditioning.dropout == 1:
+    if METHODS[method].drops and recipe.conditioning.dropout == 1:
         raise GeneratorError(
             "conditioning.dropout: is 1, which leaves the class name alone, and this model reads no text; "
             "set it below 1"

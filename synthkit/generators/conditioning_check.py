@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
-from synthkit.conditioning import METHODS, why_unfit
+from synthkit.conditioning import METHODS, lowest_strength, steps_left, why_unfit
 from synthkit.errors import GeneratorError
 from synthkit.recipe.digest import is_set
 
@@ -43,4 +44,22 @@ def check_scale(recipe: Recipe, *, weighs_images: bool) -> None:
         raise GeneratorError(
             f"conditioning.scale: model.adapter.scale is {adapter.scale:g} as well, which says the same of "
             "every image; remove one"
+        )
+
+
+def check_start(recipe: Recipe, *, starts_from_images: bool) -> None:
+    """Raise GeneratorError for a method that the model has no way to begin, or that leaves it no step."""
+    conditioning, steps = recipe.conditioning, recipe.sampler.steps
+    if not METHODS[conditioning.method].starts or conditioning.strength is None:
+        return
+    if not starts_from_images:
+        raise GeneratorError(
+            f"conditioning.method: {conditioning.method} begins from a real image, and this model has no "
+            "image-to-image way here; use another method, or another model"
+        )
+    lowest = lowest_strength(conditioning.strength)
+    if not steps_left(steps, lowest):
+        raise GeneratorError(
+            f"conditioning.strength: {lowest:g} of sampler.steps={steps} leaves no step to run; use at least "
+            f"{math.ceil(1000 / steps) / 1000:g}, or more steps"
         )

@@ -6,7 +6,6 @@ random generator of its own on the CPU, so its noise is the same whatever the ba
 
 from __future__ import annotations
 
-import logging
 from abc import abstractmethod
 from contextlib import contextmanager
 from copy import copy
@@ -15,7 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from synthkit.conditioning import steps_left
 from synthkit.errors import GeneratorError, one_line
+from synthkit.generators.advice import silence_libraries, to_get_numbers, to_need_less
 from synthkit.generators.arithmetic import apply
 from synthkit.generators.base import Generator, OutOfMemory, check_dtype, component_config
 from synthkit.generators.denoising import Denoising
@@ -25,12 +26,14 @@ from synthkit.generators.model_files import left_out, linked, read_index_of
 from synthkit.generators.noise import draw_latents_in_float32
 from synthkit.generators.pixels import to_host
 from synthkit.generators.prompt_cache import PromptCache
+from synthkit.generators.rows import Rows, by_kind, padded
 from synthkit.generators.schedulers import DETERMINISTIC, make_scheduler
+from synthkit.generators.starting import LateScheduler, Started, encoded
 from synthkit.generators.step_cache import check_cache
 from synthkit.recipe.arithmetic import STOCK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import torch
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from synthkit.generators.checkpoint import Checkpoint
+    from synthkit.generators.starting import Start
     from synthkit.recipe.arithmetic import Arithmetic
     from synthkit.recipe.sampler import Cache, Sampler
     from synthkit.recipe.schema import Recipe
@@ -47,9 +51,6 @@ if TYPE_CHECKING:
 PROMPT_BYTES = 1 << 30
 # Prompts are checked by so many at once.
 _AT_ONCE = 1000
-
-# Types whose range or precision exceeds that of a narrow model.dtype.
-_WIDER = {"float16": "bfloat16 or float32", "bfloat16": "float32"}
 
 
 class DiffusersGenerator(Generator):
@@ -92,6 +93,8 @@ class DiffusersGenerator(Generator):
         apply(denoiser, decoder, arithmetic)
         self._denoising = Denoising(denoiser, arithmetic)
         self._can_slice = hasattr(decoder, "use_slicing")
+        # What the batch begins from, beside noise.
+        self._started: Started | None = None
         self._draw_in_float32(pipeline)
         # Another scheduler's configuration would say less.
         self._own_scheduler = pipeline.scheduler
@@ -164,7 +167,7 @@ class DiffusersGenerator(Generator):
         import torch
 
         check_dtype(dtype, device)
-        _silence_libraries()
+        silence_libraries()
         with linked(checkpoint.files) as folder:
             not_loaded = left_out(read_index_of(folder, checkpoint.name), folder)
             try:
@@ -205,6 +208,12 @@ class DiffusersGenerator(Generator):
         return other
 
     @property
+    def edge(self) -> int:
+        """The edge in pixels of its images."""
+        own: int = self.denoiser.config.sample_size * self._pipeline.vae_scale_factor
+        return self.sampler.size or own
+
+    @property
     def null_embedding(self) -> NDArray[np.float32]:
         """Zeros, the null of models that were trained with image embeddings set to zero."""
         return np.zeros(self.embedding_shape, np.float32)
@@ -225,7 +234,7 @@ class DiffusersGenerator(Generator):
         return np.concatenate(parts)
 
     def _embed_batch(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        batch = [images[row] for row in _padded(range(len(images)), self.sampler.batch_size)]
+        batch = [images[row] for row in padded(range(len(images)), self.sampler.batch_size)]
         with self._torch.no_grad():
             embeddings: NDArray[np.float32] = self._embed(batch).float().cpu().numpy()
         return embeddings[: len(images)]
@@ -262,37 +271,70 @@ class DiffusersGenerator(Generator):
         prompts: Sequence[str],
         seeds: Sequence[int],
         weights: Sequence[float] | None = None,
+        starts: Sequence[Start | None] | None = None,
     ) -> NDArray[np.uint8]:
-        """Return (N, H, W, 3) uint8 from N embeddings, prompts, seeds and weights; N at most a batch.
+        """Return (N, H, W, 3) uint8 from N embeddings, prompts, seeds, weights and starts; N at most a batch.
 
-        Raises OutOfMemory if the device cannot hold a batch, and GeneratorError if the model makes values
-        that are not numbers.
+        Rows that begin at different steps are made apart. Raises OutOfMemory if the device cannot hold a
+        batch, and GeneratorError if the model makes values that are not numbers.
         """
-        count = len(seeds)
-        rows = _padded(range(count), self.sampler.batch_size)
+        rows = Rows(embeddings, prompts, seeds, weights, starts)
+        kinds = [self._kind(rows, row) for row in range(len(seeds))]
+        return by_kind(kinds, lambda some: self._generate(rows.at(some)))
+
+    def _kind(self, rows: Rows, row: int) -> Hashable:
+        """Return what all rows of a batch have in common: how many steps run, if not all from noise."""
+        start = rows.starts and rows.starts[row]
+        return start and steps_left(self.sampler.steps, start.strength)
+
+    def _generate(self, given: Rows) -> NDArray[np.uint8]:
+        """Return the images of at most a batch of rows of one kind."""
+        count = len(given.seeds)
+        rows = given.at(padded(range(count), self.sampler.batch_size))
         with self._enough_memory():
-            self._weigh(None if weights is None else [weights[row] for row in rows])
-            images = self._sample(
-                embeddings[rows], [prompts[row] for row in rows], [seeds[row] for row in rows]
-            )
+            self._weigh(rows.weights)
+            images = self._sample(rows)
             pixels, finite = to_host(images)
         if not finite:
-            first = rows[int(images.isfinite().flatten(1).all(dim=1).int().argmin())]
-            raise GeneratorError(
-                f"the model made values that are not numbers for {prompts[first]!r}: {self._to_get_numbers()}"
-            )
+            first = rows.prompts[int(images.isfinite().flatten(1).all(dim=1).int().argmin())]
+            advice = to_get_numbers(self._dtype, self.sampler)
+            raise GeneratorError(f"the model made values that are not numbers for {first!r}: {advice}")
         return pixels[:count]
 
-    def _sample(
-        self, embeddings: NDArray[np.float32], prompts: Sequence[str], seeds: Sequence[int]
-    ) -> torch.Tensor:
+    def _sample(self, rows: Rows) -> torch.Tensor:
         """Return a whole batch, (N, 3, H, W) in [0, 1], on the device."""
-        conditions = self._torch.from_numpy(embeddings).to(self._device, self._dtype)
-        generators = [self._torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+        conditions = self._torch.from_numpy(rows.embeddings).to(self._device, self._dtype)
+        generators = [self._torch.Generator("cpu").manual_seed(seed) for seed in rows.seeds]
         training_steps = self._pipeline.scheduler.config.num_train_timesteps
         annealed = self._conditioning() if self.sampler.cads is not None else {}
-        self._denoising.begin(Batch(self.sampler, seeds, training_steps, annealed))
-        return self._call(conditions, prompts, generators)
+        self._denoising.begin(Batch(self.sampler, rows.seeds, training_steps, annealed))
+        with self._starting(rows):
+            return self._call(conditions, rows.prompts, generators)
+
+    @contextmanager
+    def _starting(self, rows: Rows) -> Iterator[None]:
+        """Let the pipeline begin from the starts of a batch, which all have the same steps left."""
+        starts = [start for start in rows.starts or () if start is not None]
+        if not starts:
+            yield
+            return
+        whole, left = self._pipeline.scheduler, steps_left(self.sampler.steps, starts[0].strength)
+        late = make_scheduler(self._own_scheduler, self.sampler, late=True)
+        self._pipeline.scheduler = LateScheduler(late, self.sampler.steps, left)
+        latents = self._latents(np.stack([start.pixels for start in starts]))
+        self._started = Started(self._pipeline.scheduler, latents)
+        try:
+            yield
+        finally:
+            self._started, self._pipeline.scheduler = None, whole
+
+    def _latents(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
+        """Return what the decoder would decode to (N, E, E, 3) pixels, as (N, C, H, W) float32."""
+        return encoded(getattr(self._pipeline, self.DECODER), pixels)
+
+    def _begun(self, noise: torch.Tensor) -> torch.Tensor:
+        """Return what the first step is given, of noise (N, C, H, W)."""
+        return noise if self._started is None else self._started.noised(noise)
 
     def _weigh(self, weights: Sequence[float] | None) -> None:
         """Set how much each row's image counts in the next batch; families with WEIGHS_IMAGES have it.
@@ -336,19 +378,7 @@ class DiffusersGenerator(Generator):
 
     def _draw_in_float32(self, pipeline: Any) -> None:
         """Make one pipeline object draw all its noise in float32."""
-        draw_latents_in_float32(pipeline)
-
-    def _to_get_numbers(self) -> str:
-        """Advise on what the recipe has not set already."""
-        wider = _WIDER.get(str(self._dtype).removeprefix("torch."))
-        if wider:
-            return f"model.dtype may be too narrow for it: use {wider}"
-        how = self.sampler
-        return (
-            "in float32, so its files are damaged, or it does not bear "
-            f"sampler.scheduler={how.scheduler}, sampler.steps={how.steps}, "
-            f"sampler.guidance_scale={how.guidance_scale:g}: try others, or another copy of the model"
-        )
+        draw_latents_in_float32(pipeline, self._begun)
 
     @contextmanager
     def _enough_memory(self) -> Iterator[None]:
@@ -359,34 +389,12 @@ class DiffusersGenerator(Generator):
             # The CPU's allocator raises a plain RuntimeError.
             if not isinstance(error, self._torch.OutOfMemoryError) and "allocate memory" not in str(error):
                 raise
-            size = self.sampler.batch_size
+            size, can_slice = self.sampler.batch_size, self._can_slice and not self._arithmetic.vae_slicing
+            wide = self._device.type != "cpu" and self._dtype == self._torch.float32
             raise OutOfMemory(
-                f"the device has too little memory for batches of {size}: {self._to_need_less()}"
+                f"the device has too little memory for batches of {size}: "
+                f"{to_need_less(size, can_slice=can_slice, can_narrow=wide)}"
             ) from error
-
-    def _to_need_less(self) -> str:
-        """Advise on what the recipe has not set already."""
-        ways = ["lower sampler.batch_size"] if self.sampler.batch_size > 1 else []
-        if self._can_slice and not self._arithmetic.vae_slicing:
-            ways.append("set arithmetic.vae_slicing")
-        if self._device.type != "cpu" and self._dtype == self._torch.float32:
-            ways.append("set model.dtype to bfloat16 or float16")
-        return " or ".join(ways) or "use a device with more, or a smaller model"
-
-
-def _silence_libraries() -> None:
-    """Switch the libraries' progress bars and logs off: what matters is in the error that is raised."""
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    for library in (diffusers_logging, transformers_logging):
-        library.set_verbosity(logging.CRITICAL)
-        library.disable_progress_bar()
-
-
-def _padded(rows: Sequence[int], size: int) -> list[int]:
-    """Return the rows, the last one repeated until there are `size`."""
-    return [*rows, *[rows[-1]] * (size - len(rows))]
 
 
 def _nothing() -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from synthkit.generators.checkpoint import Checkpoint
+    from synthkit.generators.starting import Start
     from synthkit.recipe.sampler import Sampler
     from synthkit.recipe.schema import Recipe
 
@@ -39,6 +40,7 @@ class FlatColours(Generator):
     NEEDS_DEVICE: ClassVar[bool] = False
     READS_TEXT: ClassVar[bool] = True
     WEIGHS_IMAGES: ClassVar[bool] = False
+    STARTS_FROM_IMAGES: ClassVar[bool] = True
     SAMPLES_BY: ClassVar[tuple[str, ...]] = STEP_FIELDS
 
     def __init__(self, own: int, sampler: Sampler) -> None:
@@ -81,6 +83,11 @@ class FlatColours(Generator):
         return other
 
     @property
+    def edge(self) -> int:
+        """The edge in pixels of its images."""
+        return self._edge
+
+    @property
     def embedding_shape(self) -> tuple[int, ...]:
         """(12,): three colours of each cell."""
         return _SHAPE
@@ -104,10 +111,18 @@ class FlatColours(Generator):
         prompts: Sequence[str],
         seeds: Sequence[int],
         weights: Sequence[float] | None = None,
+        starts: Sequence[Start | None] | None = None,
     ) -> NDArray[np.uint8]:
-        """Return (N, H, W, 3) uint8."""
+        """Return (N, H, W, 3) uint8.
+
+        What an image begins from decides 1 - strength of its colour.
+        """
         self.on_step()
         drawn = np.array([[seed & 255, seed >> 8 & 255, seed >> 16 & 255] for seed in seeds])
         colours = _SHARE * 255 * embeddings[:, :3].clip(0, 1) + (1 - _SHARE) * drawn
+        for row, start in enumerate(starts or ()):
+            if start is not None:
+                mean = start.pixels.mean(axis=(0, 1))
+                colours[row] = (1 - start.strength) * mean + start.strength * colours[row]
         flat = np.rint(colours).astype(np.uint8)[:, None, None]
         return np.broadcast_to(flat, (len(seeds), self._edge, self._edge, 3))

@@ -23,13 +23,14 @@ from synthkit.generators.noise import normal
 from synthkit.recipe.arithmetic import STOCK
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
     from pathlib import Path
 
     import torch
-    from numpy.typing import NDArray
     from PIL import Image
 
+    from synthkit.generators.rows import Rows
+    from synthkit.generators.starting import LateScheduler
     from synthkit.recipe.arithmetic import Arithmetic
     from synthkit.recipe.sampler import Sampler
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 PROMPT_TOKENS = 256
 # Edge of the latents in FLUX's own size, by its pipeline: of 1024 pixels.
 LATENTS = 128
+# How its pipeline shifts the time, where the scheduler's configuration does not say.
+_SHIFT = {"base_image_seq_len": 256, "max_image_seq_len": 4096, "base_shift": 0.5, "max_shift": 1.15}
 
 
 class FluxReduxGenerator(DiffusersGenerator):
@@ -51,6 +54,7 @@ class FluxReduxGenerator(DiffusersGenerator):
     DENOISER: ClassVar[str] = "transformer"
     EMBEDS: ClassVar[str] = "last_hidden_state"
     SCHEDULERS: ClassVar[tuple[str, ...]] = ("flow-euler",)
+    STARTS_FROM_IMAGES: ClassVar[bool] = True
     # Guidance is distilled into schnell's weights.
     FIXED: ClassVar[Mapping[str, object]] = {"noise_level": 0, "guidance_scale": 1.0}
 
@@ -120,30 +124,9 @@ class FluxReduxGenerator(DiffusersGenerator):
         config = self._encoder.config
         return _shape(config.image_size, config.patch_size, config.hidden_size)
 
-    def generate(
-        self,
-        embeddings: NDArray[np.float32],
-        prompts: Sequence[str],
-        seeds: Sequence[int],
-        weights: Sequence[float] | None = None,
-    ) -> NDArray[np.uint8]:
-        """Return (N, H, W, 3) uint8, those without an image and those with one apart.
-
-        Raised as by the other families.
-        """
-        with_image = embeddings.any(axis=(1, 2))
-        if with_image.all() or not with_image.any():
-            return super().generate(embeddings, prompts, seeds, weights)
-        made: dict[int, NDArray[np.uint8]] = {}
-        for rows in (np.flatnonzero(with_image).tolist(), np.flatnonzero(~with_image).tolist()):
-            images = super().generate(
-                embeddings[rows],
-                [prompts[row] for row in rows],
-                [seeds[row] for row in rows],
-                None if weights is None else [weights[row] for row in rows],
-            )
-            made |= dict(zip(rows, images, strict=True))
-        return np.stack([made[row] for row in range(len(seeds))])
+    def _kind(self, rows: Rows, row: int) -> Hashable:
+        """Keep images without an image's tokens apart, too: their sequences are shorter."""
+        return super()._kind(rows, row), bool(rows.embeddings[row].any())
 
     def _embed(self, images: Sequence[Image.Image]) -> torch.Tensor:
         """Return (N, T, D): the vision model's last hidden states."""
@@ -175,8 +158,8 @@ class FluxReduxGenerator(DiffusersGenerator):
             prompt_embeds=tokens,
             pooled_prompt_embeds=summaries,
             latents=self._noise(generators),
-            height=self._edge,
-            width=self._edge,
+            height=self.edge,
+            width=self.edge,
             num_inference_steps=self.sampler.steps,
             output_type="pt",
             callback_on_step_end=self._stepped,
@@ -184,18 +167,31 @@ class FluxReduxGenerator(DiffusersGenerator):
         return images
 
     @property
-    def _edge(self) -> int:
+    def edge(self) -> int:
         """The edge in pixels of the images."""
         own: int = LATENTS * self._pipeline.vae_scale_factor
         return self.sampler.size or own
 
     def _noise(self, generators: Sequence[torch.Generator]) -> torch.Tensor:
         """Return the noise as the transformer takes it: (N, patches of 2x2 latents, their numbers)."""
-        edge = self._edge // self._pipeline.vae_scale_factor
+        edge = self.edge // self._pipeline.vae_scale_factor
         count, channels = len(generators), self._pipeline.transformer.config.in_channels // 4
         noise = normal((count, channels, edge, edge), generators)
-        packed: torch.Tensor = self._pipeline._pack_latents(noise, count, channels, edge, edge)
+        if self._started is not None:
+            # The pipeline packs latents before it sets the timesteps.
+            self._set_timesteps(self._started.scheduler, (edge // 2) ** 2)
+        latents = self._begun(noise)
+        packed: torch.Tensor = self._pipeline._pack_latents(latents, count, channels, edge, edge)
         return packed.to(self._device, self._dtype)
+
+    def _set_timesteps(self, scheduler: LateScheduler, tokens: int) -> None:
+        """Set a scheduler as the pipeline's call does for a sequence of so many tokens."""
+        from diffusers.pipelines.flux.pipeline_flux import calculate_shift
+
+        config, steps = scheduler.config, self.sampler.steps
+        shift = (config.get(name, value) for name, value in _SHIFT.items())
+        sigmas = None if config.get("use_flow_sigmas") else np.linspace(1.0, 1 / steps, steps)
+        scheduler.set_timesteps(steps, sigmas=sigmas, mu=calculate_shift(tokens, *shift))
 
     def _draw_in_float32(self, pipeline: Any) -> None:
         """Leave the pipeline as it is: `_call` gives it the noise."""

@@ -45,6 +45,7 @@ class IpAdapter(DiffusersGenerator):
     EMBEDS: ClassVar[str] = "image_embeds"
     SCHEDULERS: ClassVar[tuple[str, ...]] = (*DETERMINISTIC, "lcm")
     FIXED: ClassVar[Mapping[str, object]] = {"noise_level": 0}
+    STARTS_FROM_IMAGES: ClassVar[bool] = True
     SAMPLES_BY: ClassVar[tuple[str, ...]] = ("guidance_interval", "cads", "cache")
     KIND: ClassVar[str] = PLAIN
     # What its pipeline is told beyond its components.
@@ -228,6 +229,16 @@ class IpAdapterXL(IpAdapter):
         super().__init__(pipeline, **settings)
         # The decoder overflows in float16. The pipeline's own method warns on every call of its deprecation.
         pipeline.upcast_vae = lambda: pipeline.vae.to(self._torch.float32)
+
+    def _latents(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
+        """Encode in float32 what overflows in float16, as the decoder does."""
+        vae = self._pipeline.vae
+        kept = vae.dtype
+        if kept == self._torch.float16 and vae.config.force_upcast:
+            vae.to(self._torch.float32)
+        latents = super()._latents(pixels)
+        vae.to(kept)
+        return latents
 
     def _tokenizer(self) -> tuple[Any, int]:
         """Return the one that cuts off first; both split a text into the same tokens."""

@@ -127,8 +127,8 @@ class KandinskyGenerator(DiffusersGenerator):
             image_embeds=embeddings,
             negative_image_embeds=self._torch.from_numpy(self._null).to(embeddings).expand_as(embeddings),
             latents=self._noise(generators),
-            height=self._edge,
-            width=self._edge,
+            height=self.edge,
+            width=self.edge,
             generator=generators,
             num_inference_steps=self.sampler.steps,
             guidance_scale=self.sampler.guidance_scale,
@@ -139,13 +139,13 @@ class KandinskyGenerator(DiffusersGenerator):
         return (images / 2 + 0.5).clamp(0, 1)
 
     @property
-    def _edge(self) -> int:
+    def edge(self) -> int:
         """The edge in pixels of the images."""
         own: int = self._pipeline.unet.config.sample_size * self._pipeline.movq_scale_factor
         return self.sampler.size or own
 
     def _noise(self, generators: Sequence[torch.Generator]) -> torch.Tensor:
-        edge = self._edge // self._pipeline.movq_scale_factor
+        edge = self.edge // self._pipeline.movq_scale_factor
         shape = (len(generators), self._pipeline.unet.config.in_channels, edge, edge)
         return normal(shape, generators).to(self._device, self._dtype)
 

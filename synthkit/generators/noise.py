@@ -10,14 +10,15 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import torch
 
 
-def draw_latents_in_float32(pipeline: Any) -> None:
+def draw_latents_in_float32(pipeline: Any, begun: Callable[[torch.Tensor], torch.Tensor]) -> None:
     """Replace `prepare_latents` of one pipeline object; float32 pipelines draw the same bits as before.
 
+    `begun` makes what the first step is given of the noise.
     A copy of the pipeline needs the same done to it: the copied method would still be the original's.
     """
     prepare = type(pipeline).prepare_latents.__get__(pipeline)
@@ -29,7 +30,7 @@ def draw_latents_in_float32(pipeline: Any) -> None:
         if latents is None:
             edges = (call[edge] // pipeline.vae_scale_factor for edge in ("height", "width"))
             shape = (call["batch_size"], call["num_channels_latents"], *edges)
-            latents = normal(shape, call["generator"])
+            latents = begun(normal(shape, call["generator"]))
         return prepare(**call | {"latents": latents.to(call["device"], call["dtype"])})
 
     pipeline.prepare_latents = prepared

@@ -51,14 +51,17 @@ _UNLESS_CONFIGURED: dict[str, dict[str, Any]] = {
 # class that draws by it may be told: to another, diffusers' pipelines would give both as the noise.
 _VARIANCE = "variance_type"
 _BY_VARIANCE = frozenset({"ddpm"})
+# Runge-Kutta steps, with which a PNDM may begin, are laid out from the first of all steps on.
+_LATE: dict[str, dict[str, Any]] = {"pndm": {"skip_prk_steps": True}}
 # The noise that a model was trained with. Where its file leaves it to the class, another class (lcm) would
 # take another.
 _NOISE = ("beta_start", "beta_end", "beta_schedule")
 
 
-def make_scheduler(own: Any, sampler: Sampler) -> Any:
+def make_scheduler(own: Any, sampler: Sampler, *, late: bool = False) -> Any:
     """Return a recipe's scheduler for the model whose own scheduler is `own`, its steps set.
 
+    `late` is for images that begin at a later step than the first.
     Raises GeneratorError for more steps than the model was trained with, or fewer than the scheduler needs.
     """
     name = sampler.scheduler
@@ -68,6 +71,7 @@ def make_scheduler(own: Any, sampler: Sampler) -> Any:
     unset = _UNLESS_CONFIGURED.get(name, {}).items()
     options = {**options, **{key: value for key, value in unset if key not in config}}
     options |= {key: config[key] for key in _NOISE if key in config}
+    options |= _LATE.get(name, {}) if late else {}
     scheduler = scheduler_class.from_config(config, **options)
     scheduler.set_timesteps = _on_cpu(scheduler.set_timesteps)
     if name in _IN_FLOAT32:

@@ -26,6 +26,7 @@ class UnclipGenerator(DiffusersGenerator):
 
     EMBEDS: ClassVar[str] = "image_embeds"
     SCHEDULERS: ClassVar[tuple[str, ...]] = (*DETERMINISTIC, "lcm")
+    STARTS_FROM_IMAGES: ClassVar[bool] = True
     SAMPLES_BY: ClassVar[tuple[str, ...]] = ("guidance_interval", "cads", "cache")
 
     @classmethod

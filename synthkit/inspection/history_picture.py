@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-from synthkit.conditioning import METHODS, draw_kept, mix_pixels, token_grid
+from synthkit.conditioning import METHODS, draw_kept, mix_pixels, start_pixels, steps_left, token_grid
 from synthkit.errors import ReleaseError
 from synthkit.generators import embedding_shape
 from synthkit.inspection.recorded_model import find_checkpoint_here
 from synthkit.inspection.recorded_sources import sources_of
+from synthkit.release.records import Provenance6
 from synthkit.release.samples import FIRST, INK, SECOND, SOFT, SYNTHETIC, drawable, fit, font
 from synthkit.release.seeds import Stream, attempt_seed, stream
 
@@ -91,10 +92,18 @@ def _sources(record: Provenance, real: RealImages) -> list[_Panel]:
 
 
 def _conditioning(received: Received, record: Provenance, real: RealImages) -> list[_Panel]:
-    """Return the panel of the conditioning; none for a prompt alone, or if the model is not here."""
+    """Return the panel of the conditioning, or of what the image begins from.
+
+    There is none for a prompt alone, or if the model is not here.
+    """
     method = METHODS[record.method]
     if not method.sources:
         return []
+    if isinstance(record, Provenance6):
+        image = real.load(real.listing.ids.index(record.sources[0].id))
+        note = f"the last {steps_left(record.steps, record.strength)} of {record.steps} steps"
+        begins = Image.fromarray(start_pixels(image, _TILE))
+        return [_Panel(f"begins from it at {record.strength:.3f}", note, begins, SOFT)]
     note = f"{record.lam:.2f} of the first" if method.sources == 2 else "the first alone"
     if method.pixels is not None:
         first, second = (real.load(real.listing.ids.index(source.id)) for source in record.sources)

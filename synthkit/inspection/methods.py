@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
     from synthkit.recipe.schema import Recipe
 
+# That of methods that begin from a real image, where a recipe has none.
+_STRENGTH = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -60,7 +63,12 @@ class MethodImages:
         Raises RecipeError or GeneratorError if the recipe or its model cannot be conditioned so.
         """
         own = self.recipe.conditioning
-        changed = {"method": method, "dropout": own.dropout if dropout is None else dropout}
+        strength = (own.strength or _STRENGTH) if METHODS[method].starts else None
+        changed = {
+            "method": method,
+            "dropout": own.dropout if dropout is None else dropout,
+            "strength": strength,
+        }
         try:
             found = Conditioning.model_validate({**own.model_dump(), **changed})
         except ValidationError as error:
@@ -120,14 +128,15 @@ class MethodImages:
 
     def _batch(self, batch: Sequence[Wanted], maker: ImageMaker) -> Iterator[Image.Image]:
         """Yield the images of a batch. Each depends on its own row and on the batch's shape alone."""
-        draws, mixings, conditions = [], [], []
+        draws, mixings, conditions, starts = [], [], [], []
         for conditioning, items in groupby(batch, key=lambda item: item.conditioning):
             own, some = _by(maker, conditioning), [Draw(item.row) for item in items]
             mixed = [own.mix(draw) for draw in some]
             conditions.append(own.conditions(some, mixed))
             draws += some
             mixings += [item.mixing for item in mixed]
-        images = maker.generate_from(np.concatenate(conditions), draws)
+            starts += [item.start for item in mixed]
+        images = maker.generate_from(np.concatenate(conditions), draws, starts)
         for item, draw, mixing, pixels in zip(batch, draws, mixings, images, strict=True):
             _, file = _by(maker, item.conditioning).finish(draw, mixing, pixels)
             yield decode(file, key_of(draw.row.index))

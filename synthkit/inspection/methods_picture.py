@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw
 
-from synthkit.conditioning import METHODS
+from synthkit.conditioning import METHODS, told_strength
 from synthkit.errors import GeneratorError, RecipeError
 from synthkit.inspection.methods import Wanted
 from synthkit.release.samples import FIRST, INK, SECOND, SOFT, SYNTHETIC, drawable, fit, font, pick_labels
@@ -176,7 +176,8 @@ def _of(images: MethodImages) -> str:
 
 
 def _formula(images: MethodImages, how: Conditioning) -> str:
-    return METHODS[how.method].formula_for(images.embedding_shape).split(":")[0]
+    formula = METHODS[how.method].formula_for(images.embedding_shape).split(":")[0]
+    return formula if how.strength is None else f"{formula}, {told_strength(how.strength)}"
 
 
 def _dropped(how: Conditioning) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from synthkit.conditioning import METHODS
+from synthkit.conditioning import METHODS, steps_left, told_strength
 from synthkit.errors import ReleaseError
 from synthkit.recipe.sampler import STEP_FIELDS
 from synthkit.release.candidates import draws_told, kept_although_rejected
@@ -14,7 +14,7 @@ from synthkit.release.filter_counts import in_words
 from synthkit.release.model_licenses import pieces_of
 from synthkit.release.plan import GROUPS
 from synthkit.release.prompts import told_counts
-from synthkit.release.records import Provenance2, Provenance3, candidates_of
+from synthkit.release.records import Provenance2, Provenance3, Provenance6, candidates_of
 from synthkit.release.signature import parse_signature
 from synthkit.system.progress import data_size
 
@@ -47,6 +47,7 @@ def summary(manifest: Manifest, recipe: Recipe, signature: bytes | None = None) 
         *_blocks(manifest),
         ("files", f"{len(manifest.files)}, {len(manifest.shards)} of them shards; {data_size(size)}"),
         ("method", _method(manifest)),
+        *_strength(manifest),
         *_prompts(manifest),
         ("sampler", f"{_sampling(recipe.sampler)}{_at_steps(recipe.sampler)}; seed {recipe.seed}"),
         ("model", f"{manifest.generator.name} at {manifest.generator.revision}, {manifest.generator.dtype}"),
@@ -76,6 +77,12 @@ def _prompts(manifest: Manifest) -> list[Line]:
         return []
     captions = f"; captions of SHA-256 {prompts.captions}" if prompts.captions else ""
     return [("prompts", f"{told_counts(prompts.fewest, prompts.most)}{captions}")]
+
+
+def _strength(manifest: Manifest) -> list[Line]:
+    """Return how much starts are noised, if images begin from real ones."""
+    strength = manifest.strength
+    return [] if strength is None else [("  strength", told_strength(strength))]
 
 
 def _blocks(manifest: Manifest) -> list[Line]:
@@ -208,6 +215,15 @@ def _conditioned_on(record: Provenance, manifest: Manifest) -> Iterator[Line]:
         yield "  dropped", _dropped(record, manifest)
     if isinstance(record, Provenance3):
         yield "  weight", f"{record.scale:.3f}, of the image against the text"
+    if isinstance(record, Provenance6):
+        yield "  begins", _begins(record)
+
+
+def _begins(record: Provenance6) -> str:
+    left = steps_left(record.steps, record.strength)
+    return (
+        f"from the first, noised at strength {record.strength:.3f}: the last {left} of {record.steps} steps"
+    )
 
 
 def _dropped(record: Provenance, manifest: Manifest) -> str:

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema, model_validator
 
-from synthkit.conditioning import MAX_SCALE, METHODS
+from synthkit.conditioning import MAX_SCALE, METHODS, Choices
+from synthkit.conditioning import Strength as AnyStrength
 from synthkit.config.section import Section
 
 
@@ -42,6 +43,68 @@ ImageScale = Annotated[
 ]
 
 
+def _strength(value: Any) -> AnyStrength:
+    """Return a strength, the lowest and the highest of a range, or choices."""
+    if isinstance(value, Choices):
+        value = {"choices": value.choices}
+    choices = value.get("choices") if isinstance(value, dict) and len(value) == 1 else None
+    is_range = isinstance(value, list | tuple) and len(value) == 2
+    numbers = [*value] if is_range else [*choices] if isinstance(choices, list | tuple) else [value]
+    if not numbers or not all(_is_strength(number) for number in numbers):
+        raise ValueError(
+            "must be a number above 0 and at most 1, a range of two, such as [0.3, 0.7], or choices, such as "
+            f"{{choices: [0.25, 0.5]}}, is {value!r:.60}"
+        )
+    if choices is not None:
+        if len(set(numbers)) < len(numbers):
+            raise ValueError(f"has a choice twice: {value!r:.60}; every one is drawn equally often")
+        return Choices(tuple(map(float, numbers)))
+    if not is_range:
+        return float(value)
+    low, high = map(float, numbers)
+    if low >= high:
+        raise ValueError(
+            f"must be a range from a lower to a higher number, is {value!r:.60}; choices are written "
+            "{choices: [0.25, 0.5]}"
+        )
+    return low, high
+
+
+def _is_strength(number: object) -> bool:
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        return False
+    return 0 < number <= 1
+
+
+def _as_json(strength: AnyStrength) -> Any:
+    if isinstance(strength, Choices):
+        return {"choices": list(strength.choices)}
+    return list(strength) if isinstance(strength, tuple) else strength
+
+
+_SHARE = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
+_CHOICES = {"type": "array", "items": _SHARE, "minItems": 1, "uniqueItems": True}
+Strength = Annotated[
+    AnyStrength,
+    PlainValidator(_strength),
+    PlainSerializer(_as_json),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                _SHARE,
+                {"type": "array", "items": _SHARE, "minItems": 2, "maxItems": 2},
+                {
+                    "type": "object",
+                    "properties": {"choices": _CHOICES},
+                    "required": ["choices"],
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
+]
+
+
 class Conditioning(Section):
     """How the real images' conditioning is augmented (Chen et al. 2025, section 3)."""
 
@@ -69,6 +132,13 @@ class Conditioning(Section):
         "number, or a range [low, high] from which each image's seed draws.",
         examples=[[0.1, 0.9]],
     )
+    strength: Strength | None = Field(
+        None,
+        description="For methods that begin from a real image: the share of the steps that run after it is "
+        "noised to the first of them. A number, a range [low, high] or {choices: [...]}, of which each "
+        "image's seed draws.",
+        examples=[0.5, {"choices": [0.25, 0.5, 0.75, 1.0]}],
+    )
     rescale: bool = Field(
         False,
         description="Divide surviving coordinates by 1 - dropout. The published numbers were made without.",
@@ -79,5 +149,27 @@ class Conditioning(Section):
         if self.rescale and self.dropout == 1:
             raise ValueError(
                 "rescale: divides by 1 - dropout, and dropout is 1; set rescale: false, or a lower dropout"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_start_and_nothing_else(self) -> Self:
+        """Require a strength of methods that begin from a real image, and no weight of its embedding."""
+        starts = METHODS[self.method].starts
+        if starts and self.strength is None:
+            raise ValueError(
+                f"strength: is missing: {self.method} begins from a real image noised at a strength; set it, "
+                "such as 0.5"
+            )
+        if not starts and self.strength is not None:
+            others = ", ".join(method.name for method in METHODS.values() if method.starts)
+            raise ValueError(
+                f"strength: is for methods that begin from a real image ({others}), and method is "
+                f"{self.method}; remove it, or set it to null"
+            )
+        if starts and self.scale is not None:
+            raise ValueError(
+                f"scale: {self.method} is conditioned on the prompt alone, so no image counts against it; "
+                "remove it, or set it to null"
             )
         return self

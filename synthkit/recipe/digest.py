@@ -84,6 +84,7 @@ LATER_FIELDS = WRITTEN_WITH_SECTION | {
     "sampler.cache.levels",
     "conditioning.drops",
     "conditioning.scale",
+    "conditioning.strength",
     "filters",
     "filters.near_duplicate",
     "filters.near_duplicate.max_similarity",

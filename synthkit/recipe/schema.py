@@ -45,8 +45,15 @@ from synthkit.version import FORMAT_VERSION
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# The formats by what records tell beside what all do: the weight of their image, and their candidates.
-_FORMATS = {(False, False): FORMAT_VERSION, (True, False): 3, (False, True): 4, (True, True): 5}
+# The formats by what records tell beside what all do, and by whether they tell of candidates.
+_FORMATS = {
+    ("", False): FORMAT_VERSION,
+    ("scale", False): 3,
+    ("", True): 4,
+    ("scale", True): 5,
+    ("strength", False): 6,
+    ("strength", True): 7,
+}
 # How many earlier versions a release may have grown from.
 MOST_EARLIER = 1000
 
@@ -296,7 +303,9 @@ class Recipe(Section):
         So a release that asks for nothing new is, byte for byte, what it was before newer formats came.
         """
         prefers = self.filters is not None and self.filters.prefer is not None
-        return _FORMATS[self.conditioning.scale is not None, prefers]
+        # No method has both.
+        of_start = "" if self.conditioning.strength is None else "strength"
+        return _FORMATS[of_start or ("" if self.conditioning.scale is None else "scale"), prefers]
 
     def digest(self, *, listing_digest: str, model: str, revision: str, form: int | None = None) -> str:
         """Return the SHA-256 of all that changes data: fields, real images, model, format.

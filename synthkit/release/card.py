@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from synthkit.conditioning import METHODS
+from synthkit.conditioning import METHODS, told_strength
 from synthkit.recipe.families import SOURCES
 from synthkit.release import markdown
-from synthkit.release.citation import METHOD, data_set
+from synthkit.release.citation import data_set, paper_of
 from synthkit.release.files import FILES, RECORDS, SPLIT
 from synthkit.release.filter_counts import in_words
 from synthkit.release.front_matter import front_matter
@@ -62,6 +62,7 @@ def render_card(manifest: Manifest, example: dict[str, Any]) -> str:
         files=[file for file in FILES if file.in_card],
         method=METHODS[manifest.method],
         formula=METHODS[manifest.method].formula_for(manifest.generator.embedding),
+        strength=manifest.strength and told_strength(manifest.strength),
         prompts=manifest.prompts and told_counts(manifest.prompts.fewest, manifest.prompts.most),
         preferred=_preferred(manifest),
         source_link=_source_link(manifest),
@@ -70,7 +71,8 @@ def render_card(manifest: Manifest, example: dict[str, Any]) -> str:
         pieces=[(_PIECES[piece.field], _link(piece), _license(piece.license)) for piece in others],
         restricting=[(_PIECES[piece.field], piece) for piece in restricting(manifest.generator)],
         license=_license(manifest.license),
-        citations=[data_set(manifest), METHOD],
+        paper=paper_of(manifest.method),
+        citations=[data_set(manifest), paper_of(manifest.method).bibtex],
     )
 
 

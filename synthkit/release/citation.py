@@ -2,20 +2,53 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from synthkit.release.hub_address import dataset_url
 
 if TYPE_CHECKING:
     from synthkit.release.manifest import Manifest
 
-METHOD = """@article{chen2025augmented,
+
+class Paper(NamedTuple):
+    """What a method is called, who wrote of it and where, as Markdown, and its BibTeX entry."""
+
+    method: str
+    authors: str
+    bibtex: str
+
+
+_AUGMENTED = Paper(
+    "augmented conditioning",
+    "Chen, Zhang, Romero-Soriano, [arXiv 2502.04475](https://arxiv.org/abs/2502.04475)",
+    """@article{chen2025augmented,
   title   = {Augmented Conditioning Is Enough For Effective Training Image Generation},
   author  = {Chen, Jiahui and Zhang, Amy and Romero-Soriano, Adriana},
   journal = {arXiv preprint arXiv:2502.04475},
   year    = {2025},
   url     = {https://arxiv.org/abs/2502.04475}
-}"""
+}""",
+)
+# Of the methods that are not of that paper.
+_OTHERS = {
+    "real-guidance": Paper(
+        "Real Guidance",
+        "He et al., [arXiv 2210.07574](https://arxiv.org/abs/2210.07574)",
+        """@inproceedings{he2023synthetic,
+  title     = {Is synthetic data from generative models ready for image recognition?},
+  author    = {He, Ruifei and Sun, Shuyang and Yu, Xin and Xue, Chuhui and Zhang, Wenqing and Torr, Philip and
+               Bai, Song and Qi, Xiaojuan},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2023},
+  url       = {https://arxiv.org/abs/2210.07574}
+}""",
+    ),
+}
+
+
+def paper_of(method: str) -> Paper:
+    """Return the paper of a method of `conditioning.METHODS`."""
+    return _OTHERS.get(method, _AUGMENTED)
 
 
 def data_set(manifest: Manifest) -> str:

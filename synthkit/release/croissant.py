@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from synthkit.release.citation import METHOD, data_set
+from synthkit.release.citation import data_set, paper_of
 from synthkit.release.containers import CONTAINERS, container_of
 from synthkit.release.files import RECORDS, is_data, is_table, shard_pattern
 from synthkit.release.format_1 import croissant_1
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from synthkit.release.manifest import Manifest
 
 CONFORMS_TO = ("http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0")
-KEYWORDS = ("synthetic", "image classification", "diffusion model", "augmented conditioning")
+KEYWORDS = ("synthetic", "image classification", "diffusion model")
 _MEDIA = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
 _TERMS = (
     "annotation",
@@ -121,13 +121,14 @@ def describe(manifest: Manifest) -> dict[str, Any]:
         "@type": "sc:Dataset",
         "conformsTo": list(CONFORMS_TO),
         "name": manifest.name,
-        "description": manifest.summary or "Synthetic training images made by augmented conditioning.",
+        "description": manifest.summary
+        or f"Synthetic training images made by {paper_of(manifest.method).method}.",
         "version": manifest.version,
         **({"datePublished": manifest.released} if manifest.released else {}),
         "license": license_url(manifest.license),
         "citeAs": data_set(manifest),
-        "citation": METHOD,
-        "keywords": list(KEYWORDS),
+        "citation": paper_of(manifest.method).bibtex,
+        "keywords": [*KEYWORDS, paper_of(manifest.method).method],
         **(_publisher(manifest.repo_id) if manifest.repo_id else {}),
         "isLiveDataset": False,
         "prov:wasDerivedFrom": derived_from(manifest),

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from synthkit.errors import ReleaseError
+from synthkit.recipe.conditioning import Strength  # noqa: TC001 (pydantic reads the annotation)
 from synthkit.recipe.output import MAX_EDGE, ContainerName
 from synthkit.recipe.schema import MOST_EARLIER, NAME, SEMVER
 from synthkit.release.facts import (
@@ -60,6 +61,8 @@ _LATER: dict[str, Any] = {
 _OF_TOKENS: dict[str, Any] = {"generator": {"embedding": True}}
 # Where one prompt without a caption is all there is.
 _OF_PROMPTS: dict[str, Any] = {"prompts": True}
+# Where images begin from noise alone.
+_OF_STRENGTH: dict[str, Any] = {"strength": True}
 # Where every image is the first draw that passes.
 _OF_CANDIDATES: dict[str, Any] = {"filters": {"prefer": True}}
 
@@ -92,6 +95,7 @@ class Manifest(Facts):
     source: SourceFacts
     generator: GeneratorFacts
     method: str
+    strength: Strength | None = Field(None, description="Where images begin from real ones: how noised.")
     prompts: PromptFacts | None = Field(None, description="Where prompts are drawn or have captions.")
     images: int
     width: int = Field(ge=1, le=MAX_EDGE)
@@ -184,6 +188,8 @@ class Manifest(Facts):
             left_out |= _OF_TOKENS
         if self.prompts is None:
             left_out |= _OF_PROMPTS
+        if self.strength is None:
+            left_out |= _OF_STRENGTH
         if self.filters is not None and self.filters.prefer is None:
             left_out |= _OF_CANDIDATES
         return self.model_dump_json(indent=2, exclude=left_out).encode() + b"\n"

@@ -30,7 +30,7 @@ _LEAST_LOG_ODDS = -700.0
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The record of one synthetic image: KEY.json in a shard, a row of a table below `provenance/`.
 
-    These are the fields that every format has; a record is one of the five below, by its release's format.
+    These are the fields that every format has; a record is one of the seven below, by its release's format.
     No field is ever null and each has one type, because `datasets` drops or truncates anything else.
     The fields, their types and meanings are explained in docs/provenance.md.
     """
@@ -162,18 +162,38 @@ class Provenance5(Provenance3, frozen=True, kw_only=True, forbid_unknown_fields=
     candidates: Candidates
 
 
+class Provenance6(Provenance2, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A record of format 6: it also states how much the real image was noised that its image began from."""
+
+    FORMAT: ClassVar[int] = 6
+
+    strength: Annotated[float, Meta(gt=0, le=1)]
+
+
+class Provenance7(Provenance6, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A record of format 7: as format 6, and it tells all draws of which its image was preferred."""
+
+    FORMAT: ClassVar[int] = 7
+
+    candidates: Candidates
+
+
 # The most bytes of a record that is read.
 MAX_RECORD = 1 << 20
 _VERSION = "synthkit_version"
 # The kind of record that the releases of a format have.
 KINDS: dict[int, type[Provenance]] = {
-    kind.FORMAT: kind for kind in (Provenance1, Provenance2, Provenance3, Provenance4, Provenance5)
+    kind.FORMAT: kind
+    for kind in (
+        *(Provenance1, Provenance2, Provenance3, Provenance4, Provenance5),
+        *(Provenance6, Provenance7),
+    )
 }
 
 
 def candidates_of(record: Provenance) -> tuple[Candidate, ...] | None:
     """Return the candidates that a record tells of; None for a format that has none."""
-    return record.candidates if isinstance(record, Provenance4 | Provenance5) else None
+    return record.candidates if isinstance(record, Provenance4 | Provenance5 | Provenance7) else None
 
 
 def read_record(raw: bytes, form: int = FORMAT_VERSION) -> Provenance:

@@ -49,7 +49,8 @@ def responsible_ai(manifest: Manifest) -> dict[str, Any]:
 def _collection(manifest: Manifest) -> str:
     generator, method = manifest.generator, METHODS[manifest.method]
     if method.sources:
-        conditioned = f"conditioned on {manifest.source.images:,} real images ({manifest.source.kind}) by "
+        how = "begun from" if method.starts else "conditioned on"
+        conditioned = f"{how} {manifest.source.images:,} real images ({manifest.source.kind}) by "
         names = "Each record names its real images by relative id and SHA-256, the prompt and the seed."
     else:
         conditioned, names = "without real images: ", "Each record names the prompt and the seed."
@@ -85,8 +86,11 @@ def _missing(manifest: Manifest) -> str:
 
 
 def _annotation(manifest: Manifest) -> str:
-    of = "the real images that it was conditioned on and of its prompt"
-    label = of if METHODS[manifest.method].sources else "its prompt"
+    method = METHODS[manifest.method]
+    of = (
+        f"the real images that it {'began from' if method.starts else 'was conditioned on'} and of its prompt"
+    )
+    label = of if method.sources else "its prompt"
     return f"The label of an image is the class of {label}; no person has looked at it."
 
 

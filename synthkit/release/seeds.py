@@ -13,8 +13,8 @@ class Stream(IntEnum):
     """The independent random streams of one image.
 
     λ, boxes and crops come from MIX, dropout from DROP, the seeds of redrawn images from ATTEMPT, the weight
-    of the image against the text from SCALE, and which prompt is taken from PROMPT. No stream depends on how
-    much is drawn from another.
+    of the image against the text from SCALE, which prompt is taken from PROMPT, and how much a start is
+    noised from STRENGTH. No stream depends on how much is drawn from another.
     """
 
     MIX = 1
@@ -22,6 +22,7 @@ class Stream(IntEnum):
     ATTEMPT = 3
     SCALE = 4
     PROMPT = 5
+    STRENGTH = 6
 
 
 class _Philox(threading.local):

@@ -185,6 +185,7 @@ def against_recipe(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
         ("format_version", manifest.format_version, _format(manifest, recipe)),
         ("repo_id", manifest.repo_id, recipe.hub.repo_id),
         ("method", manifest.method, recipe.conditioning.method),
+        ("strength", manifest.strength, recipe.conditioning.strength),
         ("prompts", manifest.prompts, _prompts(manifest, recipe)),
         ("container", manifest.container, recipe.output.container),
         ("extension", manifest.extension, recipe.output.extension),

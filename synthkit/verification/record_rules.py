@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from synthkit.conditioning import METHODS, draw_scale, why_unfit
+from synthkit.conditioning import METHODS, draw_scale, draw_strength, why_unfit
 from synthkit.errors import RecipeError
 from synthkit.release.prompts import Prompts, first_source
-from synthkit.release.records import Provenance3, key_of
+from synthkit.release.records import Provenance3, Provenance6, key_of
 from synthkit.release.seeds import Stream, attempt_seed, stream
 from synthkit.verification.derived_plan import DerivedPlan, derive
 from synthkit.verification.gate_rules import GateRules, Order, draws_allowed
@@ -85,6 +85,15 @@ class RecordRules:
         if abs(record.scale - wanted) > SAME:
             yield f"its record's scale is {record.scale:g}, by its seed it is {wanted:g}"
 
+    def _strength(self, record: Provenance, seed: int) -> Iterator[str]:
+        """Yield a strength of the start that the seed does not give."""
+        strength = self._recipe.conditioning.strength
+        if strength is None or not isinstance(record, Provenance6):
+            return
+        wanted = draw_strength(strength, rng=stream(attempt_seed(seed, record.attempt), Stream.STRENGTH))
+        if abs(record.strength - wanted) > SAME:
+            yield f"its record's strength is {record.strength:g}, by its seed it is {wanted:g}"
+
     def _of_recipe(self, record: Provenance) -> Iterator[str]:
         for name, wanted in self._constants.items():
             said = getattr(record, name)
@@ -130,7 +139,10 @@ class RecordRules:
                 continue
             seed = self._seed(int(key), record)
             mixing = mixing_faults(record, seed, alpha, shape, draws) if can_mix else ()
-            yield from (f"{key}: {fault}" for fault in (*mixing, *self._scale(record, seed)))
+            yield from (
+                f"{key}: {fault}"
+                for fault in (*mixing, *self._scale(record, seed), *self._strength(record, seed))
+            )
 
 
 def _prompts(recipe: Recipe, manifest: Manifest, captions: Mapping[str, str] | None) -> Prompts | None:

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthkit.conditioning import METHODS
 from synthkit.inspection.history_picture import _DROPPED as DROPPED
 from synthkit.release.image import read_image
 from synthkit.release.manifest import read_manifest
@@ -22,6 +21,7 @@ from synthkit.release.samples import FIRST, SECOND
 from synthkit.sources.pool import RealImages
 from tests.conftest import Cli
 from tests.helpers.forging import Forgery, faults_of
+from tests.helpers.methods import OF_ANY_MODEL
 from tests.helpers.token_colours import TOKENS, TokenColours, registered, token_model
 
 RECIPE = """\
@@ -80,7 +80,10 @@ def data_of(release: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     "method",
-    [name if name in TRIED_BY_DEFAULT else pytest.param(name, marks=pytest.mark.slow) for name in METHODS],
+    [
+        name if name in TRIED_BY_DEFAULT else pytest.param(name, marks=pytest.mark.slow)
+        for name in OF_ANY_MODEL
+    ],
 )
 def test_a_release_is_intact_and_its_images_are_made_again(project: Cli, method: str) -> None:
     release = built(project, method)

@@ -128,6 +128,18 @@ class HalfAWeight(IpAdapter):
         super()._weigh(weights and [(1 + weight) / 2 for weight in weights])
 
 
+class OneBeginningForAll(IpAdapter):
+    """All rows of a batch run the steps that are left of its first one."""
+
+    def _kind(self, rows: Any, row: int) -> None:
+        return None
+
+
+class BeginsFromNoise(IpAdapter):
+    def _begun(self, noise: Any) -> Any:
+        return noise
+
+
 class ResamplesItself(IpAdapter):
     def resampled(self, sampler: Any) -> Any:
         self._pipeline.scheduler = super().resampled(sampler)._pipeline.scheduler
@@ -164,9 +176,9 @@ class CachesForever(IpAdapter):
             self._denoising.begin = begin
 
     def _begin(self, batch: Any) -> None:
-        if batch.sampler != getattr(self, "_begun", None):
+        if batch.sampler != getattr(self, "_sampled", None):
             type(self._denoising).begin(self._denoising, batch)
-        self._begun = batch.sampler
+        self._sampled = batch.sampler
 
 
 class Silent(IpAdapter):
@@ -206,6 +218,8 @@ BROKEN: list[tuple[type[IpAdapter], Any, str]] = [
     (NoWeights, checks.weights, "WEIGHS_IMAGES is True, and a weight changes nothing"),
     (HalfAWeight, checks.weights, "an image of weight 0 depends on its embedding"),
     (WeightsStay, checks.weights, "weights stay for the next batch, which has none"),
+    (OneBeginningForAll, checks.starts, "the image of row 2 changes with what its neighbours begin from"),
+    (BeginsFromNoise, checks.starts, "the image that it begins from changes 0 of 3 images"),
     (ResamplesItself, checks.resampling, "a resampled generator changes the one it is made of"),
     (Silent, checks.resampling, "on_step is not called"),
     (

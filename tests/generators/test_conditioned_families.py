@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from synthkit.conditioning import METHODS
 from synthkit.release.manifest import read_manifest
 from tests.conftest import Cli
 from tests.helpers import adapters
 from tests.helpers import miniature_flux as flux
+from tests.helpers.methods import OF_ANY_MODEL
 from tests.helpers.miniature_models import HIDDEN
 
 RECIPE = """\
@@ -30,7 +30,8 @@ DDIM = "{scheduler: ddim, steps: 1, guidance_scale: 2, batch_size: 4}"
 FLOW = f"{{scheduler: flow-euler, steps: 1, guidance_scale: 1, batch_size: 4, size: {flux.SMALL}}}"
 # A box of patches, dropped tokens and a drawn weight; the others take as long each.
 METHODS_TRIED = [
-    name if name == "embed-cutmix-dropout" else pytest.param(name, marks=pytest.mark.slow) for name in METHODS
+    name if name == "embed-cutmix-dropout" else pytest.param(name, marks=pytest.mark.slow)
+    for name in OF_ANY_MODEL
 ]
 
 

@@ -58,8 +58,8 @@ class Models(NamedTuple):
 
 
 def methods_of(family: str) -> list[str]:
-    """Return the methods that a family takes: without text, there is no image from text alone."""
-    return [method for method in METHODS if not (family == "kandinsky" and method == "text-only")]
+    """Return the methods that a family takes: without text, none that the text alone conditions."""
+    return [name for name, method in METHODS.items() if family != "kandinsky" or method.embeds]
 
 
 def write_recipe(path: Path, models: Models, family: str, method: str) -> Path:
@@ -68,12 +68,17 @@ def write_recipe(path: Path, models: Models, family: str, method: str) -> Path:
         "name": "small",
         "source": {"kind": "digits", "subset": ["zero", "one"], "max_per_class": 4},
         "synthetic_per_class": 6,
-        "conditioning": {"method": method},
+        "conditioning": {"method": method} | begun(method),
         "output": {"shard_size": 6},
         **models.recipe(family),
     }
     path.write_text(yaml.safe_dump(recipe))
     return path
+
+
+def begun(method: str) -> dict[str, Any]:
+    """Return how images begin of a method for which that must be said."""
+    return {"strength": {"choices": [0.5, 1.0]}} if METHODS[method].starts else {}
 
 
 def _of_adapter(plus: bool, xl: bool) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from tests.conftest import Cli
 from tests.helpers import miniatures
 from tests.helpers.commands import output_of, run_build
 from tests.helpers.forging import image_files
+from tests.helpers.methods import by
 from tests.helpers.opening import opened
 from tests.helpers.token_colours import TokenColours, registered, token_model
 
@@ -71,11 +72,13 @@ def images(cli: Cli, name: str, *settings: str) -> dict[int, NDArray[np.uint8]]:
     }
 
 
-@pytest.mark.parametrize("method", ["random-image", "mixup-dropout", "embed-cutmix", "text-only"])
+@pytest.mark.parametrize(
+    "method", ["random-image", "mixup-dropout", "embed-cutmix", "text-only", "real-guidance"]
+)
 def test_the_first_column_is_the_image_of_a_release(
     method: str, cli: Cli, pictures: dict[str, NDArray[np.uint8]]
 ) -> None:
-    made = images(cli, method, f"conditioning.method={method}")
+    made = images(cli, method, *by(method))
     row = list(METHODS).index(method)
     assert np.array_equal(tile(pictures["methods"], row, 0), made[5])
     others = [tile(pictures["methods"], row, column) for column in (1, 2)]
@@ -139,7 +142,7 @@ def test_what_a_model_cannot_do_is_left_out_in_a_line(
     assert "left out: text-only: conditioning.method: text-only is for models that read text" in told
     assert "left out: dropout 1: conditioning.dropout: is 1, which leaves the class name alone" in told
     with Image.open(tmp_path / "drawn/methods.png") as drawn:
-        assert drawn.height == TOP + ROW * (len(METHODS) - 1)
+        assert drawn.height == TOP + ROW * sum(method.embeds for method in METHODS.values())
 
 
 def test_mistakes_are_told_in_a_line(cli: Cli) -> None:

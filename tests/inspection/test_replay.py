@@ -19,6 +19,7 @@ from tests.conftest import FLAT, Cli
 from tests.helpers import miniatures
 from tests.helpers.commands import error_of, output_of, run_build
 from tests.helpers.forging import Forgery, image_files, repaint
+from tests.helpers.methods import by
 
 QUICK = ("--set", "sampler.steps=1", "--set", "sampler.batch_size=2")
 FOLDER_RECIPE = """\
@@ -79,7 +80,7 @@ TRIED_BY_DEFAULT = ("cutmix", "embed-cutmix-dropout", "text-only")
     [name if name in TRIED_BY_DEFAULT else pytest.param(name, marks=pytest.mark.slow) for name in METHODS],
 )
 def test_images_of_every_method_are_made_again_from_the_release_alone(cli: Cli, method: str) -> None:
-    settings = ("--set", f"conditioning.method={method}", "--out", "made")
+    settings = (*(word for setting in by(method) for word in ("--set", setting)), "--out", "made")
     run_build(cli, cli.recipe(), *QUICK, "--limit", "3", *settings)
     elsewhere = cli.folder / "else where"
     (cli.folder / "made" / "small-preview").rename(elsewhere)

@@ -41,6 +41,7 @@ def test_defaults_are_the_papers(write: Any) -> None:
         "dropout": 0.4,
         "drops": "coordinates",
         "scale": None,
+        "strength": None,
         "rescale": False,
     }
     sampler = recipe.sampler

@@ -14,6 +14,7 @@ from synthkit.release.manifest import read_manifest
 from tests.conftest import Cli
 from tests.helpers.forging import faults_of
 from tests.helpers.kinds import KINDS, build_small
+from tests.helpers.methods import by
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -41,7 +42,8 @@ def test_every_method_is_intact_whatever_alpha_and_sizes(method: str, cli: Cli) 
         Image.fromarray(pixels).save(path)
     for alpha in (0.2, 1, 6):
         changes = (
-            f"conditioning={{method: {method}, alpha: {alpha}}}",
+            *by(method),
+            f"conditioning.alpha={alpha}",
             "source={kind: folder, root: photos}",
         )
         release = build_small(cli, *changes, "target_per_class=150", out=f"alpha-{alpha}")
