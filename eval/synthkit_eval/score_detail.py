@@ -101,8 +101,9 @@ def detail_of(row: dict[str, Any], score: Score) -> Detail:
         raise ValueError("it does not hold the predictions of every run for every evaluation image")
     if not np.allclose(detail.right.mean(axis=1), [run.overall for run in score.seeds], rtol=0, atol=1e-9):
         raise ValueError("its predictions do not have the accuracies of the score")
-    if [item.label for item in detail.classes] != list(range(score.data.classes)):
+    count = len(detail.classes)
+    if count != score.data.classes or [item.label for item in detail.classes] != list(range(count)):
         raise ValueError("it does not hold every class")
-    if not set(detail.labels.tolist()) <= set(range(score.data.classes)):
+    if not set(detail.labels.tolist()) <= set(range(count)):
         raise ValueError("it has labels outside the classes")
     return detail

@@ -12,20 +12,41 @@ from typing import TYPE_CHECKING, NamedTuple
 from pydantic import ValidationError
 
 from synthkit.errors import ScoreError, one_line
+from synthkit.release.bounded_parquet import check_tail
 from synthkit.system.files import make_folder, write_file
 from synthkit_eval.score import SCORE_FORMAT, Score
 from synthkit_eval.score_detail import Detail, detail_of, row_of, schema
+from synthkit_eval.score_pages import check_unpacked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+    from typing import Any
 
-    from pyarrow.parquet import FileMetaData
+    import pyarrow as pa
 
 TABLE = ".parquet"
 MAX_BYTES = 1 << 28
+_LONGEST_FOOTER = 1 << 20
+_LONGEST_SCORE, _LONGEST_NAME = 1 << 22, 1 << 12
+# Columns of text, which is read once for all rows that have it: a word of a megabyte that a million rows
+# share takes no more than a megabyte.
+_TEXTS = ("score", "ids.list.element", "classes.list.element.name", "classes.list.element.group")
+
+
+class Limits(NamedTuple):
+    """How large a Parquet file of scores may be: in bytes, unpacked, in values of its columns, in scores."""
+
+    bytes: int
+    unpacked: int
+    values: int
+    scores: int
+
+
 # 400 scores of 5 runs on 50,000 images would have 10^8 predictions.
-_MOST_VALUES = 300_000_000
+OWN = Limits(MAX_BYTES, 1 << 31, 300_000_000, 100_000)
+# One score of 10 runs on 50,000 images has less than a million values.
+HANDED_IN = Limits(1 << 25, 1 << 28, 10_000_000, 1000)
 
 
 class Scored(NamedTuple):
@@ -91,22 +112,16 @@ def read_detail(score: Score, path: Path) -> Detail:
     return found[0].detail
 
 
-def read_scores(path: Path) -> list[Scored]:
-    """Read all scores of a Parquet file. Raises ScoreError if it is missing or damaged."""
+def read_scores(path: Path, limits: Limits = OWN) -> list[Scored]:
+    """Read all scores of a Parquet file. Raises ScoreError if it is missing, damaged or too large."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        if path.stat().st_size > MAX_BYTES:
+        if path.stat().st_size > limits.bytes:
             raise ScoreError(f"{path}: is too large to hold scores")
-        file = pq.ParquetFile(io.BytesIO(path.read_bytes()))
-        if not file.schema_arrow.equals(schema()):
-            raise ValueError("its columns are not those of scores")
-        _check_size(file.metadata)
-        rows = file.read().to_pylist()
         found = []
-        for row in rows:
-            score = _parse(row["score"] or "")
+        for row in _rows(path.read_bytes(), limits):
+            score = _parse(row["score"])
             found.append(Scored(score, detail_of(row, score)))
     except OSError as error:
         raise ScoreError(f"{path}: cannot be read: {error.strerror or one_line(error)}") from None
@@ -117,11 +132,50 @@ def read_scores(path: Path) -> list[Scored]:
     return found
 
 
-def _check_size(metadata: FileMetaData) -> None:
-    """Raise ValueError if a file holds more values than scores do: a small file can claim terabytes."""
-    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-    if sum(group.column(i).num_values for group in groups for i in range(group.num_columns)) > _MOST_VALUES:
-        raise ValueError("it holds too many values")
+def _rows(content: bytes, limits: Limits) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a Parquet file of scores. Raises ValueError for another file, or a larger one."""
+    import pyarrow.parquet as pq
+
+    stream = io.BytesIO(content)
+    check_tail(stream, _LONGEST_FOOTER)
+    file = pq.ParquetFile(stream)
+    if not file.schema_arrow.equals(schema()):
+        raise ValueError("its columns are not those of scores")
+    if file.metadata.num_rows == 0:
+        return
+    check_unpacked(stream, file.metadata, limits.unpacked, limits.values)
+    table = pq.ParquetFile(stream, read_dictionary=_TEXTS).read()
+    if table.num_rows > limits.scores:
+        raise ValueError("it holds too many scores")
+    for batch in table.to_batches():
+        yield from _rows_of(batch)
+
+
+def _rows_of(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+    scores, ids, names = batch.column("score"), batch.column("ids"), batch.column("classes").values
+    texts = _words(scores.dictionary, _LONGEST_SCORE)
+    words = _words(ids.values.dictionary, _LONGEST_NAME)
+    for of_classes in ("name", "group"):
+        _words(names.field(of_classes).dictionary, _LONGEST_NAME)
+    rest = batch.drop_columns(["score", "ids"])
+    for place, text in enumerate(scores.indices.to_pylist()):
+        named = ids[place].values
+        if named is None or named.null_count:
+            raise ValueError("it does not name the evaluation images")
+        row = rest.slice(place, 1).to_pylist()[0]
+        of_images = [words[word] for word in named.indices.to_pylist()]
+        yield row | {"score": "" if text is None else texts[text], "ids": of_images}
+
+
+def _words(dictionary: pa.StringArray, longest: int) -> list[str]:
+    """Return the words of a dictionary. Raises ValueError if one has more bytes than it may have."""
+    import pyarrow.compute as pc
+
+    most = pc.max(pc.binary_length(dictionary)).as_py() or 0
+    if most > longest:
+        raise ValueError(f"it has a text of {most:,} bytes")
+    words: list[str] = dictionary.to_pylist()
+    return words
 
 
 def _parse(content: str | bytes) -> Score:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,16 @@ import pytest
 
 from synthkit.errors import ScoreError
 from synthkit_eval.score_detail import schema
-from synthkit_eval.score_files import Scored, read_score, read_scored, read_scores, write_score, write_scores
+from synthkit_eval.score_files import (
+    HANDED_IN,
+    OWN,
+    Scored,
+    read_score,
+    read_scored,
+    read_scores,
+    write_score,
+    write_scores,
+)
 from tests.helpers.scores import ECD, MIXUP, detail, put, score
 
 
@@ -74,16 +84,15 @@ def test_a_file_without_scores_and_what_is_no_score_are_told(tmp_path: Path) -> 
             read_score(tmp_path / "s.json")
 
 
-def test_a_small_file_that_claims_too_much_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_holds_too_much_is_refused(tmp_path: Path) -> None:
     path = put(tmp_path, "s", score(ECD, method="mixup")).with_suffix(".parquet")
-    # Two times 2,000 ids and labels, four runs of 2,000 predictions.
-    monkeypatch.setattr("synthkit_eval.score_files._MOST_VALUES", 11_000)
-    with pytest.raises(ScoreError, match="it holds too many values"):
-        read_scores(path)
-    monkeypatch.setattr("synthkit_eval.score_files._MOST_VALUES", 20_000)
-    assert len(read_scores(path)) == 1
+    # Two times 2,000 ids and labels, four runs of 2,000 predictions; ids alone are 18 bytes each.
+    assert len(read_scores(path, OWN._replace(values=40_000, unpacked=100_000))) == 1
+    for limits in (OWN._replace(values=11_000), OWN._replace(unpacked=30_000)):
+        with pytest.raises(ScoreError, match="it holds too many values"):
+            read_scores(path, limits)
+    with pytest.raises(ScoreError, match="is too large to hold scores"):
+        read_scores(path, OWN._replace(bytes=1000))
 
 
 def damaged(what: str, path: Path) -> None:
@@ -108,6 +117,8 @@ def damaged(what: str, path: Path) -> None:
             rows[0]["classes"].pop()
         case "null":
             rows[0]["runs"][0] = None
+        case "classes":
+            rows[0]["score"] = rows[0]["score"].replace('"classes":10,', f'"classes":{2**60},')
         case "score":
             rows[0]["score"] = None
         case "label":
@@ -127,6 +138,7 @@ def damaged(what: str, path: Path) -> None:
         ("twice", "it does not hold the predictions of every run for every evaluation image"),
         ("run", "it does not hold the predictions of every run for every evaluation image"),
         ("class", "it does not hold every class"),
+        ("classes", "it does not hold every class"),
         ("null", ""),
         ("score", "is not a score: Invalid JSON"),
         ("label", "it has labels outside the classes"),
@@ -140,3 +152,40 @@ def test_a_damaged_table_is_one_line(tmp_path: Path, what: str, message: str) ->
     told = str(error.value)
     assert told.startswith(f"{path}: is damaged: {message}")
     assert "\n" not in told
+
+
+def packed(path: Path, rows: list[dict[str, object]], **options: Any) -> Path:
+    table = pa.Table.from_pylist(rows, schema=schema())
+    pq.write_table(table, path, compression="zstd", **options)
+    return path
+
+
+def test_a_small_file_that_unpacks_to_much_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    empty = {"score": "", "ids": [], "labels": [], "classes": [], "runs": []}
+    low = HANDED_IN._replace(values=100_000, unpacked=1 << 20)
+    # A byte for thousands of values, or for a kilobyte of text; and a word that every image shares.
+    cases = {
+        "values": ([{**empty, "labels": [7] * 200_000}], low, "it holds too many values"),
+        "text": ([{**empty, "score": "x" * (1 << 21)}], low, "it holds too many values"),
+        "score": ([{**empty, "score": "x" * (1 << 23)}], HANDED_IN, "it has a text of 8,388,608 bytes"),
+        "word": ([{**empty, "ids": ["x" * 5000] * 1000}], HANDED_IN, "it has a text of 5,000 bytes"),
+        "scores": ([empty] * 1001, HANDED_IN, "it holds too many scores"),
+    }
+    for name, (rows, limits, message) in cases.items():
+        path = packed(tmp_path / f"{name}.parquet", rows)
+        assert path.stat().st_size < 20_000
+        with pytest.raises(ScoreError, match=f"{name}.parquet: is damaged: {message}; "):
+            read_scores(path, limits)
+
+
+def test_pages_that_share_their_beginnings_are_refused(tmp_path: Path) -> None:
+    row = {"score": "", "ids": ["x" * 999] * 2, "labels": [], "classes": [], "runs": []}
+    columns = {"ids.list.element": "DELTA_BYTE_ARRAY"}
+    path = packed(tmp_path / "s.parquet", [row], use_dictionary=False, column_encoding=columns)
+    with pytest.raises(ScoreError, match="a page of it is packed in a way that scores are not"):
+        read_scores(path)
+    content = bytearray(path.read_bytes())
+    content[4:12] = b"\xff" * 8
+    path.write_bytes(content)
+    with pytest.raises(ScoreError, match="a page of it has a header that no writer of scores makes"):
+        read_scores(path)
