@@ -39,10 +39,11 @@ from synthkit_eval.training.real_images import check_intact, fetch_shards, open_
 from synthkit_eval.training.synthetic_images import open_used, used_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from synthkit.recipe.schema import Recipe
+    from synthkit.release.facts import ClassFacts
     from synthkit.release.manifest import Manifest
     from synthkit_eval.protocol import Protocol
     from synthkit_eval.score import SetScore, TrainedOn
@@ -297,7 +298,7 @@ def _summary(
             changed=[without_places(change) for change in options.changed],
             settings=protocol.settings(),
         ),
-        release=_release_facts(release, sum(used)) if task.synthetic else None,
+        release=release_facts(release, sum(used)) if task.synthetic else None,
         data=DataFacts(
             training_digest=data.training.digest,
             training_images=len(data.training.listing),
@@ -306,8 +307,8 @@ def _summary(
             validation_digest=None if validation is None else validation.digest,
             validation_images=None if validation is None else len(validation.listing),
             classes=task.classes,
-            groups=_groups(release.manifest),
-            kin=kin_of_images(release, protocol, data),
+            groups=groups_digest(release.manifest.classes),
+            kin=kin_of_images(release, protocol, data.digests),
         ),
         steps=task.steps * protocol.all_epochs,
         accuracy=accuracies(counted, task.grouping),
@@ -345,9 +346,9 @@ def _detail(release: ScoredRelease, task: Task, data: RealData, runs: list[Train
     )
 
 
-def _groups(manifest: Manifest) -> str:
+def groups_digest(classes: Sequence[ClassFacts] | Sequence[ClassScore]) -> str:
     """Return a digest over the group of each class."""
-    return hashlib.sha256(json.dumps([item.group for item in manifest.classes]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([item.group for item in classes]).encode()).hexdigest()
 
 
 def _trained_on(task: Task) -> TrainedOn:
@@ -356,7 +357,8 @@ def _trained_on(task: Task) -> TrainedOn:
     return "real and synthetic" if task.protocol.batches.real else "synthetic"
 
 
-def _release_facts(release: ScoredRelease, used: int) -> ReleaseFacts:
+def release_facts(release: ScoredRelease, used: int) -> ReleaseFacts:
+    """Return what a score says of a release of which so many synthetic images trained."""
     manifest = release.manifest
     return ReleaseFacts(
         name=manifest.name,

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 from synthkit.recipe.digest import fields_in_digest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from synthkit_eval.protocol import Protocol
-    from synthkit_eval.training.real_images import RealData, ScoredRelease
+    from synthkit_eval.training.real_images import ScoredRelease
 
 _DRAWN = ("name", "seed")
 
@@ -26,13 +28,21 @@ def kin_of_release(release: ScoredRelease) -> str:
     return _digest([fields, model.name, model.revision, _source(release)])
 
 
-def kin_of_images(release: ScoredRelease, protocol: Protocol, data: RealData) -> str:
-    """Return a digest of the data set that shots were chosen from, or else of the real images themselves."""
+def kin_of_images(release: ScoredRelease, protocol: Protocol, digests: Sequence[str]) -> str:
+    """Return a digest of the data set that shots were chosen from, or else of the real images themselves.
+
+    `digests` are those of the real images that train, that score, and that choose the epoch if any do.
+    """
     if release.recipe.source.shots is None:
-        return _digest(data.digests)
+        return kin_of_all(digests)
     settings = protocol.settings()
-    chosen_by = [] if data.validation is None else [settings["validation"]]
+    chosen_by = [settings["validation"]] if len(digests) > 2 else []
     return _digest([_source(release), settings["evaluation"], *chosen_by])
+
+
+def kin_of_all(digests: Sequence[str]) -> str:
+    """Return a digest of real images of which no shots were chosen."""
+    return _digest(list(digests))
 
 
 def _source(release: ScoredRelease) -> dict[str, Any]:

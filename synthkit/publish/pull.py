@@ -61,12 +61,19 @@ def find_release(reference: str, only: Sequence[str] = ()) -> Path:
     path = Path(reference)
     if ReleaseFolder.at(path).is_here():
         return path
-    found = _REFERENCE.fullmatch(reference)
-    if found is None:
+    if _REFERENCE.fullmatch(reference) is None:
         raise ReleaseError(
             f"{reference}: there is no such folder; name a release folder, or one on the Hub as "
             "organisation/name@v1.0.0"
         )
+    return fetch_release(reference, only)
+
+
+def fetch_release(reference: str, only: Sequence[str] = ()) -> Path:
+    """Return the folder of a release on the Hub as `find_release` does, whatever folders are here."""
+    found = _REFERENCE.fullmatch(reference)
+    if found is None:
+        raise ReleaseError(f"{reference}: is not a release on the Hub: write organisation/name@v1.0.0")
     repo_id, _, revision = found.groups()
     prepare_client()
     if offline():

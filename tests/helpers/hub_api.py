@@ -141,7 +141,8 @@ def _card_faults(content: str) -> tuple[list[str], list[str]]:
 
 @route("POST", "/api/{kinds}/{repo}/preupload/{rev}")
 def preupload(call: Call) -> Response:
-    head = call.writable.at(call.parts["rev"])
+    asked = call.request.args.get("create_pr") == "1"
+    head = (call.readable if asked else call.writable).at(call.parts["rev"])
     return as_json({"files": [_upload_mode(head, wanted) for wanted in call.json["files"]]})
 
 
@@ -155,7 +156,9 @@ def _upload_mode(head: Commit, wanted: dict[str, Any]) -> dict[str, Any]:
 
 @route("POST", "/api/{kinds}/{repo}/commit/{rev}")
 def create_commit(call: Call) -> Response:
-    repo, branch = call.writable, call.parts["rev"].removeprefix("refs/heads/")
+    asked = call.request.args.get("create_pr") == "1"
+    # Whoever may read a repository may ask its owners to take something over.
+    repo, branch = call.readable if asked else call.writable, call.parts["rev"].removeprefix("refs/heads/")
     head = repo.head(branch)
     header, *operations = [json.loads(line) for line in call.request.get_data().splitlines() if line]
     parent = header["value"].get("parentCommit")
@@ -165,9 +168,15 @@ def create_commit(call: Call) -> Response:
     for operation in operations:
         _apply(repo, tree, operation["key"], operation["value"])
     words = header["value"]
+    number = 1 + sum(name.startswith("refs/pr/") for name in repo.branches)
+    if asked:
+        repo.branches[branch := f"refs/pr/{number}"] = head.sha
     made = repo.add(tree, words["summary"], words.get("description", ""), call.user.name, branch)
-    url = call.public_url(repo.id, "commit", made.sha)
-    return as_json({"success": True, "commitOid": made.sha, "commitUrl": url, "hookOutput": ""})
+    told = {"success": True, "commitOid": made.sha, "hookOutput": ""}
+    told["commitUrl"] = call.public_url(repo.id, "commit", made.sha)
+    if asked:
+        told["pullRequestUrl"] = call.public_url(repo.id, "discussions", str(number))
+    return as_json(told)
 
 
 def _apply(repo: Repository, tree: dict[str, File], key: str, value: dict[str, Any]) -> None:
@@ -224,7 +233,8 @@ def refs(call: Call) -> Response:
         ]
 
     repo = call.repo
-    found: dict[str, Any] = {"branches": listed("heads", repo.branches), "tags": listed("tags", repo.tags)}
+    branches = {name: sha for name, sha in repo.branches.items() if not name.startswith("refs/pr/")}
+    found: dict[str, Any] = {"branches": listed("heads", branches), "tags": listed("tags", repo.tags)}
     return as_json(found | {"converts": [], "pullRequests": []})
 
 

@@ -29,6 +29,7 @@ class Client:
     """`with Client(environment, folder) as synthkit: synthkit("publish", …)`"""
 
     def __init__(self, environment: dict[str, str], folder: Path) -> None:
+        self.folder = folder
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.helpers.hub_client", str(folder)],
             cwd=ROOT,

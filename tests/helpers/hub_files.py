@@ -124,8 +124,11 @@ def xml_error(status: int, code: str, message: str) -> Response:
 
 @route("POST", r"/{kinds}/{repo}\.git/info/lfs/objects/batch", r"/{repo}\.git/info/lfs/objects/batch")
 def lfs_batch(call: Call) -> Response:
-    """Where to put which object. What the repository has already needs no action."""
-    repo, wanted = call.writable, call.json
+    """Where to put which object. What the repository has already needs no action.
+
+    Whoever may read may send one, for a pull request; to commit it to a branch is refused.
+    """
+    repo, wanted = call.readable, call.json
     several = "multipart" in wanted["transfers"]
     objects = []
     for item in wanted["objects"]:
@@ -188,7 +191,7 @@ def complete_multipart(call: Call) -> Response:
 
 @route("POST", r"/{kinds}/{repo}\.git/info/lfs/verify", r"/{repo}\.git/info/lfs/verify")
 def verify(call: Call) -> Response:
-    wanted, repo = json.loads(call.request.get_data()), call.writable
+    wanted, repo = json.loads(call.request.get_data()), call.readable
     if len(repo.large.get(wanted["oid"], b"")) != wanted["size"]:
         raise HubError(404, f"Object {wanted['oid']} does not exist")
     return as_json({})

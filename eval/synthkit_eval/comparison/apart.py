@@ -39,16 +39,17 @@ def _unlike_protocol(score: Score, other: Score) -> str:
     mine, theirs = score.protocol, other.protocol
     if (mine.name, mine.version) != (theirs.name, theirs.version):
         return f"{mine.name} version {mine.version}, not {theirs.name} version {theirs.version}"
-    settings, others = dict(_flat(mine.settings)), dict(_flat(theirs.settings))
+    settings, others = dict(flat(mine.settings)), dict(flat(theirs.settings))
     keys = [key for key in sorted(settings | others) if settings.get(key) != others.get(key)]
     shown = [f"{key} {settings.get(key)}, not {others.get(key)}" for key in keys[:_SETTINGS_SHOWN]]
     rest = [f"{len(keys) - _SETTINGS_SHOWN} more settings"] if len(keys) > _SETTINGS_SHOWN else []
     return "; ".join([*shown, *rest]) or "another digest"
 
 
-def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the settings of a protocol by their dotted names."""
     for key, value in settings.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value

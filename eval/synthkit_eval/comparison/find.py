@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from synthkit.errors import ScoreError, nearest
+from synthkit.hub.client import is_repository_id
 from synthkit.release.files import MANIFEST
 from synthkit_eval.score_files import MAX_BYTES, TABLE, holds_scores, read_detail, read_score, read_scores
 
@@ -29,12 +30,16 @@ _OF_REAL_IMAGES = re.compile(rb'"trained_on"\s*:\s*"real"')
 
 @dataclass(frozen=True, slots=True)
 class ScoreFile:
-    """A score, its detail, their file, and the place in it: a Parquet file may hold many scores."""
+    """A score, its detail, their file, and the place in it: a Parquet file may hold many scores.
+
+    `owner` is who handed it in, where scores of several people are compared: no row has those of two.
+    """
 
     path: Path
     score: Score
     detail: Detail
     place: int = 0
+    owner: str = ""
 
 
 class Found(NamedTuple):
@@ -146,11 +151,11 @@ def _read_all(path: Path) -> list[ScoreFile]:
 
 
 def _refuse_problems(score: Score, path: Path) -> None:
-    for problem in _problems(score):
+    for problem in problems(score):
         raise ScoreError(f"{path}: is damaged: {problem}; score the release again")
 
 
-def _problems(score: Score) -> Iterator[str]:
+def problems(score: Score) -> Iterator[str]:
     """Yield what is wrong with values of the right types: comparing could not compute with them."""
     if (score.release is None) != (score.trained_on == "real"):
         yield f"trained on {score.trained_on}, {'without' if score.release is None else 'with'} a release"
@@ -191,6 +196,8 @@ def _holds(path: Path, pattern: re.Pattern[bytes]) -> bool:
 def _nearest_file(path: Path) -> str:
     names = [item.name for item in path.parent.glob("*.json")]
     near = nearest(path.name, names, cutoff=0.6)
+    if not near and not path.suffix and is_repository_id(str(path)):
+        return f"; one on the Hub is hf://datasets/{path}"
     return f"; did you mean {path.parent / near[0]}?" if near else "; `synthkit eval` makes one"
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from synthkit.system.names import printable
+from synthkit_eval.comparison.table import Link
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table as RichTable
 
-    from synthkit_eval.comparison.table import Align, Page, Table
+    from synthkit_eval.comparison.table import Align, Cell, Page, Table
 
 # Between columns.
 _GAP = 2
@@ -65,7 +66,7 @@ def _table_text(table: Table) -> str:
 def _lines(table: Table) -> list[list[str]]:
     """Return the heads and all rows of cells, as they are shown."""
     heads = [column.head for column in table.columns]
-    return [heads, *([_shown(cell) for cell in row] for row in table.rows)]
+    return [heads, *([_shown(_text_of(cell)) for cell in row] for row in table.rows)]
 
 
 def _widths(table: Table) -> list[int]:
@@ -90,7 +91,7 @@ def _page_markdown(page: Page) -> str:
 def _table_markdown(table: Table) -> str:
     head = " | ".join(column.head for column in table.columns)
     rule = " | ".join(":--" if column.align == "left" else "--:" for column in table.columns)
-    rows = [" | ".join(map(_escaped, row)) for row in table.rows]
+    rows = [" | ".join(map(_cell_markdown, row)) for row in table.rows]
     return "\n".join(f"| {line} |" for line in (head, rule, *rows))
 
 
@@ -122,8 +123,16 @@ def _rich_table(table: Table) -> RichTable:
     for place, row in enumerate(table.rows):
         if place in table.rules:
             shown.add_section()
-        shown.add_row(*(Text(_shown(cell)) for cell in row))
+        shown.add_row(*(Text(_shown(_text_of(cell))) for cell in row))
     return shown
+
+
+def _text_of(cell: Cell) -> str:
+    return cell.text if isinstance(cell, Link) else cell
+
+
+def _cell_markdown(cell: Cell) -> str:
+    return f"[{_escaped(cell.text)}]({cell.address})" if isinstance(cell, Link) else _escaped(cell)
 
 
 def _escaped(text: str) -> str:

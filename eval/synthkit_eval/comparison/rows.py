@@ -106,7 +106,7 @@ def make_rows(files: Sequence[ScoreFile]) -> list[Row]:
     for file in files:
         # Two scores of one draw (the same release, scored twice) are rows of their own.
         number = sum(_same_draw(file.score, one.score) for group in kin.values() for one in group)
-        kin.setdefault((*_kin(file.score), number), []).append(file)
+        kin.setdefault((file.owner, *_kin(file.score), number), []).append(file)
     members = [sorted(group, key=lambda file: _draw(file.score)) for group in kin.values()]
     rows = [Row(name, tuple(group)) for name, group in zip(_names(members), members, strict=True)]
     return sorted(rows, key=standing)
@@ -171,7 +171,8 @@ def _forms(files: Sequence[ScoreFile]) -> tuple[str, ...]:
         return name, longer, f"{longer} ({file.path})"
     mixed = f"{name}, {100 * share_of_real(score):g} % real"
     images = f"{mixed}, {release.images:,} images"
-    return name, mixed, images, f"{name} {release.version}", f"{name} {release.version} ({file.path})"
+    generator, version = f"{name} by {release.generator}", f"{name} {release.version}"
+    return name, mixed, images, generator, version, f"{version} ({file.path})"
 
 
 def _shared_name(names: Sequence[str]) -> str:

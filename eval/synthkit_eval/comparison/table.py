@@ -8,7 +8,18 @@ from typing import Literal
 NONE = "–"
 
 Align = Literal["left", "right"]
-Cells = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A text in a cell that leads to an address, which must be one that no stranger chose."""
+
+    text: str
+    address: str
+
+
+Cell = str | Link
+Cells = tuple[Cell, ...]
 
 
 @dataclass(frozen=True, slots=True)
