@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthkit_eval.comparison.references import random_of, real_of, release_of
 from synthkit_eval.comparison.rows import BASELINE, share_of_real, standing
+from synthkit_eval.score_files import TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from synthkit_eval.comparison.rows import Row
-    from synthkit_eval.score import Score
 
 _NAMES_SHOWN = 3
 
@@ -25,7 +26,7 @@ def notes(rows: Sequence[Row]) -> Iterator[str]:
         steps = " or ".join(f"{n:,}" for n in sorted({item.score.steps for item in alone}))
         yield (
             f"No real-only score of {steps} steps lies beside {_listed(alone)}: nothing to subtract. "
-            f"`{_real_only_command(alone[0].score)}` makes one."
+            f"{_how_to_make_one(alone[0])} makes one."
         )
     if releases and not any(standing(row) == 1 for row in releases):
         yield f"No {BASELINE} score is among these: nothing to subtract."
@@ -47,10 +48,18 @@ def notes(rows: Sequence[Row]) -> Iterator[str]:
         yield f"Compared with {_listed(items)}, {name} has {reasons}."
 
 
-def _real_only_command(score: Score) -> str:
+def _how_to_make_one(row: Row) -> str:
+    """Return what makes a real-only score, by where the release of a row is as far as its file tells."""
+    file, score = row.files[0], row.score
+    release, otherwise = f"releases/{score.name}", ""
+    if file.path.suffix == TABLE and "@" in file.path.name:
+        release = str(Path(*file.path.parts[-2:]).with_suffix(""))
+    elif file.path.suffix == TABLE:
+        # The releases of a study lie in its work.
+        release, otherwise = "RELEASE", ", or `real_only: true` in the study's file,"
     changes = "".join(f" --set {shlex.quote(change)}" for change in score.protocol.changed)
-    name = f"releases/{score.release.name}" if score.release else "RELEASE"
-    return f"synthkit eval {name} --protocol {score.protocol.name}{changes} --real-only"
+    words = f"{shlex.quote(release)} --protocol {shlex.quote(score.protocol.name)}{changes}"
+    return f"`synthkit eval {words} --real-only`{otherwise}"
 
 
 def _unlike_releases(baseline: Row, item: Row) -> Iterator[str]:

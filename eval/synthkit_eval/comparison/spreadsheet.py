@@ -20,11 +20,14 @@ if TYPE_CHECKING:
 def as_csv(sections: Sequence[Section]) -> str:
     """Return one line of CSV per score: plain numbers, accuracies in percent.
 
-    The column `published` says which are published ones.
+    The column `published` says which are published ones. Contrasts fixed beforehand with other rows than the
+    two references, or of other parts than overall, have columns `contrast_1…`, as many as a row has most.
     """
     lines = [line for section in sections for line in _lines(section)]
+    others = max((len(_contrasts(section, row)) for section in sections for row in section.rows), default=0)
+    heads = [*_HEADS, *(f"contrast_{n + 1}{end}" for n in range(others) for end in _CONTRAST)]
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, fieldnames=_HEADS, restval="", lineterminator="\n")
+    writer = csv.DictWriter(stream, fieldnames=heads, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows({key: _plain(value) for key, value in line.items()} for line in lines)
     return stream.getvalue()
@@ -33,6 +36,7 @@ def as_csv(sections: Sequence[Section]) -> str:
 Value = str | int | float | None
 _SETS = ("fid", "kid", "vendi", "vendi_real", "precision", "recall", "density", "coverage")
 _DIFFERENCE = ("", "_baseline", "_low", "_high", "_p_corrected", "_visible", "_family", "_declared")
+_CONTRAST = (*_DIFFERENCE, "_part")
 _HEADS = (
     *(
         "section",
@@ -96,7 +100,23 @@ def _line(section: Section, row: Row) -> dict[str, Value]:
         line
         | _difference_line("to_real_only", section.to_real(row))
         | _difference_line("to_random_image", section.to_random(row))
+        | {
+            key: value
+            for number, found in enumerate(_contrasts(section, row), 1)
+            for key, value in _contrast_line(f"contrast_{number}", found).items()
+        }
     )
+
+
+def _contrasts(section: Section, row: Row) -> list[Difference]:
+    """Return the contrasts of a row that no other column tells."""
+    told = (section.to_real(row), section.to_random(row))
+    own = [one for one in section.differences if one.mine is row and one.declared]
+    return [one for one in own if not any(one is other for other in told)]
+
+
+def _contrast_line(name: str, found: Difference) -> dict[str, Value]:
+    return {**_difference_line(name, found), f"{name}_part": found.part}
 
 
 def _difference_line(to: str, found: Difference | None) -> dict[str, Value]:
