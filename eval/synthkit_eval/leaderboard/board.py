@@ -57,6 +57,8 @@ def read_board(arguments: Sequence[str], *, strict: bool, again: Path | None = N
     places = [_place(argument) for argument in arguments]
     named = {Path(argument) for argument in arguments}
     skipped = [line for place in places for line in place.skipped]
+    if strict:
+        _refuse_any(skipped)
     releases: dict[str, Opened | ReleaseError] = {}
     checked: list[Checked] = []
     files = [file for place in places for file in place.files]
@@ -69,12 +71,17 @@ def read_board(arguments: Sequence[str], *, strict: bool, again: Path | None = N
                 raise
             skipped.append(f"passed over {error}")
     checked, odd = _of_same_images(checked)
-    if strict and (odd or skipped):
-        raise ScoreError((skipped + odd)[0].removeprefix("passed over "))
+    if strict:
+        _refuse_any(odd)
     if not checked:
         why = (skipped + odd or ["there is no Parquet file"])[0].removeprefix("passed over ")
         raise ScoreError(f"{', '.join(arguments)}: holds no score that verifies: {why}")
     return Board(_with_again(checked, again), places, skipped + odd)
+
+
+def _refuse_any(skipped: Sequence[str]) -> None:
+    for line in skipped:
+        raise ScoreError(line.removeprefix("passed over "))
 
 
 def _place(argument: str) -> Place:

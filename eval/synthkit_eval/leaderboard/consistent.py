@@ -23,9 +23,9 @@ from synthkit_eval.score import ACCURACIES, Accuracies, Mean
 from synthkit_eval.training.accuracy import Grouping, accuracies, per_class
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from synthkit_eval.score import Score
+    from synthkit_eval.score import Epoch, Score
     from synthkit_eval.score_detail import Detail
     from synthkit_eval.score_files import Scored
 
@@ -37,6 +37,11 @@ _SHOWN = 3
 def first_fault(scored: Scored) -> str | None:
     """Return the first thing in which a score does not agree with itself; None if it does."""
     return next(_faults(scored), None)
+
+
+def stated_protocol(score: Score) -> Protocol:
+    """Return the protocol that a score states. Raises ValidationError if its settings are those of none."""
+    return Protocol.model_validate_json(json.dumps(score.protocol.settings))
 
 
 def _faults(scored: Scored) -> Iterator[str]:
@@ -57,7 +62,7 @@ def _protocol_faults(score: Score) -> Iterator[str]:
         yield "its protocol begins with weights of a file, so its settings do not tell how it was trained"
         return
     try:
-        protocol = Protocol.model_validate_json(json.dumps(stated.settings))
+        protocol = stated_protocol(score)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -151,7 +156,8 @@ def _unlike(wanted: Accuracies, stated: Accuracies) -> Iterator[str]:
 
 
 def _history_faults(score: Score, detail: Detail) -> Iterator[str]:
-    epochs, report = score.protocol.settings["epochs"], score.protocol.settings["report"]
+    protocol = stated_protocol(score)
+    epochs = protocol.all_epochs
     if score.steps % epochs or score.steps < epochs:
         yield f"{score.steps:,} steps are no whole number for each of {epochs:,} epochs"
     losses, best = [], []
@@ -159,19 +165,29 @@ def _history_faults(score: Score, detail: Detail) -> Iterator[str]:
         if [row.epoch for row in history] != list(range(1, epochs + 1)):
             yield f"seed {run.seed} does not tell all of {epochs:,} epochs"
             return
-        followed = {"best": "overall", "validation": "validation"}.get(report)
-        told = [0.0 if followed is None else getattr(row, followed) or 0.0 for row in history]
-        counts = epochs if followed is None else 1 + told.index(max(told))
-        row = history[run.epoch - 1] if 0 < run.epoch <= epochs else history[-1]
-        if run.epoch != counts or not all(_near(getattr(row, p), getattr(run, p)) for p in ACCURACIES):
+        row = _counted(history, protocol)
+        if run.epoch != row.epoch or not all(_near(getattr(row, p), getattr(run, p)) for p in ACCURACIES):
             yield f"the epochs of seed {run.seed} do not have its accuracies in the epoch that counts"
             return
         losses.append(row.loss)
-        best.append(max(row.overall for row in history))
+        best.append(max(one.overall for one in _last_stage(history, protocol)))
     if not _near(Mean.of(losses).mean, score.loss.mean):
         yield "its epochs do not give its loss"
     if not _near(Mean.of(best).mean, score.best.overall.mean):
         yield "its epochs do not give the best accuracy that it states"
+
+
+def _counted(history: Sequence[Epoch], protocol: Protocol) -> Epoch:
+    """Return the epoch that the protocol reports: the last, or the first of highest accuracy."""
+    stage = _last_stage(history, protocol)
+    if protocol.report == "last":
+        return stage[-1]
+    measure = "overall" if protocol.report == "best" else "validation"
+    return max(stage, key=lambda row: getattr(row, measure) or 0.0)
+
+
+def _last_stage(history: Sequence[Epoch], protocol: Protocol) -> Sequence[Epoch]:
+    return history if protocol.decouple is None else history[protocol.epochs :]
 
 
 def _near(one: float | None, other: float | None) -> bool:

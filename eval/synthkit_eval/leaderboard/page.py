@@ -48,9 +48,12 @@ def board_pages(sections: Sequence[Section], board: Board) -> list[Page]:
 
 def _checked_table(section: Section, board: Board) -> Table:
     of_file = {(one.file.path, one.file.place): one for one in board.checked}
-    rows = [
-        _cells(row.name, of_file[file.path, file.place], board) for row in section.rows for file in row.files
-    ]
+    # Several draws in one file are told once.
+    rows = list(
+        dict.fromkeys(
+            _cells(row.name, of_file[file.path, file.place]) for row in section.rows for file in row.files
+        )
+    )
     if not any(one.again for one in board.checked):
         kept = [place for place, column in enumerate(_COLUMNS) if column.head != "trained again here"]
         return Table(
@@ -60,7 +63,7 @@ def _checked_table(section: Section, board: Board) -> Table:
     return Table(_COLUMNS, tuple(rows))
 
 
-def _cells(name: str, one: Checked, board: Board) -> Cells:
+def _cells(name: str, one: Checked) -> Cells:
     release: Cell
     if one.release is None:
         release, commit, checked = NONE, NONE, "score"

@@ -5,7 +5,6 @@ The manifest and the recipe are fetched, and no image: the seal of the manifest 
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,7 +19,7 @@ from synthkit.release.places import receive
 from synthkit.verification.manifest import against_recipe
 from synthkit_eval.evaluate import groups_digest, release_facts
 from synthkit_eval.kin import kin_of_images
-from synthkit_eval.protocol import Protocol
+from synthkit_eval.leaderboard.consistent import stated_protocol
 from synthkit_eval.score import ReleaseFacts
 from synthkit_eval.training.real_images import ScoredRelease
 from synthkit_eval.training.synthetic_images import used_of
@@ -104,8 +103,7 @@ def _manifest_faults(release: ScoredRelease) -> Iterator[str]:
 def _score_faults(scored: Scored, release: ScoredRelease) -> Iterator[str]:
     score, detail = scored
     manifest, stated, data = release.manifest, score.release, score.data
-    # `consistent.py` has found that these are the settings of a protocol.
-    protocol = Protocol.model_validate_json(json.dumps(score.protocol.settings))
+    protocol = stated_protocol(score)
     used = None
     if stated is not None:
         if stated.seal != manifest.seal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from synthkit_eval.leaderboard.consistent import first_fault
+from synthkit_eval.protocol import Protocol
 from synthkit_eval.score import Score
 from synthkit_eval.score_detail import Detail
 from synthkit_eval.score_files import Scored, read_scores
@@ -40,6 +42,29 @@ def put(path: str, value: Any) -> Change:
 
 def test_a_score_that_eval_writes_agrees_with_itself(scored: Scored) -> None:
     assert first_fault(scored) is None
+
+
+def test_settings_may_leave_out_what_has_a_default(scored: Scored) -> None:
+    def change(data: dict[str, Any], detail: Detail) -> None:
+        for name in ("report", "validation", "mixed_precision"):
+            del data["protocol"]["settings"][name]
+
+    assert first_fault(changed(scored, change)) is None
+
+
+def test_of_two_stages_the_last_one_counts(scored: Scored) -> None:
+    """Both epochs of the score, as one of either stage; the digest is that of such a protocol."""
+
+    def change(data: dict[str, Any], detail: Detail) -> None:
+        settings = data["protocol"]["settings"]
+        settings |= {"epochs": 1, "decouple": {"kind": "crt", "epochs": 1}, "report": "best"}
+        protocol = Protocol.model_validate_json(json.dumps(settings))
+        data["protocol"] |= {"digest": protocol.digest, "kin": protocol.kin}
+        data["protocol"]["changed"] += ["decouple={}", "report=best"]
+        last = [history[-1].overall for history in detail.histories]
+        data["best"]["overall"]["mean"] = sum(last) / len(last)
+
+    assert first_fault(changed(scored, change)) is None
 
 
 @pytest.mark.parametrize("study", ["long_tail_glyphs", "dropout_glyphs"])
