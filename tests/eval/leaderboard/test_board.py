@@ -186,6 +186,52 @@ def test_a_hub_that_fails_says_nothing_about_a_row(board: HubServer, synthkit: C
     assert ran.output.splitlines()[-1].startswith("error: lab/scored: the Hub answers 503")
 
 
+def test_offline_the_files_that_were_fetched_last_are_read(
+    board: HubServer, synthkit: Client, tmp_path: Path
+) -> None:
+    assert synthkit("compare", ADDRESS).exit_code == 0
+    for home, code, told in (
+        (
+            synthkit.folder,
+            0,
+            f"{ADDRESS}: HF_HUB_OFFLINE is set: these are the files that were fetched last\n",
+        ),
+        (
+            tmp_path,
+            1,
+            f"error: {ADDRESS}: is not on this machine, and HF_HUB_OFFLINE is set; unset it to reach",
+        ),
+    ):
+        environment = board.environment(home, board.WRITE_TOKEN) | {"HF_HUB_OFFLINE": "1"}
+        before = len(board.requests)
+        ran = subprocess.run(
+            [sys.executable, "-m", "synthkit", "compare", ADDRESS],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (ran.returncode, len(board.requests)) == (code, before)
+        assert ran.stderr.startswith(told) and ran.stderr.count("\n") == 1
+        assert (ROW in ran.stdout) is (code == 0)
+
+
+def test_scores_that_contradict_others_about_the_images_are_passed_over(
+    board: HubServer, synthkit: Client, scored: Scored
+) -> None:
+    """Equal digests of evaluation images, and other images: the released score is believed."""
+    images = len(scored.detail.ids)
+    renamed = replace(scored.detail, ids=tuple(f"other/{n}" for n in range(images)))
+    forged = Scored(scored.score, renamed)
+    board.commit(BOARD, {"a/row.parquet": changed(forged, release__seal="1" * 64)})
+    ran = synthkit("compare", ADDRESS)
+    assert (
+        "passed over a/row.parquet: its evaluation images are not those of other scores that state the same "
+        "digest or data set\n"
+    ) in ran.output
+    assert ROW in ran.output
+
+
 def test_a_folder_is_verified_when_that_is_asked(cli: Cli, score_file: Path, scored: Scored) -> None:
     folder = cli.folder / "board"
     (folder / "lab").mkdir(parents=True)
