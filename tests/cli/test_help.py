@@ -124,7 +124,7 @@ def test_shells_complete_commands_options_and_values(
         ("synthkit build --w", ["--workers", "--worker-timeout"]),
         ("synthkit build --engine ", ["local", "ray"]),
         ("synthkit build --device cu", ["cuda", "cuda:0", "cuda:1"]),
-        ("synthkit eval --protocol digits", ["digits-few-shot", "digits-lt"]),
+        ("synthkit eval --protocol digits-f", ["digits-few-shot", "digits-few-shot-randaugment"]),
         ("synthkit eval --features b", ["builtin:tiny-unclip-digits"]),
         ("synthkit compare --format m", ["markdown"]),
         ("synthkit schema s", ["score"]),
