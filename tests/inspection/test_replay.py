@@ -80,7 +80,7 @@ TRIED_BY_DEFAULT = ("cutmix", "embed-cutmix-dropout", "text-only")
     [name if name in TRIED_BY_DEFAULT else pytest.param(name, marks=pytest.mark.slow) for name in METHODS],
 )
 def test_images_of_every_method_are_made_again_from_the_release_alone(cli: Cli, method: str) -> None:
-    settings = (*(word for setting in by(method) for word in ("--set", setting)), "--out", "made")
+    settings = (*(word for setting in by(method, 1.0) for word in ("--set", setting)), "--out", "made")
     run_build(cli, cli.recipe(), *QUICK, "--limit", "3", *settings)
     elsewhere = cli.folder / "else where"
     (cli.folder / "made" / "small-preview").rename(elsewhere)
