@@ -53,6 +53,8 @@ class Choices:
     choices: tuple[float, ...]
 
 
+# Of a range of strengths, to take a mean.
+_PLACES = 100
 # A number, a range (lowest, highest) from which each image draws, or choices.
 Strength = float | tuple[float, float] | Choices
 
@@ -300,6 +302,15 @@ def lowest_strength(strength: Strength) -> float:
     if isinstance(strength, Choices):
         return min(strength.choices)
     return strength[0] if isinstance(strength, tuple) else strength
+
+
+def spread_strengths(strength: Strength) -> list[float]:
+    """Return strengths whose mean stands for all that are drawn: a range at a hundred even places."""
+    if isinstance(strength, Choices):
+        return [*strength.choices]
+    if isinstance(strength, tuple):
+        return [float(place) for place in np.linspace(*strength, _PLACES)]
+    return [strength]
 
 
 def told_strength(strength: Strength) -> str:

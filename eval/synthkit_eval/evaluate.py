@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthkit.errors import ScoreError
-from synthkit.generators.operations import network_of, work_of
+from synthkit.generators.operations import network_of, operations_of
 from synthkit.release.folder import ReleaseFolder
 from synthkit.sources import held_out
 from synthkit.system.files import make_folder, write_file
@@ -373,11 +373,5 @@ def release_facts(release: ScoredRelease, used: int) -> ReleaseFacts:
         kin=kin_of_release(release),
         shots=manifest.source.shots,
         trial=manifest.source.trial,
-        operations=_operations(release.recipe),
+        operations=operations_of(release.recipe, network_of(release.recipe.model)),
     )
-
-
-def _operations(recipe: Recipe) -> float | None:
-    one = work_of(recipe.sampler, network_of(recipe.model)).operations
-    draws = 1 if recipe.filters is None else recipe.filters.draws
-    return None if one is None else one * draws

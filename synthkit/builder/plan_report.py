@@ -171,12 +171,13 @@ def as_table(summary: Summary) -> RichGroup:
 def _sampled(sampling: SamplingCost, draws: int) -> str:
     work, cost = sampling.work, sampling.cost
     rows = "" if work.rows == work.evaluations else f" of {work.rows:,} rows, half of them for guidance"
-    said = f"Sampling an image: {work.evaluations:,} evaluations{rows}"
     if work.evaluations < work.rows < 2 * work.evaluations:
-        said = f"Sampling an image: {work.evaluations:,} evaluations, some with guidance: {work.rows:,} rows"
+        rows = f", some with guidance: {work.rows:,} rows"
+    most, average = ("at most ", "on average ") if sampling.differs else ("", "")
+    said = f"Sampling an image: {most}{work.evaluations:,} evaluations{rows}"
     if cost is None:
         return said
-    said = f"{said}; {_operations(cost.operations)}{f' with all {draws} draws' if draws > 1 else ''}"
+    said = f"{said}; {average}{_operations(cost.operations)}{f' with all {draws} draws' if draws > 1 else ''}"
     if cost.seconds is None:
         return said
     how = (

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from synthkit.builder.estimate import draws_of_each
+from synthkit.conditioning import spread_strengths
 from synthkit.config.section import Section
 from synthkit.errors import GeneratorError
 from synthkit.generators import check_settings
-from synthkit.generators.operations import network_of, work_of
+from synthkit.generators.operations import network_of, operations_of, work_of
 from synthkit.recipe.sampler import Sampler
 
 if TYPE_CHECKING:
@@ -87,10 +87,15 @@ class Cheaper:
 
 @dataclass(frozen=True, slots=True)
 class SamplingCost:
-    """What sampling takes: the work of one draw, its cost if the network is known, and cheaper ways."""
+    """What sampling takes: the work of one draw, its cost if the network is known, and cheaper ways.
+
+    If images take different numbers of steps (`differs`), the work is the most that one takes, and the cost
+    the mean.
+    """
 
     work: Work
     cost: Cost | None
+    differs: bool = False
     cheaper: tuple[Cheaper, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -111,12 +116,13 @@ def sampling_cost(
     Without a price, an hour of a GPU has PRICE, and that of a CPU none.
     """
     network = network_of(recipe.model, estimate.checkpoint)
-    work = work_of(recipe.sampler, network)
-    if network is None or work.operations is None:
-        return SamplingCost(work, None)
-    operations = work.operations * draws_of_each(recipe)
+    strengths = spread_strengths(recipe.conditioning.strength or 1.0)
+    work, differs = work_of(recipe.sampler, network, max(strengths)), len(strengths) > 1
+    operations = operations_of(recipe, network)
+    if network is None or operations is None:
+        return SamplingCost(work, None, differs)
     cost = _cost(images, operations, estimate, price)
-    return SamplingCost(work, cost, tuple(_cheaper(recipe, network, cost)))
+    return SamplingCost(work, cost, differs, tuple(_cheaper(recipe, network, cost)))
 
 
 def _cost(images: int, operations: float, estimate: Estimate, price: float | None) -> Cost:
@@ -136,8 +142,7 @@ def _cheaper(recipe: Recipe, network: Network, cost: Cost) -> Iterator[Cheaper]:
         changed = _changed(recipe, changes) if _suits(changes, recipe.sampler, network) else None
         if changed is None or not _has(network, changed):
             continue
-        operations = (work_of(changed.sampler, network).operations or 0.0) * draws_of_each(recipe)
-        share = operations / cost.operations
+        share = (operations_of(changed, network) or 0.0) / cost.operations
         if share < _WORTH_IT:
             yield Cheaper(_words(recipe.sampler, changed.sampler), cost.times(share))
 

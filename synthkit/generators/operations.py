@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from synthkit.conditioning import spread_strengths
 from synthkit.generators import image_edge
 from synthkit.generators.guidance_interval import runs_in
 from synthkit.recipe.sampler import Sampler
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from synthkit.generators.checkpoint import Checkpoint
     from synthkit.recipe.model import Model
+    from synthkit.recipe.schema import Recipe
 
 _FILE = Path(__file__).with_name("operations.json")
 # Its scheduler evaluates the second step twice.
@@ -133,13 +135,13 @@ def _network(entry: dict[str, Any]) -> Network:
     )
 
 
-def work_of(sampler: Sampler, network: Network | None) -> Work:
-    """Return what sampling one image takes.
+def work_of(sampler: Sampler, network: Network | None, strength: float = 1.0) -> Work:
+    """Return what sampling one image takes; one that begins from a real one runs a share of the steps.
 
     Steps are taken as evenly spread over the noise schedule: where guidance runs in an interval, or where a
     scheduler spreads them otherwise, the rows may be one or two evaluations' more or fewer.
     """
-    rows = _rows(sampler, halves=network is None or network.halves)
+    rows = _rows(sampler, strength, halves=network is None or network.halves)
     whole = _whole(rows, 1 if sampler.cache is None else sampler.cache.every)
     whole_rows = sum(count for count, is_whole in zip(rows, whole, strict=True) if is_whole)
     operations = None
@@ -152,12 +154,28 @@ def work_of(sampler: Sampler, network: Network | None) -> Work:
     return Work(len(rows), sum(rows), whole_rows, operations)
 
 
-def _rows(sampler: Sampler, *, halves: bool) -> list[int]:
+def operations_of(recipe: Recipe, network: Network | None) -> float | None:
+    """Return the TFLOP of an image of a recipe, all its draws counted; None if the network is not known.
+
+    Where each image draws its strength, they are the mean.
+    """
+    strength = recipe.conditioning.strength
+    each = [
+        work_of(recipe.sampler, network, one).operations
+        for one in ([1.0] if strength is None else spread_strengths(strength))
+    ]
+    known = [one for one in each if one is not None]
+    draws = 1 if recipe.filters is None else recipe.filters.draws
+    return draws * sum(known) / len(known) if known else None
+
+
+def _rows(sampler: Sampler, strength: float, *, halves: bool) -> list[int]:
     """Return the rows of each evaluation of one image, the noisiest first."""
     steps = sampler.steps
     guided = halves and sampler.guidance_scale > 1
     interval = sampler.guidance_interval or (0.0, 1.0)
     rows = [1 + (guided and runs_in(interval, (steps - step - 0.5) / steps)) for step in range(steps)]
+    rows = rows[steps - int(steps * strength) :]
     return [*rows[:2], *rows[1:]] if sampler.scheduler == _TWICE else rows
 
 

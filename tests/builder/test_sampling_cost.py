@@ -8,6 +8,7 @@ import pytest
 
 from synthkit.builder.estimate import Estimate
 from synthkit.builder.sampling_cost import SamplingCost, sampling_cost
+from synthkit.conditioning import Choices, Strength
 from synthkit.recipe.filters import Filters
 from synthkit.recipe.load import load
 from synthkit.recipe.schema import Recipe
@@ -66,6 +67,22 @@ def test_every_draw_costs() -> None:
     assert costs[1] is not None
     assert costs[1].operations == 4 * costs[0].operations
     assert costs[1].dollars == pytest.approx(4 * (costs[0].dollars or 0))
+
+
+@pytest.mark.parametrize(
+    ("strength", "evaluations", "share"),
+    [(0.5, 16, 0.52), (1.0, 31, 1.0), ((0.2, 0.8), 25, 0.52), (Choices((0.25, 0.75)), 23, 0.52)],
+)
+def test_images_that_begin_from_real_ones_run_a_part_of_the_steps(
+    strength: Strength, evaluations: int, share: float
+) -> None:
+    one = recipe("imagenet_lt_ecd")
+    begun = one.conditioning.model_copy(update={"method": "real-guidance", "strength": strength})
+    found = sampling_cost(one.model_copy(update={"conditioning": begun}), 1000, UNKNOWN)
+    assert found.cost is not None
+    assert found.work.evaluations == evaluations
+    assert found.differs is not isinstance(strength, float)
+    assert found.cost.operations == pytest.approx(share * 139.0, rel=0.05)
 
 
 def test_cheaper_ways_are_those_that_the_model_has() -> None:
