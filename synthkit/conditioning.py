@@ -96,7 +96,7 @@ class Method:
 
     `formula` is the conditioning in the paper's notation and in words. `starts` says that an image begins
     from the first real image, noised at a strength, instead of from noise alone; the prompt then is all that
-    it is conditioned on.
+    it is conditioned on. `retrieves` says that nothing is generated: images are real ones of another source.
     """
 
     name: str
@@ -106,6 +106,7 @@ class Method:
     embeddings: Mix | None = None
     drops: bool = False
     starts: bool = False
+    retrieves: bool = False
 
     @property
     def embeds(self) -> bool:
@@ -401,6 +402,14 @@ METHODS: dict[str, Method] = {
             "sdedit(x1): the class name alone, from a real image noised at a strength",
             sources=1,
             starts=True,
+        ),
+        Method(
+            # Geng et al., The Unmet Promise of Synthetic Training Images: Using Retrieved Real Images
+            # Performs Better, arXiv 2406.05184.
+            "retrieval",
+            "nearest(mean f(x)): real images of another source, nearest to the class; nothing is generated",
+            sources=0,
+            retrieves=True,
         ),
     )
 }

@@ -102,6 +102,7 @@ def test_there_are_the_papers_eleven_methods_and_others() -> None:
         "embed-cutmix-dropout",
         "text-only",
         "real-guidance",
+        "retrieval",
     ]
     for method in METHODS.values():
         assert method.drops is method.name.endswith("dropout")

@@ -54,16 +54,29 @@ def kept_for_mixing(recipe: Recipe, generator: Generator) -> bool:
     return method.embeds and method.pixels is None and len(generator.embedding_shape) == 1
 
 
+def kept_for_retrieval(recipe: Recipe) -> bool:
+    """Return whether a recipe retrieves images by their embeddings."""
+    return METHODS[recipe.conditioning.method].retrieves
+
+
 def needed(recipe: Recipe, generator: Generator) -> bool:
-    """Return whether a method conditions on kept embeddings of real images, or a gate compares with them."""
+    """Return whether a method conditions on kept embeddings of real images, or a gate compares with them.
+
+    So does retrieval.
+    """
     gated = recipe.filters is not None and recipe.filters.compare
-    return gated or kept_for_mixing(recipe, generator)
+    return gated or kept_for_mixing(recipe, generator) or kept_for_retrieval(recipe)
 
 
 def kept_in(
-    root: Path, inputs: Inputs, generator: Generator, origin: Origin, positions: NDArray[np.int32]
+    root: Path,
+    inputs: Inputs,
+    images: RealImages,
+    generator: Generator,
+    origin: Origin,
+    positions: NDArray[np.int32],
 ) -> Path:
-    """Return the file that keeps the embeddings of the real images at some positions.
+    """Return the file that keeps the embeddings of the images at some positions.
 
     Its name is the SHA-256 of all that decides what is in it. `root` is the work root, `origin` says in which
     environment they are computed: a batch of another size or another library may give other last bits.
@@ -80,7 +93,7 @@ def kept_in(
         "tf32": recipe.arithmetic.tf32,
         "batch_size": recipe.sampler.batch_size,
         "environment": origin.environment,
-        "real_images": inputs.real.digest,
+        "real_images": images.digest,
         "positions": hashlib.sha256(positions.astype("<i4").tobytes()).hexdigest(),
     }
     name = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()

@@ -21,6 +21,7 @@ from synthkit.release.facts import (
     PartFacts,
     Partial,
     PoolImage,
+    RetrievalFacts,
     SignerFacts,
     SkippedFacts,
     SourceFacts,
@@ -124,6 +125,7 @@ def _manifest(
         generator=_generator_facts(inputs),
         method=recipe.conditioning.method,
         strength=recipe.conditioning.strength,
+        retrieval=_retrieval_facts(inputs),
         prompts=prompt_facts(recipe, real.listing.classes),
         images=len(inputs.plan),
         width=example["width"],
@@ -176,6 +178,26 @@ def _source_facts(inputs: Inputs) -> SourceFacts:
     )
 
 
+def _retrieval_facts(inputs: Inputs) -> RetrievalFacts | None:
+    pool, retrieval = inputs.pool, inputs.recipe.retrieval
+    if pool is None or retrieval is None:
+        return None
+    config = retrieval.source
+    return RetrievalFacts(
+        kind=config.kind,
+        images=len(pool.whole.listing),
+        digest=pool.whole.digest,
+        available_from=config.available_from,
+        repository=None if config.places() else config.repository,
+        candidates=len(pool.images.listing),
+        candidates_digest=pool.digest,
+        own=pool.own,
+        held_out=pool.held_out,
+        repeated=pool.repeated,
+        skipped=len(pool.whole.skipped),
+    )
+
+
 def _signer_facts(output: Output) -> SignerFacts | None:
     if output.c2pa is None:
         return None
@@ -211,10 +233,13 @@ def _sheet(folder: Path, inputs: Inputs, manifest: Manifest) -> bytes:
         examples = [_example(folder, inputs, index) for index in indices]
         rows.append(SampleRow(f"{label}: {item.name}", f"{item.group}, {item.real:,} real", examples))
     title = f"{manifest.name} {manifest.version}" + (" (preview)" if manifest.partial else "")
-    made_from = (
-        "real sources, and what they became (framed)" if inputs.plan.sources else "from the prompt alone"
-    )
-    return contact_sheet(title, f"{manifest.method}: {made_from}", rows)
+    return contact_sheet(title, f"{manifest.method}: {_made_from(inputs)}", rows)
+
+
+def _made_from(inputs: Inputs) -> str:
+    if inputs.pool is not None:
+        return "real images of another source, nearest to each class; none is generated"
+    return "real sources, and what they became (framed)" if inputs.plan.sources else "from the prompt alone"
 
 
 def _example(folder: Path, inputs: Inputs, index: int) -> Example:

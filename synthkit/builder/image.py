@@ -30,7 +30,7 @@ from synthkit.release.image_header import read_header
 from synthkit.release.image_remark import with_mark
 from synthkit.release.image_writer import encode, picture
 from synthkit.release.marks import mark_of
-from synthkit.release.records import KINDS, key_of
+from synthkit.release.records import KINDS, key_of, sampling_told
 from synthkit.release.seeds import Stream, attempt_seed, stream
 from synthkit.version import __version__
 
@@ -238,12 +238,15 @@ class ImageMaker:
         name = self.real.listing.classes[row.label]
         drops = METHODS[recipe.conditioning.method].drops
         kind = KINDS[self.form]
-        # What not every format has.
-        later: dict[str, Any] = {"scores": draw.scores, "candidates": draw.candidates}
-        if recipe.conditioning.scale is not None:
-            later["scale"] = self._scale(draw)
-        if recipe.conditioning.strength is not None:
-            later["strength"] = self.strength(draw)
+        # Some of it not every format has.
+        later: dict[str, Any] = {
+            "scores": draw.scores,
+            "candidates": draw.candidates,
+            kind.DIGEST: self.digest,
+            "synthkit_version": __version__,
+            **sampling_told(recipe),
+            **self._beside_scores(draw),
+        }
         return kind(
             key=key_of(row.index),
             label=row.label,
@@ -255,10 +258,6 @@ class ImageMaker:
             region=mixing.region,
             crops=mixing.crops,
             dropout=recipe.conditioning.dropout if drops else 0.0,
-            guidance_scale=recipe.sampler.guidance_scale,
-            steps=recipe.sampler.steps,
-            scheduler=recipe.sampler.scheduler,
-            noise_level=recipe.sampler.noise_level,
             seed=row.seed,
             model=self.checkpoint.name,
             revision=self.checkpoint.revision,
@@ -269,8 +268,16 @@ class ImageMaker:
             attempt=draw.attempt,
             rejected=draw.rejected,
             **{name: value for name, value in later.items() if name in kind.__struct_fields__},
-            **{kind.DIGEST: self.digest, "synthkit_version": __version__},
         )
+
+    def _beside_scores(self, draw: Draw) -> dict[str, Any]:
+        """Return what a record tells of a draw only where its recipe asks for it."""
+        conditioning, told = self.recipe.conditioning, dict[str, Any]()
+        if conditioning.scale is not None:
+            told["scale"] = self._scale(draw)
+        if conditioning.strength is not None:
+            told["strength"] = self.strength(draw)
+        return told
 
 
 def _dropped(

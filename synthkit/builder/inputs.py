@@ -6,11 +6,12 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from synthkit.builder.retrieval_pool import read_pool
 from synthkit.errors import SourceError
 from synthkit.generators import check_recipe
 from synthkit.generators.batch_size import settled
 from synthkit.generators.checkpoint import locate, pinned
-from synthkit.release.plan import check_classes, make_plan
+from synthkit.release.plan import balance, check_classes, make_plan
 from synthkit.release.prompts import Prompts
 from synthkit.release.recipe_file import places_of, recipe_yaml
 from synthkit.release.remembered_places import remember_captions, remember_model, remember_source
@@ -18,6 +19,7 @@ from synthkit.sources import held_out, open_source
 from synthkit.sources.captions import read_captions
 from synthkit.sources.leaks import leaks
 from synthkit.sources.pool import read_all
+from synthkit.sources.retrieval import open_pool
 from synthkit.system.known_hashes import FILE, MODELS, open_known_hashes
 from synthkit.system.names import printable
 from synthkit.system.progress import progress
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from synthkit.release.plan import Plan
     from synthkit.sources.base import Listing
     from synthkit.sources.pool import RealImages
+    from synthkit.sources.retrieval import RetrievalPool
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class Inputs:
     """Everything that decides what a release folder holds, beside the environment it was made in.
 
     `plan` is what is built; `planned` is how many images the whole release has, `preview` whether
-    only the first of them were asked for.
+    only the first of them were asked for. `pool` is what images are retrieved from, by a recipe that does.
     """
 
     recipe: Recipe
@@ -49,6 +52,12 @@ class Inputs:
     checkpoint: Checkpoint
     prompts: Prompts
     preview: bool
+    pool: RetrievalPool | None = None
+
+    @property
+    def making(self) -> str:
+        """How images come to be: `generating`, or `retrieving`."""
+        return "generating" if self.pool is None else "retrieving"
 
     @property
     def recipe_yaml(self) -> bytes:
@@ -65,6 +74,7 @@ class Inputs:
             "generation_digest": self.generation_digest,
             "images": len(self.plan),
             "real_images": {"images": len(self.real.listing), "digest": self.real.digest},
+            **({} if self.pool is None else {"pool": _pool_facts(self.pool)}),
             "model": {"id": self.checkpoint.name, "revision": self.checkpoint.revision},
             "recipe": self.recipe.portable(),
         }
@@ -89,6 +99,8 @@ def read_inputs(
         print(printable(f"real images: {note}"), file=sys.stderr)
     # Before the images are read, which may take long.
     check_classes(source.listing)
+    if recipe.retrieval is not None:
+        open_pool(recipe.retrieval, sum(item.synthetic for item in balance(recipe, source.listing)))
     prompts = prompts_of(recipe, source.listing)
     with open_known_hashes(work_root / MODELS) as known_hashes:
         checkpoint = locate(recipe.model, known_hashes, recipe=recipe)
@@ -121,14 +133,25 @@ def read_inputs(
         remember_captions(work_root, recipe.captions.sha256 or "", recipe.captions.path)
     for piece in checkpoint.pieces.values():
         remember_model(work_root, piece.name, piece.sha256, piece.folder)
-    digest = recipe.digest(listing_digest=real.digest, model=checkpoint.name, revision=checkpoint.revision)
+    pool = None
+    if recipe.retrieval is not None:
+        pool = read_pool(recipe, recipe.retrieval, real, work_root)
+    of_pool = "" if pool is None else pool.digest
+    digest = recipe.digest(
+        listing_digest=real.digest, model=checkpoint.name, revision=checkpoint.revision, pool=of_pool
+    )
     whole = make_plan(recipe, real.listing)
     plan = whole if limit is None else whole.first(limit)
     # Computed once: it may have to hash the weights of a gate's classifier.
-    generation = recipe.generation_digest(revision=checkpoint.revision)
+    generation = recipe.generation_digest(revision=checkpoint.revision, pool=of_pool)
+    preview = limit is not None
     return Inputs(
-        recipe, digest, generation, plan, len(whole), real, checkpoint, prompts, preview=limit is not None
+        recipe, digest, generation, plan, len(whole), real, checkpoint, prompts, preview=preview, pool=pool
     )
+
+
+def _pool_facts(pool: RetrievalPool) -> dict[str, Any]:
+    return {"images": len(pool.images.listing), "digest": pool.digest}
 
 
 def prompts_of(recipe: Recipe, listing: Listing) -> Prompts:

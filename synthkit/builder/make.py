@@ -107,7 +107,7 @@ def _generate(work: ShardStore, inputs: Inputs, options: Options) -> Made:
     beside = tuple(facts for number, facts in done.items() if blocks.block_of(number) in begun)
     job = Job(inputs, work, missing, beside)
     kept = sum(shard.images for shard in done.values())
-    with Display(kept + job.images, kept) as display:
+    with Display(kept + job.images, kept, inputs.making) as display:
         workers = find_engine(options.engine).run(job, options, display)
         made = Made(display.images, display.seconds, display.lost_images, workers)
     work.settle()

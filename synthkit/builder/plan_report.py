@@ -21,6 +21,7 @@ from synthkit.release.plan import (
 )
 from synthkit.release.prompts import prompt_facts, told_counts
 from synthkit.sources import open_source
+from synthkit.sources.retrieval import open_pool
 from synthkit.system.names import printable
 from synthkit.system.progress import data_size, duration
 
@@ -57,10 +58,18 @@ class Summary:
     recipe: Recipe
     classes: list[ClassBalance]
     estimate: Estimate
-    sampling: SamplingCost
+    # None if nothing is sampled.
+    sampling: SamplingCost | None
     notes: tuple[str, ...] = ()
     prompts: PlannedPrompts | None = None
     download: Download | None = None
+    # How many images there are to retrieve from, for a recipe that retrieves.
+    pool: int | None = None
+
+    @property
+    def what(self) -> str:
+        """What the images are: `synthetic` or `retrieved`."""
+        return "synthetic" if self.pool is None else "retrieved"
 
     @property
     def synthetic(self) -> int:
@@ -110,9 +119,10 @@ class Summary:
                 **({"draws": self.draws} if self.draws > self.new else {}),
             },
             "estimate": {"bytes": self.estimate.bytes, "seconds": self.estimate.seconds},
-            "sampling": self.sampling.to_json(),
+            **({} if self.sampling is None else {"sampling": self.sampling.to_json()}),
             "notes": list(self.notes),
             **({} if self.prompts is None else {"prompts": asdict(self.prompts)}),
+            **({} if self.pool is None else {"pool": {"images": self.pool}}),
             **({} if self.download is None else {"download": self.download.to_json()}),
         }
 
@@ -136,6 +146,9 @@ def summarise(recipe: Recipe, work_root: Path, price: float | None = None) -> Su
     images = blocks_of(recipe, counts).images[-1]
     prompts = _prompts(recipe, source.listing)
     expected = estimate(recipe, images, work_root)
+    if recipe.retrieval is not None:
+        pool = open_pool(recipe.retrieval, images)
+        return Summary(recipe, classes, expected, None, (*source.notes, *pool.notes), pool=len(pool.listing))
     sampling = sampling_cost(recipe, images, expected, price)
     return Summary(recipe, classes, expected, sampling, source.notes, prompts)
 
@@ -156,16 +169,29 @@ def as_table(summary: Summary) -> RichGroup:
     from rich.text import Text
 
     recipe = summary.recipe
-    how = f"{recipe.conditioning.method}, guidance {recipe.sampler.guidance_scale}"
+    guidance = "" if summary.sampling is None else f", guidance {recipe.sampler.guidance_scale}"
+    how = f"{recipe.conditioning.method}{guidance}"
     title = f"{recipe.name} {recipe.version}: {how}"
     below = [_cost(summary)]
     if summary.draws > summary.new:
         below.append(_preferred(summary))
     if summary.prompts is not None:
         below.append(_drawn(summary.prompts))
-    below.append(_sampled(summary.sampling, draws_of_each(summary.recipe)))
+    if summary.sampling is None:
+        below.append(_retrieved(summary))
+    else:
+        below.append(_sampled(summary.sampling, draws_of_each(summary.recipe)))
     parts = [Text(title, style="bold"), _classes(summary), _groups(summary), *map(Text, below)]
-    return Group(*parts, *([_cheaper(summary.sampling)] if summary.sampling.cheaper else []))
+    if summary.sampling is not None and summary.sampling.cheaper:
+        parts.append(_cheaper(summary.sampling))
+    return Group(*parts)
+
+
+def _retrieved(summary: Summary) -> str:
+    return (
+        f"Retrieved from {summary.pool:,} real images of another source, each used at most once; nothing is "
+        "generated. A build leaves out those that are training or held-out images"
+    )
 
 
 def _sampled(sampling: SamplingCost, draws: int) -> str:
@@ -225,7 +251,7 @@ def _drawn(prompts: PlannedPrompts) -> str:
 def _classes(summary: Summary) -> Any:
     from rich.text import Text
 
-    table = _table("label", "class", "group", "real", "synthetic", "total")
+    table = _table("label", "class", "group", "real", summary.what, "total")
     shown = summary.classes
     if len(shown) > _ALL_SHOWN:
         shown = shown[:_SOME_SHOWN]
@@ -239,7 +265,7 @@ def _classes(summary: Summary) -> Any:
 
 
 def _groups(summary: Summary) -> Any:
-    table = _table("group", "classes", "real", "synthetic", "total")
+    table = _table("group", "classes", "real", summary.what, "total")
     for name in GROUPS:
         group = summary.group(name)
         numbers = (group["classes"], group["real"], group["synthetic"], group["real"] + group["synthetic"])

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synthkit.builder.embeddings import embed, kept_for_mixing, kept_in, needed
+from synthkit.builder.embeddings import embed, kept_for_mixing, kept_for_retrieval, kept_in, needed
 from synthkit.builder.filters import make_gates
 from synthkit.builder.image import ImageMaker
+from synthkit.builder.retrieval import nearest_of_pool
+from synthkit.builder.retrieved_image import RetrievedMaker
 from synthkit.builder.shard import ShardBuilder
 from synthkit.builder.shard_plans import ShardPlans
 from synthkit.builder.signer import open_signer
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from synthkit.generators.base import Generator
     from synthkit.recipe.filters import ClassifierConfig
     from synthkit.release.shards import Origin
+    from synthkit.sources.pool import RealImages
 
 _ASK_AGAIN_S = 0.2
 
@@ -71,7 +74,7 @@ def ready(setup: Setup, device: str, observer: Observer) -> ShardBuilder:
         embedded = _embedded(setup, generator, observer)
     conditions = embedded if kept_for_mixing(recipe, generator) else None
     signer = open_signer(recipe.output)
-    maker = ImageMaker(
+    told = (
         recipe,
         inputs.generation_digest,
         inputs.prompts,
@@ -82,6 +85,14 @@ def ready(setup: Setup, device: str, observer: Observer) -> ShardBuilder:
         recipe.format_version,
         signer,
     )
+    if inputs.pool is not None and embedded is not None:
+        pool = inputs.pool.images
+        every = np.arange(len(pool.listing), dtype=np.int32)
+        of_pool = _embeddings_of(pool, every, setup, generator, observer)
+        retrieved = nearest_of_pool(inputs, embedded, of_pool)
+        maker: ImageMaker = RetrievedMaker(*told, pool=pool, pick=retrieved.pick)
+    else:
+        maker = ImageMaker(*told)
     gates = _gates(inputs, generator, embedded, classifiers)
     return ShardBuilder(inputs.plan, ShardPlans(inputs), maker, gates, setup.shards, setup.origin)
 
@@ -92,16 +103,24 @@ def _embedded(setup: Setup, generator: Generator, observer: Observer) -> NDArray
     # A gate may compare with any real image.
     gated = recipe.filters is not None and recipe.filters.compare
     every = np.arange(len(inputs.real.listing), dtype=np.int32)
-    positions = every if gated else np.unique(plan.pairs[:, : plan.sources])
-    path = kept_in(setup.root, inputs, generator, setup.origin, positions)
+    all_count = gated or kept_for_retrieval(recipe)
+    positions = every if all_count else np.unique(plan.pairs[:, : plan.sources])
+    return _embeddings_of(inputs.real, positions, setup, generator, observer)
+
+
+def _embeddings_of(
+    images: RealImages, positions: NDArray[np.int32], setup: Setup, generator: Generator, observer: Observer
+) -> NDArray[np.float32]:
+    """Return the embeddings of images at some positions, (N, D), from their file or computed now."""
+    path = kept_in(setup.root, setup.inputs, images, generator, setup.origin, positions)
     make_folder(path.parent)
     with _alone(path, observer):
         return embed(
-            inputs.real,
+            images,
             positions,
             generator,
             path,
-            recipe.sampler.batch_size,
+            setup.inputs.recipe.sampler.batch_size,
             lambda count: observer.embedded(count, len(positions)),
         )
 

@@ -43,6 +43,8 @@ class ShardPlans:
         self._of_class = real.listing.labels
         self._classes_of = [item.classes for item in inputs.recipe.earlier]
         self._of_all_before = filters is not None and filters.near_duplicate is not None
+        # What is retrieved depends on all classes and how many images they get.
+        self._retrieved = b"" if inputs.pool is None else inputs.digest.encode()
         self._known: list[str] = []
 
     def digest(self, shard: int) -> str:
@@ -68,6 +70,7 @@ class ShardPlans:
             templates, captions = self._prompts
             digest.update(templates[labels].tobytes())
             digest.update(captions[self._plan.pairs[rows, 0]].tobytes())
+        digest.update(self._retrieved)
         if self._compares:
             digest.update(self._pool(self._plan.blocks.block_of(shard)))
         return digest.hexdigest()

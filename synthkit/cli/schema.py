@@ -26,7 +26,7 @@ def schema(
         str,
         typer.Argument(
             metavar="WHAT",
-            help="recipe, provenance, provenance-3 to -7 (records of these formats) or score.",
+            help="recipe, provenance, provenance-3 to -8 (records of these formats) or score.",
             autocompletion=completion.one_of(*completion.SCHEMAS),
         ),
     ] = "recipe",

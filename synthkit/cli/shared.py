@@ -160,7 +160,7 @@ def print_outcome(outcome: Outcome, seconds: float, merge_command: str = "") -> 
         print(f"{outcome.release}: up to date, {images:,} images; nothing to do")
         return
     made = outcome.made.images
-    rate = f", generating at {outcome.made.rate:.1f} images/s" if made else ""
+    rate = f", {inputs.making} at {outcome.made.rate:.1f} images/s" if made else ""
     print(
         f"{outcome.release}: {images:,} images in {inputs.plan.shards} shard(s), "
         f"{made:,} of them made now; {duration(seconds)} in all{rate}"

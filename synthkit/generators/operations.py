@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synthkit.conditioning import spread_strengths
+from synthkit.conditioning import METHODS, spread_strengths
 from synthkit.generators import image_edge
 from synthkit.generators.guidance_interval import runs_in
 from synthkit.recipe.sampler import Sampler
@@ -157,8 +157,10 @@ def work_of(sampler: Sampler, network: Network | None, strength: float = 1.0) ->
 def operations_of(recipe: Recipe, network: Network | None) -> float | None:
     """Return the TFLOP of an image of a recipe, all its draws counted; None if the network is not known.
 
-    Where each image draws its strength, they are the mean.
+    Where each image draws its strength, they are the mean. A retrieved image takes none.
     """
+    if METHODS[recipe.conditioning.method].retrieves:
+        return 0.0
     strength = recipe.conditioning.strength
     each = [
         work_of(recipe.sampler, network, one).operations

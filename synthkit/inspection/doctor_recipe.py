@@ -20,6 +20,7 @@ from synthkit.sources.base import load_image
 from synthkit.sources.files import get_it
 from synthkit.sources.leaks import leaks
 from synthkit.sources.pool import missing_images, read_all
+from synthkit.sources.retrieval import open_pool
 from synthkit.system.known_hashes import FILE, KnownHashes, open_known_hashes
 from synthkit.system.progress import data_size
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from synthkit.recipe.families import SourceConfig
+    from synthkit.recipe.retrieval import Retrieval
     from synthkit.recipe.schema import Recipe
     from synthkit.release.plan import ClassBalance
     from synthkit.sources.base import Source
@@ -62,7 +64,22 @@ def _source(recipe: Recipe, out: Path, work_root: Path) -> Iterator[Check]:
     if recipe.source.shots is not None or recipe.source.halve is not None:
         yield _leaks(source, recipe.source, work_root)
     images = sum(item.synthetic for item in classes)
+    if recipe.retrieval is not None:
+        yield from _pool(recipe.retrieval, images)
     yield _space(recipe, images, out, work_root)
+
+
+def _pool(retrieval: Retrieval, images: int) -> Iterator[Check]:
+    """Yield whether there is enough to retrieve from, and whether it can be read."""
+    try:
+        pool = open_pool(retrieval, images)
+    except SourceError as error:
+        yield Check("pool", str(error), "stop")
+        return
+    yield Check("pool", f"{len(pool.listing):,} real images of another source, {images:,} are retrieved")
+    yield from (Check("  note", note, "note") for note in pool.notes)
+    yield _presence(pool, retrieval.source)
+    yield _sample(pool, retrieval.source)
 
 
 def _counts(classes: list[ClassBalance], images: int) -> str:

@@ -18,8 +18,8 @@ from synthkit.conditioning import METHODS, draw_kept, mix_pixels, start_pixels, 
 from synthkit.errors import ReleaseError
 from synthkit.generators import embedding_shape
 from synthkit.inspection.recorded_model import find_checkpoint_here
-from synthkit.inspection.recorded_sources import sources_of
-from synthkit.release.records import Provenance6
+from synthkit.inspection.recorded_sources import retrieved_of, sources_of
+from synthkit.release.records import Provenance6, Provenance8
 from synthkit.release.samples import FIRST, INK, SECOND, SOFT, SYNTHETIC, drawable, fit, font
 from synthkit.release.seeds import Stream, attempt_seed, stream
 
@@ -51,9 +51,13 @@ def history_picture(received: Received, stored: StoredImage) -> bytes:
     """
     manifest, record = received.manifest, stored.record
     real = sources_of(received, [record])
-    panels = [*_sources(record, real), *_conditioning(received, record, real)]
+    panels = [
+        *_sources(record, real),
+        *_retrieved(received, record),
+        *_conditioning(received, record, real),
+    ]
     note = f"{record.class_name}, seed {record.seed}"
-    panels.append(_Panel("synthetic", note, stored.pixels(), SYNTHETIC))
+    panels.append(_Panel(manifest.what, note, stored.pixels(), SYNTHETIC))
     width = _GAP + len(panels) * (_TILE + _GAP)
     sheet = Image.new("RGB", (max(width, 560), _TOP + _TILE + 60), "white")
     draw = ImageDraw.Draw(sheet)
@@ -89,6 +93,14 @@ def _sources(record: Provenance, real: RealImages) -> list[_Panel]:
             ImageDraw.Draw(image).rectangle((x, y, x + w - 1, y + h - 1), outline=colours[place], width=line)
         panels.append(_Panel(names[place], source.id, image, colours[place]))
     return panels
+
+
+def _retrieved(received: Received, record: Provenance) -> list[_Panel]:
+    """Return the panel of the real image that was retrieved, if one was."""
+    if not isinstance(record, Provenance8):
+        return []
+    image = retrieved_of(received, [record]).load(0)
+    return [_Panel(f"of another source, {record.similarity:.3f}", record.retrieved_id, image, FIRST)]
 
 
 def _conditioning(received: Received, record: Provenance, real: RealImages) -> list[_Panel]:

@@ -49,6 +49,11 @@ class MethodImages:
     """
 
     def __init__(self, recipe: Recipe, index: int, work_root: Path, device: str) -> None:
+        if METHODS[recipe.conditioning.method].retrieves:
+            raise RecipeError(
+                "conditioning.method: retrieval makes no images to draw; give a recipe that generates its "
+                "images"
+            )
         self.inputs, self.index = read_inputs(recipe, work_root, device=device), index
         planned = len(self.inputs.plan)
         if index >= planned:

@@ -98,7 +98,7 @@ def draw_all(images: MethodImages, seeds: int) -> Drawn:
 
 def sketch_methods(images: MethodImages, seeds: int) -> Sketch:
     """Lay out every method from the pair of a planned image, with so many seeds of images of its class."""
-    able, left_out = _able(images, [(name, None) for name in METHODS])
+    able, left_out = _able(images, [(name, None) for name, method in METHODS.items() if not method.retrieves])
     columns = _seeds_for(images, seeds)
     rows = [_row(images, how, how.method, _formula(images, how), columns) for how in able]
     about = (

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthkit.errors import SourceError
-from synthkit.release.places import first_that_serves
+from synthkit.release.places import first_that_serves, of_pool
 from synthkit.release.real_images import check_digest, open_place
+from synthkit.release.records import Provenance8
 from synthkit.sources.base import Listing, load_image
 from synthkit.sources.pool import RealImages, missing_images, read_all
+from synthkit.sources.retrieval import errors_of_pool
 from synthkit.sources.selection import Selected
 from synthkit.system.known_hashes import KnownHashes
 
@@ -33,8 +35,25 @@ def sources_of(received: Received, records: Sequence[Provenance]) -> RealImages:
     return first_that_serves(received, lambda place: _named(received, place, wanted, classes))
 
 
-def _named(received: Received, place: Place, wanted: dict[str, str], classes: tuple[str, ...]) -> RealImages:
-    """Return the real images with the ids in `wanted` from one place, each of which must have its SHA-256."""
+def retrieved_of(received: Received, records: Sequence[Provenance]) -> RealImages:
+    """Return the images of the pool that some records retrieve, each checked against its SHA-256.
+
+    Raises SourceError if one is not on this machine or has another content.
+    """
+    retrieved = [record for record in records if isinstance(record, Provenance8)]
+    wanted = {record.retrieved_id: record.retrieved_sha256 for record in retrieved}
+    pool = of_pool(received)
+    with errors_of_pool():
+        return first_that_serves(pool, lambda place: _named(pool, place, wanted, None))
+
+
+def _named(
+    received: Received, place: Place, wanted: dict[str, str], classes: tuple[str, ...] | None
+) -> RealImages:
+    """Return the real images with the ids in `wanted` from one place, each of which must have its SHA-256.
+
+    `classes` are the release's; None for a pool, which has its own.
+    """
     if place.by == "memory":
         check_digest(place, received.manifest)
     source = open_place(place)
@@ -44,11 +63,12 @@ def _named(received: Received, place: Place, wanted: dict[str, str], classes: tu
         what = f"{len(missing):,} real images" if len(missing) > 1 else "a real image"
         told = (
             f"the release was made from {what} not here: {missing[0]}{' …' if len(missing) > 1 else ''}; "
-            f"point {place.source.settings or '--set source.…'} to the data set of its recipe"
+            f"point {place.source.settings or f'--set {place.source.section}.…'} to the data set of its "
+            "recipe"
         )
         raise SourceError(told, told=told)
     positions = np.array([known[name] for name in wanted])
-    listing = Listing(classes, tuple(wanted), source.listing.labels[positions])
+    listing = Listing(classes or source.listing.classes, tuple(wanted), source.listing.labels[positions])
     chosen = Selected(source, listing, positions)
     gone = missing_images(chosen)
     if gone:

@@ -13,9 +13,12 @@ import numpy as np
 
 from synthkit.builder.embeddings import compute, kept_for_mixing, needed
 from synthkit.builder.image import Draw, ImageMaker
+from synthkit.builder.retrieved_image import RetrievedMaker
+from synthkit.conditioning import METHODS
 from synthkit.generators import choose_device_for, environment_of, load
 from synthkit.inspection.recorded_model import find_checkpoint
 from synthkit.inspection.recorded_sources import sources_of
+from synthkit.inspection.replayed_retrieval import ReplayedRetrieval
 from synthkit.inspection.replayed_scores import ReplayedScores
 from synthkit.release.captions import find_captions
 from synthkit.release.embedded_manifest import without_manifest
@@ -95,7 +98,12 @@ class Replay:
         self._prompts = Prompts(recipe, real.listing.classes, captions)
         # Without the captions, the record says which prompt its image was made from.
         self.prompts_are_recorded = recipe.captions is not None and captions is None
-        self._maker = ImageMaker(recipe, digest, self._prompts, real, named, generator, conditions, form)
+        told = (recipe, digest, self._prompts, real, named, generator, conditions, form)
+        self._maker, self._retrieval = ImageMaker(*told), None
+        if METHODS[recipe.conditioning.method].retrieves:
+            self._retrieval = ReplayedRetrieval(received, [item.record for item in stored], generator)
+            found = self._retrieval
+            self._maker = RetrievedMaker(*told, pool=found.pool, pick=found.pick)
         self._batch_size = recipe.sampler.batch_size
         every_one = real.source.source.listing if isinstance(real.source, Selected) else None
         self._check = RecordCheck(manifest, recipe, every_one, self._prompts)
@@ -130,6 +138,8 @@ class Replay:
         file = encode(image, recipe.output, mark_of(item.record, recipe.name))
         found = compare(_unsigned(item), file)
         false = [*self._false, *self._check.false(item.record, record)]
+        if self._retrieval is not None:
+            false += self._retrieval.faults(item.record, same_platform=not self.differences)
         # Of another image, which another platform made, the scores are others too.
         if found.identical:
             scores, same_platform = [*judged.scores, *self._scores.repeated(item)], not self.differences
@@ -156,7 +166,7 @@ def _digest(recipe: Recipe, manifest: Manifest, checkpoint: Checkpoint) -> str:
     """Return the digest that records of the release must state, made from the recipe and the model here."""
     name, revision = checkpoint.name, checkpoint.revision
     if manifest.format_version > 1:
-        return recipe.generation_digest(revision=revision)
+        return recipe.generation_digest(revision=revision, pool=manifest.pool_digest)
     return recipe.digest(listing_digest=manifest.source.digest, model=name, revision=revision, form=1)
 
 

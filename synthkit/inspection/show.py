@@ -14,7 +14,7 @@ from synthkit.release.filter_counts import in_words
 from synthkit.release.model_licenses import pieces_of
 from synthkit.release.plan import GROUPS
 from synthkit.release.prompts import told_counts
-from synthkit.release.records import Provenance2, Provenance3, Provenance6, candidates_of
+from synthkit.release.records import Provenance2, Provenance3, Provenance6, Provenance8, candidates_of
 from synthkit.release.signature import parse_signature
 from synthkit.system.progress import data_size
 
@@ -49,7 +49,8 @@ def summary(manifest: Manifest, recipe: Recipe, signature: bytes | None = None) 
         ("method", _method(manifest)),
         *_strength(manifest),
         *_prompts(manifest),
-        ("sampler", f"{_sampling(recipe.sampler)}{_at_steps(recipe.sampler)}; seed {recipe.seed}"),
+        *_retrieved_from(manifest),
+        *_sampler(manifest, recipe),
         ("model", f"{manifest.generator.name} at {manifest.generator.revision}, {manifest.generator.dtype}"),
         *_pieces(manifest),
         *_sources(manifest),
@@ -77,6 +78,30 @@ def _prompts(manifest: Manifest) -> list[Line]:
         return []
     captions = f"; captions of SHA-256 {prompts.captions}" if prompts.captions else ""
     return [("prompts", f"{told_counts(prompts.fewest, prompts.most)}{captions}")]
+
+
+def _sampler(manifest: Manifest, recipe: Recipe) -> list[Line]:
+    """Return how images were sampled; nothing if none was."""
+    if manifest.retrieval is not None:
+        return []
+    return [("sampler", f"{_sampling(recipe.sampler)}{_at_steps(recipe.sampler)}; seed {recipe.seed}")]
+
+
+def _retrieved_from(manifest: Manifest) -> Iterator[Line]:
+    """Yield where images were retrieved, and what was left out there, if they were."""
+    pool = manifest.retrieval
+    if pool is None:
+        return
+    yield (
+        "  from",
+        f"{pool.images:,} other real images ({pool.kind}), digest {pool.digest}; their labels not used",
+    )
+    if pool.available_from:
+        yield "  had at", pool.available_from
+    held_out = (
+        "held-out ones were not here" if pool.held_out is None else f"{pool.held_out:,} held-out images"
+    )
+    yield "  left out", f"{pool.own:,} training images, {held_out}, {pool.repeated:,} repeated ones"
 
 
 def _strength(manifest: Manifest) -> list[Line]:
@@ -107,10 +132,11 @@ def history(manifest: Manifest, stored: StoredImage) -> list[Line]:
     record = stored.record
     return [
         ("image", f"{record.key} of {manifest.name} {manifest.version}"),
-        ("class", f"{record.label}, {record.class_name}; prompt {record.prompt!r}"),
+        ("class", _class(record)),
         ("method", _method(manifest)),
         *_conditioned_on(record, manifest),
-        ("sampler", _sampling(record)),
+        *_retrieved(record),
+        *([] if isinstance(record, Provenance8) else [("sampler", _sampling(record))]),
         ("model", f"{record.model} at {record.revision}"),
         ("seed", _draws(record)),
         *_preferred(record),
@@ -150,7 +176,10 @@ def _groups(manifest: Manifest) -> Iterator[Line]:
         members = [item for item in manifest.classes if item.group == group]
         if members:
             real, synthetic = sum(c.real for c in members), sum(c.synthetic for c in members)
-            yield f"  {group}", f"{len(members):,} classes, {real:,} real and {synthetic:,} synthetic images"
+            yield (
+                f"  {group}",
+                f"{len(members):,} classes, {real:,} real and {synthetic:,} {manifest.what} images",
+            )
 
 
 def _sampling(settings: Sampler | Provenance) -> str:
@@ -217,6 +246,21 @@ def _conditioned_on(record: Provenance, manifest: Manifest) -> Iterator[Line]:
         yield "  weight", f"{record.scale:.3f}, of the image against the text"
     if isinstance(record, Provenance6):
         yield "  begins", _begins(record)
+
+
+def _class(record: Provenance) -> str:
+    prompt = "" if isinstance(record, Provenance8) else f"; prompt {record.prompt!r}"
+    return f"{record.label}, {record.class_name}{prompt}"
+
+
+def _retrieved(record: Provenance) -> Iterator[Line]:
+    """Yield which real image it is, and how near to its class, if it was retrieved."""
+    if isinstance(record, Provenance8):
+        yield (
+            "  is",
+            f"the real image {record.retrieved_id}, sha256 {record.retrieved_sha256}, resized; not generated",
+        )
+        yield "  near", f"cosine similarity {record.similarity:g} to the mean of the class's real images"
 
 
 def _begins(record: Provenance6) -> str:

@@ -105,14 +105,16 @@ LATER_FIELDS = WRITTEN_WITH_SECTION | {
     "prompts",
     "captions",
     "captions.sha256",
+    "retrieval",
 }
-# In the digest by what they lead to (the real images with their hashes, the model's content, the hashes
-# of the classifier, of captions and of certificates), so that a moved folder changes nothing. A section here
-# stands for all of its fields.
+# In the digest by what they lead to (the real images with their hashes, those that may be retrieved, the
+# model's content, the hashes of the classifier, of captions and of certificates), so that a moved folder
+# changes nothing. A section here stands for all of its fields.
 # A later field of `source` must default to null, which the recipe.yaml of a release leaves out.
 BY_CONTENT = frozenset(
     {
         "source",
+        "retrieval.source",
         "model.id",
         "model.revision",
         "model.sha256",

@@ -73,7 +73,9 @@ def _portable_piece(piece: Piece) -> Piece:
 
 def unportable(recipe: Recipe) -> Iterator[str]:
     """Yield what a release's recipe may not hold: the key and the reason, one line each. Opens no file."""
-    yield from _source_faults(recipe.source)
+    yield from _source_faults(recipe.source, "source")
+    if recipe.retrieval is not None:
+        yield from _source_faults(recipe.retrieval.source, "retrieval.source")
     pieces = recipe.model.pieces
     for field, piece in pieces.items():
         yield from _piece_faults(field, piece, by_content=len(pieces) > 1)
@@ -88,20 +90,20 @@ def unportable(recipe: Recipe) -> Iterator[str]:
         yield from _credentials_faults(recipe.output.c2pa)
 
 
-def _source_faults(source: SourceBase) -> Iterator[str]:
+def _source_faults(source: SourceBase, where: str) -> Iterator[str]:
     for field in source.PATHS:
         text = getattr(source, field)
         if isinstance(text, str):
-            yield from _line(f"source.{field}", text, _path_fault(text))
+            yield from _line(f"{where}.{field}", text, _path_fault(text))
     if not isinstance(source, HubSourceConfig):
         return
     if not _path_fault(source.id):
-        yield from _line("source.id", source.id, _id_fault(source.id))
+        yield from _line(f"{where}.id", source.id, _id_fault(source.id))
     if source.revision is not None:
-        yield from _line("source.revision", source.revision, _path_fault(source.revision))
+        yield from _line(f"{where}.revision", source.revision, _path_fault(source.revision))
     if source.config is not None:
         fault = _path_fault(source.config) or ("holds a slash" if "/" in source.config else "")
-        yield from _line("source.config", source.config, fault)
+        yield from _line(f"{where}.config", source.config, fault)
 
 
 def _piece_faults(field: str, piece: Piece, *, by_content: bool) -> Iterator[str]:

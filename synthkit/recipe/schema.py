@@ -39,8 +39,9 @@ from synthkit.recipe.prompts import (
     read_prompts,
     uses_caption,
 )
+from synthkit.recipe.retrieval import Retrieval, retrieval_fault
 from synthkit.recipe.sampler import Sampler
-from synthkit.version import FORMAT_VERSION
+from synthkit.version import FORMAT_VERSION, RETRIEVED_FORMAT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -169,6 +170,13 @@ class Recipe(Section):
     )
     seed: int = Field(0, ge=0, lt=2**63, description="The seed that every image's own seed is derived from.")
     output: Output = Field(Output(), description="How the images are written.")
+    retrieval: Retrieval | None = Field(
+        None,
+        validate_default=True,
+        description="For conditioning.method: retrieval: the second source of real images, of which those "
+        "nearest to each class take the place of synthetic ones.",
+        examples=[{"source": {"kind": "digits", "part": "pretrain"}}],
+    )
     hub: Hub = Field(Hub(), description="The Hub repository that the release is meant for.")
 
     @field_validator("source")
@@ -254,6 +262,13 @@ class Recipe(Section):
         # One spelling for one meaning, since the digest covers it.
         return [item if _as_earlier(item).classes is not None else _as_earlier(item).target for item in grown]
 
+    @field_validator("retrieval")
+    @classmethod
+    def _goes_with_the_rest(cls, retrieval: Retrieval | None, info: ValidationInfo) -> Retrieval | None:
+        if fault := retrieval_fault(retrieval, info.data):
+            raise ValueError(fault)
+        return retrieval
+
     @property
     def earlier(self) -> list[Earlier]:
         """What earlier versions of the release asked for, oldest first."""
@@ -273,6 +288,8 @@ class Recipe(Section):
 
         Raises TypeError if they are in a file that was not read (`with_prompts`).
         """
+        if METHODS[self.conditioning.method].retrieves:
+            return [""]  # Nothing reads text.
         if self.prompts is None:
             return [self.prompt]
         if isinstance(self.prompts, str):
@@ -302,17 +319,22 @@ class Recipe(Section):
 
         So a release that asks for nothing new is, byte for byte, what it was before newer formats came.
         """
+        if self.retrieval is not None:
+            return RETRIEVED_FORMAT
         prefers = self.filters is not None and self.filters.prefer is not None
         # No method has both.
         of_start = "" if self.conditioning.strength is None else "strength"
         return _FORMATS[of_start or ("" if self.conditioning.scale is None else "scale"), prefers]
 
-    def digest(self, *, listing_digest: str, model: str, revision: str, form: int | None = None) -> str:
+    def digest(
+        self, *, listing_digest: str, model: str, revision: str, form: int | None = None, pool: str = ""
+    ) -> str:
         """Return the SHA-256 of all that changes data: fields, real images, model, format.
 
         `recipe/digest.py` says which fields. `listing_digest` is that of the real images
         (`sources.pool.RealImages.digest`), `revision` is the model's, which is its content; its name is in
-        the digest only in format 1. `form` is the release's format, by default the one that it is written in.
+        the digest only in format 1. `form` is the release's format, by default the one that it is written in;
+        `pool` is the digest of the images that may be retrieved, for a recipe that retrieves.
         Raises RecipeError if the weights of the filters' classifier, the prompts or the captions are needed
         for it and are not here, and SignatureError if the certificate of `output.c2pa` is.
         """
@@ -321,10 +343,11 @@ class Recipe(Section):
             "recipe": fields_in_digest(self.pinned()),
             "source": listing_digest,
             "model": [model, revision] if form == 1 else revision,
+            **({"pool": pool} if pool else {}),
         }
         return _sha256(facts)
 
-    def generation_digest(self, *, revision: str) -> str:
+    def generation_digest(self, *, revision: str, pool: str = "") -> str:
         """Return the SHA-256 of all that decides an image, given its class, real images, prompt and seed.
 
         It leaves out how many images there are, so that it stays as a release grows. Raises what `digest`
@@ -334,6 +357,7 @@ class Recipe(Section):
             "format": self.format_version,
             "generation": fields_in_generation_digest(self.pinned()),
             "model": revision,
+            **({"pool": pool} if pool else {}),
         }
         return _sha256(facts)
 
@@ -361,17 +385,21 @@ class Recipe(Section):
         data["model"] = portable_model(self.model).model_dump(
             mode="json", exclude_none=True, exclude=unset.get("model")
         )
-        data["source"] = self._portable_source(data["source"])
+        data["source"] = _portable_source(self.source, data["source"])
+        if self.retrieval is not None:
+            pool = self.retrieval.source
+            data["retrieval"]["source"] = _portable_source(pool, data["retrieval"]["source"])
         if recipe.captions is not None:
             data["captions"]["file"] = portable_path(recipe.captions.file)
         return data
 
-    def _portable_source(self, data: dict[str, Any]) -> dict[str, Any]:
-        if self.source.classes is not None:
-            # `exclude_none` dropped the classes that None leaves out.
-            data["classes"] = self.source.classes
-        data |= portable_places(self.source)
-        return {"kind": data.pop("kind"), **data}
+
+def _portable_source(source: SourceConfig, data: dict[str, Any]) -> dict[str, Any]:
+    if source.classes is not None:
+        # `exclude_none` dropped the classes that None leaves out.
+        data["classes"] = source.classes
+    data |= portable_places(source)
+    return {"kind": data.pop("kind"), **data}
 
 
 def caption_fault(prompt: str, prompts: Templates | None, captions: Captions | None, method: str) -> str:

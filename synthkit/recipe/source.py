@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import (
     Field,
+    PrivateAttr,
     ValidationError,
     ValidatorFunctionWrapHandler,
     field_validator,
@@ -64,6 +65,8 @@ class SourceBase(Section):
 
     # The fields that may hold paths of this machine; a release keeps the last part of each alone.
     PATHS: ClassVar[tuple[str, ...]] = ()
+    # Where the section stands in its recipe, for messages.
+    _section: str = PrivateAttr("source")
 
     classes: list[str] | dict[str, str | None] | None = Field(
         None,
@@ -118,7 +121,18 @@ class SourceBase(Section):
         """The dotted name of the field that says where the images are, as `source.root`."""
         fields = [name for name in ("images", "root", "id") if name in self.PATHS]
         given = next((name for name in fields if getattr(self, name) is not None), "kind")
-        return f"source.{given}"
+        return f"{self._section}.{given}"
+
+    @property
+    def section(self) -> str:
+        """The dotted name of the section in its recipe."""
+        return self._section
+
+    def standing_at(self, section: str) -> Self:
+        """Return the same source as another section of a recipe, as its messages call it."""
+        copy = self.model_copy()
+        copy._section = section
+        return copy
 
     def places(self) -> dict[str, str]:
         """Return the files and folders of this machine that the source names, by field."""
@@ -132,7 +146,7 @@ class SourceBase(Section):
     @property
     def settings(self) -> str:
         """The same fields as options of a command, `--set source.root=…`; empty for a kind without paths."""
-        return " ".join(f"--set source.{field}=…" for field in self.fields_of_places())
+        return " ".join(f"--set {self._section}.{field}=…" for field in self.fields_of_places())
 
     @field_validator("classes", mode="wrap")
     @classmethod

@@ -11,7 +11,7 @@ import yaml
 from synthkit.conditioning import METHODS, told_strength
 from synthkit.recipe.families import SOURCES
 from synthkit.release import markdown
-from synthkit.release.citation import data_set, paper_of
+from synthkit.release.citation import about, data_set, paper_of
 from synthkit.release.files import FILES, RECORDS, SPLIT
 from synthkit.release.filter_counts import in_words
 from synthkit.release.front_matter import front_matter
@@ -23,6 +23,7 @@ from synthkit.release.prompts import told_counts
 if TYPE_CHECKING:
     import jinja2
 
+    from synthkit.release.facts import SourceFacts
     from synthkit.release.manifest import Manifest
     from synthkit.release.model_licenses import LicensedPiece
 
@@ -65,11 +66,13 @@ def render_card(manifest: Manifest, example: dict[str, Any]) -> str:
         strength=manifest.strength and told_strength(manifest.strength),
         prompts=manifest.prompts and told_counts(manifest.prompts.fewest, manifest.prompts.most),
         preferred=_preferred(manifest),
-        source_link=_source_link(manifest),
+        about=about(manifest),
+        source_link=_source_link(manifest.source),
+        pool_link="" if manifest.retrieval is None else _source_link(manifest.retrieval),
         model_link=_link(base),
         model_license=_license(base.license),
         pieces=[(_PIECES[piece.field], _link(piece), _license(piece.license)) for piece in others],
-        restricting=[(_PIECES[piece.field], piece) for piece in restricting(manifest.generator)],
+        restricting=[(_PIECES[piece.field], piece) for piece in _restricting(manifest)],
         license=_license(manifest.license),
         paper=paper_of(manifest.method),
         citations=[data_set(manifest), paper_of(manifest.method).bibtex],
@@ -120,8 +123,13 @@ def _preferred(manifest: Manifest) -> str:
     return in_words(manifest.filters.prefer, manifest.images)
 
 
-def _source_link(manifest: Manifest) -> str:
-    repository = manifest.source.repository
+def _restricting(manifest: Manifest) -> list[LicensedPiece]:
+    """Return the pieces of the model whose licences reach the images; none if it made none of them."""
+    return restricting(manifest.generator) if manifest.retrieval is None else []
+
+
+def _source_link(source: SourceFacts) -> str:
+    repository = source.repository
     return f"[{repository}]({dataset_url(repository)})" if repository and is_repository(repository) else ""
 
 

@@ -43,6 +43,18 @@ _OTHERS = {
   url       = {https://arxiv.org/abs/2210.07574}
 }""",
     ),
+    "retrieval": Paper(
+        "retrieval",
+        "Geng et al., [arXiv 2406.05184](https://arxiv.org/abs/2406.05184)",
+        """@article{geng2024unmet,
+  title   = {The Unmet Promise of Synthetic Training Images: Using Retrieved Real Images Performs Better},
+  author  = {Geng, Scott and Hsieh, Cheng-Yu and Ramanujan, Vivek and Wallingford, Matthew and
+             Li, Chun-Liang and Koh, Pang Wei and Krishna, Ranjay},
+  journal = {arXiv preprint arXiv:2406.05184},
+  year    = {2024},
+  url     = {https://arxiv.org/abs/2406.05184}
+}""",
+    ),
 }
 
 
@@ -51,10 +63,18 @@ def paper_of(method: str) -> Paper:
     return _OTHERS.get(method, _AUGMENTED)
 
 
+def about(manifest: Manifest) -> str:
+    """Return a sentence on what a release is, where its recipe has none."""
+    if manifest.retrieval is not None:
+        return "Real images of another source, nearest to each class: what synthetic ones are compared with."
+    return f"Synthetic training images made by {paper_of(manifest.method).method}."
+
+
 def data_set(manifest: Manifest) -> str:
     """Return the BibTeX entry of the release: what its manifest states, and no author that it does not."""
+    what = f"{manifest.images:,} {manifest.what} images"
     fields = {
-        "title": f"{manifest.name}: {manifest.images:,} synthetic images of {len(manifest.classes)} classes",
+        "title": f"{manifest.name}: {what} of {len(manifest.classes)} classes",
         "author": f"{{{manifest.repo_id.partition('/')[0]}}}" if manifest.repo_id else "",
         "year": manifest.released[:4] if manifest.released else "",
         "version": manifest.version,

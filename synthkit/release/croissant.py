@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from synthkit.release.citation import data_set, paper_of
+from synthkit.release.citation import about, data_set, paper_of
 from synthkit.release.containers import CONTAINERS, container_of
 from synthkit.release.files import RECORDS, is_data, is_table, shard_pattern
 from synthkit.release.format_1 import croissant_1
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 CONFORMS_TO = ("http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0")
 KEYWORDS = ("synthetic", "image classification", "diffusion model")
+KEYWORDS_OF_RETRIEVED = ("retrieved", "image classification")
 _MEDIA = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
 _TERMS = (
     "annotation",
@@ -121,14 +122,16 @@ def describe(manifest: Manifest) -> dict[str, Any]:
         "@type": "sc:Dataset",
         "conformsTo": list(CONFORMS_TO),
         "name": manifest.name,
-        "description": manifest.summary
-        or f"Synthetic training images made by {paper_of(manifest.method).method}.",
+        "description": manifest.summary or about(manifest),
         "version": manifest.version,
         **({"datePublished": manifest.released} if manifest.released else {}),
         "license": license_url(manifest.license),
         "citeAs": data_set(manifest),
         "citation": paper_of(manifest.method).bibtex,
-        "keywords": [*KEYWORDS, paper_of(manifest.method).method],
+        "keywords": [
+            *(KEYWORDS if manifest.retrieval is None else KEYWORDS_OF_RETRIEVED),
+            paper_of(manifest.method).method,
+        ],
         **(_publisher(manifest.repo_id) if manifest.repo_id else {}),
         "isLiveDataset": False,
         "prov:wasDerivedFrom": derived_from(manifest),
@@ -246,7 +249,7 @@ def _records(
         "@type": "cr:RecordSet",
         "@id": "images",
         "name": "images",
-        "description": f"One record per synthetic image of {len(manifest.classes)} classes, with its "
+        "description": f"One record per {manifest.what} image of {len(manifest.classes)} classes, with its "
         "provenance.",
         "key": {"@id": "images/key"},
         "field": [key, content, *columns, *lists],

@@ -71,6 +71,22 @@ class SourceFacts(Facts):
     pool: list[PoolImage] | None = Field(None, fail_fast=True)
 
 
+class RetrievalFacts(SourceFacts):
+    """The second source, of which the images were retrieved: the same facts of it, and what was left out.
+
+    `candidates` images could be retrieved, and `candidates_digest` is that over their ids and contents. Of
+    the others, `own` are training images of the first source, `held_out` score it (None if those were not
+    there to compare with), and `repeated` have the content of another one. `skipped` more could not be read.
+    """
+
+    candidates: int = Field(ge=0, lt=2**63)
+    candidates_digest: str = Field(pattern=r"^[0-9a-f]{64}$")
+    own: int = Field(ge=0, lt=2**63)
+    held_out: int | None = Field(ge=0, lt=2**63)
+    repeated: int = Field(ge=0, lt=2**63)
+    skipped: int = Field(ge=0, lt=2**63)
+
+
 class PoolImage(Facts):
     """A real image of a few-shot pool."""
 

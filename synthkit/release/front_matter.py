@@ -34,6 +34,8 @@ def front_matter(manifest: Manifest) -> dict[str, Any]:
     """Return the card's metadata; `dataset_info` describes the one configuration, the images."""
     shards = shard_pattern(manifest.container)
     source = manifest.source.repository if METHODS[manifest.method].sources else None
+    if manifest.retrieval is not None:
+        source = manifest.retrieval.repository
     fields = {
         "pretty_name": manifest.name + (" (preview)" if manifest.partial else ""),
         "license": manifest.license,
@@ -42,11 +44,17 @@ def front_matter(manifest: Manifest) -> dict[str, Any]:
         "annotations_creators": ["machine-generated"],
         **({"source_datasets": [source]} if source else {}),
         "size_categories": [size_category(manifest.images)],
-        "tags": ["synthetic", *_TAGS[manifest.container], "synthkit", "diffusion", "augmented-conditioning"],
+        "tags": _tags(manifest),
         "configs": [{"config_name": "default", "data_files": [{"split": SPLIT, "path": shards}]}],
         "dataset_info": dataset_info(manifest),
     }
     return front_matter_1(fields) if manifest.format_version == 1 else fields
+
+
+def _tags(manifest: Manifest) -> list[str]:
+    if manifest.retrieval is not None:
+        return ["retrieved", *_TAGS[manifest.container], "synthkit"]
+    return ["synthetic", *_TAGS[manifest.container], "synthkit", "diffusion", "augmented-conditioning"]
 
 
 def dataset_info(manifest: Manifest) -> dict[str, Any]:

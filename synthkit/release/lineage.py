@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 def derived_from(manifest: Manifest) -> list[dict[str, Any]]:
     """Return what the images come from: the real images, if the method takes any, and the model's files."""
-    real = [_real_images(manifest.source)] if METHODS[manifest.method].sources else []
+    takes = METHODS[manifest.method].sources or manifest.retrieval is not None
+    real = [_real_images(manifest.source)] if takes else []
+    if manifest.retrieval is not None:
+        real.insert(0, _real_images(manifest.retrieval))
     return [*real, *_model(manifest.generator)]
 
 
@@ -73,10 +76,11 @@ def _license(word: str) -> dict[str, str]:
 
 def _activity(manifest: Manifest, images: int, environment: dict[str, str]) -> dict[str, Any]:
     formula = METHODS[manifest.method].formula_for(manifest.generator.embedding)
+    what = "Generation" if manifest.retrieval is None else "Retrieval"
     made_with = ", ".join(f"{name} {version}" for name, version in environment.items())
     return {
         "@type": "prov:Activity",
-        "prov:label": f"Generation of {images:,} images by {manifest.method}",
+        "prov:label": f"{what} of {images:,} images by {manifest.method}",
         "description": f"{formula}. Made with {made_with}.",
         "prov:used": {
             "@type": "prov:Entity",

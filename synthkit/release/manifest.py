@@ -29,6 +29,7 @@ from synthkit.release.facts import (
     GrownFacts,
     Partial,
     PromptFacts,
+    RetrievalFacts,
     SignerFacts,
     SkippedFacts,
     SourceFacts,
@@ -63,6 +64,8 @@ _OF_TOKENS: dict[str, Any] = {"generator": {"embedding": True}}
 _OF_PROMPTS: dict[str, Any] = {"prompts": True}
 # Where images begin from noise alone.
 _OF_STRENGTH: dict[str, Any] = {"strength": True}
+# Where images are generated.
+_OF_RETRIEVAL: dict[str, Any] = {"retrieval": True}
 # Where every image is the first draw that passes.
 _OF_CANDIDATES: dict[str, Any] = {"filters": {"prefer": True}}
 
@@ -96,6 +99,9 @@ class Manifest(Facts):
     generator: GeneratorFacts
     method: str
     strength: Strength | None = Field(None, description="Where images begin from real ones: how noised.")
+    retrieval: RetrievalFacts | None = Field(
+        None, description="Where images are retrieved: the source that they are of."
+    )
     prompts: PromptFacts | None = Field(None, description="Where prompts are drawn or have captions.")
     images: int
     width: int = Field(ge=1, le=MAX_EDGE)
@@ -136,6 +142,16 @@ class Manifest(Facts):
     def digest_in_records(self) -> str:
         """The digest that every record states."""
         return self.recipe_digest if self.format_version == 1 else self.generation_digest
+
+    @property
+    def pool_digest(self) -> str:
+        """The digest of the images that could be retrieved; empty if images are generated."""
+        return "" if self.retrieval is None else self.retrieval.candidates_digest
+
+    @property
+    def what(self) -> str:
+        """What its images are: `synthetic` or `retrieved`."""
+        return "synthetic" if self.retrieval is None else "retrieved"
 
     @property
     def environments(self) -> list[dict[str, str]]:
@@ -190,6 +206,8 @@ class Manifest(Facts):
             left_out |= _OF_PROMPTS
         if self.strength is None:
             left_out |= _OF_STRENGTH
+        if self.retrieval is None:
+            left_out |= _OF_RETRIEVAL
         if self.filters is not None and self.filters.prefer is None:
             left_out |= _OF_CANDIDATES
         return self.model_dump_json(indent=2, exclude=left_out).encode() + b"\n"

@@ -1,5 +1,7 @@
 """The mark in an image file: an XMP packet that says the image is generated, by what, and which one it is.
 
+That of a retrieved image says which real image it is, and not that it is generated.
+
 It follows from the image's record, so `verify` writes it again and compares byte for byte.
 
 Sources: IPTC Photo Metadata Standard 2025.1 (Digital Source Type, AI System Used, AI System Version Used, AI
@@ -16,6 +18,7 @@ from xml.sax.saxutils import escape
 import msgspec
 
 from synthkit.recipe.filters import MAX_DRAWS
+from synthkit.release.records import Provenance8
 from synthkit.release.seeds import attempt_seed
 
 if TYPE_CHECKING:
@@ -40,6 +43,16 @@ _SINCE_FORMAT_2 = """
  Iptc4xmpExt:AIPromptInformation="{prompt}"
  xmlns:synthkit="{namespace}" synthkit:Seed="{seed}"{attempt_seed}
  synthkit:RecordDigest="{digest}\""""
+_RETRIEVED = """\
+<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/"
+ xmlns:dc="http://purl.org/dc/elements/1.1/"
+ xmp:CreatorTool="synthkit" dc:source="{release}" dc:identifier="{key}"
+ xmlns:synthkit="{namespace}" synthkit:RetrievedId="{id}" synthkit:RetrievedSHA256="{sha256}"
+ synthkit:RecordDigest="{digest}"/>
+</rdf:RDF></x:xmpmeta>
+<?xpacket end="r"?>"""
 # XML readers turn a line break or a tab in an attribute into a space, unless it is written as a reference.
 _QUOTES = {'"': "&quot;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -51,6 +64,8 @@ def mark_of(record: Provenance, release: str) -> bytes:
     Characters that XML cannot hold become U+FFFD. Raises ValueError if the record states more draws than
     any recipe allows.
     """
+    if isinstance(record, Provenance8):
+        return _mark_of_retrieved(record, release)
     packet = _PACKET.format(
         source_type=SOURCE_TYPE,
         model=_quoted(record.model),
@@ -60,6 +75,18 @@ def mark_of(record: Provenance, release: str) -> bytes:
         since_format_2="" if record.FORMAT == 1 else _since_format_2(record),
     )
     return packet.encode()
+
+
+def _mark_of_retrieved(record: Provenance8, release: str) -> bytes:
+    """Return the packet of a retrieved image, which does not say that a model made it."""
+    return _RETRIEVED.format(
+        release=_quoted(release),
+        key=_quoted(record.key),
+        namespace=NAMESPACE,
+        id=_quoted(record.retrieved_id),
+        sha256=record.retrieved_sha256,
+        digest=record_digest(record),
+    ).encode()
 
 
 def record_digest(record: Provenance) -> str:

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from synthkit.errors import GeneratorError, MissingSource, SourceError
+from synthkit.errors import GeneratorError, MissingSource, ReleaseError, SourceError
 from synthkit.hub.answers import COMMIT
 from synthkit.hub.client import is_repository_id
 from synthkit.recipe.families import HubSourceConfig
@@ -79,7 +79,27 @@ def receive(folder: Path, manifest: Manifest, overrides: Sequence[str] = ()) -> 
     said = {override.partition("=")[0].strip() for override in overrides}
     if recipe.source.kind != own.source.kind:
         said |= {f"source.{field}" for field in recipe.source.PATHS}
+    if recipe.retrieval is not None and own.retrieval is not None:
+        pool = recipe.retrieval.source
+        if pool.kind != own.retrieval.source.kind:
+            said |= {f"retrieval.source.{field}" for field in pool.PATHS}
     return Received(folder, manifest, recipe, frozenset(said))
+
+
+def of_pool(received: Received) -> Received:
+    """Return a release with the pool that its images were retrieved from in the place of its real images.
+
+    Raises ReleaseError if its images were not retrieved.
+    """
+    retrieval, facts = received.recipe.retrieval, received.manifest.retrieval
+    if retrieval is None or facts is None:
+        raise ReleaseError(f"{received.folder}: its images were not retrieved; run synthkit verify")
+    return Received(
+        received.folder,
+        received.manifest.model_copy(update={"source": facts, "skipped": []}),
+        received.recipe.model_copy(update={"source": retrieval.source}),
+        frozenset(name.removeprefix("retrieval.") for name in received.said if name.startswith("retrieval.")),
+    )
 
 
 def first_that_serves(received: Received, attempt: Callable[[Place], T]) -> T:
@@ -120,7 +140,9 @@ def errors_without_content(source: SourceConfig) -> Iterator[None]:
 
 def _without_content(told: str | None, source: SourceConfig) -> SourceError:
     where = ", ".join(source.places().values()) or source.kind
-    message = told or f"source: what is at {where} cannot be read as real images of kind {source.kind}"
+    message = (
+        told or f"{source.section}: what is at {where} cannot be read as real images of kind {source.kind}"
+    )
     return SourceError(message, told=message)
 
 
@@ -257,7 +279,7 @@ def _below_here(source: SourceConfig, said: frozenset[str], release: Path) -> So
         source = source if source.is_path else source.model_copy(update={"id": f"./{source.id}"})
     for field, path in source.places().items():
         if field not in said:
-            _check_below(Path(path), f"source.{field}: {path}", release, source.settings)
+            _check_below(Path(path), f"{source.section}.{field}: {path}", release, source.settings)
     return source
 
 
@@ -297,7 +319,8 @@ def _say(place: Place) -> None:
 def _advised(problem: SourceError | None, received: Received) -> SourceError:
     """Return the error about the place that was meant, with the setting for images that are elsewhere."""
     settings = received.recipe.source.settings
-    message = str(problem) if problem else "source: the real images are not here"
+    missing = f"{received.recipe.source.section}: the real images are not here"
+    message = str(problem) if problem else missing
     if settings and settings not in message and not any(key.startswith("source.") for key in received.said):
         message = f"{message} (if they are somewhere else, say where: {settings})"
     return SourceError(message, told=message)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthkit.errors import MissingSource, SourceError
+from synthkit.release.facts import RetrievalFacts
 from synthkit.release.places import first_that_serves, remembered
 from synthkit.release.remembered_places import remember_source
 from synthkit.sources import open_source
@@ -128,9 +129,13 @@ def _of_same_classes(place: Place, manifest: Manifest) -> Source:
 
     Raises SourceError if its classes or its number of images are not those the release was made from.
     """
-    source = open_place(place)
-    known = (tuple(item.name for item in manifest.classes), manifest.source.images + len(manifest.skipped))
-    if (source.listing.classes, len(source.listing)) != known:
+    source, stated = open_place(place), manifest.source
+    if isinstance(stated, RetrievalFacts):
+        same = len(source.listing) == stated.images + stated.skipped
+    else:
+        known = (tuple(item.name for item in manifest.classes), stated.images + len(manifest.skipped))
+        same = (source.listing.classes, len(source.listing)) == known
+    if not same:
         message = f"the real images here are not those that {manifest.name} was made from"
         raise SourceError(message, told=message)
     return source

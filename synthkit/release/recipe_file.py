@@ -38,6 +38,8 @@ def recipe_header(places: Sequence[str]) -> str:
 def places_of(recipe: Recipe) -> Iterator[str]:
     """Yield the fields of a recipe that name files and folders of this machine, by their dotted names."""
     yield from (f"source.{field}" for field in recipe.source.places())
+    if recipe.retrieval is not None:
+        yield from (f"retrieval.source.{field}" for field in recipe.retrieval.source.places())
     if recipe.captions is not None:
         yield "captions.file"
 
@@ -46,7 +48,7 @@ _PIECES = frozenset(f"model.{piece}" for piece in PIECES)
 # All that a reader of a release may set in its recipe: where the real images, captions and the model are.
 # A file or folder of a piece may have another name in a copy: its content is pinned.
 _PLACES = (
-    *("source.", "captions.file=", "model.id=", "model.revision=", "model.mirrors="),
+    *("source.", "retrieval.source.", "captions.file=", "model.id=", "model.revision=", "model.mirrors="),
     *(
         f"model.{piece}.{place}="
         for piece in PIECES
@@ -64,8 +66,9 @@ def read_recipe(release: Path, overrides: Sequence[str] = ()) -> Recipe:
     for override in overrides:
         if not override.startswith(_PLACES):
             raise ReleaseError(
-                f"--set {override}: a release's recipe stays as it is; only source.…, captions.file, model.id"
-                " and the id of a piece of the model can be set, to say where things are here"
+                f"--set {override}: a release's recipe stays as it is; only source.…, retrieval.source.…, "
+                "captions.file, model.id and the id of a piece of the model can be set, to say where things "
+                "are here"
             )
     path = release / RECIPE
     if not path.is_file():

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import msgspec
 from msgspec import Meta
 
-from synthkit.conditioning import MAX_SCALE
+from synthkit.conditioning import MAX_SCALE, METHODS
 from synthkit.recipe.filters import MAX_DRAWS
-from synthkit.sources.base import END, Sha256, SourceImage
+from synthkit.sources.base import END, RelativeId, Sha256, SourceImage
 from synthkit.version import FORMAT_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pyarrow as pa
+
+    from synthkit.recipe.schema import Recipe
 
 
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -63,6 +65,8 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     # recipe.
     FORMAT: ClassVar[int]
     DIGEST: ClassVar[str]
+    # What its image is.
+    WHAT: ClassVar[str] = "synthetic"
 
     @property
     def digest(self) -> str:
@@ -178,6 +182,21 @@ class Provenance7(Provenance6, frozen=True, kw_only=True, forbid_unknown_fields=
     candidates: Candidates
 
 
+class Provenance8(Provenance2, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A record of format 8: its image was not generated, but is a real one of another source.
+
+    It states which one, and its similarity to the class's real images. `steps` are 0: nothing was sampled.
+    """
+
+    FORMAT: ClassVar[int] = 8
+    WHAT: ClassVar[str] = "retrieved"
+
+    steps: Annotated[int, Meta(ge=0, le=0)]
+    retrieved_id: RelativeId
+    retrieved_sha256: Sha256
+    similarity: Annotated[float, Meta(ge=-1, le=1)]
+
+
 # The most bytes of a record that is read.
 MAX_RECORD = 1 << 20
 _VERSION = "synthkit_version"
@@ -186,7 +205,7 @@ KINDS: dict[int, type[Provenance]] = {
     kind.FORMAT: kind
     for kind in (
         *(Provenance1, Provenance2, Provenance3, Provenance4, Provenance5),
-        *(Provenance6, Provenance7),
+        *(Provenance6, Provenance7, Provenance8),
     )
 }
 
@@ -194,6 +213,14 @@ KINDS: dict[int, type[Provenance]] = {
 def candidates_of(record: Provenance) -> tuple[Candidate, ...] | None:
     """Return the candidates that a record tells of; None for a format that has none."""
     return record.candidates if isinstance(record, Provenance4 | Provenance5 | Provenance7) else None
+
+
+def sampling_told(recipe: Recipe) -> dict[str, Any]:
+    """Return what records say of sampling; of retrieved images, that there was none."""
+    if METHODS[recipe.conditioning.method].retrieves:
+        return {"guidance_scale": 1.0, "steps": 0, "scheduler": "none", "noise_level": 0}
+    names = ("guidance_scale", "steps", "scheduler", "noise_level")
+    return {name: getattr(recipe.sampler, name) for name in names}
 
 
 def read_record(raw: bytes, form: int = FORMAT_VERSION) -> Provenance:
@@ -218,7 +245,7 @@ def record_schema(form: int = FORMAT_VERSION) -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"synthkit provenance record, format {form}",
-        "description": "The history of one synthetic image.",
+        "description": f"The history of one {kind.WHAT} image.",
         **{key: value for key, value in provenance.items() if key not in ("title", "description")},
         "$defs": schema["$defs"],
     }

@@ -14,6 +14,7 @@ from synthkit.conditioning import METHODS
 from synthkit.release.marks import SOURCE_TYPE
 from synthkit.release.model_licenses import restricting
 from synthkit.release.prompts import told_counts
+from synthkit.release.responsible_retrieved import of_retrieved
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 
 def responsible_ai(manifest: Manifest) -> dict[str, Any]:
     """Return the RAI properties of a release, names with the prefix `rai:`."""
+    facts = manifest.retrieval
+    return _of_generated(manifest) | ({} if facts is None else of_retrieved(manifest, facts))
+
+
+def _of_generated(manifest: Manifest) -> dict[str, Any]:
     return {
         "rai:hasSyntheticData": True,
         "rai:dataCollection": _collection(manifest),

@@ -25,7 +25,7 @@ REPEAT = "near_duplicate.similarity"
 # In the order in which a record has them.
 NAMES = (DEVIATION, COPY, RANK, PROBABILITY, REPEAT)
 # Another processor sums in another order, which changes similarities in the seventh digit.
-_DIGITS = 6
+DIGITS = 6
 
 
 def score(name: str, value: float, nearest: str = "") -> Score:
@@ -36,12 +36,12 @@ def score(name: str, value: float, nearest: str = "") -> Score:
 def rounded(value: float) -> float:
     """Return a number as records state it, with six digits after the point."""
     # Adding zero makes a zero of -0.0.
-    return round(float(value), _DIGITS) + 0.0
+    return round(float(value), DIGITS) + 0.0
 
 
 def is_rounded(value: float) -> bool:
     """Return whether a value has no more digits than a score has."""
-    return round(value, _DIGITS) == value
+    return round(value, DIGITS) == value
 
 
 def measured(filters: Filters | None) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from synthkit.errors import UnreadableImage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from synthkit.sources.base import Source
     from synthkit.sources.pool import RealImages
@@ -43,17 +43,24 @@ def leaks(pool: RealImages, held_out: Source, advance: Callable[[int], None]) ->
     ids = set(pool.listing.ids)
     by_content = dict(zip(pool.sha256, pool.listing.ids, strict=True))
     found: list[Leak] = []
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        for start in range(0, len(held_out.listing), _CHUNK):
-            some = range(start, min(start + _CHUNK, len(held_out.listing)))
-            for index, sha256 in zip(some, threads.map(lambda i: _hash(held_out, i), some), strict=True):
-                name = held_out.listing.ids[index]
-                if name in ids:
-                    found.append(Leak(name, name, "id"))
-                elif sha256 in by_content:
-                    found.append(Leak(by_content[sha256], name, "content"))
-            advance(len(some))
+    for name, sha256 in zip(held_out.listing.ids, contents(held_out, advance), strict=True):
+        if name in ids:
+            found.append(Leak(name, name, "id"))
+        elif sha256 in by_content:
+            found.append(Leak(by_content[sha256], name, "content"))
     return found
+
+
+def contents(source: Source, advance: Callable[[int], None]) -> Iterator[str]:
+    """Yield the SHA-256 of each image of a source, which is not decoded; an empty text for an unreadable one.
+
+    `advance` is called with numbers of images.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for start in range(0, len(source.listing), _CHUNK):
+            some = range(start, min(start + _CHUNK, len(source.listing)))
+            yield from threads.map(lambda index: _hash(source, index), some)
+            advance(len(some))
 
 
 def _hash(source: Source, index: int) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
@@ -64,6 +64,19 @@ class RealImages:
         """Return a pool of some classes without images, for a method that uses prompts alone."""
         listing = Listing(classes, (), np.zeros(0, dtype=np.int32))
         return cls(_NoSource(listing), listing, (), (), (), ())
+
+    def only(self, positions: Sequence[int]) -> Self:
+        """Return some of the images; those of one pool keep their order."""
+        listing = self.listing
+        return replace(
+            self,
+            listing=Listing(
+                listing.classes, tuple(listing.ids[p] for p in positions), listing.labels[positions]
+            ),
+            sha256=tuple(self.sha256[p] for p in positions),
+            _positions=tuple(self._positions[p] for p in positions),
+            _stamps=tuple(self._stamps[p] for p in positions),
+        )
 
     def load(self, position: int) -> Image.Image:
         """Return the RGB image at a position. Raises SourceError if it changed since it was hashed."""

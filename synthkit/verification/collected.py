@@ -12,6 +12,7 @@ from synthkit.release.audit import listed_keys, read_audit
 from synthkit.release.files import AUDIT
 from synthkit.release.filter_counts import FilterCounts
 from synthkit.release.records import candidates_of, key_of
+from synthkit.verification import retrieved_rules
 from synthkit.verification.derived_plan import contradictions
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from synthkit.release.records import Provenance
     from synthkit.verification.derived_plan import NamedImages
     from synthkit.verification.record_rules import RecordRules
+    from synthkit.verification.retrieved_rules import RetrievedRows
 
 
 @dataclass(slots=True)
@@ -34,7 +36,8 @@ class ShardSummary:
     `first` is the index of its first image, `row_faults` are the faults of its rows in the table of
     records, `labels` counts its images by class. `real_images` are those that its records name, and
     `filters` counts its rejected draws; both are None where its records do not say. `records` are those
-    that other files quote, `pixels` (N, 32) the digests of its decoded images.
+    that other files quote, `pixels` (N, 32) the digests of its decoded images. `retrieved` is what records
+    say was retrieved, if anything was.
     """
 
     first: int
@@ -45,6 +48,7 @@ class ShardSummary:
     filters: FilterCounts | None = None
     records: dict[str, Provenance] = field(default_factory=dict)
     pixels: NDArray[np.uint8] | None = None
+    retrieved: RetrievedRows | None = None
 
     def read(self, rules: RecordRules, records: Sequence[Provenance | None], wanted: frozenset[str]) -> None:
         """Take from the shard's records what is needed later; keep those whose keys are `wanted`."""
@@ -52,6 +56,8 @@ class ShardSummary:
         self.embedding_size = rules.embedding_size(known)
         if rules.plan is not None and rules.plan.pool is None:
             self.real_images = rules.plan.named_images(self.first, records)
+        if rules.retrieved is not None:
+            self.retrieved = rules.retrieved.rows(known)
         if len(known) == len(records) and rules.filters is not None:
             self.filters = FilterCounts(rules.filters)
             self.filters.add(
@@ -101,6 +107,9 @@ def contradicting(shards: Sequence[ShardSummary]) -> Iterator[tuple[int, str]]:
     """Yield where shards contradict each other: the index of an image, and what is wrong with its record."""
     parts = [shard.real_images for shard in shards if shard.real_images is not None]
     for index, reason in contradictions(parts) if parts else ():
+        yield index, f"{key_of(index)}: {reason}"
+    retrieved = [shard.retrieved for shard in shards if shard.retrieved is not None]
+    for index, reason in retrieved_rules.contradictions(retrieved) if retrieved else ():
         yield index, f"{key_of(index)}: {reason}"
     sizes = Counter(shard.embedding_size for shard in shards if shard.embedding_size is not None)
     for shard in shards:

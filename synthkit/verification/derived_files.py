@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from synthkit.recipe.schema import Recipe
+    from synthkit.recipe.source import SourceBase
     from synthkit.release.manifest import Manifest
     from synthkit.release.records import Provenance
 
@@ -127,9 +128,13 @@ def recipe_faults(path: Path, manifest: Manifest, recipe: Recipe) -> Iterator[st
     fields, source = recipe.source.PATHS, recipe.source
     data = recipe.portable()
     # Which fields were paths on the machine that built it, only that build knew: every choice is accepted.
-    data["source"] |= {name: getattr(source, name) for name in fields if getattr(source, name) is not None}
-    body = recipe_yaml(data, ()).removeprefix(recipe_header(()).encode())
+    data["source"] |= _named_paths(source)
     named = [f"source.{field}" for field in fields]
+    if recipe.retrieval is not None:
+        pool = recipe.retrieval.source
+        data["retrieval"]["source"] |= _named_paths(pool)
+        named += [f"retrieval.source.{field}" for field in pool.PATHS]
+    body = recipe_yaml(data, ()).removeprefix(recipe_header(()).encode())
     captions = () if recipe.captions is None else ("captions.file",)
     tellable = (
         (*places, *captions)
@@ -138,6 +143,10 @@ def recipe_faults(path: Path, manifest: Manifest, recipe: Recipe) -> Iterator[st
     raw = _read(path, len(body))
     if raw not in {recipe_header(places).encode() + body for places in tellable}:
         yield "is not written as a build writes it: complete, in the order of the fields, two lines above"
+
+
+def _named_paths(source: SourceBase) -> dict[str, Any]:
+    return {name: getattr(source, name) for name in source.PATHS if getattr(source, name) is not None}
 
 
 def _text(path: Path, like: int) -> str | None:

@@ -98,6 +98,7 @@ def own_faults(manifest: Manifest) -> Iterator[str]:
     yield from signer_faults(manifest)
     yield from _names(manifest)
     yield from _pool(manifest)
+    yield from _retrieval(manifest)
     yield from model_facts.own_faults(manifest)
     yield from _embedding(manifest)
     for environment in manifest.environments:
@@ -158,6 +159,35 @@ def _pool(manifest: Manifest) -> Iterator[str]:
         yield f"has source.digest {source.digest[:16]:.16}, its pool and classes have {digest[:16]}"
 
 
+def _retrieval(manifest: Manifest) -> Iterator[str]:
+    """Yield what is wrong with the facts of the pool that images were retrieved from."""
+    facts, method = manifest.retrieval, METHODS.get(manifest.method)
+    if (facts is not None) is not (method is not None and method.retrieves):
+        yield f"{'has' if facts else 'lacks'} retrieval, and its method is {manifest.method:.64}"
+    if facts is None:
+        return
+    if not _SHA256.fullmatch(facts.digest):
+        yield "has a retrieval.digest that is not a SHA-256"
+    if facts.candidates + facts.own + (facts.held_out or 0) + facts.repeated != facts.images:
+        yield f"says that its pool has {facts.images:,} images, and its counts give another number"
+    if facts.candidates < manifest.images:
+        yield f"says that {facts.candidates:,} images could be retrieved, and has {manifest.images:,}"
+    if facts.shots is not None or facts.trial is not None or facts.pool is not None:
+        yield "lists images of retrieval, which only a few-shot source does"
+
+
+def _retrieval_pairs(manifest: Manifest, recipe: Recipe) -> Iterator[tuple[str, object, object]]:
+    """Yield what a manifest says of its pool, and what follows from the recipe."""
+    facts, retrieval = manifest.retrieval, recipe.retrieval
+    if facts is not None and retrieval is not None:
+        config = retrieval.source
+        yield "retrieval.kind", facts.kind, config.kind
+        yield "retrieval.available_from", facts.available_from, config.available_from
+        yield "retrieval.repository", facts.repository, config.repository
+        if config.on_error == "stop":
+            yield "retrieval.skipped", facts.skipped, 0
+
+
 def _environment(environment: Mapping[str, str]) -> Iterator[str]:
     for name in sorted(STATED - environment.keys()):
         yield f"does not say with which {name} it was made"
@@ -195,6 +225,7 @@ def against_recipe(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
         ("source.repository", manifest.source.repository, _repository(manifest, recipe)),
         ("source.shots", manifest.source.shots, source.shots),
         ("source.trial", manifest.source.trial, source.trial if few_shot else None),
+        *_retrieval_pairs(manifest, recipe),
     )
     for name, said, wanted in pairs:
         if said != wanted:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from synthkit.conditioning import METHODS, draw_scale, draw_strength, why_unfit
 from synthkit.errors import RecipeError
 from synthkit.release.prompts import Prompts, first_source
-from synthkit.release.records import Provenance3, Provenance6, key_of
+from synthkit.release.records import Provenance3, Provenance6, key_of, sampling_told
 from synthkit.release.seeds import Stream, attempt_seed, stream
 from synthkit.verification.derived_plan import DerivedPlan, derive
 from synthkit.verification.gate_rules import GateRules, Order, draws_allowed
 from synthkit.verification.mixing import SAME, SeededDraws, embedding_size, mixing_faults
+from synthkit.verification.retrieved_rules import RetrievedRules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -36,16 +37,16 @@ class RecordRules:
         self._prompts = _prompts(recipe, manifest, captions)
         self._constants: dict[str, Any] = {
             "dropout": recipe.conditioning.dropout if method.drops else 0.0,
-            "guidance_scale": recipe.sampler.guidance_scale,
-            "steps": recipe.sampler.steps,
-            "scheduler": recipe.sampler.scheduler,
-            "noise_level": recipe.sampler.noise_level,
+            **sampling_told(recipe),
             "batch_size": recipe.sampler.batch_size,
         }
         self.filters = recipe.filters
         self._manifest = manifest
         self._gates: dict[int, GateRules] = {}
         self.plan: DerivedPlan | None = derive(recipe, manifest, method.sources)
+        # Where a plan fits the counts, its size is bounded.
+        can_retrieve = method.retrieves and self.plan is not None
+        self.retrieved = RetrievedRules(recipe, manifest) if can_retrieve else None
 
     def faults(self, shard: int, first: int, records: Sequence[Provenance | None]) -> Iterator[str]:
         """Yield what is wrong with the records of a shard whose first image has the index `first`."""
@@ -61,6 +62,7 @@ class RecordRules:
                     *self._of_recipe(record),
                     *self._of_prompt(int(key), record),
                     *gates.faults(int(key), record),
+                    *(self.retrieved.faults(record) if self.retrieved else ()),
                 )
             )
             if record.version != version:

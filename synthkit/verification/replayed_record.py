@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 
 # Fields that are compared with the image or the plan, or have rules of their own.
 _ELSEWHERE = frozenset(
-    {"key", "label", "seed", "sources", "image_sha256", "attempt", "rejected", "scores", "candidates"}
+    {
+        *("key", "label", "seed", "sources", "image_sha256", "attempt", "rejected", "scores", "candidates"),
+        "similarity",
+    }
 )
 # Smaller differences come from the rounding of another processor.
 _SAME = 1e-9

@@ -20,7 +20,7 @@ from synthkit.release.image import against_release
 from synthkit.release.image_header import FORMATS, check_png_data, read_header
 from synthkit.release.likeness import pixel_digest
 from synthkit.release.marks import mark_of
-from synthkit.release.records import Provenance, key_of
+from synthkit.release.records import Provenance, Provenance8, key_of
 from synthkit.sources.decoding import decode
 from synthkit.verification.content_credentials import image_faults, signer_of
 
@@ -112,7 +112,8 @@ def _against_header(
 
 def _against_mark(record: Provenance, xmp: bytes | None, manifest: Manifest) -> Iterator[str]:
     if xmp is None:
-        yield "its image lacks the mark that says it is generated (XMP)"
+        what = "which real image it is" if isinstance(record, Provenance8) else "it is generated"
+        yield f"its image lacks the mark that says {what} (XMP)"
     # A record that states too many draws is a fault already.
     elif record.attempt < MAX_DRAWS and xmp != mark_of(record, manifest.name):
         yield "its image has another mark (XMP) than its record gives"

@@ -219,6 +219,7 @@ def _recipe(release: Path, manifest: Manifest, log: FaultLog) -> Recipe | None:
         model=generator.name,
         revision=generator.revision,
         form=manifest.format_version,
+        pool=manifest.pool_digest,
     )
     for name in ("name", "version", "summary", "license", "released"):
         if getattr(recipe, name) != getattr(manifest, name):
@@ -229,7 +230,7 @@ def _recipe(release: Path, manifest: Manifest, log: FaultLog) -> Recipe | None:
         return None
     log.add(MANIFEST, against_recipe(manifest, recipe))
     if manifest.format_version > 1:
-        wanted = recipe.generation_digest(revision=generator.revision)
+        wanted = recipe.generation_digest(revision=generator.revision, pool=manifest.pool_digest)
         if wanted != manifest.generation_digest:
             log.add(
                 MANIFEST, [f"says generation_digest is {manifest.generation_digest[:16]}, not {wanted[:16]}"]

@@ -185,7 +185,9 @@ class Models:
         inputs = replace(inputs, checkpoint=replace(inputs.checkpoint, parts=parts))
         how = inputs.recipe.sampler.model_copy(update=sampler)
         inputs = replace(inputs, recipe=inputs.recipe.model_copy(update={"sampler": how}))
-        return kept_in(self.cli.folder, inputs, generator, Origin("", {}), np.arange(3, dtype=np.int32))
+        return kept_in(
+            self.cli.folder, inputs, inputs.real, generator, Origin("", {}), np.arange(3, dtype=np.int32)
+        )
 
 
 def test_models_with_the_same_image_encoder_share_the_embeddings_of_real_images(cli):

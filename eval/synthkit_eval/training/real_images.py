@@ -247,12 +247,17 @@ def _without(found: Collection[str], apart: _Apart) -> str:
 
 
 def _learned_from(release: ScoredRelease, training: RealImages) -> Iterator[tuple[str, str]]:
-    """Yield name and SHA-256 of the training images, the pool, the sources and the synthetic images."""
+    """Yield name and SHA-256 of the training images, the pool, the sources and the synthetic images.
+
+    Of retrieved images it is the SHA-256 of the real one: its id may be another image's in another data set.
+    """
     yield from zip(training.listing.ids, training.sha256, strict=True)
     yield from ((image.id, image.sha256) for image in release.manifest.source.pool or ())
-    columns = ["key", "sources", "image_sha256"]
+    what, retrieved = release.manifest.what, release.manifest.retrieval is not None
+    columns = ["key", "sources", "image_sha256", *(["retrieved_sha256"] if retrieved else [])]
     for part in RecordTables(release.folder, release.manifest).parts(columns):
         sources = part.column("sources").combine_chunks().flatten()
         yield from zip(sources.field("id").to_pylist(), sources.field("sha256").to_pylist(), strict=True)
-        keys = (f"synthetic image {key}" for key in part.column("key").to_pylist())
-        yield from zip(keys, part.column("image_sha256").to_pylist(), strict=True)
+        keys = [f"{what} image {key}" for key in part.column("key").to_pylist()]
+        for column in columns[2:]:
+            yield from zip(keys, part.column(column).to_pylist(), strict=True)

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 
 class Display:
-    """Shows embedding, then generating: `total` images, `done` of them before.
+    """Shows embedding, then generating (or what `making` says): `total` images, `done` of them before.
 
     Counts the `images` made now, and those that were lost with a worker and made again.
     """
 
-    def __init__(self, total: int, done: int) -> None:
+    def __init__(self, total: int, done: int, making: str = "generating") -> None:
+        self._making = making
         self._total, self._done = total, done
         self.images = self.lost_images = 0
         self._shown = ExitStack()
@@ -30,7 +31,7 @@ class Display:
 
     @property
     def seconds(self) -> float:
-        """Seconds since generating began."""
+        """Seconds since making images began."""
         return time.monotonic() - self._began
 
     def embedded(self, images: int, total: int) -> None:
@@ -39,20 +40,20 @@ class Display:
 
     def kept(self, images: int) -> None:
         """Show that an earlier build made so many images of a shard."""
-        self._show("generating", self._total, self._done).known(images)
+        self._show(self._making, self._total, self._done).known(images)
 
     def made(self, images: int) -> None:
         """Show that so many more images are made."""
         self.images += images
-        self._show("generating", self._total, self._done)(images)
+        self._show(self._making, self._total, self._done)(images)
 
     def lost(self, kept: int, made: int) -> None:
         """Take back images of a shard that were lost with their worker: those kept, and those made."""
         self.lost_images += kept + made
         self.images -= made
-        generating = self._show("generating", self._total, self._done)
-        generating.known(-kept)
-        generating(-made)
+        making = self._show(self._making, self._total, self._done)
+        making.known(-kept)
+        making(-made)
 
     def _show(self, phase: str, total: int, done: int) -> Advance:
         if self._advance is not None and phase == self._phase:
