@@ -149,9 +149,14 @@ def work_of(sampler: Sampler, network: Network | None, strength: float = 1.0) ->
         edge = sampler.size or network.edge
         operations = whole_rows * network.evaluation.at(edge) + network.decoding.at(edge)
         if whole_rows < sum(rows):
-            levels = 1 if sampler.cache is None else sampler.cache.levels
-            operations += (sum(rows) - whole_rows) * network.outer[levels - 1].at(edge)
+            operations += (sum(rows) - whole_rows) * _outer(network, sampler).at(edge)
     return Work(len(rows), sum(rows), whole_rows, operations)
+
+
+def _outer(network: Network, sampler: Sampler) -> Polynomial:
+    """Return what an evaluation of the outer levels takes; a build refuses a network that has not as many."""
+    levels = 1 if sampler.cache is None else sampler.cache.levels
+    return network.outer[levels - 1] if levels <= len(network.outer) else network.evaluation
 
 
 def operations_of(recipe: Recipe, network: Network | None) -> float | None:

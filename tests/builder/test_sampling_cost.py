@@ -9,8 +9,10 @@ import pytest
 from synthkit.builder.estimate import Estimate
 from synthkit.builder.sampling_cost import SamplingCost, sampling_cost
 from synthkit.conditioning import Choices, Strength
+from synthkit.generators.operations import network_of, operations_of
 from synthkit.recipe.filters import Filters
 from synthkit.recipe.load import load
+from synthkit.recipe.sampler import Cache
 from synthkit.recipe.schema import Recipe
 from tests.helpers.paths import ROOT
 
@@ -102,6 +104,18 @@ def test_each_cheaper_way_costs_less_and_none_is_told_twice() -> None:
         assert len(set(words(found))) == len(found.cheaper)
         for one in found.cheaper:
             assert one.cost.operations < 0.95 * found.cost.operations
+
+
+def test_a_cache_that_the_network_cannot_have_saves_nothing() -> None:
+    """A build refuses it; so may a plan, and must not fail."""
+    for name, levels in (("digits_lt_ecd", 2), ("imagenet_lt_ecd", 16)):
+        with_cache, without = (cost_of(name, cache=cache) for cache in (Cache(every=2, levels=levels), None))
+        assert with_cache.cost == without.cost
+
+
+def test_images_that_are_retrieved_take_no_operations() -> None:
+    one = load(ROOT / "recipes" / "digits_lt_retrieval.yaml")
+    assert operations_of(one, network_of(one.model)) is None
 
 
 def test_nothing_is_told_of_a_network_that_is_not_known() -> None:
