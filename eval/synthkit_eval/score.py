@@ -92,6 +92,8 @@ class ReleaseFacts(_Facts):
     guidance_scale: float = Field(description="Classifier-free guidance scale of its images.")
     generator: str = Field(description="The model that made its images.")
     images: int = Field(
+        ge=0,
+        le=10**12,
         description="Its synthetic images that trained: all, unless the protocol has synthetic_per_class."
     )
     seed: int = Field(description="The seed of its recipe.")
@@ -101,6 +103,7 @@ class ReleaseFacts(_Facts):
     operations: float | None = Field(
         None,
         ge=0,
+        le=1e9,
         description="Floating-point operations of sampling an image, in TFLOP, with all its draws; null if "
         "the network is not known.",
     )

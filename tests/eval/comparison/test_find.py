@@ -93,6 +93,10 @@ def broken(change: str) -> str:
             data["release"] = None
         case "fid":
             data["set_metrics"]["overall"]["fid"] = float("inf")
+        case "images":
+            data["release"]["images"] = 10**400
+        case "operations":
+            data["release"]["operations"] = 1e300
         case "key":
             data["extra"] = 1
     return json.dumps(data)
@@ -107,6 +111,8 @@ def broken(change: str) -> str:
         ("accuracy", "s.json: is damaged: it has an accuracy that is not between 0 and 1; score"),
         ("run", "s.json: is damaged: seed 0 has an accuracy that is not between 0 and 1; score"),
         ("release", "s.json: is damaged: trained on real and synthetic, without a release; score"),
+        ("images", "s.json: is not a score: release.images: "),
+        ("operations", "s.json: is not a score: release.operations: Input should be less than or equal to"),
         ("fid", "s.json: is not a score: set_metrics.overall.fid: Input should be a finite number"),
     ],
 )
