@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from synthkit.builder.options import LOG
+from synthkit.conditioning import METHODS
 from synthkit.generators import image_edge
 from synthkit.generators.checkpoint import Checkpoint, find_local
 from synthkit.recipe.sampler import STEP_FIELDS
@@ -91,6 +92,8 @@ def rate_key(recipe: Recipe, checkpoint: Checkpoint) -> dict[str, Any]:
     size = [later.pop("size")] if "size" in later else []
     # Images that begin from real ones run a part of the steps.
     later |= recipe.conditioning.model_dump(mode="json", include={"strength"}, exclude_none=True)
+    if METHODS[recipe.conditioning.method].retrieves:
+        later["method"] = recipe.conditioning.method
     # The log holds no path of a key.
     output = recipe.output.model_dump(exclude={"shard_size", "c2pa"})
     return {

@@ -177,6 +177,8 @@ def embed_as_vectors(generator: Generator, images: Sequence[Image.Image]) -> NDA
 def check_without_text(recipe: Recipe) -> None:
     """Raise GeneratorError for a recipe that counts on text, of a model that reads none."""
     method = recipe.conditioning.method
+    if METHODS[method].retrieves:
+        return  # Nothing is generated, so that nothing counts on it.
     if not METHODS[method].embeds:
         raise GeneratorError(
             f"conditioning.method: {method} is for models that read text, and this one does not; "

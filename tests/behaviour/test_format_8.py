@@ -214,6 +214,19 @@ def test_plan_tells_no_cost_of_sampling(project: Cli) -> None:
     assert "pool" in output_of(project, "doctor", "recipe.yaml")
 
 
+def test_the_time_of_retrieving_is_not_that_of_generating(project: Cli) -> None:
+    generated = ("--set", "conditioning.method=dropout", "--set", "retrieval=null")
+    assert json.loads(output_of(project, "plan", "recipe.yaml", "--json"))["estimate"]["seconds"] is not None
+    told = json.loads(output_of(project, "plan", "recipe.yaml", "--json", *generated))
+    assert told["estimate"]["seconds"] is None
+
+
+def test_it_does_not_grow(project: Cli) -> None:
+    told = project("grow", "recipe.yaml", "--target", "12")
+    assert told.exit_code == 1
+    assert "retrieval: goes without grown" in " ".join(told.output.split())
+
+
 def test_retrieved_images_do_not_score(project: Cli) -> None:
     """Of another part for evaluation than the one that was left out, some were retrieved."""
     options = ("--protocol", "digits-lt", "--set", "evaluation.part=validation")

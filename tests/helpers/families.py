@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from synthkit.conditioning import METHODS
+from synthkit.recipe.sampler import STEP_FIELDS
 from tests.helpers.miniature_flux import SMALL
 
 FAMILIES = (
@@ -59,7 +60,8 @@ class Models(NamedTuple):
 
 def methods_of(family: str) -> list[str]:
     """Return the methods that a family takes: without text, none that the text alone conditions."""
-    return [name for name, method in METHODS.items() if family != "kandinsky" or method.embeds]
+    reads_text = family != "kandinsky"
+    return [name for name, method in METHODS.items() if reads_text or method.embeds or method.retrieves]
 
 
 def write_recipe(path: Path, models: Models, family: str, method: str) -> Path:
@@ -72,6 +74,12 @@ def write_recipe(path: Path, models: Models, family: str, method: str) -> Path:
         "output": {"shard_size": 6},
         **models.recipe(family),
     }
+    if METHODS[method].retrieves:
+        recipe["retrieval"] = {"source": {"kind": "digits", "part": "pretrain", "limit_per_class": 5}}
+        # Nothing is sampled, so that these are refused.
+        recipe["sampler"] = {
+            name: value for name, value in recipe["sampler"].items() if name not in STEP_FIELDS
+        }
     path.write_text(yaml.safe_dump(recipe))
     return path
 
