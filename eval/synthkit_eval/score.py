@@ -94,7 +94,7 @@ class ReleaseFacts(_Facts):
     images: int = Field(
         ge=0,
         le=10**12,
-        description="Its synthetic images that trained: all, unless the protocol has synthetic_per_class."
+        description="Its synthetic images that trained: all, unless the protocol has synthetic_per_class.",
     )
     seed: int = Field(description="The seed of its recipe.")
     kin: str = Field(description="Equal for releases that differ in seed and choice of shots alone.")

@@ -116,6 +116,18 @@ def test_a_release_names_no_folder_of_this_machine_and_is_replayed(project: Cli)
     assert "this is another image; get the original data set" in line
 
 
+@pytest.mark.parametrize("root", ["/etc", "../up", "~/mine"])
+def test_a_release_may_not_name_a_pool_anywhere(project: Cli, root: str) -> None:
+    output_of(project, "build", "recipe.yaml")
+    release = project.folder / "releases/found"
+    recipe = release / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("    root: elsewhere", f"    root: {root}"))
+    assert any(f"recipe.yaml: retrieval.source.root: '{root}' " in fault for fault in faults_of(release))
+    line = error_of(project, "replay", release, "1")
+    assert f"retrieval.source.root: '{root}' " in line
+    assert line.endswith("nothing was opened: ask whoever made the release")
+
+
 def test_an_audit_compares_them_with_the_real_ones(project: Cli) -> None:
     output_of(project, "build", "recipe.yaml")
     release = project.folder / "releases/found"
