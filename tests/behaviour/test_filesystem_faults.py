@@ -69,9 +69,8 @@ def try_errors(stage: Stage, numbers: Iterable[int]) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "build",
         "summary",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("merge", "audit", "init")),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("build", "merge", "audit", "init")),
     ],
 )
 def test_what_a_death_leaves_is_completed(name: str, tmp_path: Path, quick: Warm) -> None:

@@ -194,6 +194,7 @@ def classifier(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_timm_classifier_judges_labels(cli: Cli, classifier: Path) -> None:
     asked = f"classifier: {{network: test_resnet, checkpoint: {classifier}}}"
     release = build(cli, f"filters={{label_agreement: {{{asked}}}, max_draws: 2}}")

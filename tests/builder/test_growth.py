@@ -189,7 +189,7 @@ def test_added_classes_come_behind_those_that_are_there(flat: Cli, release: Path
     "filters",
     [
         "max_draws: 3, near_copy: {max_similarity: 0.92}, label_agreement: {max_rank: 1}",
-        "prefer: {draws: 2}, near_copy: {max_similarity: 0.92}",
+        pytest.param("prefer: {draws: 2}, near_copy: {max_similarity: 0.92}", marks=pytest.mark.slow),
     ],
 )
 def test_gates_compare_earlier_images_with_the_real_images_of_then(flat: Cli, filters: str) -> None:
@@ -204,6 +204,7 @@ def test_gates_compare_earlier_images_with_the_real_images_of_then(flat: Cli, fi
     assert files(flat.folder / "anew" / "flat") == files(flat.folder / "grown" / "flat")
 
 
+@pytest.mark.slow
 def test_parts_are_of_what_is_new_and_merge_takes_the_rest(flat: Cli, release: Path) -> None:
     ok(flat, "grow", "flat.yaml", "--target", "300")
     for part in ("1/2", "2/2"):

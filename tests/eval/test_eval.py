@@ -182,6 +182,7 @@ def _noise(number: int, label: int) -> Image.Image:
     return Image.fromarray(pixels)
 
 
+@pytest.mark.slow
 def test_the_harness_tells_good_from_bad(tmp_path: Path, cli: Cli) -> None:
     """Noise is no better than real images alone (within 3 points); real tail images clearly are (6)."""
     changes = ("source.max_per_class=12", "source.imbalance_factor=6.0", "source.groups.many_above=8")

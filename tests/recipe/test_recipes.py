@@ -66,8 +66,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 
 
 def settings(data: dict[str, list[str]], recipe: str) -> list[str]:
-    # The same data set by another generator, or for less.
-    recipe = re.sub("_(sd15|sdxl_lightning|fast)$", "", recipe)
+    recipe = LIKE_ANOTHER.sub("", recipe)
     key = recipe if recipe in data else "imagenet_lt"
     return data[key]
 
@@ -80,7 +79,14 @@ DIGITS = sorted(path.stem for path in RECIPES.glob("digits_lt_*.yaml") if "ecd" 
 SHIPPED = sorted({path.stem for path in RECIPES.glob("*.yaml")} - set(DIGITS))
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+# Those that differ from another one in the generator, or in how it samples.
+LIKE_ANOTHER = re.compile("_(sd15|sdxl_lightning|fast|real_guidance|da_fusion)$")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if LIKE_ANOTHER.search(name) else []) for name in SHIPPED],
+)
 def test_every_recipe_plans_and_makes_a_preview(name: str, data: dict[str, list[str]], cli: Cli) -> None:
     recipe = RECIPES / f"{name}.yaml"
     changes = flags([*settings(data, name), *(TINY if name.startswith("digits") else FLAT)])

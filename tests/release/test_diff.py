@@ -82,6 +82,7 @@ def test_another_guidance_changes_every_image(cli: Cli, versions: dict[str, Path
     assert text.endswith("    changed in: guidance_scale (10), generation_digest (10)\n")
 
 
+@pytest.mark.slow
 def test_a_higher_target_adds_images_to_every_class(cli: Cli, versions: dict[str, Path]) -> None:
     text, found = difference(cli, versions["base"], versions["larger"])
     assert found["recipe"] == {"target_per_class": [4, 5]}

@@ -83,6 +83,7 @@ def test_more_workers_than_shards(flat: Cli, flat_release: dict[str, str]) -> No
     assert len(finished_shards(flat.folder)) == 2
 
 
+@pytest.mark.slow
 def test_a_killed_workers_shard_is_made_by_another(
     flat: Cli, warm: Warm, flat_release: dict[str, str]
 ) -> None:

@@ -221,6 +221,7 @@ def test_altered_bytes_at_an_address_are_not_merged(cli: Cli) -> None:
     assert not leftovers(cli.folder)
 
 
+@pytest.mark.slow
 def test_a_node_with_other_real_images_is_refused(
     cli: Cli, ray_cluster: RayCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -186,6 +186,7 @@ def test_a_hub_that_fails_says_nothing_about_a_row(board: HubServer, synthkit: C
     assert ran.output.splitlines()[-1].startswith("error: lab/scored: the Hub answers 503")
 
 
+@pytest.mark.slow
 def test_offline_the_files_that_were_fetched_last_are_read(
     board: HubServer, synthkit: Client, tmp_path: Path
 ) -> None:
