@@ -27,6 +27,11 @@ KINDS: dict[str, tuple[str, ...]] = {
         "conditioning.method=embed-mixup",
         *("synthetic_per_class=2", "target_per_class=", "source.subset=[1, 2, 7]"),
     ),
+    "retrieved": (
+        "retrieval={source: {kind: digits, part: pretrain, limit_per_class: 4}}",
+        "conditioning.method=retrieval",
+        *("synthetic_per_class=2", "target_per_class=", "output.shard_size=8"),
+    ),
 }
 
 

@@ -26,8 +26,15 @@ def false_values(record: dict[str, Any], other: dict[str, Any]) -> dict[str, Any
         "dropout": record["dropout"] / 2 + 0.1,
         "rejected": [*record["rejected"], "blank: deviation 0.10"],
         "scores": [{"name": "blank.deviation", "value": 7.5, "nearest": ""}],
+        # Which image of the pool one is, only the pool shows; that none is there twice, the release does.
+        "retrieved_id": other.get("retrieved_id"),
+        "retrieved_sha256": other.get("retrieved_sha256"),
+        "similarity": 0.1234567,
+        "guidance_scale": record["guidance_scale"] / 2 + 0.75,
     }
-    return {name: special.get(name) or another(value) for name, value in record.items() if name != "key"}
+    # The schema of retrieved images has no other number of steps than none.
+    kept = {"key", *(["steps"] if record["steps"] == 0 else [])}
+    return {name: special.get(name) or another(value) for name, value in record.items() if name not in kept}
 
 
 def falsified(forge: Callable[[str], Forgery], kind: str) -> None:
@@ -40,6 +47,7 @@ def falsified(forge: Callable[[str], Forgery], kind: str) -> None:
         faults = faults_of(forgery.folder)
         assert any(key in fault for fault in faults), name
         words = {"sources": "real image", "image_sha256": "sha256", "label": "label"}
+        words |= {"retrieved_id": "the same image", "retrieved_sha256": "the same content"}
         assert any(words.get(name, name) in fault for fault in faults), (name, faults)
 
 
