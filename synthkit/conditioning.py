@@ -97,6 +97,8 @@ class Method:
     `formula` is the conditioning in the paper's notation and in words. `starts` says that an image begins
     from the first real image, noised at a strength, instead of from noise alone; the prompt then is all that
     it is conditioned on. `retrieves` says that nothing is generated: images are real ones of another source.
+    `learns` says that in place of the class's name the prompt has a token that is learned from the class's
+    real images (textual inversion).
     """
 
     name: str
@@ -107,6 +109,7 @@ class Method:
     drops: bool = False
     starts: bool = False
     retrieves: bool = False
+    learns: bool = False
 
     @property
     def embeds(self) -> bool:
@@ -410,6 +413,22 @@ METHODS: dict[str, Method] = {
             "nearest(mean f(x)): real images of another source, nearest to the class; nothing is generated",
             sources=0,
             retrieves=True,
+        ),
+        Method(
+            # Trabucco et al., Effective Data Augmentation With Diffusion Models, arXiv 2302.07944; the token
+            # is that of Gal et al., An Image is Worth One Word, arXiv 2208.01618.
+            "da-fusion",
+            "sdedit(x1): a token learned from the class, from a real image noised at a strength",
+            sources=1,
+            starts=True,
+            learns=True,
+        ),
+        Method(
+            # Shin et al., Fill-Up: Balancing Long-Tailed Data with Generative Models, arXiv 2306.07200.
+            "fill-up",
+            "zeros: a token learned from the class, alone",
+            sources=0,
+            learns=True,
         ),
     )
 }

@@ -103,6 +103,8 @@ def test_there_are_the_papers_eleven_methods_and_others() -> None:
         "text-only",
         "real-guidance",
         "retrieval",
+        "da-fusion",
+        "fill-up",
     ]
     for method in METHODS.values():
         assert method.drops is method.name.endswith("dropout")

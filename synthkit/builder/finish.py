@@ -26,9 +26,20 @@ from synthkit.release.facts import (
     SkippedFacts,
     SourceFacts,
 )
-from synthkit.release.files import CARD, CROISSANT, FILES, MANIFEST, RECIPE, SAMPLES, shard_path, table_path
+from synthkit.release.files import (
+    CARD,
+    CROISSANT,
+    FILES,
+    MANIFEST,
+    RECIPE,
+    SAMPLES,
+    TOKENS,
+    shard_path,
+    table_path,
+)
 from synthkit.release.filter_counts import FilterCounts
 from synthkit.release.image_signer import read_image_signer
+from synthkit.release.learned_tokens import token_facts, tokens_file
 from synthkit.release.manifest import Manifest, file_facts
 from synthkit.release.plan import balance
 from synthkit.release.prompts import prompt_facts
@@ -66,6 +77,8 @@ def write_into(folder: Path, inputs: Inputs, shards_folder: Path, shards: Sequen
     for table, block in zip(tables, blocks, strict=True):
         _collect_records(table, [shards_folder / shard.name for shard in block], inputs.recipe.format_version)
     (folder / RECIPE).write_bytes(inputs.recipe_yaml)
+    if inputs.tokens:
+        (folder / TOKENS).write_bytes(tokens_file(inputs.tokens))
     example = _first_record(folder, inputs)
     manifest = _manifest(inputs, blocks, files, example)
     if inputs.recipe.filters is not None:
@@ -76,7 +89,7 @@ def write_into(folder: Path, inputs: Inputs, shards_folder: Path, shards: Sequen
     data = sorted([*files, *(file_facts(folder, table) for table in tables)], key=lambda file: file.path)
     described = manifest.model_copy(update={"files": data})
     (folder / CROISSANT).write_bytes(render_croissant(described))
-    others = [file_facts(folder, folder / name) for name in _ABOUT_THE_DATA]
+    others = [file_facts(folder, folder / name) for name in _ABOUT_THE_DATA if (folder / name).exists()]
     every = sorted([*data, *others], key=lambda file: file.path)
     (folder / MANIFEST).write_bytes(manifest.model_copy(update={"files": every}).sealed().to_json())
 
@@ -127,6 +140,7 @@ def _manifest(
         strength=recipe.conditioning.strength,
         retrieval=_retrieval_facts(inputs),
         prompts=prompt_facts(recipe, real.listing.classes),
+        tokens=token_facts(inputs.tokens, recipe),
         images=len(inputs.plan),
         width=example["width"],
         height=example["height"],

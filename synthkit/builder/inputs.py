@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from synthkit.builder.retrieval_pool import read_pool
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from synthkit.generators.checkpoint import Checkpoint
     from synthkit.recipe.schema import Recipe
+    from synthkit.release.learned_tokens import Tokens
     from synthkit.release.plan import Plan
     from synthkit.sources.base import Listing
     from synthkit.sources.pool import RealImages
@@ -41,6 +42,8 @@ class Inputs:
 
     `plan` is what is built; `planned` is how many images the whole release has, `preview` whether
     only the first of them were asked for. `pool` is what images are retrieved from, by a recipe that does.
+    `tokens` are learned ones by label, of which `prompts` has the words: none before builder/tokens.py has
+    found them.
     """
 
     recipe: Recipe
@@ -53,6 +56,7 @@ class Inputs:
     prompts: Prompts
     preview: bool
     pool: RetrievalPool | None = None
+    tokens: Tokens = field(default_factory=dict)
 
     @property
     def making(self) -> str:

@@ -15,6 +15,7 @@ from synthkit.builder.remote_store import RemoteStore
 from synthkit.builder.signer import check_signing
 from synthkit.builder.store import check_planned
 from synthkit.builder.target import Target
+from synthkit.builder.tokens import with_tokens
 from synthkit.builder.two_passes import make_in_two_passes, needs_two_passes
 from synthkit.builder.workspace import Workspace
 from synthkit.system.files import naming_the_place
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
     # Brings the shards that are not finished into a work folder.
     Fill = Callable[[Workspace, Inputs, Options], Made]
+    # Finds the learned tokens of a build, or learns them.
+    FindTokens = Callable[[Inputs, Options], Inputs]
 
 
 def make_release(recipe: Recipe, options: Options) -> Outcome:
@@ -40,7 +43,15 @@ def make_release(recipe: Recipe, options: Options) -> Outcome:
     return complete(recipe, options, generate_missing)
 
 
-def complete(recipe: Recipe, options: Options, fill: Fill) -> Outcome:
+def learn_missing(inputs: Inputs, options: Options) -> Inputs:
+    """Return inputs with their learned tokens; those that are not here are learned now."""
+    earlier = (options.earlier or options.release(inputs.recipe.name)) if inputs.recipe.grown else None
+    return with_tokens(inputs, options.work_root, options.device, options.tokens, earlier)
+
+
+def complete(
+    recipe: Recipe, options: Options, fill: Fill, find_tokens: FindTokens = learn_missing
+) -> Outcome:
     """Have a work folder filled with shards, and write the release from them unless they are only a part."""
     whole = options.part == WHOLE
     with naming_the_place(options.work_root):
@@ -55,6 +66,8 @@ def complete(recipe: Recipe, options: Options, fill: Fill) -> Outcome:
                 target.check_replaceable(work)
             check_leaks(inputs)
             with work.opened(fresh=options.fresh):
+                inputs = find_tokens(inputs, options)
+                target = Target(inputs, options)
                 if inputs.recipe.grown and not (options.fresh or inputs.preview):
                     release = options.earlier or target.path
                     take_earlier(work, inputs, release, named=options.earlier is not None)
@@ -77,6 +90,7 @@ def deliver(recipe: Recipe, url: str, options: Options) -> Delivered:
         work = RemoteStore(url, inputs, options.part)
         check_leaks(inputs)
         with work.opened(fresh=options.fresh):
+            inputs = learn_missing(inputs, options)
             made = generate_missing(work, inputs, options)
         return Delivered(work.url, inputs, work.total(), made)
 

@@ -12,6 +12,7 @@ from synthkit.builder.outcome import Made
 from synthkit.builder.remote_shards import RemoteShards, is_url, is_whole
 from synthkit.builder.shard_plans import ShardPlans
 from synthkit.builder.store import check_alike
+from synthkit.builder.tokens import require_tokens
 from synthkit.builder.two_passes import refuse_parts
 from synthkit.errors import BuildError
 from synthkit.generators.batch_size import refuse_auto
@@ -46,7 +47,17 @@ def merge(recipe: Recipe, folders: Sequence[str], options: Options) -> Outcome:
     refuse_auto(recipe)
     refuse_parts(recipe, "synthkit merge")
     roots = [_root(folder) for folder in folders]
-    return complete(recipe, options, partial(_collect, roots))
+    return complete(recipe, options, partial(_collect, roots), partial(_tokens, roots))
+
+
+def _tokens(roots: Sequence[Place], inputs: Inputs, options: Options) -> Inputs:
+    """Return inputs with the learned tokens that the parts were made with."""
+    folders = [root.folder.absolute() for root in roots if isinstance(root, FolderShards)]
+    # What a build was given as --out, its work folder, or that folder's shards.
+    beside = [
+        place for folder in folders for place in (folder / WORK_FOLDER, folder.parent, folder.parents[1])
+    ]
+    return require_tokens(inputs, options.work_root, options.tokens, beside)
 
 
 def _collect(roots: Sequence[Place], work: Workspace, inputs: Inputs, options: Options) -> Made:

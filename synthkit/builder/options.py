@@ -55,7 +55,8 @@ class Options:
     what this recipe did not make. `engine` names who makes the shards (`engines.ENGINES`); `workers` is how
     many share the work, None for one a GPU; one that shows no sign of life for `timeout` seconds is replaced.
     `address` is that of a Ray cluster, None for the one of this machine. `earlier` is the folder of the
-    version that a grown release continues, None for the one that it replaces.
+    version that a grown release continues, None for the one that it replaces. `tokens` is a file of learned
+    tokens, None for those of the work root.
     """
 
     out: Path | None = None
@@ -69,6 +70,7 @@ class Options:
     fresh: bool = False
     overwrite: bool = False
     earlier: Path | None = None
+    tokens: Path | None = None
 
     @property
     def releases(self) -> Path:

@@ -18,6 +18,7 @@ from synthkit.builder.shard import ShardBuilder
 from synthkit.builder.shard_plans import ShardPlans
 from synthkit.builder.signer import open_signer
 from synthkit.generators import load
+from synthkit.release.learned_tokens import vectors_of
 from synthkit.system.environment import NO_DEVICE
 from synthkit.system.files import make_folder
 from synthkit.system.locks import try_lock
@@ -65,6 +66,8 @@ def ready(setup: Setup, device: str, observer: Observer) -> ShardBuilder:
     recipe = inputs.recipe
     generator = load(inputs.checkpoint, recipe, device)
     generator.on_step = observer.alive
+    if inputs.tokens:
+        generator.use_tokens(vectors_of(inputs.tokens))
     # All of them now: a prompt that is too long must not stop a build that has run for hours.
     draws = 1 if recipe.filters is None else recipe.filters.most_draws
     generator.check_prompts(inputs.prompts.drawn(inputs.plan, inputs.real.listing, draws))

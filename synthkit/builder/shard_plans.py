@@ -37,6 +37,11 @@ class ShardPlans:
         recipe = inputs.recipe
         drawn = recipe.prompts is not None or recipe.captions is not None
         self._prompts = _prompts(inputs) if drawn else None
+        # A learned token stands in prompts in place of the class's name.
+        words = [
+            inputs.tokens[label].word if label in inputs.tokens else "" for label in range(len(self._classes))
+        ]
+        self._tokens = _hashes(words) if inputs.tokens else None
         self._named = f"{inputs.recipe.name}\0{inputs.checkpoint.name}"
         filters = inputs.recipe.filters
         self._compares = filters is not None and filters.compare
@@ -66,6 +71,8 @@ class ShardPlans:
         digest.update(self._classes[labels].tobytes())
         for ordinal in range(self._plan.sources):
             digest.update(self._sources[self._plan.pairs[rows, ordinal]].tobytes())
+        if self._tokens is not None:
+            digest.update(self._tokens[labels].tobytes())
         if self._prompts is not None:
             templates, captions = self._prompts
             digest.update(templates[labels].tobytes())

@@ -16,6 +16,7 @@ from synthkit.cli.shared import (
     EarlierOption,
     RecipeArgument,
     SetOption,
+    TokensOption,
     app,
     load_recipe,
     print_outcome,
@@ -101,6 +102,7 @@ def build(
         ),
     ] = None,
     earlier: EarlierOption = None,
+    tokens: TokensOption = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Delete finished work and make everything again.")
     ] = False,
@@ -132,6 +134,7 @@ def build(
             fresh=fresh,
             overwrite=overwrite,
             earlier=earlier,
+            tokens=tokens,
         )
         started, loaded = time.monotonic(), load_recipe(recipe, override)
         if out and is_url(out):

@@ -13,6 +13,7 @@ from synthkit.cli.shared import (
     OutOption,
     RecipeArgument,
     SetOption,
+    TokensOption,
     app,
     load_recipe,
     print_outcome,
@@ -40,6 +41,7 @@ def merge(
     override: SetOption = None,
     out: OutOption = None,
     earlier: EarlierOption = None,
+    tokens: TokensOption = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a folder that this recipe did not make.")
     ] = False,
@@ -53,6 +55,6 @@ def merge(
         from synthkit.builder.merge import merge as collect
         from synthkit.builder.options import Options
 
-        options = Options(out=out, overwrite=overwrite, earlier=earlier)
+        options = Options(out=out, overwrite=overwrite, earlier=earlier, tokens=tokens)
         started, loaded = time.monotonic(), load_recipe(recipe, override)
         print_outcome(collect(loaded, folders or [], options), time.monotonic() - started)

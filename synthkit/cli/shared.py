@@ -75,6 +75,16 @@ EarlierOption = Annotated[
         show_default=False,
     ),
 ]
+TokensOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--tokens",
+        metavar="FILE",
+        help="The learned tokens of the recipe's classes, as `synthkit train-tokens --to` writes them, or "
+        "the tokens.safetensors of a release. Default: those of the work folder, learned if missing.",
+        show_default=False,
+    ),
+]
 FolderArgument = Annotated[
     Path,
     typer.Argument(

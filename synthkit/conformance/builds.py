@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from synthkit.builder.engines.job import Job
 from synthkit.builder.engines.local import devices_for
 from synthkit.builder.inputs import read_inputs
-from synthkit.builder.make import make_release
+from synthkit.builder.make import learn_missing, make_release
 from synthkit.builder.options import WHOLE, Options
 from synthkit.builder.ready import Setup, ready
 from synthkit.builder.workspace import Workspace
@@ -52,6 +52,7 @@ class BuildCase:
         """Make the first batch of a release as a build does that is then told to stop."""
         options = self.options(name)
         inputs = read_inputs(self.recipe, options.work_root, device=self.device)
+        inputs = learn_missing(inputs, options)
         work = Workspace(options.work_root, inputs, WHOLE)
         job = Job(inputs, work, tuple(work.numbers), ())
         (device,) = devices_for(inputs, options)

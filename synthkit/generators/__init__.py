@@ -7,10 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from synthkit.conditioning import METHODS
 from synthkit.errors import GeneratorError, one_line
 from synthkit.generators.adapter_fit import adapter_kind
 from synthkit.generators.base import check_dtype, check_without_text
-from synthkit.generators.conditioning_check import check_conditioning, check_scale, check_start
+from synthkit.generators.conditioning_check import (
+    check_conditioning,
+    check_scale,
+    check_start,
+    check_tokens,
+)
 from synthkit.generators.families import PIPELINES, family_named, is_known, kinds_of, package_of
 from synthkit.generators.model_files import INDEX, linked, read_index_of
 from synthkit.recipe.model_content import ADAPTER, loaded_path
@@ -70,6 +76,11 @@ def check_recipe(checkpoint: Checkpoint, recipe: Recipe) -> None:
             _check_halves(family, folder, recipe.sampler)
             if recipe.sampler.cache is not None:
                 family.check_cache(folder, recipe.sampler.cache)
+            if METHODS[recipe.conditioning.method].learns and not family.evaluates_halves(folder):
+                raise GeneratorError(
+                    f"conditioning.method: {recipe.conditioning.method} learns tokens, which a model that "
+                    "reads the scale of guidance cannot; use the model that it was distilled from"
+                )
         except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
             raise GeneratorError(
                 f"model {checkpoint.name}: a config.json of its parts is missing or damaged: "
@@ -118,6 +129,7 @@ def _check_settings(family: type[Generator], recipe: Recipe) -> None:
     family.check_recipe(recipe)
     check_scale(recipe, weighs_images=family.WEIGHS_IMAGES)
     check_start(recipe, starts_from_images=family.STARTS_FROM_IMAGES)
+    check_tokens(recipe, learns_tokens=family.LEARNS_TOKENS)
 
 
 def check_pieces(index: Mapping[str, Any], model: Model, name: str) -> None:

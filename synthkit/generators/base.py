@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from synthkit.generators.checkpoint import Checkpoint
+    from synthkit.generators.lesson import Lesson
     from synthkit.generators.starting import Start
     from synthkit.recipe.sampler import Cache, Sampler
     from synthkit.recipe.schema import Recipe
@@ -47,6 +48,8 @@ class Generator(Protocol):
     WEIGHS_IMAGES: ClassVar[bool]
     # Whether images can begin from real ones, noised at a strength, instead of from noise alone.
     STARTS_FROM_IMAGES: ClassVar[bool] = False
+    # Whether a token can be learned from images and stand in prompts.
+    LEARNS_TOKENS: ClassVar[bool] = False
     # Which of STEP_FIELDS in recipe/sampler.py it samples by; a recipe that sets another one is refused.
     SAMPLES_BY: ClassVar[tuple[str, ...]] = ()
 
@@ -135,6 +138,17 @@ class Generator(Protocol):
         model embeds so. The values become JSON.
         """
         return {}
+
+    def learn_token(self, lesson: Lesson) -> NDArray[np.float32]:
+        """Return the float32 vectors (V, D) of a token; families that LEARNS_TOKENS are asked for it.
+
+        The model is loaded for it alone, in float32 and with batches of the lesson's size.
+        """
+        raise NotImplementedError
+
+    def use_tokens(self, tokens: Mapping[str, NDArray[np.float32]]) -> None:
+        """Let prompts have words that stand for learned vectors (V, D); see `learn_token`."""
+        raise NotImplementedError
 
     def embed_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Return the float32 embeddings of RGB images, N of `embedding_shape`."""

@@ -47,6 +47,16 @@ def check_scale(recipe: Recipe, *, weighs_images: bool) -> None:
         )
 
 
+def check_tokens(recipe: Recipe, *, learns_tokens: bool) -> None:
+    """Raise GeneratorError for a method whose prompts need tokens that the model cannot learn."""
+    if METHODS[recipe.conditioning.method].learns and not learns_tokens:
+        raise GeneratorError(
+            f"conditioning.method: {recipe.conditioning.method} learns a token of each class, and this model "
+            "has no text encoder here that could: use a Stable unCLIP, or Stable Diffusion 1.5 with an "
+            "IP-Adapter"
+        )
+
+
 def check_start(recipe: Recipe, *, starts_from_images: bool) -> None:
     """Raise GeneratorError for a method that the model has no way to begin, or that leaves it no step."""
     conditioning, steps = recipe.conditioning, recipe.sampler.steps

@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
+from synthkit.conditioning import start_pixels
 from synthkit.errors import GeneratorError
 from synthkit.generators.base import Generator
 from synthkit.recipe.sampler import STEP_FIELDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
     from PIL import Image
 
     from synthkit.generators.checkpoint import Checkpoint
+    from synthkit.generators.lesson import Lesson
     from synthkit.generators.starting import Start
     from synthkit.recipe.sampler import Sampler
     from synthkit.recipe.schema import Recipe
@@ -41,12 +43,15 @@ class FlatColours(Generator):
     READS_TEXT: ClassVar[bool] = True
     WEIGHS_IMAGES: ClassVar[bool] = False
     STARTS_FROM_IMAGES: ClassVar[bool] = True
+    LEARNS_TOKENS: ClassVar[bool] = True
     SAMPLES_BY: ClassVar[tuple[str, ...]] = STEP_FIELDS
 
     def __init__(self, own: int, sampler: Sampler) -> None:
         self._own = own
         self._edge = sampler.size or own
         self.on_step: Callable[[], None] = lambda: None
+        # The colour of each word, 0 to 1.
+        self._words: dict[str, NDArray[np.float32]] = {}
 
     @classmethod
     def check_recipe(cls, recipe: Recipe) -> None:
@@ -97,6 +102,20 @@ class FlatColours(Generator):
         """(12,) zeros: black."""
         return np.zeros(_SHAPE, np.float32)
 
+    def learn_token(self, lesson: Lesson) -> NDArray[np.float32]:
+        """Return (V, 3): the mean colour, 0 to 1, of as many drawn images as the lesson has steps."""
+        rng, sum_of_colours = np.random.default_rng(lesson.seed), np.zeros(3)
+        for _ in range(lesson.tokens.steps):
+            image = lesson.load(int(rng.integers(lesson.images)))
+            sum_of_colours += start_pixels(image, self._edge).mean(axis=(0, 1)) / 255
+            lesson.on_step()
+        mean = (sum_of_colours / lesson.tokens.steps).astype(np.float32)
+        return np.tile(mean, (lesson.tokens.vectors, 1))
+
+    def use_tokens(self, tokens: Mapping[str, NDArray[np.float32]]) -> None:
+        """Let images whose prompt has a word have its colour in place of their embedding's."""
+        self._words |= {word: vectors.mean(axis=0) for word, vectors in tokens.items()}
+
     def embed_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Return (N, 12) float32 in [0, 1]: mean colours."""
         small = [np.asarray(image.resize((_GRID, _GRID)), dtype=np.float32).ravel() for image in images]
@@ -119,7 +138,10 @@ class FlatColours(Generator):
         """
         self.on_step()
         drawn = np.array([[seed & 255, seed >> 8 & 255, seed >> 16 & 255] for seed in seeds])
-        colours = _SHARE * 255 * embeddings[:, :3].clip(0, 1) + (1 - _SHARE) * drawn
+        told = embeddings[:, :3].clip(0, 1)
+        for row, prompt in enumerate(prompts if self._words else ()):
+            told[row] = next((colour for word, colour in self._words.items() if word in prompt), told[row])
+        colours = _SHARE * 255 * told + (1 - _SHARE) * drawn
         for row, start in enumerate(starts or ()):
             if start is not None:
                 mean = start.pixels.mean(axis=(0, 1))

@@ -16,10 +16,10 @@ import numpy as np
 from synthkit.errors import GeneratorError
 from synthkit.generators.adapter_fit import PLAIN, PLUS, check_fit
 from synthkit.generators.base import component_config
-from synthkit.generators.diffusers_pipeline import DiffusersGenerator
 from synthkit.generators.model_files import read_index_of
 from synthkit.generators.networks import load_network
 from synthkit.generators.schedulers import DETERMINISTIC
+from synthkit.generators.textual_inversion import LearnsTokens, of_null
 from synthkit.recipe.arithmetic import STOCK
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from synthkit.recipe.schema import Recipe
 
 
-class IpAdapter(DiffusersGenerator):
+class IpAdapter(LearnsTokens):
     """A plain adapter on Stable Diffusion 1.5: an embedding is the projection of a CLIP vision model."""
 
     NEEDS: ClassVar[tuple[str, ...]] = ("adapter", "encoder")
@@ -159,6 +159,21 @@ class IpAdapter(DiffusersGenerator):
         text = self._torch.stack([self._prompts[prompt] for prompt in prompts])
         return {"prompt_embeds": text, "negative_prompt_embeds": self._prompts[""].expand_as(text)}
 
+    def _predicted(
+        self,
+        noisy: torch.Tensor,
+        timesteps: torch.Tensor,
+        text: torch.Tensor,
+        noise: torch.Generator,
+    ) -> torch.Tensor:
+        self._weigh(None)
+        # One image of each row.
+        image = of_null(self._null, noisy).unsqueeze(1)
+        predicted: torch.Tensor = self.denoiser(
+            noisy, timesteps, encoder_hidden_states=text, added_cond_kwargs={"image_embeds": [image]}
+        ).sample
+        return predicted
+
     def _weigh(self, weights: Sequence[float] | None) -> None:
         self._share.set([self._scale] * self.sampler.batch_size if weights is None else [*weights])
 
@@ -222,6 +237,8 @@ class IpAdapterPlus(IpAdapter):
 class IpAdapterXL(IpAdapter):
     """A plain adapter on Stable Diffusion XL, which reads two text encoders and the size of an image."""
 
+    # A token would need vectors in both.
+    LEARNS_TOKENS: ClassVar[bool] = False
     # diffusers would mark images where a certain package is installed, and not where it isn't.
     OPTIONS: ClassVar[Mapping[str, object]] = {"add_watermarker": False}
 

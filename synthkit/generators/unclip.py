@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from synthkit.generators.base import component_config
-from synthkit.generators.diffusers_pipeline import DiffusersGenerator
 from synthkit.generators.noise import normal
 from synthkit.generators.schedulers import DETERMINISTIC
+from synthkit.generators.textual_inversion import LearnsTokens, of_null
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-class UnclipGenerator(DiffusersGenerator):
+class UnclipGenerator(LearnsTokens):
     """Image embeddings are projections of a CLIP vision model; `sampler.noise_level` adds noise to them."""
 
     EMBEDS: ClassVar[str] = "image_embeds"
@@ -50,6 +50,24 @@ class UnclipGenerator(DiffusersGenerator):
         """Return (tokens, width): the text encoder's last hidden states."""
         encoded: torch.Tensor = self._pipeline.encode_prompt(prompt, self._device, 1, False)[0][0]
         return encoded
+
+    def _predicted(
+        self,
+        noisy: torch.Tensor,
+        timesteps: torch.Tensor,
+        text: torch.Tensor,
+        noise: torch.Generator,
+    ) -> torch.Tensor:
+        # Each row's noise is drawn in turn from the one generator.
+        labels = self._pipeline.noise_image_embeddings(
+            of_null(self.null_embedding, noisy),
+            self.sampler.noise_level,
+            generator=[noise] * len(noisy),
+        )
+        predicted: torch.Tensor = self.denoiser(
+            noisy, timesteps, encoder_hidden_states=text, class_labels=labels
+        ).sample
+        return predicted
 
     def _conditioning(self) -> Mapping[str, slice]:
         """Leave out what follows the image's embedding in the class labels: the level of its noise."""

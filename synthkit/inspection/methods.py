@@ -18,6 +18,7 @@ from synthkit.generators import check_recipe, choose_device_for, load
 from synthkit.recipe.conditioning import Conditioning
 from synthkit.recipe.schema import caption_fault
 from synthkit.release.plan import PlannedImage
+from synthkit.release.prompts import Prompts
 from synthkit.release.records import key_of
 from synthkit.sources.decoding import decode
 
@@ -67,6 +68,10 @@ class MethodImages:
 
         Raises RecipeError or GeneratorError if the recipe or its model cannot be conditioned so.
         """
+        if METHODS[method].learns:
+            raise RecipeError(
+                f"conditioning.method: {method} needs tokens that are learned for it; build a recipe by it"
+            )
         own = self.recipe.conditioning
         strength = (own.strength or _STRENGTH) if METHODS[method].starts else None
         changed = {
@@ -160,13 +165,20 @@ class MethodImages:
         return ImageMaker(
             self.recipe,
             inputs.generation_digest,
-            inputs.prompts,
+            self._prompts(),
             inputs.real,
             inputs.checkpoint,
             generator,
             embeddings,
             self.recipe.format_version,
         )
+
+    def _prompts(self) -> Prompts:
+        """Return the recipe's prompts, with the names of classes where it has learned tokens."""
+        if self.recipe.tokens is None:
+            return self.inputs.prompts
+        by_name = self.recipe.model_copy(update={"tokens": None})
+        return Prompts(by_name, self.inputs.real.listing.classes)
 
 
 def _by(maker: ImageMaker, conditioning: Conditioning) -> ImageMaker:

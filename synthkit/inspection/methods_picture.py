@@ -98,7 +98,9 @@ def draw_all(images: MethodImages, seeds: int) -> Drawn:
 
 def sketch_methods(images: MethodImages, seeds: int) -> Sketch:
     """Lay out every method from the pair of a planned image, with so many seeds of images of its class."""
-    able, left_out = _able(images, [(name, None) for name, method in METHODS.items() if not method.retrieves])
+    # Of retrieved images, and of tokens that a build learns, there is nothing to make here.
+    ways = [name for name, method in METHODS.items() if not (method.retrieves or method.learns)]
+    able, left_out = _able(images, [(name, None) for name in ways])
     columns = _seeds_for(images, seeds)
     rows = [_row(images, how, how.method, _formula(images, how), columns) for how in able]
     about = (
@@ -120,7 +122,7 @@ def sketch_dropout(images: MethodImages, seeds: int) -> Sketch:
 def sketch_text_only(images: MethodImages) -> Sketch:
     """Lay out real images of each class, images from its name alone, and images by the recipe's method."""
     own = images.recipe.conditioning
-    method = PLAIN if own.method == TEXT_ONLY else own.method
+    method = PLAIN if own.method == TEXT_ONLY or METHODS[own.method].learns else own.method
     able, left_out = _able(images, [(TEXT_ONLY, None), (method, None)])
     if TEXT_ONLY not in (how.method for how in able):
         return Sketch("", (), (), (), left_out)

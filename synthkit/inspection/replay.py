@@ -15,6 +15,7 @@ from synthkit.builder.embeddings import compute, kept_for_mixing, needed
 from synthkit.builder.image import Draw, ImageMaker
 from synthkit.builder.retrieved_image import RetrievedMaker
 from synthkit.conditioning import METHODS
+from synthkit.errors import ReleaseError
 from synthkit.generators import choose_device_for, environment_of, load
 from synthkit.inspection.recorded_model import find_checkpoint
 from synthkit.inspection.recorded_sources import sources_of
@@ -22,8 +23,11 @@ from synthkit.inspection.replayed_retrieval import ReplayedRetrieval
 from synthkit.inspection.replayed_scores import ReplayedScores
 from synthkit.release.captions import find_captions
 from synthkit.release.embedded_manifest import without_manifest
+from synthkit.release.files import TOKENS
 from synthkit.release.image_header import read_header
 from synthkit.release.image_writer import encode, picture
+from synthkit.release.learned_tokens import read_tokens, vectors_of, words_of
+from synthkit.release.manifest import leads_elsewhere
 from synthkit.release.marks import mark_of
 from synthkit.release.plan import PlannedImage
 from synthkit.release.prompts import Prompts, first_source
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
     from synthkit.generators.checkpoint import Checkpoint
     from synthkit.recipe.schema import Recipe
     from synthkit.release.image import StoredImage
+    from synthkit.release.learned_tokens import Tokens
     from synthkit.release.manifest import Manifest
     from synthkit.release.places import Received
     from synthkit.release.records import Provenance
@@ -95,7 +100,10 @@ class Replay:
         digest = _digest(recipe, manifest, named)
         conditions = embeddings if kept_for_mixing(recipe, generator) else None
         captions = find_captions(received)
-        self._prompts = Prompts(recipe, real.listing.classes, captions)
+        tokens = _tokens(received)
+        if tokens:
+            generator.use_tokens(vectors_of(tokens))
+        self._prompts = Prompts(recipe, real.listing.classes, captions, words_of(tokens))
         # Without the captions, the record says which prompt its image was made from.
         self.prompts_are_recorded = recipe.captions is not None and captions is None
         told = (recipe, digest, self._prompts, real, named, generator, conditions, form)
@@ -153,6 +161,19 @@ class Replay:
         draw = Draw(row, record.attempt, record.rejected)
         known = self._prompts.knows(record.label, draw.seed, first_source(record))
         return draw if known else draw._replace(prompt=record.prompt)
+
+
+def _tokens(received: Received) -> Tokens:
+    """Return the learned tokens that a release has; none for a method that learns none.
+
+    Raises ReleaseError if they cannot be read.
+    """
+    if received.recipe.tokens is None:
+        return {}
+    path = received.folder / TOKENS
+    if leads_elsewhere(received.folder, received.manifest, TOKENS):
+        raise ReleaseError(f"{path}: is a link to something else than the manifest states")
+    return read_tokens(path)
 
 
 def _false_shape(manifest: Manifest, shape: tuple[int, ...]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from synthkit.recipe.sampler import STEP_FIELDS
 from synthkit.release.candidates import draws_told, kept_although_rejected
 from synthkit.release.files import MANIFEST, SIGNATURE
 from synthkit.release.filter_counts import in_words
+from synthkit.release.learned_tokens import told_tokens
 from synthkit.release.model_licenses import pieces_of
 from synthkit.release.plan import GROUPS
 from synthkit.release.prompts import told_counts
@@ -48,6 +49,7 @@ def summary(manifest: Manifest, recipe: Recipe, signature: bytes | None = None) 
         ("files", f"{len(manifest.files)}, {len(manifest.shards)} of them shards; {data_size(size)}"),
         ("method", _method(manifest)),
         *_strength(manifest),
+        *_tokens(manifest),
         *_prompts(manifest),
         *_retrieved_from(manifest),
         *_sampler(manifest, recipe),
@@ -108,6 +110,14 @@ def _strength(manifest: Manifest) -> list[Line]:
     """Return how much starts are noised, if images begin from real ones."""
     strength = manifest.strength
     return [] if strength is None else [("  strength", told_strength(strength))]
+
+
+def _tokens(manifest: Manifest) -> list[Line]:
+    """Return what the tokens in prompts are, if they were learned."""
+    tokens = manifest.tokens
+    if tokens is None:
+        return []
+    return [("  tokens", f"{told_tokens(tokens)}; content {tokens.sha256[:16]}")]
 
 
 def _blocks(manifest: Manifest) -> list[Line]:

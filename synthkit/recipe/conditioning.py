@@ -105,6 +105,10 @@ Strength = Annotated[
 ]
 
 
+# Trabucco et al. 2023, section 5: four strengths, each drawn equally often.
+_OWN_STRENGTH = {"da-fusion": Choices((0.25, 0.5, 0.75, 1.0))}
+
+
 class Conditioning(Section):
     """How the real images' conditioning is augmented (Chen et al. 2025, section 3)."""
 
@@ -136,13 +140,22 @@ class Conditioning(Section):
         None,
         description="For methods that begin from a real image: the share of the steps that run after it is "
         "noised to the first of them. A number, a range [low, high] or {choices: [...]}, of which each "
-        "image's seed draws.",
+        "image's seed draws. da-fusion has 0.25, 0.5, 0.75 and 1.0 unless another is set.",
         examples=[0.5, {"choices": [0.25, 0.5, 0.75, 1.0]}],
     )
     rescale: bool = Field(
         False,
         description="Divide surviving coordinates by 1 - dropout. The published numbers were made without.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _strengths_of_its_paper(cls, data: Any) -> Any:
+        """Give a method that has strengths of its own those where none is set."""
+        if not isinstance(data, dict) or data.get("strength") is not None:
+            return data
+        own = _OWN_STRENGTH.get(data["method"]) if isinstance(data.get("method"), str) else None
+        return data if own is None else {**data, "strength": own}
 
     @model_validator(mode="after")
     def _something_is_left_to_rescale(self) -> Self:

@@ -106,6 +106,12 @@ LATER_FIELDS = WRITTEN_WITH_SECTION | {
     "captions",
     "captions.sha256",
     "retrieval",
+    "tokens",
+    "tokens.steps",
+    "tokens.learning_rate",
+    "tokens.batch_size",
+    "tokens.vectors",
+    "tokens.initial_word",
 }
 # In the digest by what they lead to (the real images with their hashes, those that may be retrieved, the
 # model's content, the hashes of the classifier, of captions and of certificates), so that a moved folder

@@ -41,6 +41,7 @@ from synthkit.recipe.prompts import (
 )
 from synthkit.recipe.retrieval import Retrieval, retrieval_fault
 from synthkit.recipe.sampler import Sampler
+from synthkit.recipe.tokens import Tokens, token_fault
 from synthkit.version import FORMAT_VERSION, RETRIEVED_FORMAT
 
 if TYPE_CHECKING:
@@ -162,6 +163,12 @@ class Recipe(Section):
         validate_default=True,
         description="Captions of the real images, which prompts fill in for {caption}.",
     )
+    tokens: Tokens | None = Field(
+        None,
+        validate_default=True,
+        description="How tokens are learned from the real images of each class, for methods whose prompts "
+        "have one in place of the class's name.",
+    )
     model: Model = Field(description="The image generator.")
     sampler: Sampler = Field(Sampler(), description="How the generator is sampled.")
     arithmetic: Arithmetic = Field(STOCK, description="How the device computes: speed for last bits.")
@@ -227,6 +234,24 @@ class Recipe(Section):
             if fault := caption_fault(info.data["prompt"], info.data["prompts"], captions, method):
                 raise ValueError(fault)
         return captions
+
+    @field_validator("tokens")
+    @classmethod
+    def _tokens_are_learned(cls, tokens: Tokens | None, info: ValidationInfo) -> Tokens | None:
+        if not {"prompt", "prompts", "conditioning"} <= info.data.keys():  # Reported already.
+            return tokens
+        method = info.data["conditioning"].method
+        if not METHODS[method].learns:
+            if tokens is None:
+                return None
+            others = ", ".join(name for name, other in METHODS.items() if other.learns)
+            raise ValueError(
+                f"are for methods that learn them ({others}), and conditioning.method is {method}"
+            )
+        prompts = info.data["prompts"]
+        if not isinstance(prompts, str) and (fault := token_fault(info.data["prompt"], prompts)):
+            raise ValueError(fault)
+        return tokens or Tokens()
 
     @field_validator("target_per_class")
     @classmethod
@@ -311,6 +336,8 @@ class Recipe(Section):
             prompts = read_prompts(prompts)
             if fault := caption_fault(self.prompt, prompts, captions, self.conditioning.method):
                 raise RecipeError(f"captions: {fault}")
+            if self.tokens is not None and (fault := token_fault(self.prompt, prompts)):
+                raise RecipeError(f"prompts: {fault}")
         return self.model_copy(update={"prompts": prompts, "captions": captions and captions.hashed()})
 
     @property

@@ -16,6 +16,7 @@ from synthkit.release.files import FILES, RECORDS, SPLIT
 from synthkit.release.filter_counts import in_words
 from synthkit.release.front_matter import front_matter
 from synthkit.release.hub_address import dataset_url, is_repository, model_url
+from synthkit.release.learned_tokens import told_tokens
 from synthkit.release.licenses import license_url
 from synthkit.release.model_licenses import pieces_of, restricting
 from synthkit.release.prompts import told_counts
@@ -64,6 +65,7 @@ def render_card(manifest: Manifest, example: dict[str, Any]) -> str:
         method=METHODS[manifest.method],
         formula=METHODS[manifest.method].formula_for(manifest.generator.embedding),
         strength=manifest.strength and told_strength(manifest.strength),
+        tokens=manifest.tokens and told_tokens(manifest.tokens),
         prompts=manifest.prompts and told_counts(manifest.prompts.fewest, manifest.prompts.most),
         preferred=_preferred(manifest),
         about=about(manifest),

@@ -55,6 +55,30 @@ _OTHERS = {
   url     = {https://arxiv.org/abs/2406.05184}
 }""",
     ),
+    "da-fusion": Paper(
+        "DA-Fusion",
+        "Trabucco et al., [arXiv 2302.07944](https://arxiv.org/abs/2302.07944); tokens by textual inversion, "
+        "Gal et al., [arXiv 2208.01618](https://arxiv.org/abs/2208.01618)",
+        """@article{trabucco2023effective,
+  title   = {Effective Data Augmentation With Diffusion Models},
+  author  = {Trabucco, Brandon and Doherty, Kyle and Gurinas, Max and Salakhutdinov, Ruslan},
+  journal = {arXiv preprint arXiv:2302.07944},
+  year    = {2023},
+  url     = {https://arxiv.org/abs/2302.07944}
+}""",
+    ),
+    "fill-up": Paper(
+        "Fill-Up",
+        "Shin et al., [arXiv 2306.07200](https://arxiv.org/abs/2306.07200); tokens by textual inversion, "
+        "Gal et al., [arXiv 2208.01618](https://arxiv.org/abs/2208.01618)",
+        """@article{shin2023fillup,
+  title   = {Fill-Up: Balancing Long-Tailed Data with Generative Models},
+  author  = {Shin, Joonghyuk and Kang, Minguk and Park, Jaesik},
+  journal = {arXiv preprint arXiv:2306.07200},
+  year    = {2023},
+  url     = {https://arxiv.org/abs/2306.07200}
+}""",
+    ),
 }
 
 

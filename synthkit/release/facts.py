@@ -137,6 +137,20 @@ class PromptFacts(Facts):
     captions: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
 
 
+class TokenFacts(Facts):
+    """Tokens that were learned from the real images of each class: tokens.safetensors.
+
+    `sha256` is the file's content; `made_from` is over what each of its tokens was made from, which the file
+    states: the real images of its class, the model and the settings.
+    """
+
+    classes: int = Field(ge=0, lt=2**31)
+    vectors: int = Field(ge=1, lt=2**10)
+    steps: int = Field(ge=1, lt=2**31)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    made_from: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
 class SignerFacts(Facts):
     """Who signed the images (C2PA): the subject of the certificate, and what every image has of it.
 

@@ -20,6 +20,7 @@ RECORDS = f"provenance/{SPLIT}-*.parquet"
 RECIPE = "recipe.yaml"
 CARD = "README.md"
 SAMPLES = "samples.png"
+TOKENS = "tokens.safetensors"
 CROISSANT = "croissant.json"
 AUDIT = "audit.json"
 AUDIT_PICTURE = "audit.png"
@@ -35,6 +36,7 @@ Check = Literal[
     "croissant",
     "recipe",
     "samples",
+    "tokens",
     "audit",
     "audit picture",
     "signature",
@@ -95,6 +97,7 @@ FILES = (
         name=RECIPE, writer="build", check="recipe", names_repository=True, in_card="the recipe, complete"
     ),
     ReleaseFile(name=SAMPLES, writer="build", check="samples"),
+    ReleaseFile(name=TOKENS, writer="build", check="tokens", stated_in="tokens"),
     ReleaseFile(
         name=MANIFEST,
         writer="build",

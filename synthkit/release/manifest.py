@@ -33,6 +33,7 @@ from synthkit.release.facts import (
     SignerFacts,
     SkippedFacts,
     SourceFacts,
+    TokenFacts,
 )
 from synthkit.release.files import FILES, MANIFEST, is_shard, table_paths
 from synthkit.system.files import sha256_of
@@ -66,6 +67,8 @@ _OF_PROMPTS: dict[str, Any] = {"prompts": True}
 _OF_STRENGTH: dict[str, Any] = {"strength": True}
 # Where images are generated.
 _OF_RETRIEVAL: dict[str, Any] = {"retrieval": True}
+# Where prompts have the names of classes.
+_OF_LEARNED: dict[str, Any] = {"tokens": True}
 # Where every image is the first draw that passes.
 _OF_CANDIDATES: dict[str, Any] = {"filters": {"prefer": True}}
 
@@ -103,6 +106,7 @@ class Manifest(Facts):
         None, description="Where images are retrieved: the source that they are of."
     )
     prompts: PromptFacts | None = Field(None, description="Where prompts are drawn or have captions.")
+    tokens: TokenFacts | None = Field(None, description="Where prompts have tokens that were learned.")
     images: int
     width: int = Field(ge=1, le=MAX_EDGE)
     height: int = Field(ge=1, le=MAX_EDGE)
@@ -208,6 +212,8 @@ class Manifest(Facts):
             left_out |= _OF_STRENGTH
         if self.retrieval is None:
             left_out |= _OF_RETRIEVAL
+        if self.tokens is None:
+            left_out |= _OF_LEARNED
         if self.filters is not None and self.filters.prefer is None:
             left_out |= _OF_CANDIDATES
         return self.model_dump_json(indent=2, exclude=left_out).encode() + b"\n"

@@ -47,16 +47,25 @@ def told_counts(fewest: int, most: int) -> str:
 class Prompts:
     """Gives prompts to the images of a recipe, whose `classes` are those of its source, in order.
 
-    `captions` are those of real images by id; None if they are not here. Raises RecipeError if the recipe's
-    prompts are not for these classes.
+    `captions` are those of real images by id; None if they are not here. `words` are those of learned tokens,
+    by label, which stand in place of the classes' names; None if they are not here. Raises RecipeError if the
+    recipe's prompts are not for these classes.
     """
 
     def __init__(
-        self, recipe: Recipe, classes: Sequence[str], captions: Mapping[str, str] | None = None
+        self,
+        recipe: Recipe,
+        classes: Sequence[str],
+        captions: Mapping[str, str] | None = None,
+        words: Mapping[int, str] | None = None,
     ) -> None:
         if fault := recipe.class_fault(classes):
             raise RecipeError(f"prompts: {fault}")
-        self._classes, self._captions = tuple(classes), captions or {}
+        self._captions = captions or {}
+        self._names = tuple(classes)
+        if recipe.tokens is not None:
+            known = words or {}
+            self._names = tuple(known.get(label, f"<token of {name}>") for label, name in enumerate(classes))
         self._templates = [recipe.templates_for(name) for name in classes]
         # Filled in when they are first drawn: a stranger's recipe may have many for very many classes.
         self._plain: dict[tuple[int, str], str] = {}
@@ -76,9 +85,9 @@ class Prompts:
         """
         template = self.template(label, seed)
         if uses_caption(template):
-            return filled_in(template, self._classes[label], self._captions[source or ""])
+            return filled_in(template, self._names[label], self._captions[source or ""])
         if (label, template) not in self._plain:
-            self._plain[label, template] = filled_in(template, self._classes[label], "")
+            self._plain[label, template] = filled_in(template, self._names[label], "")
         return self._plain[label, template]
 
     def captioned(self) -> list[bool]:
@@ -98,7 +107,7 @@ class Prompts:
 
         Where its caption is not here, any caption will do.
         """
-        template, name = self.template(label, seed), self._classes[label]
+        template, name = self.template(label, seed), self._names[label]
         if self.knows(label, seed, source):
             wanted = self.of(label, seed, source)
             return "" if said == wanted else f"by the recipe it is {wanted!r:.64}"

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from synthkit.errors import ReleaseError
 from synthkit.release.files import MANIFEST
+from synthkit.release.learned_tokens import read_tokens, token_faults
 from synthkit.release.records import key_of
 from synthkit.release.signature import read_signature
 from synthkit.verification.audit import audit_faults
@@ -70,6 +72,15 @@ def _samples(path: Path, known: Known) -> Iterator[str]:
     yield from samples_faults(path, known.manifest, deep=known.deep)
 
 
+def _tokens(path: Path, known: Known) -> Iterator[str]:
+    try:
+        tokens = read_tokens(path)
+    except ReleaseError as error:
+        yield str(error).removeprefix(f"{path}: ")
+    else:
+        yield from token_faults(tokens, known.recipe, known.manifest)
+
+
 def _audit(_: Path, known: Known) -> Iterator[str]:
     if known.audit is None:
         yield "is not what synthkit audit writes"
@@ -95,6 +106,7 @@ CHECKS: dict[Check, Callable[[Path, Known], Iterator[str]]] = {
     "croissant": _croissant,
     "recipe": _recipe,
     "samples": _samples,
+    "tokens": _tokens,
     "audit": _audit,
     "audit picture": _audit_picture,
     "signature": _signature,

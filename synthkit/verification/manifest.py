@@ -233,6 +233,7 @@ def against_recipe(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
     if fault := recipe.class_fault([item.name for item in manifest.classes]):
         yield f"does not fit its recipe's prompts: {fault}"
     yield from model_facts.against_recipe(manifest, recipe)
+    yield from _tokens(manifest, recipe)
     size = recipe.output.size
     if size is not None and (manifest.width, manifest.height) != (size, size):
         yield f"says its images are {manifest.width}x{manifest.height}, by the recipe they are {size}x{size}"
@@ -244,6 +245,20 @@ def against_recipe(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
             "says what quality gates did, which the recipe lacks"
             if manifest.filters
             else ("does not say what the quality gates of its recipe did")
+        )
+
+
+def _tokens(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
+    """Yield what a manifest says of learned tokens differently; tokens.safetensors is checked apart."""
+    said, learns = manifest.tokens, recipe.tokens
+    if said is None or learns is None:
+        if (said is None) is not (learns is None):
+            yield f"{'has' if said else 'lacks'} tokens, which its recipe {'lacks' if said else 'has'}"
+        return
+    if (said.vectors, said.steps) != (learns.vectors, learns.steps):
+        yield (
+            f"says tokens have {said.vectors} vectors of {said.steps} steps, by the recipe it is "
+            f"{learns.vectors} of {learns.steps}"
         )
 
 

@@ -28,13 +28,20 @@ if TYPE_CHECKING:
 class RecordRules:
     """What every record of a release must say; `plan` is None if no plan fits the manifest's counts.
 
-    `captions` are those of the real images by id; None if they are not here.
+    `captions` are those of the real images by id; None if they are not here. `words` are those of learned
+    tokens by label; None if the release has no such file that can be read, which is reported there.
     """
 
-    def __init__(self, recipe: Recipe, manifest: Manifest, captions: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        manifest: Manifest,
+        captions: Mapping[str, str] | None = None,
+        words: Mapping[int, str] | None = None,
+    ) -> None:
         method = METHODS[recipe.conditioning.method]
         self._recipe, self._method = recipe, method
-        self._prompts = _prompts(recipe, manifest, captions)
+        self._prompts = _prompts(recipe, manifest, captions, words)
         self._constants: dict[str, Any] = {
             "dropout": recipe.conditioning.dropout if method.drops else 0.0,
             **sampling_told(recipe),
@@ -147,9 +154,19 @@ class RecordRules:
             )
 
 
-def _prompts(recipe: Recipe, manifest: Manifest, captions: Mapping[str, str] | None) -> Prompts | None:
-    """Return what gives prompts; None if they are for other classes, which is a fault of the manifest."""
+def _prompts(
+    recipe: Recipe,
+    manifest: Manifest,
+    captions: Mapping[str, str] | None,
+    words: Mapping[int, str] | None,
+) -> Prompts | None:
+    """Return what gives prompts.
+
+    None if they are for other classes, which is a fault of the manifest, or if learned tokens are not here.
+    """
+    if recipe.tokens is not None and words is None:
+        return None
     try:
-        return Prompts(recipe, [item.name for item in manifest.classes], captions)
+        return Prompts(recipe, [item.name for item in manifest.classes], captions, words)
     except RecipeError:
         return None

@@ -20,7 +20,8 @@ from synthkit.errors import RecipeError, ReleaseError, one_line
 from synthkit.recipe.load import load_complete
 from synthkit.recipe.portable import unportable
 from synthkit.release.captions import find_captions
-from synthkit.release.files import FILES, MANIFEST, PUT_THERE_BY_TOOLS, RECIPE
+from synthkit.release.files import FILES, MANIFEST, PUT_THERE_BY_TOOLS, RECIPE, TOKENS
+from synthkit.release.learned_tokens import read_tokens, words_of
 from synthkit.release.manifest import leads_elsewhere, unlisted
 from synthkit.release.places import Received
 from synthkit.system.progress import progress
@@ -143,7 +144,18 @@ def _read_files(
 
 
 def _rules(release: Path, manifest: Manifest, recipe: Recipe) -> RecordRules:
-    return RecordRules(recipe, manifest, find_captions(Received(release, manifest, recipe, frozenset())))
+    captions = find_captions(Received(release, manifest, recipe, frozenset()))
+    return RecordRules(recipe, manifest, captions, _words(release, manifest, recipe))
+
+
+def _words(release: Path, manifest: Manifest, recipe: Recipe) -> dict[int, str] | None:
+    """Return the words of the release's learned tokens; None if there are none, or none can be read."""
+    if recipe.tokens is None or leads_elsewhere(release, manifest, TOKENS):
+        return None
+    try:
+        return words_of(read_tokens(release / TOKENS))
+    except ReleaseError:
+        return None
 
 
 def _tables(release: Path, manifest: Manifest) -> dict[str, TableRows]:

@@ -74,7 +74,7 @@ def test_without_a_command_it_helps(monkeypatch: pytest.MonkeyPatch, columns: in
 
 
 GROUPS = {
-    "Make": ["recipes", "init", "doctor", "plan", "methods", "build", "grow", "merge"],
+    "Make": ["recipes", "init", "doctor", "plan", "methods", "train-tokens", "build", "grow", "merge"],
     "Trust": ["verify", "show", "replay", "audit", "diff"],
     "Publish": ["release", "sign", "publish", "pull", "croissant"],
     "Score": ["eval", "study", "compare"],
@@ -88,7 +88,7 @@ def test_commands_are_grouped_in_the_order_of_the_work(monkeypatch: pytest.Monke
     text = helped("", columns, monkeypatch)
     _, *parts = re.split(title, text, flags=re.MULTILINE)
     shown = {
-        name: re.findall(r"^(?:│ |  )(\w+)(?:  .*)?$", listing, re.MULTILINE)
+        name: re.findall(r"^(?:│ |  )([\w-]+)(?:  .*)?$", listing, re.MULTILINE)
         for name, listing in zip(parts[::2], parts[1::2], strict=True)
     }
     assert shown == GROUPS
@@ -100,7 +100,7 @@ def test_the_readme_lists_the_same_groups() -> None:
     text = (ROOT / "README.md").read_text()
     assert text.count("\n## Commands\n") == 1
     listed: dict[str, list[str]] = {}
-    for group, command in re.findall(r"^\| (?:\*\*(.+)\*\* )?\| `synthkit (\w+)", text, re.MULTILINE):
+    for group, command in re.findall(r"^\| (?:\*\*(.+)\*\* )?\| `synthkit ([\w-]+)", text, re.MULTILINE):
         listed.setdefault(group or list(listed)[-1], []).append(command)
     assert listed == GROUPS
 

@@ -61,7 +61,12 @@ class Models(NamedTuple):
 def methods_of(family: str) -> list[str]:
     """Return the methods that a family takes: without text, none that the text alone conditions."""
     reads_text = family != "kandinsky"
-    return [name for name, method in METHODS.items() if reads_text or method.embeds or method.retrieves]
+    learns = family in ("unclip", "ip-adapter-sd15", "ip-adapter-plus-sd15")
+    return [
+        name
+        for name, method in METHODS.items()
+        if (reads_text or method.embeds or method.retrieves) and (learns or not method.learns)
+    ]
 
 
 def write_recipe(path: Path, models: Models, family: str, method: str) -> Path:
@@ -72,6 +77,7 @@ def write_recipe(path: Path, models: Models, family: str, method: str) -> Path:
         "synthetic_per_class": 6,
         "conditioning": {"method": method} | begun(method),
         "output": {"shard_size": 6},
+        **({"tokens": {"steps": 2, "batch_size": 2, "vectors": 2}} if METHODS[method].learns else {}),
         **models.recipe(family),
     }
     if METHODS[method].retrieves:

@@ -22,6 +22,13 @@ KINDS: dict[str, tuple[str, ...]] = {
         "output={format: webp, size: 24, shard_size: 8}",
     ),
     "grown": ("synthetic_per_class=3", "target_per_class=", "grown=[1, 2]", "output.shard_size=16"),
+    "learned": (
+        "conditioning={method: da-fusion, strength: 0.5}",
+        'prompt="a photo of a {name}"',
+        "tokens={steps: 2, vectors: 2}",
+        *("synthetic_per_class=2", "target_per_class=", "source.subset=[1, 2, 7]"),
+        "source.max_per_class=2",
+    ),
     "gated": (
         "filters={blank: {min_deviation: 1}, max_draws: 3}",
         "conditioning.method=embed-mixup",

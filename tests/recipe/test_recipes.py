@@ -114,11 +114,12 @@ def test_the_digits_come_by_all_methods_and_differ_in_nothing_else() -> None:
         # One that begins from real images says how far they are noised.
         own = {"method": base.conditioning.method, "strength": None}
         same = recipe.conditioning.model_copy(update=own)
-        # One that retrieves says from where.
-        words = {"name": base.name, "summary": base.summary, "conditioning": same, "retrieval": None}
+        # One that retrieves says from where, one that learns tokens how.
+        others = {"retrieval": None, "tokens": None}
+        words = {"name": base.name, "summary": base.summary, "conditioning": same, **others}
         assert recipe.model_copy(update=words) == base
     assert methods == set(METHODS)
-    assert len(DIGITS) == 12
+    assert len(DIGITS) == 14
 
 
 KINDS = ("imagenet_lt", "caltech101", "flowers102", "coco", "voc", "cifar10_lt_ecd")

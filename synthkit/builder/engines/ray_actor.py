@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from synthkit.builder.inputs import read_inputs
 from synthkit.builder.remote_shards import RemoteShards, is_url
+from synthkit.builder.tokens import using
 from synthkit.builder.workspace import Workspace
 from synthkit.errors import BuildError, SynthkitError
 from synthkit.recipe.schema import Recipe
+from synthkit.release.learned_tokens import read_tokens
 from synthkit.release.shards import Origin, finished, records_path, sidecar_path
 from synthkit.system.environment import NO_DEVICE, choose_device, describe
 
@@ -37,6 +39,7 @@ class Orders:
     """What an actor is told first: the recipe as JSON, and the digest and environment that must come of it.
 
     `place` receives the shards: a folder that all nodes share, or an address. A file `mark` lies in it.
+    `tokens` is the file of learned tokens, empty if there are none.
     """
 
     recipe: str
@@ -45,6 +48,7 @@ class Orders:
     environment: dict[str, str]
     place: str
     mark: str
+    tokens: bytes
 
 
 class Pulse(NamedTuple):
@@ -121,6 +125,7 @@ class Actor:
             recipe = Recipe.model_validate_json(orders.recipe)
             inputs = read_inputs(recipe, root, limit=orders.limit)
             _check_same(inputs, orders)
+            inputs = _with_tokens(inputs, orders, root)
             self._remote = RemoteShards(orders.place) if is_url(orders.place) else None
             _check_place(orders, self._remote)
             self._builder = self._ready(inputs, orders, root)
@@ -162,6 +167,16 @@ class Actor:
     def pulse(self) -> Pulse:
         """Report how it goes on."""
         return self._observer.pulse()
+
+
+def _with_tokens(inputs: Inputs, orders: Orders, root: Path) -> Inputs:
+    """Return inputs with the tokens that the starting machine has found or learned."""
+    if not orders.tokens:
+        return inputs
+    with tempfile.NamedTemporaryFile(dir=root, suffix=".safetensors") as stream:
+        stream.write(orders.tokens)
+        stream.flush()
+        return using(inputs, read_tokens(Path(stream.name)))
 
 
 def scratch() -> Path:

@@ -15,6 +15,7 @@ from synthkit.builder.engines.ray_cluster import check, connected
 from synthkit.builder.engines.supervisor import LOOK_EVERY_S, Supervisor, Worker
 from synthkit.errors import BuildError, one_line
 from synthkit.generators import needs_device
+from synthkit.release.learned_tokens import tokens_file
 from synthkit.system import stopping
 from synthkit.system.environment import NO_DEVICE, changed
 from synthkit.version import __version__
@@ -184,7 +185,8 @@ class _Actors:
         # It names the content of the model: a branch may move while a cluster grows.
         recipe = inputs.recipe.model_dump_json()
         limit = self._options.limit
-        return Orders(recipe, limit, inputs.digest, dict(origin.environment), place, self._mark)
+        tokens = tokens_file(inputs.tokens) if inputs.tokens else b""
+        return Orders(recipe, limit, inputs.digest, dict(origin.environment), place, self._mark, tokens)
 
     def _feel(self, team: Supervisor[_Remote], worker: _Remote, pulse: Pulse) -> None:
         worker.heard = time.monotonic() - pulse.quiet
