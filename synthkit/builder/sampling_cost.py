@@ -148,8 +148,16 @@ def _cheaper(recipe: Recipe, network: Network, cost: Cost) -> Iterator[Cheaper]:
 
 
 def _suits(changes: Mapping[str, Any], sampler: Sampler, network: Network) -> bool:
-    """Return whether changes make sense: no other steps for a model of few, no images far below its edge."""
+    """Return whether changes make sense.
+
+    They are no other steps for a model of few, no images far below its edge, and undo nothing that a recipe
+    already saves: they make neither more steps nor another cache of one.
+    """
     if "scheduler" in changes and sampler.scheduler in _OF_FEW_STEPS:
+        return False
+    if changes.get("steps", 0) > sampler.steps:
+        return False
+    if "cache" in changes and sampler.cache is not None and sampler.cache.every > changes["cache"]["every"]:
         return False
     size = changes.get("size")
     return size is None or _SMALLEST * network.edge <= size < (sampler.size or network.edge)

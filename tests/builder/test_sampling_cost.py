@@ -125,3 +125,13 @@ def test_nothing_is_told_of_a_network_that_is_not_known() -> None:
     model = other.model.model_copy(update={"id": "somebody/something"})
     found = sampling_cost(other.model_copy(update={"model": model}), 1000, UNKNOWN)
     assert (found.work.evaluations, found.work.rows, found.cost, found.cheaper) == (31, 62, None, ())
+
+
+def test_what_a_recipe_already_saves_is_not_undone() -> None:
+    few = words(cost_of("imagenet_lt_ecd", scheduler="dpm-solver++", steps=5))
+    assert "sampler.size=512" in few
+    assert not [one for one in few if "sampler.steps" in one]
+    # Its cache of 500 is cheaper than one of 2.
+    cached = words(cost_of("imagenet_lt_ecd", cache=Cache(every=500)))
+    assert "sampler.scheduler=dpm-solver++ sampler.steps=10" in cached
+    assert not [one for one in cached if "sampler.cache" in one]
