@@ -20,6 +20,9 @@ from synthkit.cli.shared import (
 )
 from synthkit.system.names import printable
 
+# Dollars for an hour of a device; no price is above it, and no cost of a plan is infinite.
+_DEAREST = 1_000_000
+
 
 @app.command(
     rich_help_panel=MAKE, epilog="Examples: `synthkit plan my.yaml` · `synthkit plan my.yaml --json`"
@@ -33,7 +36,7 @@ def plan(
     ] = False,
     price: Annotated[
         float | None,
-        typer.Option(min=0, help="Dollars for an hour of one device; a GPU has 3 by default."),
+        typer.Option(min=0, max=_DEAREST, help="Dollars for an hour of one device; a GPU has 3 by default."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:

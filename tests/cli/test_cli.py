@@ -122,7 +122,7 @@ def test_plan_tells_what_an_image_takes_and_cheaper_ways(cli: Cli) -> None:
     assert "sampler.size" not in plan
 
 
-@pytest.mark.parametrize("price", ["-1", "much"])
+@pytest.mark.parametrize("price", ["-1", "much", "inf", "1e308"])
 def test_a_price_that_is_none(cli: Cli, price: str) -> None:
     assert cli("plan", cli.recipe(), "--price", price).exit_code == 2
 
