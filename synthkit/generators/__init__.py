@@ -49,6 +49,8 @@ __all__ = [
 ]
 
 Told = TypeVar("Told")
+# Pixels of an edge; no image format that a release has takes more.
+_LARGEST_EDGE = 65_535
 
 
 def load(checkpoint: Checkpoint, recipe: Recipe, device: str) -> Generator:
@@ -206,8 +208,12 @@ def choose_device_for(checkpoint: Checkpoint, dtype: str, wanted: str) -> str:
 
 
 def image_edge(checkpoint: Checkpoint, sampler: Sampler) -> int | None:
-    """Return the edge in pixels of the images a checkpoint makes; None if its files do not say it."""
-    return sampler.size or _if_told(checkpoint, lambda family, folder: family.image_edge(folder))
+    """Return the edge in pixels of the images a checkpoint makes; None if its files do not say it.
+
+    Files are not trusted: what no image can have is not said.
+    """
+    told = sampler.size or _if_told(checkpoint, lambda family, folder: family.image_edge(folder))
+    return told if told is not None and 0 < told <= _LARGEST_EDGE else None
 
 
 def embedding_shape(checkpoint: Checkpoint) -> tuple[int, ...] | None:

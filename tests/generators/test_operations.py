@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from shutil import copytree
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,3 +91,22 @@ def test_a_copy_in_a_folder_is_known_by_its_files(tmp_path: Path) -> None:
 def test_without_a_network_evaluations_and_rows_are_known() -> None:
     work = work_of(sampler(guidance_interval=[0.0, 0.5]), None)
     assert (work.evaluations, work.rows, work.operations) == (7, 10, None)
+
+
+@pytest.mark.parametrize("told", [-8, 10**30, 1e300])
+def test_files_that_state_an_edge_that_no_image_has(tmp_path: Path, told: float) -> None:
+    unclip = network_of(Model(id="stabilityai/stable-diffusion-2-1-unclip"))
+    assert unclip is not None
+    texts = {
+        "model_index.json": {"_class_name": unclip.pipeline},
+        "unet/config.json": {**unclip.shape, "sample_size": told},
+        "vae/config.json": {"block_out_channels": [1, 2, 3, 4]},
+    }
+    for name, config in texts.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(json.dumps(config))
+    # Of a checkpoint only the name and the files are read.
+    files: Any = SimpleNamespace(name="my/own", files={name: tmp_path / name for name in texts})
+    found = network_of(Model(id="my/own"), files)
+    assert found is not None
+    assert found.edge == unclip.edge
