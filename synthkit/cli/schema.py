@@ -33,7 +33,7 @@ def schema(
 ) -> None:
     """Print the JSON Schema of recipes (for editors), of provenance records, or of scores."""
     with user_errors():
-        from synthkit.recipe.schema import json_schema
+        from synthkit.recipe.json_schema import json_schema
         from synthkit.release.records import record_schema
         from synthkit_eval.score import json_schema as score_schema
 

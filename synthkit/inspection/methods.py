@@ -15,8 +15,8 @@ from synthkit.builder.inputs import read_inputs
 from synthkit.conditioning import METHODS
 from synthkit.errors import RecipeError
 from synthkit.generators import check_recipe, choose_device_for, load
+from synthkit.recipe.captions import caption_fault
 from synthkit.recipe.conditioning import Conditioning
-from synthkit.recipe.schema import caption_fault
 from synthkit.release.plan import PlannedImage
 from synthkit.release.prompts import Prompts
 from synthkit.release.records import key_of

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import Field
 
+from synthkit.conditioning import METHODS
 from synthkit.config.section import Section
 from synthkit.errors import RecipeError
+from synthkit.recipe.prompts import uses_caption
 from synthkit.system.files import sha256_of
+
+if TYPE_CHECKING:
+    from synthkit.recipe.prompts import Templates
 
 
 class Captions(Section):
@@ -43,3 +48,22 @@ class Captions(Section):
             reason = (isinstance(error, OSError) and error.strerror) or "cannot be read"
             raise RecipeError(f"captions.file: {self.file}: {reason}") from None
         return self.model_copy(update={"sha256": sha256})
+
+
+def caption_fault(prompt: str, prompts: Templates | None, captions: Captions | None, method: str) -> str:
+    """Return why a recipe's prompts and captions do not go together; an empty text if they do."""
+    lists = [[prompt]] if prompts is None else [prompts] if isinstance(prompts, list) else prompts.values()
+    first = next((template for templates in lists for template in templates if uses_caption(template)), None)
+    if first is None:
+        return "" if captions is None else "no prompt has {caption}: put it into one, or remove captions"
+    if not METHODS[method].sources:
+        return (
+            f"{first[:60]!r} has {{caption}}, and conditioning.method {method} takes no real images, whose "
+            "captions these are: remove it, or choose another method"
+        )
+    if captions is None:
+        return (
+            f"is missing: {first[:60]!r} has {{caption}}; name a file with the captions of the real images: "
+            "captions: {file: captions.csv}"
+        )
+    return ""

@@ -12,8 +12,8 @@ from synthkit.errors import RecipeError
 from synthkit.recipe import shipped
 from synthkit.recipe import text as recipe_text
 from synthkit.recipe.families import SOURCES
+from synthkit.recipe.json_schema import json_schema
 from synthkit.recipe.load import files_of, load
-from synthkit.recipe.schema import json_schema
 from synthkit.recipe.source import SourceBase
 from synthkit.system.files import write_file
 from synthkit.version import __version__

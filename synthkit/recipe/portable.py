@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from synthkit.recipe.families import HubSourceConfig
 
@@ -45,6 +45,15 @@ def portable_path(text: str) -> str:
         return text
     name = "".join("_" if _is_unsafe(character) else character for character in PurePath(text).name)
     return "root" if not name or name == ".." or name.startswith("~") else name
+
+
+def portable_source(source: SourceBase, data: dict[str, Any]) -> dict[str, Any]:
+    """Return the data of a source as a release holds it: its kind first, no paths of this machine."""
+    if source.classes is not None:
+        # `exclude_none` dropped the classes that None leaves out.
+        data["classes"] = source.classes
+    data |= portable_places(source)
+    return {"kind": data.pop("kind"), **data}
 
 
 def portable_places(source: SourceBase) -> dict[str, str]:

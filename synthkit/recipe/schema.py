@@ -1,6 +1,6 @@
 """The recipe as pydantic models: one YAML file that says everything about a release.
 
-This module has its fields and its JSON Schema; `recipe/load.py` reads one from disk.
+This module has its fields; `recipe/json_schema.py` describes them for editors.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import hashlib
 import json
 from contextlib import suppress
 from datetime import date
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import (
@@ -23,21 +22,21 @@ from synthkit.conditioning import METHODS
 from synthkit.config.section import Section
 from synthkit.errors import RecipeError
 from synthkit.recipe.arithmetic import STOCK, Arithmetic
-from synthkit.recipe.captions import Captions
+from synthkit.recipe.captions import Captions, caption_fault
 from synthkit.recipe.conditioning import Conditioning
 from synthkit.recipe.digest import fields_in_digest, fields_in_generation_digest, left_out_of_recipe_yaml
 from synthkit.recipe.families import SourceConfig
 from synthkit.recipe.filters import Filters
+from synthkit.recipe.grown import MOST_EARLIER, Earlier, as_earlier, growth_fault
 from synthkit.recipe.model import Model
 from synthkit.recipe.output import Output
-from synthkit.recipe.portable import portable_model, portable_path, portable_places
+from synthkit.recipe.portable import portable_model, portable_path, portable_source
 from synthkit.recipe.prompts import (
     Templates,
     brace_fault,
     checked,
     class_fault,
     read_prompts,
-    uses_caption,
 )
 from synthkit.recipe.retrieval import Retrieval, retrieval_fault
 from synthkit.recipe.sampler import Sampler
@@ -56,8 +55,6 @@ _FORMATS = {
     ("strength", False): 6,
     ("strength", True): 7,
 }
-# How many earlier versions a release may have grown from.
-MOST_EARLIER = 1000
 
 # The default of `prompt`.
 _PROMPT = "{name}"
@@ -82,23 +79,6 @@ class Hub(Section):
         description="The dataset repository: organisation/name.",
     )
     private: bool = Field(True, description="Create the repository as private.")
-
-
-class Earlier(Section):
-    """What an earlier version of a release asked for: its images come first, and stay as they are."""
-
-    target: int = Field(
-        ge=1,
-        le=10_000_000,
-        description="Its target_per_class, or synthetic_per_class if the recipe has that.",
-    )
-    classes: int | None = Field(
-        None, ge=1, description="How many classes it had, if classes were added after it."
-    )
-
-    def has(self, label: int) -> bool:
-        """Return whether the version had a class."""
-        return self.classes is None or label < self.classes
 
 
 class Recipe(Section):
@@ -271,21 +251,10 @@ class Recipe(Section):
         now = info.data.get("target_per_class") or info.data.get("synthetic_per_class")
         if now is None:  # Reported already.
             return grown
-        steps = [*(_as_earlier(item) for item in grown), Earlier(target=now)]
-        for number, (before, after) in enumerate(pairwise(steps), start=1):
-            if after.target < before.target:
-                what = f"entry {number + 1} of grown" if number < len(grown) else "the target now"
-                raise ValueError(
-                    f"{what} is {after.target:,}, below {before.target:,} of entry {number}: targets rise"
-                )
-            if _classes(after) < _classes(before):
-                raise ValueError(
-                    f"entry {number} has more classes than what follows it: classes are only added"
-                )
-            if (after.target, _classes(after)) == (before.target, _classes(before)):
-                raise ValueError(f"entry {number} asks for the same as what follows it: remove it")
+        if fault := growth_fault(grown, now):
+            raise ValueError(fault)
         # One spelling for one meaning, since the digest covers it.
-        return [item if _as_earlier(item).classes is not None else _as_earlier(item).target for item in grown]
+        return [item if as_earlier(item).classes is not None else as_earlier(item).target for item in grown]
 
     @field_validator("retrieval")
     @classmethod
@@ -297,7 +266,7 @@ class Recipe(Section):
     @property
     def earlier(self) -> list[Earlier]:
         """What earlier versions of the release asked for, oldest first."""
-        return [_as_earlier(item) for item in self.grown]
+        return [as_earlier(item) for item in self.grown]
 
     def synthetic_for(self, real: int, target: int | None = None) -> int:
         """Return how many synthetic images a class with `real` real images gets.
@@ -412,72 +381,14 @@ class Recipe(Section):
         data["model"] = portable_model(self.model).model_dump(
             mode="json", exclude_none=True, exclude=unset.get("model")
         )
-        data["source"] = _portable_source(self.source, data["source"])
+        data["source"] = portable_source(self.source, data["source"])
         if self.retrieval is not None:
             pool = self.retrieval.source
-            data["retrieval"]["source"] = _portable_source(pool, data["retrieval"]["source"])
+            data["retrieval"]["source"] = portable_source(pool, data["retrieval"]["source"])
         if recipe.captions is not None:
             data["captions"]["file"] = portable_path(recipe.captions.file)
         return data
 
 
-def _portable_source(source: SourceConfig, data: dict[str, Any]) -> dict[str, Any]:
-    if source.classes is not None:
-        # `exclude_none` dropped the classes that None leaves out.
-        data["classes"] = source.classes
-    data |= portable_places(source)
-    return {"kind": data.pop("kind"), **data}
-
-
-def caption_fault(prompt: str, prompts: Templates | None, captions: Captions | None, method: str) -> str:
-    """Return why a recipe's prompts and captions do not go together; an empty text if they do."""
-    lists = [[prompt]] if prompts is None else [prompts] if isinstance(prompts, list) else prompts.values()
-    first = next((template for templates in lists for template in templates if uses_caption(template)), None)
-    if first is None:
-        return "" if captions is None else "no prompt has {caption}: put it into one, or remove captions"
-    if not METHODS[method].sources:
-        return (
-            f"{first[:60]!r} has {{caption}}, and conditioning.method {method} takes no real images, whose "
-            "captions these are: remove it, or choose another method"
-        )
-    if captions is None:
-        return (
-            f"is missing: {first[:60]!r} has {{caption}}; name a file with the captions of the real images: "
-            "captions: {file: captions.csv}"
-        )
-    return ""
-
-
-def _as_earlier(item: int | Earlier) -> Earlier:
-    return item if isinstance(item, Earlier) else Earlier(target=item)
-
-
-def _classes(item: Earlier) -> float:
-    """Return how many classes a version had; infinite if it had all that there are."""
-    return float("inf") if item.classes is None else item.classes
-
-
 def _sha256(facts: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a recipe file, for editors (`synthkit schema`).
-
-    It requires no field: with `extends`, a file states only its differences.
-    """
-    schema = Recipe.model_json_schema()
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    schema["title"] = "synthkit recipe"
-    schema["description"] = "One file that says everything about a synthetic release."
-    schema["properties"] = {
-        "extends": {
-            "type": "string",
-            "description": "Another recipe, relative to this file; this one states only its differences.",
-        },
-        **schema["properties"],
-    }
-    schema.pop("required", None)
-    for definition in schema["$defs"].values():
-        definition.pop("required", None)
-    return schema

@@ -17,8 +17,9 @@ from pydantic import (
 
 from synthkit.errors import ReleaseError
 from synthkit.recipe.conditioning import Strength  # noqa: TC001 (pydantic reads the annotation)
+from synthkit.recipe.grown import MOST_EARLIER
 from synthkit.recipe.output import MAX_EDGE, ContainerName
-from synthkit.recipe.schema import MOST_EARLIER, NAME, SEMVER
+from synthkit.recipe.schema import NAME, SEMVER
 from synthkit.release.facts import (
     AuditFacts,
     ClassFacts,

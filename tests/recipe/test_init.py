@@ -16,8 +16,8 @@ import yaml
 from rich.console import Console
 
 from synthkit.recipe.catalogue import as_table, describe_all
+from synthkit.recipe.json_schema import json_schema
 from synthkit.recipe.load import load
-from synthkit.recipe.schema import json_schema
 from synthkit.recipe.shipped import find, names, template
 from synthkit.version import __version__
 from tests.conftest import Cli

@@ -10,10 +10,11 @@ import pytest
 import yaml
 
 from synthkit.errors import RecipeError
+from synthkit.recipe.json_schema import json_schema
 from synthkit.recipe.load import load
 from synthkit.recipe.portable import portable_path
 from synthkit.recipe.sampler import AUTO
-from synthkit.recipe.schema import Recipe, json_schema
+from synthkit.recipe.schema import Recipe
 from synthkit.release.manifest import Manifest
 from tests.helpers.paths import ROOT
 from tests.recipe.conftest import MINIMAL
