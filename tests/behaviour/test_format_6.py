@@ -161,7 +161,7 @@ _RANGE = "must be a range from a lower to a higher number"
         ("strength={choices: [0.5, 0.5]}", "strength: has a choice twice"),
         ("strength={from: 0.3, to: 0.7}", f"strength: {_WHAT}, is {{"),
         ("strength=null", "strength: is missing: real-guidance begins from a real image"),
-        ("method=dropout", "strength: is for methods that begin from a real image (real-guidance, da-fusion)"),
+        ("method=dropout", "strength: is for methods that begin from a real image (real-guidance, da-"),
         ("scale=0.5", "scale: real-guidance is conditioned on the prompt alone"),
     ],
 )
