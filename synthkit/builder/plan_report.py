@@ -40,6 +40,7 @@ _ALL_SHOWN, _SOME_SHOWN = 120, 20
 _FOR_LESS = "for less, each by --set (docs/scaling.md: what it gives up)"
 # TFLOP below which GFLOP read better, and dollars below which cents matter.
 _SMALL, _CENTS_MATTER = 0.1, 10
+_CENT = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +201,7 @@ def _sampled(sampling: SamplingCost, draws: int) -> str:
     if work.evaluations < work.rows < 2 * work.evaluations:
         rows = f", some with guidance: {work.rows:,} rows"
     most, average = ("at most ", "on average ") if sampling.differs else ("", "")
-    said = f"Sampling an image: {most}{work.evaluations:,} evaluations{rows}"
+    said = f"Sampling an image: {most}{work.evaluations:,} evaluation{'s' * (work.evaluations != 1)}{rows}"
     if cost is None:
         return said
     said = f"{said}; {average}{_operations(cost.operations)}{f' with all {draws} draws' if draws > 1 else ''}"
@@ -219,6 +220,8 @@ def _operations(tera: float) -> str:
 def _money(dollars: float | None, before: str = "") -> str:
     if dollars is None:
         return ""
+    if dollars < _CENT:
+        return f"{before}less than a cent"
     return f"{before}${dollars:,.2f}" if dollars < _CENTS_MATTER else f"{before}${dollars:,.0f}"
 
 

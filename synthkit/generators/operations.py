@@ -188,5 +188,5 @@ def _rows(sampler: Sampler, strength: float, *, halves: bool) -> list[int]:
 
 def _whole(rows: Sequence[int], every: int) -> list[bool]:
     """Return which evaluations are whole: every n-th, and each with other rows than the one before it."""
-    changed = [True, *(before != after for before, after in pairwise(rows))]
-    return [number % every == 0 or new for number, new in enumerate(changed)]
+    changes = pairwise([None, *rows])
+    return [number % every == 0 or before != after for number, (before, after) in enumerate(changes)]

@@ -87,6 +87,16 @@ def test_images_that_begin_from_real_ones_run_a_part_of_the_steps(
     assert found.cost.operations == pytest.approx(share * 139.0, rel=0.05)
 
 
+def test_a_strength_that_leaves_no_step_takes_no_evaluation() -> None:
+    """A build refuses it; so may a plan, and must not fail."""
+    one = recipe("digits_lt_real_guidance")
+    for strength in (0.02, (0.01, 0.5)):
+        begun = one.conditioning.model_copy(update={"strength": strength})
+        found = sampling_cost(one.model_copy(update={"conditioning": begun}), 1000, UNKNOWN)
+        assert found.cost is not None
+        assert found.work.evaluations == (0 if strength == 0.02 else 13)
+
+
 def test_cheaper_ways_are_those_that_the_model_has() -> None:
     unclip = words(cost_of("imagenet_lt_ecd"))
     assert "sampler.scheduler=dpm-solver++ sampler.steps=15" in unclip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -120,6 +121,15 @@ def test_plan_tells_what_an_image_takes_and_cheaper_ways(cli: Cli) -> None:
     # A small model reaches no GPU's rate; the images of a model of 32 pixels cannot be smaller.
     assert "$" not in plan
     assert "sampler.size" not in plan
+
+
+def test_plan_of_one_step_and_of_a_small_sum_reads_well(cli: Cli) -> None:
+    plan = cli("plan", cli.recipe(), "--set", "sampler.steps=1", "--set", "sampler.guidance_scale=1").output
+    assert "Sampling an image: 1 evaluation; " in plan
+    model = ("--set", "model.id=stable-diffusion-v1-5/stable-diffusion-v1-5")
+    small = cli("plan", cli.recipe(), *model)
+    assert small.exit_code == 0, small.output
+    assert re.search(r"takes \d+ s, less than a cent", " ".join(small.output.split()))
 
 
 @pytest.mark.parametrize("price", ["-1", "much", "inf", "1e308"])
