@@ -53,6 +53,7 @@ def gated(tmp_path_factory: pytest.TempPathFactory) -> Cli:
     return cli
 
 
+@pytest.mark.slow
 def test_what_disagrees_with_its_label_is_drawn_again(gated: Cli) -> None:
     release = gated.folder / "releases" / "small"
     again = [row for row in rows(release) if row["attempt"]]

@@ -14,6 +14,7 @@ from tests.helpers.scoring import evaluate, flags
 CHOSEN = ("network=test_resnet", "network_args={}", "epochs=4", "report=validation")
 
 
+@pytest.mark.slow
 def test_the_epoch_of_the_best_validation_accuracy_counts(flat_release: Path, cli: Cli) -> None:
     settings = (*CHOSEN, "validation.part=validation")
     score = evaluate(cli, flat_release, "--seeds", "1", settings=settings)

@@ -174,9 +174,10 @@ class Gpu:
         return tensors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fails_from", "chosen"),
-    [pytest.param(100, 8, marks=pytest.mark.slow), (8, 4), pytest.param(2, None, marks=pytest.mark.slow)],
+    [(8, 4), (100, 8), (2, None)],
 )
 def test_the_batch_size_that_fits_a_gpu_is_measured_once(
     checkpoint: Checkpoint,

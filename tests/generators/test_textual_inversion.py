@@ -197,7 +197,7 @@ def test_families_without_such_a_text_encoder_refuse(
 @pytest.mark.parametrize(
     ("family", "method"),
     [
-        ("unclip", "fill-up"),
+        pytest.param("unclip", "fill-up", marks=pytest.mark.slow),
         pytest.param("unclip", "da-fusion", marks=pytest.mark.slow),
         pytest.param("ip-adapter-sd15", "da-fusion", marks=pytest.mark.slow),
         pytest.param("ip-adapter-sd15", "fill-up", marks=pytest.mark.slow),

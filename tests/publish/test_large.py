@@ -119,6 +119,7 @@ def test_xet_carries_it_to_the_branch(hub: HubServer, large: Path, tmp_path: Pat
     assert hub.received_xorbs and not hub.received.total()
 
 
+@pytest.mark.slow
 def test_a_dry_run_tells_of_the_branch(hub: HubServer, synthkit: Client, large: Path, release: Path) -> None:
     told = f"in several commits on the branch {BRANCH}, then all at once on main"
     assert told in synthkit("publish", large, REPO, "--dry-run").output

@@ -101,6 +101,7 @@ def test_a_higher_target_adds_images_to_every_class(cli: Cli, versions: dict[str
     assert "0 added, 10 removed (of 20 before)\n" in back
 
 
+@pytest.mark.slow
 def test_new_words_change_no_image(cli: Cli, versions: dict[str, Path]) -> None:
     text, found = difference(cli, versions["base"], versions["reworded"])
     assert text == (

@@ -344,6 +344,7 @@ def test_a_study_that_varies_shots_and_another_field_has_a_line_for_each(cli: Cl
     assert {"dropout 0.2", "dropout 0.4"} <= bars
 
 
+@pytest.mark.slow
 def test_releases_of_other_sizes_are_lines_of_their_own(cli: Cli) -> None:
     for shots, method in itertools.product((1, 4), ("random-image", "dropout")):
         for images, more in ((200, ""), (1000, "synthetic-per-class-100-")):

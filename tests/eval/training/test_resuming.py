@@ -98,7 +98,7 @@ def test_a_stopped_run_ends_as_one_that_was_not(
     assert (tmp_path / "resumed").read_bytes() == (tmp_path / "whole").read_bytes()
 
 
-@pytest.mark.parametrize("kind", ["crt", "lws"])
+@pytest.mark.parametrize("kind", ["lws", pytest.param("crt", marks=pytest.mark.slow)])
 def test_a_run_stops_in_its_second_stage(
     data: Data, plain: tuple[Trained, Path], tmp_path: Path, kind: str
 ) -> None:
