@@ -140,6 +140,9 @@ def test_every_method_through_every_source(
     if METHODS[method].retrieves:
         # There are 897 images to retrieve.
         changes += ["target_per_class=null", "synthetic_per_class=4"]
+    if METHODS[method].learns:
+        # The token stands for the class's name.
+        changes += ["prompt={name}"]
     built = cli("build", recipe, *flags(changes), "--limit", "2")
     assert built.exit_code == 0, built.output
     import pyarrow.parquet as pq
