@@ -308,8 +308,13 @@ def lowest_strength(strength: Strength) -> float:
     return strength[0] if isinstance(strength, tuple) else strength
 
 
-def spread_strengths(strength: Strength) -> list[float]:
-    """Return strengths whose mean stands for all that are drawn: a range at a hundred even places."""
+def spread_strengths(strength: Strength | None) -> list[float]:
+    """Return strengths whose mean stands for all that are drawn: a range at a hundred even places.
+
+    Images that begin from none run all steps, as at strength 1.
+    """
+    if strength is None:
+        return [1.0]
     if isinstance(strength, Choices):
         return [*strength.choices]
     if isinstance(strength, tuple):

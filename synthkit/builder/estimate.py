@@ -66,15 +66,10 @@ def estimate(recipe: Recipe, images: int, work_root: Path) -> Estimate:
     rate = last_rate(work_root, rate_key(recipe, checkpoint))
     if rate is not None:
         size = round(images * rate.bytes_per_image)
-        seconds = images * draws_of_each(recipe) / rate.draws_per_second
+        seconds = images * recipe.draws / rate.draws_per_second
         return Estimate(size, seconds, True, checkpoint, rate.devices, rate.on_gpu)
     edge = recipe.output.size or image_edge(checkpoint, recipe.sampler)
     return Estimate(_bytes(images, recipe.output, edge), None, measured=False, checkpoint=checkpoint)
-
-
-def draws_of_each(recipe: Recipe) -> int:
-    """Return how many draws a recipe asks for of every image."""
-    return 1 if recipe.filters is None else recipe.filters.draws
 
 
 def _bytes(images: int, output: Output, edge: int | None) -> int | None:
@@ -119,7 +114,7 @@ def log_rate(work: Workspace, inputs: Inputs, made: Made) -> None:
             "lost": made.lost,
             "seconds": round(made.seconds, 3),
             "images_per_second": made.rate,
-            "draws": draws_of_each(inputs.recipe),
+            "draws": inputs.recipe.draws,
             "bytes_per_image": sum(shard.bytes for shard in shards) / images,
         }
     )

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from synthkit.builder.estimate import Estimate, draws_of_each, estimate
+from synthkit.builder.estimate import Estimate, estimate
 from synthkit.builder.inputs import prompts_of
 from synthkit.builder.sampling_cost import RATE, SamplingCost, sampling_cost
 from synthkit.errors import SourceError
@@ -85,7 +85,7 @@ class Summary:
     @property
     def draws(self) -> int:
         """Draws to make of the new images, of which one of each is kept; quality gates may ask for more."""
-        return self.new * draws_of_each(self.recipe)
+        return self.new * self.recipe.draws
 
     @property
     def real(self) -> int:
@@ -181,7 +181,7 @@ def as_table(summary: Summary) -> RichGroup:
     if summary.sampling is None:
         below.append(_retrieved(summary))
     else:
-        below.append(_sampled(summary.sampling, draws_of_each(summary.recipe)))
+        below.append(_sampled(summary.sampling, summary.recipe.draws))
     parts = [Text(title, style="bold"), _classes(summary), _groups(summary), *map(Text, below)]
     if summary.sampling is not None and summary.sampling.cheaper:
         parts.append(_cheaper(summary.sampling))
@@ -242,7 +242,7 @@ def _cheaper(sampling: SamplingCost) -> Any:
 
 
 def _preferred(summary: Summary) -> str:
-    each = draws_of_each(summary.recipe)
+    each = summary.recipe.draws
     return f"Draws: {summary.draws:,}, {each} of each image, which filters.prefer chooses from"
 
 

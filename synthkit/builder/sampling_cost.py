@@ -116,7 +116,7 @@ def sampling_cost(
     Without a price, an hour of a GPU has PRICE, and that of a CPU none.
     """
     network = network_of(recipe.model, estimate.checkpoint)
-    strengths = spread_strengths(recipe.conditioning.strength or 1.0)
+    strengths = spread_strengths(recipe.conditioning.strength)
     work, differs = work_of(recipe.sampler, network, max(strengths)), len(strengths) > 1
     operations = operations_of(recipe, network)
     if network is None or operations is None:

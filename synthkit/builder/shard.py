@@ -140,12 +140,12 @@ class ShardBuilder:
 
     def _rest(self, index: int, begun: Provenance | None = None) -> Iterator[Draw]:
         """Yield the draws of an image that are not made, given the record of those that are."""
-        filters, row = self.maker.recipe.filters, self.plan.row(index)
+        row = self.plan.row(index)
         first, told = 0, Draw(row)
         if begun is not None:
             candidates = candidates_of(begun) or ()
             first, told = draws_told(begun), Draw(row, rejected=begun.rejected, candidates=candidates)
-        for attempt in range(first, 1 if filters is None else filters.draws):
+        for attempt in range(first, self.maker.recipe.draws):
             yield told._replace(attempt=attempt)
 
     def _make(

@@ -166,14 +166,10 @@ def operations_of(recipe: Recipe, network: Network | None) -> float | None:
     """
     if METHODS[recipe.conditioning.method].retrieves:
         return 0.0
-    strength = recipe.conditioning.strength
-    each = [
-        work_of(recipe.sampler, network, one).operations
-        for one in ([1.0] if strength is None else spread_strengths(strength))
-    ]
+    strengths = spread_strengths(recipe.conditioning.strength)
+    each = [work_of(recipe.sampler, network, strength).operations for strength in strengths]
     known = [one for one in each if one is not None]
-    draws = 1 if recipe.filters is None else recipe.filters.draws
-    return draws * sum(known) / len(known) if known else None
+    return recipe.draws * sum(known) / len(known) if known else None
 
 
 def _rows(sampler: Sampler, strength: float, *, halves: bool) -> list[int]:

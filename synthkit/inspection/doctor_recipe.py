@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synthkit.builder.estimate import draws_of_each, estimate
+from synthkit.builder.estimate import estimate
 from synthkit.builder.inputs import prompts_of
 from synthkit.errors import SourceError, SynthkitError, UnreadableImage
 from synthkit.inspection.doctor import Check, existing
@@ -158,7 +158,7 @@ def _leaks(source: Source, config: SourceConfig, work_root: Path) -> Check:
 
 
 def _space(recipe: Recipe, images: int, out: Path, work_root: Path) -> Check:
-    cost, draws = estimate(recipe, images, work_root).bytes, images * draws_of_each(recipe)
+    cost, draws = estimate(recipe, images, work_root).bytes, images * recipe.draws
     made = f"{images:,} images" + (f", chosen from {draws:,} draws" if draws > images else "")
     if cost is None:
         return Check("to make", made)

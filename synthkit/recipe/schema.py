@@ -277,6 +277,11 @@ class Recipe(Section):
             return target or self.synthetic_per_class or 0
         return max(0, (target or self.target_per_class) - real)
 
+    @property
+    def draws(self) -> int:
+        """How many draws are made of every image, of which one is kept; quality gates may ask for more."""
+        return 1 if self.filters is None else self.filters.draws
+
     def templates_for(self, class_name: str) -> list[str]:
         """Return the templates of which each image of a class gets one; none for a class without prompts.
 
