@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthkit.errors import ScoreError
-from synthkit.generators.operations import network_of, operations_of
+from synthkit.generators.operations import learning_of, network_of, operations_of
 from synthkit.release.folder import ReleaseFolder
 from synthkit.sources import held_out
 from synthkit.system.files import make_folder, write_file
@@ -359,7 +359,7 @@ def _trained_on(task: Task) -> TrainedOn:
 
 def release_facts(release: ScoredRelease, used: int) -> ReleaseFacts:
     """Return what a score says of a release of which so many synthetic images trained."""
-    manifest = release.manifest
+    manifest, network = release.manifest, network_of(release.recipe.model)
     return ReleaseFacts(
         name=manifest.name,
         version=manifest.version,
@@ -373,5 +373,6 @@ def release_facts(release: ScoredRelease, used: int) -> ReleaseFacts:
         kin=kin_of_release(release),
         shots=manifest.source.shots,
         trial=manifest.source.trial,
-        operations=operations_of(release.recipe, network_of(release.recipe.model)),
+        operations=operations_of(release.recipe, network),
+        learning=manifest.tokens and learning_of(release.recipe, network, manifest.tokens.classes),
     )

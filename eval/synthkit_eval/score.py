@@ -107,6 +107,13 @@ class ReleaseFacts(_Facts):
         description="Floating-point operations of sampling an image, in TFLOP, with all its draws; null if "
         "the network is not known.",
     )
+    learning: float | None = Field(
+        None,
+        ge=0,
+        le=1e15,
+        description="Floating-point operations of learning the tokens of its classes, in TFLOP; null without "
+        "tokens, or if the network is not known.",
+    )
 
 
 class DataFacts(_Facts):

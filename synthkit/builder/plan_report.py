@@ -150,7 +150,8 @@ def summarise(recipe: Recipe, work_root: Path, price: float | None = None) -> Su
     if recipe.retrieval is not None:
         pool = open_pool(recipe.retrieval, images)
         return Summary(recipe, classes, expected, None, (*source.notes, *pool.notes), pool=len(pool.listing))
-    sampling = sampling_cost(recipe, images, expected, price)
+    made = sum(item.synthetic > 0 for item in classes)
+    sampling = sampling_cost(recipe, images, expected, price, classes=made)
     return Summary(recipe, classes, expected, sampling, source.notes, prompts)
 
 
@@ -182,6 +183,8 @@ def as_table(summary: Summary) -> RichGroup:
         below.append(_retrieved(summary))
     else:
         below.append(_sampled(summary.sampling, summary.recipe.draws))
+        if summary.sampling.learning is not None:
+            below.append(_learned(summary.sampling, summary.sampling.learning))
     parts = [Text(title, style="bold"), _classes(summary), _groups(summary), *map(Text, below)]
     if summary.sampling is not None and summary.sampling.cheaper:
         parts.append(_cheaper(summary.sampling))
@@ -211,6 +214,15 @@ def _sampled(sampling: SamplingCost, draws: int) -> str:
         f"an H200 at {RATE:g} TFLOP/s takes" if cost.computed else "by the last build's rate one device takes"
     )
     return f"{said}. For all images {how} {duration(cost.seconds)}{_money(cost.dollars, ', ')}"
+
+
+def _learned(sampling: SamplingCost, learning: float) -> str:
+    assert sampling.cost is not None  # noqa: S101 (both are known by the network)
+    images = learning / sampling.cost.operations
+    return (
+        f"Learning the tokens of all classes, once and in float32: {_operations(learning)} more, as many "
+        f"operations as sampling {images:,.0f} images"
+    )
 
 
 def _operations(tera: float) -> str:

@@ -12,7 +12,7 @@ from synthkit.conditioning import spread_strengths
 from synthkit.config.section import Section
 from synthkit.errors import GeneratorError
 from synthkit.generators import check_settings
-from synthkit.generators.operations import network_of, operations_of, work_of
+from synthkit.generators.operations import learning_of, network_of, operations_of, work_of
 from synthkit.recipe.sampler import Sampler
 
 if TYPE_CHECKING:
@@ -90,12 +90,13 @@ class SamplingCost:
     """What sampling takes: the work of one draw, its cost if the network is known, and cheaper ways.
 
     If images take different numbers of steps (`differs`), the work is the most that one takes, and the cost
-    the mean.
+    the mean. `learning` is the TFLOP of learning tokens; None without tokens, or if it is not known.
     """
 
     work: Work
     cost: Cost | None
     differs: bool = False
+    learning: float | None = None
     cheaper: tuple[Cheaper, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -104,16 +105,18 @@ class SamplingCost:
             "evaluations": self.work.evaluations,
             "rows": self.work.rows,
             **({} if self.cost is None else self.cost.to_json()),
+            **({} if self.learning is None else {"learning_tflop": round(self.learning, 6)}),
             "cheaper": [{"set": list(one.changes), **one.cost.to_json()} for one in self.cheaper],
         }
 
 
 def sampling_cost(
-    recipe: Recipe, images: int, estimate: Estimate, price: float | None = None
+    recipe: Recipe, images: int, estimate: Estimate, price: float | None = None, *, classes: int = 0
 ) -> SamplingCost:
     """Return what sampling so many images costs, at a price in dollars for an hour of one device.
 
-    Without a price, an hour of a GPU has PRICE, and that of a CPU none.
+    Without a price, an hour of a GPU has PRICE, and that of a CPU none. `classes` is the number of classes
+    that images are made of.
     """
     network = network_of(recipe.model, estimate.checkpoint)
     strengths = spread_strengths(recipe.conditioning.strength)
@@ -122,7 +125,8 @@ def sampling_cost(
     if network is None or operations is None:
         return SamplingCost(work, None, differs)
     cost = _cost(images, operations, estimate, price)
-    return SamplingCost(work, cost, differs, tuple(_cheaper(recipe, network, cost)))
+    learning = learning_of(recipe, network, classes) if recipe.tokens else None
+    return SamplingCost(work, cost, differs, learning, tuple(_cheaper(recipe, network, cost)))
 
 
 def _cost(images: int, operations: float, estimate: Estimate, price: float | None) -> Cost:

@@ -30,6 +30,8 @@ _FILE = Path(__file__).with_name("operations.json")
 # Its scheduler evaluates the second step twice.
 _TWICE = "pndm"
 _MILLION = 1_000_000
+# A step of learning goes through the denoiser and back; its weights stay as they are.
+_THERE_AND_BACK = 2
 # Where a model has the configuration of its denoiser, and what of it distinguishes the networks.
 _DENOISERS = ("unet/config.json", "transformer/config.json")
 SHAPE = (
@@ -170,6 +172,19 @@ def operations_of(recipe: Recipe, network: Network | None) -> float | None:
     each = [work_of(recipe.sampler, network, strength).operations for strength in strengths]
     known = [one for one in each if one is not None]
     return recipe.draws * sum(known) / len(known) if known else None
+
+
+def learning_of(recipe: Recipe, network: Network | None, classes: int) -> float | None:
+    """Return the TFLOP of learning the tokens of so many classes; None if the network is not known.
+
+    Encoding the real images and the prompts is left out.
+    """
+    if recipe.tokens is None:
+        return 0.0
+    if network is None:
+        return None
+    rows = classes * recipe.tokens.steps * recipe.tokens.batch_size
+    return rows * _THERE_AND_BACK * network.evaluation.at(recipe.sampler.size or network.edge)
 
 
 def _rows(sampler: Sampler, strength: float, *, halves: bool) -> list[int]:

@@ -124,6 +124,11 @@ def test_few_shot_draws_choose_other_shots_and_have_real_images_of_their_own(tmp
         ({"protocol": "digits-tl"}, "did you mean digits-lt?"),
         ({"contrasts": [{"of": "dropout"}]}, "against"),
         ({"contrasts": [{"of": "dropuot", "against": "random-image"}]}, "did you mean dropout?"),
+        (
+            {"contrasts": [{"of": "dropout", "by": "digits-lws", "against": "real only"}]},
+            "scores nothing by the protocol digits-lws; its protocols are digits-lt",
+        ),
+        ({"contrasts": [{"of": "dropout", "against": "real only", "against_by": "x"}]}, "by: is missing"),
         ({"grids": TWICE}, "two releases would be called digits-lt-augcond-dropout-draw0"),
         (grid(vary={"conditioning.method": []}), "conditioning.method"),
         (grid(vary={"prompt": ["a " * 60]}), "too long for a release's name"),

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from synthkit.generators.checkpoint import BUILTIN, locate
-from synthkit.generators.operations import network_of, networks, work_of
+from synthkit.generators.lesson import SLOT, Lesson
+from synthkit.generators.operations import learning_of, network_of, networks, work_of
+from synthkit.recipe.load import load
 from synthkit.recipe.model import Model
 from synthkit.recipe.sampler import Sampler
 from tests.helpers.generating import load_on_cpu
+from tests.helpers.paths import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,6 +61,21 @@ def test_as_many_operations_as_are_counted(
     assert work.operations is not None
     # The text encoder is left out.
     assert counter.get_total_flops() / 2e12 == pytest.approx(work.operations, rel=0.01)
+
+
+def test_learning_a_token_takes_as_many_operations_as_are_counted() -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    recipe = load(ROOT / "recipes/digits_lt_da_fusion.yaml", ["tokens.steps=2", "tokens.batch_size=16"])
+    assert recipe.tokens is not None
+    generator = load_on_cpu(locate(recipe.model), sampler())
+    image = Image.new("RGB", (32, 32))
+    lesson = Lesson(recipe.tokens, [SLOT], "one", 1, lambda _: image, 5, on_step=lambda: None)
+    with FlopCounterMode(display=False) as counter:
+        generator.learn_token(lesson)
+    expected = learning_of(recipe, network_of(recipe.model), classes=1)
+    # The text encoder and the one image's encoding are left out.
+    assert counter.get_total_flops() / 1e12 == pytest.approx(expected, rel=0.05)
 
 
 def test_the_published_networks_take_what_is_documented() -> None:

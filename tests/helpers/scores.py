@@ -115,6 +115,7 @@ def score(
     kin: str | None = None,
     data: str | None = None,
     operations: float | None = None,
+    learning: float | None = None,
 ) -> Score:
     """A score with these overall accuracies of its seeds; without a method, of real images alone."""
     release = None
@@ -133,6 +134,7 @@ def score(
             "shots": shots,
             "trial": trial,
             "operations": operations,
+            "learning": learning,
         }
     # As many images are right as there can be, so that the predictions have the accuracies.
     values = [round(value * IMAGES) / IMAGES for value in values]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from synthkit.errors import ScoreError
 from synthkit_eval.comparison.references import nearest, real_of
+from synthkit_eval.contrast import told_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -24,24 +26,60 @@ def rows_of(contrasts: Sequence[Contrast], sections: Iterable[Sequence[Row]]) ->
     sections = list(sections)
     contrasts = list(dict.fromkeys(contrasts))
     for contrast in contrasts:
-        if not any(list(_pairs(contrast, rows)) for rows in sections):
-            known = sorted({row.label for rows in sections for row in rows})
+        if not any(list(_pairs(contrast, rows, sections)) for rows in sections):
             raise ScoreError(
-                f"contrasts: no scores compare {contrast.of} with {contrast.against}; "
-                f"there are {', '.join(known)}"
+                f"contrasts: no scores compare {contrast}; there are {_known(contrast, sections)}"
             )
-    return [[pair for contrast in contrasts for pair in _pairs(contrast, rows)] for rows in sections]
+    return [
+        [pair for contrast in contrasts for pair in _pairs(contrast, rows, sections)] for rows in sections
+    ]
 
 
-def _pairs(contrast: Contrast, rows: Sequence[Row]) -> Iterator[Pair]:
-    """Yield each row of the contrast with the most alike of those it is compared with."""
-    mine, theirs = (
-        [row for row in rows if name in (row.label, row.name)] for name in (contrast.of, contrast.against)
+def _known(contrast: Contrast, sections: Sequence[Sequence[Row]]) -> str:
+    several = contrast.by is not None
+    return ", ".join(
+        sorted({told_by(row.label, _protocol(row) if several else None) for rows in sections for row in rows})
     )
-    for row in mine:
-        other = _other(row, [one for one in theirs if one is not row], rows)
+
+
+def _pairs(contrast: Contrast, rows: Sequence[Row], sections: Sequence[Sequence[Row]]) -> Iterator[Pair]:
+    """Yield each row of the contrast with the most alike of those it is compared with."""
+    for row in _named(contrast.of, contrast.by, rows):
+        if contrast.against_by in (None, contrast.by):
+            theirs = [one for one in _named(contrast.against, contrast.by, rows) if one is not row]
+            other = _other(row, theirs, rows)
+        else:
+            alike = (one for others in sections for one in others if _on_the_same(one, row))
+            other = _by_another(row, _named(contrast.against, contrast.against_by, alike))
         if other is not None:
             yield row, other, contrast.part
+
+
+def _named(name: str, protocol: str | None, rows: Iterable[Row]) -> list[Row]:
+    return [row for row in rows if name in (row.label, row.name) and protocol in (None, _protocol(row))]
+
+
+def _protocol(row: Row) -> str:
+    return row.score.protocol.name
+
+
+def _on_the_same(row: Row, other: Row) -> bool:
+    """Return whether two rows have the same real images, choices of shots aside, in the same groups."""
+    mine, theirs = ((one.score.data.kin, one.score.data.groups) for one in (row, other))
+    return mine == theirs
+
+
+def _by_another(row: Row, theirs: Sequence[Row]) -> Row | None:
+    """Return the row of another protocol to compare with, its name with that protocol.
+
+    Of real images alone it is the one of the most runs: other protocols have other numbers of steps.
+    """
+    releases = [one for one in theirs if one.score.release is not None]
+    if releases and row.score.release is not None:
+        found = nearest(row, releases)
+    else:
+        found = max(theirs, key=lambda one: one.seeds, default=None)
+    return found and replace(found, name=told_by(found.name, _protocol(found)))
 
 
 def _other(row: Row, theirs: Sequence[Row], rows: Sequence[Row]) -> Row | None:

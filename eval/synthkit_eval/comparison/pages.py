@@ -73,7 +73,9 @@ def _notes(section: Section, spaces: Sequence[str]) -> Iterator[str]:
         f"about ±{_largest_images_ci95(section):.1f}; these are the same for all."
     )
     if tells_cost(section.rows):
-        yield "TFLOP: what sampling all images of a release took, all draws counted (docs/scoring.md)."
+        tokens = any(row.score.release and row.score.release.learning for row in section.rows)
+        counted = "all draws and learned tokens" if tokens else "all draws"
+        yield f"TFLOP: what sampling all images of a release took, {counted} counted (docs/scoring.md)."
     if spaces:
         told = [f"{head}: {space}" for head, space in zip(fid_heads(spaces), spaces, strict=True)]
         yield f"Feature space of {', '.join(told)}."

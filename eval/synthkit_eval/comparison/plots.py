@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from itertools import cycle
 from typing import TYPE_CHECKING, NamedTuple
 
 from synthkit.system.files import make_folder, write_file
@@ -21,6 +22,7 @@ from synthkit_eval.comparison.plot_style import (
     INK,
     OTHER,
     REAL,
+    REAL_LOOK,
     WIDTH,
     drawable,
     heading,
@@ -198,20 +200,23 @@ def cost_figures(sections: Sequence[Section], metric: Metric | None = None) -> I
     """
     for section in sections:
         rows = [row for row in section.rows if row.operations]
+        free = [row for row in section.rows if _is_free(row)] if metric is None else []
         if metric is not None:
             spaces = Counter(_space(row) for row in rows if _value(row, metric) is not None)
             space = next((space for space, _ in spaces.most_common(1)), None)
             rows = [row for row in rows if _space(row) == space and _value(row, metric) is not None]
         if len({row.operations for row in rows}) >= _SEVERAL:
-            yield section.number, _against_cost(rows, metric)
+            yield section.number, _against_cost(rows, free, metric)
 
 
-def _against_cost(rows: Sequence[Row], metric: Metric | None) -> Figure:
+def _against_cost(rows: Sequence[Row], free: Sequence[Row], metric: Metric | None) -> Figure:
     figure = _figure_of(rows)
     axes = figure.subplots()
     axes.grid()
     _logarithmic(axes)
-    axes.set_xlabel("TFLOP of sampling all synthetic images, all draws counted (logarithmic)")
+    learned = any(row.score.release and row.score.release.learning for row in rows)
+    counted = "all draws and learned tokens counted" if learned else "all draws counted"
+    axes.set_xlabel(f"TFLOP of sampling all synthetic images, {counted} (logarithmic)")
     title = heading(rows[0].score)
     if metric is None:
         axes.set_ylabel("accuracy in %, 95 % interval over runs")
@@ -226,8 +231,24 @@ def _against_cost(rows: Sequence[Row], metric: Metric | None) -> Figure:
         Point(row.operations or 0.0, *value, label, _colour(row))
         for row, value, label in zip(rows, values, _ways(rows), strict=True)
     ]
+    _draw_free(figure, axes, free)
     draw_points(figure, axes, points)
     return figure
+
+
+def _is_free(row: Row) -> bool:
+    """Return whether nothing was sampled: real images alone, or retrieved ones."""
+    return row.score.release is None or row.operations == 0
+
+
+def _draw_free(figure: Figure, axes: Axes, free: Sequence[Row]) -> None:
+    """Draw the accuracy of rows that took no sampling as lines, and their names below the plot."""
+    names = [drawable(row.label) for row in free]
+    for row, name, dashes in zip(free, names, cycle(("--", ":", "-.")), strict=False):
+        accuracy = 100 * row.accuracy.overall.mean
+        axes.axhline(accuracy, color=REAL_LOOK.colour, linestyle=dashes, linewidth=1.2, label=name, zorder=1)
+    if free:
+        figure.legend(loc="outside lower left", ncols=4, title="without sampling", alignment="left")
 
 
 def _logarithmic(axes: Axes) -> None:

@@ -74,9 +74,11 @@ class Row:
 
     @property
     def operations(self) -> float | None:
-        """The TFLOP that sampling all images of one release took, all draws counted; None if not known."""
+        """The TFLOP of all images of one release, draws and learned tokens counted; None if not known."""
         release = self.score.release
-        return release.operations * release.images if release and release.operations else None
+        if release is None or release.operations is None:
+            return None
+        return release.operations * release.images + (release.learning or 0.0)
 
     @property
     def sets(self) -> SetScore | None:

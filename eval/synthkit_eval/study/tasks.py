@@ -128,6 +128,17 @@ def _check_contrasts(study: Study, releases: Sequence[tuple[Task, Recipe]]) -> N
             near = nearest(name, sorted(known))
             hint = f"did you mean {near[0]}?" if near else "it names methods, or releases without their draw"
             raise ScoreError(f"contrasts: the study makes nothing by {name}; {hint}")
+    protocols = sorted({load_protocol(way.protocol, way.changes).name for way in _ways(releases)})
+    for protocol in (name for contrast in study.contrasts for name in (contrast.by, contrast.against_by)):
+        if protocol not in (None, *protocols):
+            raise ScoreError(
+                f"contrasts: the study scores nothing by the protocol {protocol}; its protocols are "
+                f"{', '.join(protocols)}"
+            )
+
+
+def _ways(releases: Sequence[tuple[Task, Recipe]]) -> set[Way]:
+    return {way for task, _ in releases for way in task.ways}
 
 
 def _alone(releases: Sequence[tuple[Task, Recipe]], study: Study, device: str) -> list[Task]:

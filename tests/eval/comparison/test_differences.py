@@ -6,9 +6,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from scipy import stats
 
+from synthkit.errors import ScoreError
 from synthkit_eval.comparison.differences import compare_scores
 from synthkit_eval.comparison.find import find_scores
 from synthkit_eval.contrast import Contrast
@@ -68,6 +70,36 @@ def test_contrasts_take_the_reference_of_as_many_steps_and_none_vanishes(cli: Cl
     assert looked == [("random-image", "real only, 900 steps")]
     # All classes of these scores have many images.
     assert any(note.startswith("Not tested: digits-lt-dropout against ") for note in section.notes)
+
+
+def test_a_contrast_across_protocols_is_paired_by_image(cli: Cli) -> None:
+    folder = cli.folder / "scores"
+    put(folder, "a", score(ECD, method="dropout"))
+    put(folder, "b", score(RANDOM, protocol="digits-lt-glmc", protocol_digest="f" * 64, steps=1800))
+    put(folder, "c", score(REAL))
+    other = {"data": "another", "training": "1" * 64, "evaluation": "2" * 64}
+    put(folder, "d", score(REAL, protocol="digits-lt-glmc", protocol_digest="f" * 64, **other))
+    contrast = {"of": "dropout", "by": "digits-lt", "against": "real only", "against_by": "digits-lt-glmc"}
+    files = find_scores([str(folder)]).files
+    found = compare_scores(files, [], [Contrast.model_validate(contrast)])
+    (only,) = (d for section in found for d in section.differences if d.declared)
+    assert (only.mine.name, only.baseline.name) == ("digits-lt-dropout", "real only by digits-lt-glmc")
+    assert only.points == pytest.approx(100 * (np.mean(ECD) - np.mean(RANDOM)), abs=0.1)
+    # In the section of what may be better, beside the differences that were looked for there.
+    assert [len([d for d in section.differences if d.declared]) for section in found] == [1, 0, 0]
+
+
+def test_a_contrast_of_a_protocol_that_scored_nothing_says_what_there_is(cli: Cli) -> None:
+    put(cli.folder / "scores", "a", score(ECD, method="dropout"))
+    put(cli.folder / "scores", "c", score(REAL))
+    contrast = Contrast(of="dropout", by="digits-lt", against="real only", against_by="digits-lt-lws")
+    files = find_scores([str(cli.folder / "scores")]).files
+    with pytest.raises(
+        ScoreError,
+        match="no scores compare dropout by digits-lt with real only by digits-lt-lws; there are dropout by "
+        "digits-lt, real only by digits-lt",
+    ):
+        compare_scores(files, [], [contrast])
 
 
 def test_mixtures_of_real_and_synthetic_images_compare_and_are_named(cli: Cli) -> None:

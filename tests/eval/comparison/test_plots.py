@@ -279,6 +279,26 @@ def test_cost_is_what_sampling_all_images_took() -> None:
         assert "100,000" in labels
 
 
+def test_learned_tokens_cost_too_and_what_takes_no_sampling_is_a_line() -> None:
+    made = [
+        score(ECD, method="dropout", operations=0.004),
+        score(ECD, method="da-fusion", operations=0.004, learning=6.0),
+        score(ECD, method="retrieval", operations=0.0),
+        score(ECD, method="unknown"),
+        score(REAL),
+    ]
+    with styled():
+        ((_, figure),) = cost_figures(sections(made))
+        assert_readable(figure)
+    (axes,) = figure.axes
+    assert [round(float(bars.lines[0].get_xdata()[0]), 3) for bars in axes.containers] == [4.0, 10.0]
+    assert "learned tokens" in axes.get_xlabel()
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["real only", "retrieval"]
+    heights = [float(line.get_ydata()[0]) for line in axes.get_lines() if line.get_linestyle() in ("--", ":")]
+    assert heights == pytest.approx([100 * np.mean(REAL), 100 * np.mean(ECD)], abs=0.1)
+
+
 def test_no_plot_of_cost_without_two_costs() -> None:
     alike = [score(ECD, method=name, operations=7.2, fid=9.0, vendi=5.0) for name in ("one", "other")]
     unknown = [score(ECD, method=name, fid=9.0, vendi=5.0) for name in ("one", "other")]
