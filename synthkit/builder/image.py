@@ -13,18 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 import numpy as np
 
-from synthkit.conditioning import (
-    METHODS,
-    Mixing,
-    draw_kept,
-    draw_scale,
-    draw_strength,
-    drop,
-    mix_pixels,
-    start_pixels,
-    steps_left,
-)
+from synthkit.conditioning import METHODS, Mixing, draw_kept, drop, mix_pixels
 from synthkit.generators.starting import Start
+from synthkit.levels import draw_scale, draw_strength, start_pixels, steps_left
 from synthkit.release.embedded_manifest import without_manifest
 from synthkit.release.image_header import read_header
 from synthkit.release.image_remark import with_mark

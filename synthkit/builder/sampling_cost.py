@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from synthkit.conditioning import spread_strengths
 from synthkit.config.section import Section
 from synthkit.errors import GeneratorError
 from synthkit.generators import check_settings
 from synthkit.generators.operations import learning_of, network_of, operations_of, work_of
+from synthkit.levels import spread_strengths
 from synthkit.recipe.sampler import Sampler
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthkit import generators
-from synthkit.conditioning import start_pixels
 from synthkit.errors import SynthkitError
 from synthkit.generators.starting import Start
+from synthkit.levels import start_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from synthkit.conditioning import METHODS, lowest_strength, steps_left, why_unfit
+from synthkit.conditioning import METHODS, why_unfit
 from synthkit.errors import GeneratorError
+from synthkit.levels import lowest_strength, steps_left
 from synthkit.recipe.digest import is_set
 
 if TYPE_CHECKING:

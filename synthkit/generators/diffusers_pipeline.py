@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from synthkit.conditioning import steps_left
 from synthkit.errors import GeneratorError, one_line
 from synthkit.generators.advice import silence_libraries, to_get_numbers, to_need_less
 from synthkit.generators.arithmetic import apply
@@ -30,6 +29,7 @@ from synthkit.generators.rows import Rows, by_kind, padded
 from synthkit.generators.schedulers import DETERMINISTIC, make_scheduler
 from synthkit.generators.starting import LateScheduler, Started, encoded
 from synthkit.generators.step_cache import check_cache
+from synthkit.levels import steps_left
 from synthkit.recipe.arithmetic import STOCK
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
-from synthkit.conditioning import start_pixels
 from synthkit.errors import GeneratorError
 from synthkit.generators.base import Generator
+from synthkit.levels import start_pixels
 from synthkit.recipe.sampler import STEP_FIELDS
 
 if TYPE_CHECKING:

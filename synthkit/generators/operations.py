@@ -14,9 +14,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synthkit.conditioning import METHODS, spread_strengths
+from synthkit.conditioning import METHODS
 from synthkit.generators import image_edge
 from synthkit.generators.guidance_interval import runs_in
+from synthkit.levels import spread_strengths
 from synthkit.recipe.sampler import Sampler
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from synthkit.conditioning import start_pixels
 from synthkit.errors import GeneratorError
 from synthkit.generators.diffusers_pipeline import DiffusersGenerator
 from synthkit.generators.lesson import SLOT
+from synthkit.levels import start_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

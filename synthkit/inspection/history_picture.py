@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-from synthkit.conditioning import METHODS, draw_kept, mix_pixels, start_pixels, steps_left, token_grid
+from synthkit.conditioning import METHODS, draw_kept, mix_pixels, token_grid
 from synthkit.errors import ReleaseError
 from synthkit.generators import embedding_shape
 from synthkit.inspection.recorded_model import find_checkpoint_here
 from synthkit.inspection.recorded_sources import retrieved_of, sources_of
+from synthkit.levels import start_pixels, steps_left
 from synthkit.release.records import Provenance6, Provenance8
 from synthkit.release.samples import FIRST, INK, SECOND, SOFT, SYNTHETIC, drawable, fit, font
 from synthkit.release.seeds import Stream, attempt_seed, stream

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw
 
-from synthkit.conditioning import METHODS, told_strength
+from synthkit.conditioning import METHODS
 from synthkit.errors import GeneratorError, RecipeError
 from synthkit.inspection.methods import Wanted
+from synthkit.levels import told_strength
 from synthkit.release.samples import FIRST, INK, SECOND, SOFT, SYNTHETIC, drawable, fit, font, pick_labels
 from synthkit.system.progress import progress
 

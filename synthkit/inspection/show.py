@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from synthkit.conditioning import METHODS, steps_left, told_strength
+from synthkit.conditioning import METHODS
 from synthkit.errors import ReleaseError
+from synthkit.levels import steps_left, told_strength
 from synthkit.recipe.sampler import STEP_FIELDS
 from synthkit.release.candidates import draws_told, kept_although_rejected
 from synthkit.release.files import MANIFEST, SIGNATURE

@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema, model_validator
 
-from synthkit.conditioning import MAX_SCALE, METHODS, Choices
-from synthkit.conditioning import Strength as AnyStrength
+from synthkit.conditioning import METHODS
 from synthkit.config.section import Section
+from synthkit.levels import MAX_SCALE, Choices
+from synthkit.levels import Strength as AnyStrength
 
 
 def _number_or_range(value: Any) -> float | tuple[float, float]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from synthkit.conditioning import METHODS, told_strength
+from synthkit.conditioning import METHODS
+from synthkit.levels import told_strength
 from synthkit.recipe.families import SOURCES
 from synthkit.release import markdown
 from synthkit.release.citation import about, data_set, paper_of

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import msgspec
 from msgspec import Meta
 
-from synthkit.conditioning import MAX_SCALE, METHODS
+from synthkit.conditioning import METHODS
+from synthkit.levels import MAX_SCALE
 from synthkit.recipe.filters import MAX_DRAWS
 from synthkit.sources.base import END, RelativeId, Sha256, SourceImage
 from synthkit.version import FORMAT_VERSION

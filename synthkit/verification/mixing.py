@@ -14,15 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synthkit.conditioning import (
-    CROP,
-    CROP_RATIO,
-    CROP_TRIES,
-    METHODS,
-    Mix,
-    Mixing,
-    Shape,
-)
+from synthkit.conditioning import CROP, CROP_RATIO, CROP_TRIES, METHODS, Mix, Mixing, Shape
 from synthkit.release.seeds import Stream, attempt_seed
 
 if TYPE_CHECKING:

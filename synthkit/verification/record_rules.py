@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from synthkit.conditioning import METHODS, draw_scale, draw_strength, why_unfit
+from synthkit.conditioning import METHODS, why_unfit
 from synthkit.errors import RecipeError
+from synthkit.levels import draw_scale, draw_strength
 from synthkit.release.prompts import Prompts, first_source
 from synthkit.release.records import Provenance3, Provenance6, key_of, sampling_told
 from synthkit.release.seeds import Stream, attempt_seed, stream

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from synthkit.conditioning import Choices
 from synthkit.errors import GeneratorError
 from synthkit.generators.base import check_without_text
+from synthkit.levels import Choices
 from synthkit.recipe.conditioning import Conditioning
 from synthkit.recipe.load import load
 from synthkit.release.manifest import read_manifest

@@ -8,8 +8,8 @@ import pytest
 
 from synthkit.builder.estimate import Estimate
 from synthkit.builder.sampling_cost import SamplingCost, sampling_cost
-from synthkit.conditioning import Choices, Strength
 from synthkit.generators.operations import network_of, operations_of
+from synthkit.levels import Choices, Strength
 from synthkit.recipe.filters import Filters
 from synthkit.recipe.load import load
 from synthkit.recipe.sampler import Cache

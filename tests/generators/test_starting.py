@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from synthkit.conditioning import start_pixels
 from synthkit.generators import load
 from synthkit.generators.checkpoint import locate
 from synthkit.generators.starting import Start, encoded
+from synthkit.levels import start_pixels
 from synthkit.recipe.sampler import Sampler
 from tests.helpers import miniature_flux as flux
 from tests.helpers.adapters import SD15, SDXL, Adapter, Family, photos

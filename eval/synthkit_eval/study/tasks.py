@@ -38,6 +38,7 @@ _CODE = (
     "synthkit_eval.kin",
     "synthkit.release.loader_batches",
     "synthkit.conditioning",
+    "synthkit.levels",
 )
 
 
