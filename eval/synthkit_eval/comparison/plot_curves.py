@@ -253,12 +253,12 @@ def _finished(figure: Figure, axes: Axes, title: str, x: str) -> Figure:
     axes.set_xlabel(x)
     axes.set_ylabel("accuracy in %")
     axes.set_title(f"{title}; 95 % intervals")
-    _legend(figure, axes)
+    legend_below(figure, axes)
     _thin_out(figure, axes)
     return figure
 
 
-def _legend(figure: Figure, axes: Axes) -> None:
+def legend_below(figure: Figure, axes: Axes) -> None:
     """Draw the legend below the plot, in as many columns as fit."""
     handles, labels = axes.get_legend_handles_labels()
     # matplotlib lists lines without error bars first; here measured lines come before published ones.

@@ -27,6 +27,7 @@ from synthkit_eval.comparison.correlations import correlations
 from synthkit_eval.comparison.differences import Section, compare_scores
 from synthkit_eval.comparison.find import ScoreFile
 from synthkit_eval.comparison.plot_curves import guidance_figures, shots_figures
+from synthkit_eval.comparison.plot_detail import classes_figures, epochs_figures
 from synthkit_eval.comparison.plot_style import styled
 from synthkit_eval.comparison.plots import FID, VENDI, cost_figures, groups_figures, set_figures
 from synthkit_eval.score import Score
@@ -297,6 +298,33 @@ def test_learned_tokens_cost_too_and_what_takes_no_sampling_is_a_line() -> None:
     assert [text.get_text() for text in legend.get_texts()] == ["real only", "retrieval"]
     heights = [float(line.get_ydata()[0]) for line in axes.get_lines() if line.get_linestyle() in ("--", ":")]
     assert heights == pytest.approx([100 * np.mean(REAL), 100 * np.mean(ECD)], abs=0.1)
+
+
+def test_what_each_class_gained_stands_in_its_cell() -> None:
+    made = [score(REAL), score([value + 0.05 for value in REAL], method="dropout")]
+    with styled():
+        ((_, figure),) = classes_figures(sections(made))
+        assert_readable(figure)
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.texts] == ["+5"] * 10
+    assert next(label.get_text() for label in axes.get_xticklabels()) == "class 0 (9)"
+    assert "over real only" in figure.get_suptitle()
+
+
+def test_many_classes_are_a_line_from_the_one_that_lost_most() -> None:
+    made = [score(REAL, classes=100), score([value + 0.05 for value in REAL], method="dropout", classes=100)]
+    with styled():
+        ((_, figure),) = classes_figures(sections(made))
+    (legend,) = figure.legends
+    assert legend.get_texts()[0].get_text() == "dropout: 100 of 100 gained"
+
+
+def test_curves_have_a_point_for_each_epoch() -> None:
+    with styled():
+        ((_, figure),) = epochs_figures(sections([score(REAL), score(ECD, method="dropout")]))
+        assert_readable(figure)
+    (axes,) = figure.axes
+    assert [list(line.get_xdata()) for line in axes.get_lines()] == [[1, 2, 3, 4, 5]] * 2
 
 
 def test_no_plot_of_cost_without_two_costs() -> None:
