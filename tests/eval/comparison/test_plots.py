@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,92 +16,24 @@ import matplotlib
 import numpy as np
 import pytest
 from dvc.repo import Repo
-from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
-from matplotlib.text import Text
-from matplotlib.transforms import Bbox
 from PIL import Image
 
 from synthkit_eval.comparison.correlations import correlations
-from synthkit_eval.comparison.differences import Section, compare_scores
-from synthkit_eval.comparison.find import ScoreFile
 from synthkit_eval.comparison.plot_curves import guidance_figures, shots_figures
-from synthkit_eval.comparison.plot_detail import classes_figures, epochs_figures
 from synthkit_eval.comparison.plot_style import styled
 from synthkit_eval.comparison.plots import FID, VENDI, cost_figures, groups_figures, set_figures
 from synthkit_eval.score import Score
 from tests.conftest import Cli
 from tests.helpers.paths import ROOT
-from tests.helpers.scores import ECD, REAL, detail, imagenet, put, score
+from tests.helpers.plots import assert_readable, sections
+from tests.helpers.scores import ECD, REAL, imagenet, put, score
 
 LONG = "a-name-of-a-method-as-long-as-names-can-be-in-a-release"
 
 
-def sections(scores: Sequence[Score]) -> list[Section]:
-    files = [ScoreFile(Path(f"{number}.json"), one, detail(one)) for number, one in enumerate(scores)]
-    return compare_scores(files, [])
-
-
 def drawn(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-
-
-# What lies on what, in pixels
-
-
-def shown_texts(figure: Figure) -> Iterator[Text]:
-    """All that is to be read."""
-    yield from figure.texts
-    for legend in figure.legends:
-        yield from legend.get_texts()
-    for axes in figure.axes:
-        yield from (axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts)
-        # matplotlib keeps the numbers of ticks beyond the ends of an axis, and does not draw them.
-        for labels, (start, stop), place in (
-            (axes.get_xticklabels(), axes.get_xlim(), 0),
-            (axes.get_yticklabels(), sorted(axes.get_ylim()), 1),
-        ):
-            yield from (label for label in labels if start <= label.get_position()[place] <= stop)
-
-
-def bars(axes: Axes) -> Iterator[Bbox]:
-    """The error bars without their caps: each a line."""
-    for lines in axes.findobj(LineCollection):
-        for path in lines.get_segments():
-            (x0, y0), (x1, y1) = axes.transData.transform(path)
-            yield Bbox.from_extents(min(x0, x1) - 1, min(y0, y1) - 1, max(x0, x1) + 1, max(y0, y1) + 1)
-
-
-def markers(axes: Axes) -> Iterator[Bbox]:
-    for line in axes.get_lines():
-        if line.get_marker() == "o":
-            half = line.get_markersize() / 2 * axes.figure.dpi / 72
-            for x, y in axes.transData.transform(line.get_xydata()):
-                yield Bbox.from_extents(x - half, y - half, x + half, y + half)
-
-
-def over(one: Bbox, other: Bbox) -> bool:
-    return min(one.x1, other.x1) - max(one.x0, other.x0) > 0.5 and (
-        min(one.y1, other.y1) - max(one.y0, other.y0) > 0.5
-    )
-
-
-def assert_readable(figure: Figure) -> list[str]:
-    """No text lies on another, on a marker, on an error bar, or beyond the edge. The texts."""
-    figure.draw_without_rendering()
-    texts = [text for text in shown_texts(figure) if text.get_visible() and text.get_text()]
-    boxes = [text.get_window_extent() for text in texts]
-    for (one, text), (other, beside) in itertools.combinations(zip(boxes, texts, strict=True), 2):
-        assert not over(one, other), (text.get_text(), beside.get_text())
-    for axes in figure.axes:
-        for obstacle in (*bars(axes), *markers(axes)):
-            for box, text in zip(boxes, texts, strict=True):
-                assert not over(box, obstacle), (text.get_text(), obstacle)
-    for box, text in zip(boxes, texts, strict=True):
-        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1, text.get_text()
-        assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1, text.get_text()
-    return [text.get_text() for text in texts]
 
 
 def some(count: int, kind: str) -> list[Score]:
@@ -298,33 +230,6 @@ def test_learned_tokens_cost_too_and_what_takes_no_sampling_is_a_line() -> None:
     assert [text.get_text() for text in legend.get_texts()] == ["real only", "retrieval"]
     heights = [float(line.get_ydata()[0]) for line in axes.get_lines() if line.get_linestyle() in ("--", ":")]
     assert heights == pytest.approx([100 * np.mean(REAL), 100 * np.mean(ECD)], abs=0.1)
-
-
-def test_what_each_class_gained_stands_in_its_cell() -> None:
-    made = [score(REAL), score([value + 0.05 for value in REAL], method="dropout")]
-    with styled():
-        ((_, figure),) = classes_figures(sections(made))
-        assert_readable(figure)
-    (axes,) = figure.axes
-    assert [text.get_text() for text in axes.texts] == ["+5"] * 10
-    assert next(label.get_text() for label in axes.get_xticklabels()) == "class 0 (9)"
-    assert "over real only" in figure.get_suptitle()
-
-
-def test_many_classes_are_a_line_from_the_one_that_lost_most() -> None:
-    made = [score(REAL, classes=100), score([value + 0.05 for value in REAL], method="dropout", classes=100)]
-    with styled():
-        ((_, figure),) = classes_figures(sections(made))
-    (legend,) = figure.legends
-    assert legend.get_texts()[0].get_text() == "dropout: 100 of 100 gained"
-
-
-def test_curves_have_a_point_for_each_epoch() -> None:
-    with styled():
-        ((_, figure),) = epochs_figures(sections([score(REAL), score(ECD, method="dropout")]))
-        assert_readable(figure)
-    (axes,) = figure.axes
-    assert [list(line.get_xdata()) for line in axes.get_lines()] == [[1, 2, 3, 4, 5]] * 2
 
 
 def test_no_plot_of_cost_without_two_costs() -> None:
