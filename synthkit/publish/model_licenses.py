@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from synthkit.errors import ReleaseError
-from synthkit.release.model_licenses import pieces_of, restricting
+from synthkit.release.model_licenses import reaching, restricting
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -20,10 +20,12 @@ def check_model_licenses(release: Path, manifest: Manifest, accepted: Collection
     """Return warnings about licences whose consequence is not known.
 
     Raises ReleaseError for a licence that restricts training on the images and is not among those accepted,
-    and for one accepted that the model does not have.
+    and for one accepted that the model does not have. The licence of a model that made none of the images is
+    none of theirs.
     """
-    restricted = restricting(manifest.generator)
-    licenses = {piece.license for piece in pieces_of(manifest.generator)} - {""}
+    pieces = reaching(manifest)
+    restricted = restricting(pieces)
+    licenses = {piece.license for piece in pieces} - {""}
     for name in accepted:
         if name not in licenses:
             needed = ", ".join(dict.fromkeys(piece.license for piece in restricted))
@@ -40,7 +42,7 @@ def check_model_licenses(release: Path, manifest: Manifest, accepted: Collection
 
 
 def _warnings(manifest: Manifest, accepted: Collection[str]) -> Iterator[str]:
-    for piece in pieces_of(manifest.generator):
+    for piece in reaching(manifest):
         if piece.consequence.restricts is None and not piece.is_ours and piece.license not in accepted:
             what = f"{piece.license}, " if piece.license else ""
             yield f"the licence of {piece.field} ({piece.repository}) is {what}{piece.consequence.line}"

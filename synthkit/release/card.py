@@ -19,7 +19,7 @@ from synthkit.release.front_matter import front_matter
 from synthkit.release.hub_address import dataset_url, is_repository, model_url
 from synthkit.release.learned_tokens import told_tokens
 from synthkit.release.licenses import license_url
-from synthkit.release.model_licenses import pieces_of, restricting
+from synthkit.release.model_licenses import pieces_of, reaching, restricting
 from synthkit.release.prompts import told_counts
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def render_card(manifest: Manifest, example: dict[str, Any]) -> str:
         model_link=_link(base),
         model_license=_license(base.license),
         pieces=[(_PIECES[piece.field], _link(piece), _license(piece.license)) for piece in others],
-        restricting=[(_PIECES[piece.field], piece) for piece in _restricting(manifest)],
+        restricting=[(_PIECES[piece.field], piece) for piece in restricting(reaching(manifest))],
         license=_license(manifest.license),
         paper=paper_of(manifest.method),
         citations=[data_set(manifest), paper_of(manifest.method).bibtex],
@@ -124,11 +124,6 @@ def _preferred(manifest: Manifest) -> str:
     if manifest.filters is None or manifest.filters.prefer is None:
         return ""
     return in_words(manifest.filters.prefer, manifest.images)
-
-
-def _restricting(manifest: Manifest) -> list[LicensedPiece]:
-    """Return the pieces of the model whose licences reach the images; none if it made none of them."""
-    return restricting(manifest.generator) if manifest.retrieval is None else []
 
 
 def _source_link(source: SourceFacts) -> str:

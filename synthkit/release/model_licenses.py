@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 from synthkit.recipe.model_content import ADAPTER, UNET, loaded_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from synthkit.release.facts import GeneratorFacts, PartFacts
+    from synthkit.release.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +134,14 @@ def pieces_of(generator: GeneratorFacts) -> list[LicensedPiece]:
     return list(pieces.values())
 
 
-def restricting(generator: GeneratorFacts) -> list[LicensedPiece]:
+def restricting(pieces: Iterable[LicensedPiece]) -> list[LicensedPiece]:
     """Return the pieces whose licences restrict training on the images, wholly or in part."""
-    return [piece for piece in pieces_of(generator) if piece.consequence.restricts]
+    return [piece for piece in pieces if piece.consequence.restricts]
+
+
+def reaching(manifest: Manifest) -> list[LicensedPiece]:
+    """Return the pieces of the model that made the images of a release; none of retrieved ones."""
+    return pieces_of(manifest.generator) if manifest.retrieval is None else []
 
 
 def _by_piece(generator: GeneratorFacts) -> Iterator[tuple[str, PartFacts]]:

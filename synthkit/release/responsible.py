@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from synthkit.conditioning import METHODS
 from synthkit.release.marks import SOURCE_TYPE
-from synthkit.release.model_licenses import restricting
+from synthkit.release.model_licenses import reaching, restricting
 from synthkit.release.prompts import told_counts
 from synthkit.release.responsible_retrieved import of_retrieved
 
@@ -129,7 +129,7 @@ def _limits(manifest: Manifest) -> Iterable[str]:
         )
     if manifest.audit is not None and manifest.audit.duplicates is not None:
         yield f"{manifest.audit.duplicates.images:,} images look nearly like another one."
-    for piece in restricting(manifest.generator):
+    for piece in restricting(reaching(manifest)):
         yield (
             f"A licence of the model restricts training on the images: {piece.license} ({piece.repository}): "
             f"{piece.consequence.line}."

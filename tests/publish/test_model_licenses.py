@@ -50,6 +50,20 @@ def test_it_is_published_as_it_is_if_that_licence_is_accepted(
     assert synthkit("verify", f"{REPO}@v1.0.0").exit_code == 0
 
 
+def test_the_licence_of_a_model_that_made_no_image_is_none_of_theirs(
+    hub: HubServer, synthkit: Client, tmp_path: Path
+) -> None:
+    settings = ("conditioning.method=retrieval", "retrieval.source={kind: digits, part: all}")
+    release = build(tmp_path, *settings, f"model.license={FLUX}")
+    ran = synthkit("publish", release, REPO)
+    assert ran.exit_code == 0, ran.output
+    card = hub.files(REPO, "v1.0.0")["README.md"].decode()
+    croissant = hub.files(REPO, "v1.0.0")["croissant.json"].decode()
+    assert "restricts training" not in card + croissant
+    message = refused(hub, synthkit, release, REPO, ACCEPT, FLUX)
+    assert message.endswith("none needs to be accepted: leave it out")
+
+
 def test_another_licence_than_the_models_is_no_acceptance(
     hub: HubServer, synthkit: Client, restricted: Path, release: Path
 ) -> None:

@@ -67,15 +67,15 @@ def test_whether_a_licence_restricts_training_on_the_images(license: str, restri
 def test_one_piece_restricts_the_whole() -> None:
     redux = part("image_embedder", "lab/redux", "image_embedder/config.json", FLUX)
     encoder = part("image_encoder", "lab/redux", "image_encoder/config.json", FLUX)
-    assert restricting(model()) == []
-    assert [piece.field for piece in restricting(model(redux, encoder))] == ["model.encoder"]
+    assert restricting(pieces_of(model())) == []
+    assert [piece.field for piece in restricting(pieces_of(model(redux, encoder)))] == ["model.encoder"]
     # Pinned by its content, a piece has only the licence that its recipe states.
     unstated = part("image_embedder", "black-forest-labs/FLUX.1-Redux-dev", "image_embedder/config.json", "")
-    (piece,) = restricting(model(unstated))
+    (piece,) = restricting(pieces_of(model(unstated)))
     assert (piece.field, piece.license) == ("model.encoder", FLUX)
     # In a folder that is called as the base's is: local folders may be.
     namesake = part("image_encoder", "lab/schnell", "image_encoder/config.json", FLUX)
-    assert [piece.field for piece in restricting(model(namesake, *BASE))] == ["model.encoder"]
+    assert [piece.field for piece in restricting(pieces_of(model(namesake, *BASE)))] == ["model.encoder"]
 
 
 def test_the_pieces_of_a_model() -> None:
