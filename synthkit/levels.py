@@ -26,55 +26,74 @@ class Choices:
     choices: tuple[float, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """Numbers at each of which every real image is taken.
+
+    The images planned for a class are one real image at all levels, in order, then the next real image at
+    all, and so on from the first. Source: Liang et al., Diffusion Curriculum, arXiv 2410.13674, section 3.1
+    and Table 5, where each real image is taken at every level of image guidance, several times.
+    """
+
+    levels: tuple[float, ...]
+
+
 # Of a range of strengths, to take a mean.
 _PLACES = 100
-# A number, a range (lowest, highest) from which each image draws, or choices.
-Strength = float | tuple[float, float] | Choices
+# A strength or a weight: a number, a range (lowest, highest) from which each image draws, choices, or levels.
+Amount = float | tuple[float, float] | Choices | Levels
 
 
-def draw_scale(scale: float | tuple[float, float], *, rng: np.random.Generator) -> float:
-    """Return how much an image counts against the text: a number as it is, of a range a uniform draw.
+def draw_amount(amount: Amount, level: int, *, rng: np.random.Generator) -> float:
+    """Return a strength or a weight: a number as it is, of a range or choices a uniform draw.
 
-    Source: Huang et al., DALDA, arXiv 2409.16949, which draws the weight of an IP-Adapter for each image.
+    Of levels it is the one with the index `level`. Source of a weight that is drawn for each image: Huang et
+    al., DALDA, arXiv 2409.16949.
     """
-    return float(rng.uniform(*scale)) if isinstance(scale, tuple) else scale
+    if isinstance(amount, Levels):
+        return amount.levels[level]
+    if isinstance(amount, Choices):
+        return amount.choices[int(rng.integers(len(amount.choices)))]
+    return float(rng.uniform(*amount)) if isinstance(amount, tuple) else amount
 
 
-def draw_strength(strength: Strength, *, rng: np.random.Generator) -> float:
-    """Return the strength at which an image's start is noised: a number as it is, else a draw."""
-    if isinstance(strength, Choices):
-        return strength.choices[int(rng.integers(len(strength.choices)))]
-    return float(rng.uniform(*strength)) if isinstance(strength, tuple) else strength
+def several(amount: Amount | None) -> tuple[float, ...]:
+    """Return the numbers of which an image has one; none if it is one number, or of a range."""
+    if isinstance(amount, Levels):
+        return amount.levels
+    return amount.choices if isinstance(amount, Choices) else ()
 
 
-def lowest_strength(strength: Strength) -> float:
+def lowest_strength(strength: Amount) -> float:
     """Return the lowest strength that can be drawn."""
-    if isinstance(strength, Choices):
-        return min(strength.choices)
+    if isinstance(strength, Choices | Levels):
+        return min(several(strength))
     return strength[0] if isinstance(strength, tuple) else strength
 
 
-def spread_strengths(strength: Strength | None) -> list[float]:
+def spread_strengths(strength: Amount | None) -> list[float]:
     """Return strengths whose mean stands for all that are drawn: a range at a hundred even places.
 
     Images that begin from none run all steps, as at strength 1.
     """
     if strength is None:
         return [1.0]
-    if isinstance(strength, Choices):
-        return [*strength.choices]
+    if isinstance(strength, Choices | Levels):
+        return [*several(strength)]
     if isinstance(strength, tuple):
         return [float(place) for place in np.linspace(*strength, _PLACES)]
     return [strength]
 
 
-def told_strength(strength: Strength) -> str:
-    """Return a strength in words."""
-    if isinstance(strength, Choices):
-        return f"one of {', '.join(f'{value:g}' for value in strength.choices)} for each image"
-    if isinstance(strength, tuple):
-        return f"from {strength[0]:g} to {strength[1]:g}, drawn for each image"
-    return f"{strength:g}"
+def told_amount(amount: Amount) -> str:
+    """Return a strength or a weight in words."""
+    if isinstance(amount, Choices | Levels):
+        numbers = ", ".join(f"{value:g}" for value in several(amount))
+        each = isinstance(amount, Levels)
+        return f"every real image at each of {numbers}" if each else f"one of {numbers} for each image"
+    if isinstance(amount, tuple):
+        return f"from {amount[0]:g} to {amount[1]:g}, drawn for each image"
+    return f"{amount:g}"
 
 
 def steps_left(steps: int, strength: float) -> int:

@@ -138,6 +138,7 @@ def _manifest(
         generator=_generator_facts(inputs),
         method=recipe.conditioning.method,
         strength=recipe.conditioning.strength,
+        scale=recipe.conditioning.scale_of_several,
         retrieval=_retrieval_facts(inputs),
         prompts=prompt_facts(recipe, real.listing.classes),
         tokens=token_facts(inputs.tokens, recipe),

@@ -15,7 +15,7 @@ import numpy as np
 
 from synthkit.conditioning import METHODS, Mixing, draw_kept, drop, mix_pixels
 from synthkit.generators.starting import Start
-from synthkit.levels import draw_scale, draw_strength, start_pixels, steps_left
+from synthkit.levels import draw_amount, start_pixels, steps_left
 from synthkit.release.embedded_manifest import without_manifest
 from synthkit.release.image_header import read_header
 from synthkit.release.image_remark import with_mark
@@ -166,7 +166,7 @@ class ImageMaker:
         """Return how much the start of a draw is noised, for a method whose images begin from a real one."""
         strength = self.recipe.conditioning.strength
         assert strength is not None  # noqa: S101 (for the type checker)
-        return draw_strength(strength, rng=stream(draw.seed, Stream.STRENGTH))
+        return draw_amount(strength, draw.row.level, rng=stream(draw.seed, Stream.STRENGTH))
 
     def prompt(self, draw: Draw) -> str:
         """Return the prompt of a draw: the one that it states, else the one that its seed gives."""
@@ -203,10 +203,10 @@ class ImageMaker:
         return said == (key_of(row.index), row.label, row.seed, self.real.named(row.sources))
 
     def _scale(self, draw: Draw) -> float:
-        """Return the weight of a draw's image against the text. The recipe has one, or a range."""
+        """Return the weight of a draw's image against the text."""
         scale = self.recipe.conditioning.scale
         assert scale is not None  # noqa: S101 (for the type checker)
-        return draw_scale(scale, rng=stream(draw.seed, Stream.SCALE))
+        return draw_amount(scale, draw.row.level, rng=stream(draw.seed, Stream.SCALE))
 
     def _embed(self, mixed: Sequence[Mixed]) -> NDArray[np.float32]:
         images = [item.images for item in mixed]

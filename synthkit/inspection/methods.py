@@ -111,7 +111,8 @@ class MethodImages:
         """Return an image from the real images of one planned image with the seed of another of its class."""
         plan, count = self.inputs.plan, METHODS[conditioning.method].sources
         sources = tuple(int(position) for position in plan.pairs[pair_of, :count])
-        row = PlannedImage(seed_of, int(plan.labels[pair_of]), sources, int(plan.seeds[seed_of]))
+        planned = plan.row(pair_of)
+        row = PlannedImage(seed_of, planned.label, sources, int(plan.seeds[seed_of]), planned.level)
         return Wanted(conditioning, row)
 
     def planned_of_class(self, label: int, count: int) -> list[int]:

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from synthkit.conditioning import METHODS
 from synthkit.errors import GeneratorError, RecipeError
 from synthkit.inspection.methods import Wanted
-from synthkit.levels import told_strength
+from synthkit.levels import told_amount
 from synthkit.release.samples import FIRST, INK, SECOND, SOFT, SYNTHETIC, drawable, fit, font, pick_labels
 from synthkit.system.progress import progress
 
@@ -180,7 +180,7 @@ def _of(images: MethodImages) -> str:
 
 def _formula(images: MethodImages, how: Conditioning) -> str:
     formula = METHODS[how.method].formula_for(images.embedding_shape).split(":")[0]
-    return formula if how.strength is None else f"{formula}, {told_strength(how.strength)}"
+    return formula if how.strength is None else f"{formula}, {told_amount(how.strength)}"
 
 
 def _dropped(how: Conditioning) -> str:

@@ -157,7 +157,7 @@ class Replay:
 
     def _draw(self, record: Provenance) -> Draw:
         sources = tuple(self._positions[source.id] for source in record.sources)
-        row = PlannedImage(int(record.key), record.label, sources, record.seed)
+        row = PlannedImage(int(record.key), record.label, sources, record.seed, self._check.level_of(record))
         draw = Draw(row, record.attempt, record.rejected)
         known = self._prompts.knows(record.label, draw.seed, first_source(record))
         return draw if known else draw._replace(prompt=record.prompt)

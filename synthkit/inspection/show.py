@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from synthkit.conditioning import METHODS
 from synthkit.errors import ReleaseError
-from synthkit.levels import steps_left, told_strength
+from synthkit.levels import steps_left, told_amount
 from synthkit.recipe.sampler import STEP_FIELDS
 from synthkit.release.candidates import draws_told, kept_although_rejected
 from synthkit.release.files import MANIFEST, SIGNATURE
@@ -49,7 +49,7 @@ def summary(manifest: Manifest, recipe: Recipe, signature: bytes | None = None) 
         *_blocks(manifest),
         ("files", f"{len(manifest.files)}, {len(manifest.shards)} of them shards; {data_size(size)}"),
         ("method", _method(manifest)),
-        *_strength(manifest),
+        *_amounts(manifest),
         *_tokens(manifest),
         *_prompts(manifest),
         *_retrieved_from(manifest),
@@ -107,10 +107,10 @@ def _retrieved_from(manifest: Manifest) -> Iterator[Line]:
     yield "  left out", f"{pool.own:,} training images, {held_out}, {pool.repeated:,} repeated ones"
 
 
-def _strength(manifest: Manifest) -> list[Line]:
-    """Return how much starts are noised, if images begin from real ones."""
-    strength = manifest.strength
-    return [] if strength is None else [("  strength", told_strength(strength))]
+def _amounts(manifest: Manifest) -> list[Line]:
+    """Return how much starts are noised, if images begin from real ones, and weights that are several."""
+    named = (("  strength", manifest.strength), ("  weight", manifest.scale))
+    return [(name, told_amount(amount)) for name, amount in named if amount is not None]
 
 
 def _tokens(manifest: Manifest) -> list[Line]:

@@ -2,109 +2,110 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema, model_validator
 
 from synthkit.conditioning import METHODS
 from synthkit.config.section import Section
-from synthkit.levels import MAX_SCALE, Choices
-from synthkit.levels import Strength as AnyStrength
+from synthkit.levels import MAX_SCALE, Amount, Choices, Levels
 
 
-def _number_or_range(value: Any) -> float | tuple[float, float]:
-    """Return a weight, or the lowest and the highest of a range of weights."""
-    is_range = isinstance(value, list | tuple)
-    numbers = list(value) if is_range else [value]
-    if len(numbers) != 1 + is_range or not all(_is_weight(number) for number in numbers):
-        raise ValueError(
-            f"must be a number from 0 to {MAX_SCALE:g}, or two of them as a range, is {value!r:.60}"
-        )
-    if not is_range:
-        return float(value)
-    low, high = map(float, numbers)
-    if low >= high:
-        raise ValueError(f"must be a range from a lower to a higher number, or one number, is {value!r:.60}")
-    return low, high
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """Which numbers an amount may have, in words and as JSON Schema, with an example of several."""
+
+    words: str
+    schema: dict[str, Any]
+    example: str
+
+    def has(self, number: object) -> bool:
+        """Return whether it may have a number."""
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            return False
+        above = bool(self.schema.get("exclusiveMinimum", -1) < number)
+        return above and bool(self.schema.get("minimum", 0) <= number <= self.schema["maximum"])
+
+    def read(self, value: Any) -> Amount:
+        """Return a number, the lowest and the highest of a range, choices, or levels.
+
+        Raises ValueError for anything else.
+        """
+        if isinstance(value, Choices | Levels):
+            value = asdict(value)
+        word = next(iter(value)) if isinstance(value, dict) and len(value) == 1 else None
+        listed = value[word] if word in _SEVERAL else None
+        is_range = isinstance(value, list | tuple) and len(value) == 2
+        numbers = [*value] if is_range else [*listed] if isinstance(listed, list | tuple) else [value]
+        if not numbers or not all(self.has(number) for number in numbers):
+            raise ValueError(
+                f"must be {self.words}, a range of two, such as [0.3, 0.7], or several, such as {{choices: "
+                f"{self.example}}} or {{levels: {self.example}}}, is {value!r:.60}"
+            )
+        if listed is not None:
+            return _one_of_several(word, tuple(map(float, numbers)), value)
+        if not is_range:
+            return float(value)
+        low, high = map(float, numbers)
+        if low >= high:
+            raise ValueError(
+                f"must be a range from a lower to a higher number, is {value!r:.60}; choices are written "
+                f"{{choices: {self.example}}}"
+            )
+        return low, high
 
 
-def _is_weight(number: object) -> bool:
-    if isinstance(number, bool) or not isinstance(number, int | float):
-        return False
-    return 0 <= number <= MAX_SCALE
+_SEVERAL: dict[Any, type[Choices | Levels]] = {"choices": Choices, "levels": Levels}
 
 
-_WEIGHT = {"type": "number", "minimum": 0, "maximum": MAX_SCALE}
-ImageScale = Annotated[
-    float | tuple[float, float],
-    PlainValidator(_number_or_range),
-    # pydantic's own serializer warns of tuples in a union.
-    PlainSerializer(lambda scale: list(scale) if isinstance(scale, tuple) else scale),
-    WithJsonSchema({"anyOf": [_WEIGHT, {"type": "array", "items": _WEIGHT, "minItems": 2, "maxItems": 2}]}),
-]
+def _one_of_several(word: Any, numbers: tuple[float, ...], value: Any) -> Choices | Levels:
+    """Return choices or levels. Raises ValueError if one is repeated, or if there is one level alone."""
+    if len(set(numbers)) < len(numbers):
+        often = "every one is drawn equally often" if word == "choices" else "every real image has each once"
+        raise ValueError(f"has a number twice: {value!r:.60}; {often}")
+    if word == "levels" and len(numbers) == 1:
+        raise ValueError(f"has one level alone: {value!r:.60}; name two or more, or write the number")
+    return _SEVERAL[word](numbers)
 
 
-def _strength(value: Any) -> AnyStrength:
-    """Return a strength, the lowest and the highest of a range, or choices."""
-    if isinstance(value, Choices):
-        value = {"choices": value.choices}
-    choices = value.get("choices") if isinstance(value, dict) and len(value) == 1 else None
-    is_range = isinstance(value, list | tuple) and len(value) == 2
-    numbers = [*value] if is_range else [*choices] if isinstance(choices, list | tuple) else [value]
-    if not numbers or not all(_is_strength(number) for number in numbers):
-        raise ValueError(
-            "must be a number above 0 and at most 1, a range of two, such as [0.3, 0.7], or choices, such as "
-            f"{{choices: [0.25, 0.5]}}, is {value!r:.60}"
-        )
-    if choices is not None:
-        if len(set(numbers)) < len(numbers):
-            raise ValueError(f"has a choice twice: {value!r:.60}; every one is drawn equally often")
-        return Choices(tuple(map(float, numbers)))
-    if not is_range:
-        return float(value)
-    low, high = map(float, numbers)
-    if low >= high:
-        raise ValueError(
-            f"must be a range from a lower to a higher number, is {value!r:.60}; choices are written "
-            "{choices: [0.25, 0.5]}"
-        )
-    return low, high
+def _as_json(amount: Amount) -> Any:
+    if isinstance(amount, Choices | Levels):
+        return {name: list(numbers) for name, numbers in asdict(amount).items()}
+    return list(amount) if isinstance(amount, tuple) else amount
 
 
-def _is_strength(number: object) -> bool:
-    if isinstance(number, bool) or not isinstance(number, int | float):
-        return False
-    return 0 < number <= 1
-
-
-def _as_json(strength: AnyStrength) -> Any:
-    if isinstance(strength, Choices):
-        return {"choices": list(strength.choices)}
-    return list(strength) if isinstance(strength, tuple) else strength
-
-
-_SHARE = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
-_CHOICES = {"type": "array", "items": _SHARE, "minItems": 1, "uniqueItems": True}
-Strength = Annotated[
-    AnyStrength,
-    PlainValidator(_strength),
-    PlainSerializer(_as_json),
-    WithJsonSchema(
+def _schema(kind: _Kind) -> dict[str, Any]:
+    number = kind.schema
+    several = [
         {
-            "anyOf": [
-                _SHARE,
-                {"type": "array", "items": _SHARE, "minItems": 2, "maxItems": 2},
-                {
-                    "type": "object",
-                    "properties": {"choices": _CHOICES},
-                    "required": ["choices"],
-                    "additionalProperties": False,
-                },
-            ]
+            "type": "object",
+            "properties": {word: {"type": "array", "items": number, "minItems": least, "uniqueItems": True}},
+            "required": [word],
+            "additionalProperties": False,
         }
-    ),
-]
+        for word, least in (("choices", 1), ("levels", 2))
+    ]
+    return {"anyOf": [number, {"type": "array", "items": number, "minItems": 2, "maxItems": 2}, *several]}
 
+
+_WEIGHT = _Kind(
+    f"a number from 0 to {MAX_SCALE:g}",
+    {"type": "number", "minimum": 0, "maximum": MAX_SCALE},
+    "[0.5, 1.0]",
+)
+_SHARE = _Kind(
+    "a number above 0 and at most 1",
+    {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+    "[0.25, 0.5]",
+)
+# pydantic's own serializer warns of tuples in a union.
+ImageScale = Annotated[
+    Amount, PlainValidator(_WEIGHT.read), PlainSerializer(_as_json), WithJsonSchema(_schema(_WEIGHT))
+]
+Strength = Annotated[
+    Amount, PlainValidator(_SHARE.read), PlainSerializer(_as_json), WithJsonSchema(_schema(_SHARE))
+]
 
 # Trabucco et al. 2023, section 5: four strengths, each drawn equally often.
 _OWN_STRENGTH = {"da-fusion": Choices((0.25, 0.5, 0.75, 1.0))}
@@ -134,14 +135,16 @@ class Conditioning(Section):
     scale: ImageScale | None = Field(
         None,
         description="How much the image counts against the text, for models of which that can be set: a "
-        "number, or a range [low, high] from which each image's seed draws.",
-        examples=[[0.1, 0.9]],
+        "number, or a range [low, high] or {choices: [...]}, of which each image's seed draws, or "
+        "{levels: [...]}, at each of which every real image is taken.",
+        examples=[[0.1, 0.9], {"levels": [0.3, 0.6, 0.9]}],
     )
     strength: Strength | None = Field(
         None,
         description="For methods that begin from a real image: the share of the steps that run after it is "
         "noised to the first of them. A number, a range [low, high] or {choices: [...]}, of which each "
-        "image's seed draws. da-fusion has 0.25, 0.5, 0.75 and 1.0 unless another is set.",
+        "image's seed draws, or {levels: [...]}, at each of which every real image is taken. "
+        "da-fusion has 0.25, 0.5, 0.75 and 1.0 unless another is set.",
         examples=[0.5, {"choices": [0.25, 0.5, 0.75, 1.0]}],
     )
     rescale: bool = Field(
@@ -186,4 +189,21 @@ class Conditioning(Section):
                 f"scale: {self.method} is conditioned on the prompt alone, so no image counts against it; "
                 "remove it, or set it to null"
             )
+        if isinstance(self.scale, Levels) and not METHODS[self.method].sources:
+            raise ValueError(
+                f"scale: levels are those of real images, and {self.method} is conditioned on none; write a "
+                "number, or remove it"
+            )
         return self
+
+    @property
+    def scale_of_several(self) -> Choices | Levels | None:
+        """The weights of which an image has one; None if it has one weight, or one of a range."""
+        return self.scale if isinstance(self.scale, Choices | Levels) else None
+
+    @property
+    def levels(self) -> int:
+        """How many levels every real image is taken at; 0 if there are none."""
+        # No method has both.
+        amount = self.scale if self.strength is None else self.strength
+        return len(amount.levels) if isinstance(amount, Levels) else 0

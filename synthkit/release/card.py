@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from synthkit.conditioning import METHODS
-from synthkit.levels import told_strength
+from synthkit.levels import told_amount
 from synthkit.recipe.families import SOURCES
 from synthkit.release import markdown
 from synthkit.release.citation import about, data_set, paper_of
@@ -65,7 +65,8 @@ def render_card(manifest: Manifest, example: dict[str, Any]) -> str:
         files=[file for file in FILES if file.in_card],
         method=METHODS[manifest.method],
         formula=METHODS[manifest.method].formula_for(manifest.generator.embedding),
-        strength=manifest.strength and told_strength(manifest.strength),
+        strength=manifest.strength and told_amount(manifest.strength),
+        scale=manifest.scale and told_amount(manifest.scale),
         tokens=manifest.tokens and told_tokens(manifest.tokens),
         prompts=manifest.prompts and told_counts(manifest.prompts.fewest, manifest.prompts.most),
         preferred=_preferred(manifest),

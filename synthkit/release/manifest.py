@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from synthkit.errors import ReleaseError
-from synthkit.recipe.conditioning import Strength  # noqa: TC001 (pydantic reads the annotation)
+from synthkit.recipe.conditioning import ImageScale, Strength  # noqa: TC001 (pydantic reads the annotation)
 from synthkit.recipe.grown import MOST_EARLIER
 from synthkit.recipe.output import MAX_EDGE, ContainerName
 from synthkit.recipe.schema import NAME, SEMVER
@@ -66,6 +66,8 @@ _OF_TOKENS: dict[str, Any] = {"generator": {"embedding": True}}
 _OF_PROMPTS: dict[str, Any] = {"prompts": True}
 # Where images begin from noise alone.
 _OF_STRENGTH: dict[str, Any] = {"strength": True}
+# Where an image's weight is not one of several.
+_OF_SCALE: dict[str, Any] = {"scale": True}
 # Where images are generated.
 _OF_RETRIEVAL: dict[str, Any] = {"retrieval": True}
 # Where prompts have the names of classes.
@@ -103,6 +105,9 @@ class Manifest(Facts):
     generator: GeneratorFacts
     method: str
     strength: Strength | None = Field(None, description="Where images begin from real ones: how noised.")
+    scale: ImageScale | None = Field(
+        None, description="Where the weight of an image against the text is one of several: of which."
+    )
     retrieval: RetrievalFacts | None = Field(
         None, description="Where images are retrieved: the source that they are of."
     )
@@ -211,6 +216,8 @@ class Manifest(Facts):
             left_out |= _OF_PROMPTS
         if self.strength is None:
             left_out |= _OF_STRENGTH
+        if self.scale is None:
+            left_out |= _OF_SCALE
         if self.retrieval is None:
             left_out |= _OF_RETRIEVAL
         if self.tokens is None:

@@ -6,7 +6,8 @@ again. It is kept as columns, 20 bytes for each planned image.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -30,13 +31,15 @@ class PlannedImage:
     """One row of a plan: everything that decides an image before the model runs.
 
     `sources` are positions in the source's listing: two for methods that mix, one for those that do
-    not, none for text-only. All further randomness comes from `seed` (63 bits).
+    not, none for text-only. All further randomness comes from `seed` (63 bits). `level` is which of the
+    recipe's levels its first real image is taken at, from 0; 0 if it has none.
     """
 
     index: int
     label: int
     sources: tuple[int, ...]
     seed: int
+    level: int = 0
 
 
 Group = Literal["many", "medium", "few"]
@@ -69,12 +72,17 @@ class Draws:
     """What is drawn for every image, in release order, from the sizes of the classes alone.
 
     `labels` (N,) int32; `seeds` (N,) uint64 below 2**63; `members` (N, 2) int32, the places of the two real
-    images among those of the class.
+    images among those of the class; `levels` (N,) int32, which of the recipe's levels, None if it has none.
     """
 
     labels: NDArray[np.int32]
     seeds: NDArray[np.uint64]
     members: NDArray[np.int32]
+    levels: NDArray[np.int32] | None = None
+
+    def level(self, index: int) -> int:
+        """Return which level an image has, from 0; 0 if there are none."""
+        return 0 if self.levels is None else int(self.levels[index])
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +90,8 @@ class Plan:
     """Every image of a release, in release order.
 
     `labels` (N,) int32; `seeds` (N,) uint64 below 2**63; `pairs` (N, 2) int32, positions in the
-    listing, of which the first `sources` are used. `blocks` says which image stands in which shard.
+    listing, of which the first `sources` are used. `blocks` says which image stands in which shard. `levels`
+    is that of `Draws`.
     """
 
     labels: NDArray[np.int32]
@@ -91,6 +100,7 @@ class Plan:
     sources: int
     blocks: Blocks
     batch_size: int
+    levels: NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -116,7 +126,8 @@ class Plan:
     def row(self, index: int) -> PlannedImage:
         """Return one planned image."""
         sources = tuple(int(position) for position in self.pairs[index, : self.sources])
-        return PlannedImage(index, int(self.labels[index]), sources, int(self.seeds[index]))
+        level = 0 if self.levels is None else int(self.levels[index])
+        return PlannedImage(index, int(self.labels[index]), sources, int(self.seeds[index]), level)
 
     def first(self, count: int) -> Plan:
         """Return the plan of a preview: the first images, exactly as in the whole plan."""
@@ -127,6 +138,7 @@ class Plan:
             self.sources,
             self.blocks.first(count),
             self.batch_size,
+            None if self.levels is None else self.levels[:count],
         )
 
 
@@ -185,14 +197,15 @@ def make_plan(recipe: Recipe, listing: Listing) -> Plan:
 
     A class's k-th image has the same seed and pair whatever its target, and an earlier block the same order
     whatever comes after it. Pairs are drawn uniformly without replacement; a class with one image pairs it
-    with itself. Raises SourceError if nothing is to be made, or a block of the recipe would have no image.
+    with itself. With levels the first of a pair are the class's real images one after another, each once at
+    every level. Raises SourceError if nothing is to be made, or a block of the recipe would have no image.
     """
     classes = balance(recipe, listing)
     counts = block_counts(recipe, classes)
     fault = next(block_faults(recipe, counts), None)
     if fault is not None:
         raise SourceError(fault)
-    drawn = draw_all(recipe.seed, classes, counts)
+    drawn = draw_all(recipe.seed, classes, counts, recipe.conditioning.levels)
     # Sorted once: the cost stays linear in images, however many classes there are.
     by_class = np.argsort(listing.labels, kind="stable").astype(np.int32)
     drawn.members[:] += first_members(classes)[drawn.labels][:, None]
@@ -203,6 +216,7 @@ def make_plan(recipe: Recipe, listing: Listing) -> Plan:
         METHODS[recipe.conditioning.method].sources,
         blocks_of(recipe, counts),
         recipe.sampler.batch_size,
+        drawn.levels,
     )
 
 
@@ -254,15 +268,18 @@ def _added(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.diff(counts, axis=0, prepend=0)
 
 
-def draw_all(seed: int, classes: Sequence[ClassBalance], counts: NDArray[np.int64]) -> Draws:
+def draw_all(seed: int, classes: Sequence[ClassBalance], counts: NDArray[np.int64], levels: int) -> Draws:
     """Draw labels, seeds and places for every image; which real images have the places comes later.
 
-    `counts` is what `block_counts` returns.
+    `counts` is what `block_counts` returns, `levels` how many the recipe has, 0 for none.
     """
-    columns = [_draw_class(seed, item) for item in classes]
+    columns = [_draw_class(seed, item, levels) for item in classes]
     drawn = [_block(seed, number, columns, counts) for number in range(len(counts))]
     del columns
-    return drawn[0] if len(drawn) == 1 else _joined(drawn)
+    found = drawn[0] if len(drawn) == 1 else _joined(drawn)
+    if not levels:
+        return found
+    return replace(found, levels=(numbers_in_class(seed, counts) % levels).astype(np.int32))
 
 
 def numbers_in_class(seed: int, counts: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -319,15 +336,32 @@ def first_members(classes: Sequence[ClassBalance]) -> NDArray[np.int32]:
     return starts
 
 
-def _draw_class(seed: int, item: ClassBalance) -> Columns:
+def _draw_class(seed: int, item: ClassBalance, levels: int) -> Columns:
     raw = _philox(seed, item.label).random_raw(3 * item.synthetic).reshape(item.synthetic, 3)
     count = np.uint64(item.real)
-    first = raw[:, 1] % count
     # Modulo of 64 random bits: for a class of a million images the bias is below 1e-13.
-    second = (first + 1 + raw[:, 2] % (count - 1)) % count if count > 1 else first
+    first, apart = raw[:, 1] % count, raw[:, 2]
+    if levels:
+        rounds = np.arange(item.synthetic) // levels
+        # A real image has the same partner at all levels.
+        first, apart = _in_turn(seed, item, rounds), apart[rounds * levels]
+    second = (first + 1 + apart % (count - 1)) % count if count > 1 else first
     members = np.stack([first, second], axis=1).astype(np.int32)
     labels = np.full(item.synthetic, item.label, dtype=np.int32)
     return labels, raw[:, 0] >> np.uint64(1), members
+
+
+def _in_turn(seed: int, item: ClassBalance, rounds: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Return the place of the real image of each round, (N,): all of the class once, before any again.
+
+    They follow each other at a step that shares no divisor with their number, from a place that is drawn: a
+    shuffled order would take memory for as many real images as a forged manifest says there are.
+    """
+    start, step = (int(number) % item.real for number in _philox(seed, item.label).jumped().random_raw(2))
+    while math.gcd(step, item.real) > 1:
+        step = (step + 1) % item.real
+    turns = (rounds % item.real).astype(np.uint64)
+    return (np.uint64(start) + turns * np.uint64(step)) % np.uint64(item.real)
 
 
 def _philox(seed: int, word: int) -> np.random.Philox:

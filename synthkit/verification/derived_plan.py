@@ -139,7 +139,7 @@ def derive(recipe: Recipe, manifest: Manifest, sources: int) -> DerivedPlan | No
         return None
     if next(block_faults(recipe, counts), None) is not None:
         return None
-    draws = draw_all(recipe.seed, classes, counts)
+    draws = draw_all(recipe.seed, classes, counts, recipe.conditioning.levels)
     return DerivedPlan(draws, first_members(classes), sources, _pool(manifest, real))
 
 

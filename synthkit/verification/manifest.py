@@ -216,6 +216,7 @@ def against_recipe(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
         ("repo_id", manifest.repo_id, recipe.hub.repo_id),
         ("method", manifest.method, recipe.conditioning.method),
         ("strength", manifest.strength, recipe.conditioning.strength),
+        ("scale", manifest.scale, recipe.conditioning.scale_of_several),
         ("prompts", manifest.prompts, _prompts(manifest, recipe)),
         ("container", manifest.container, recipe.output.container),
         ("extension", manifest.extension, recipe.output.extension),

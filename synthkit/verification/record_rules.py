@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from synthkit.conditioning import METHODS, why_unfit
 from synthkit.errors import RecipeError
-from synthkit.levels import draw_scale, draw_strength
+from synthkit.levels import Levels, draw_amount
 from synthkit.release.prompts import Prompts, first_source
 from synthkit.release.records import Provenance3, Provenance6, key_of, sampling_told
 from synthkit.release.seeds import Stream, attempt_seed, stream
@@ -86,23 +86,29 @@ class RecordRules:
             return None
         return embedding_size(record for record in records if record is not None)
 
-    def _scale(self, record: Provenance, seed: int) -> Iterator[str]:
-        """Yield a weight of the image that the seed does not give."""
-        scale = self._recipe.conditioning.scale
-        if scale is None or not isinstance(record, Provenance3):
-            return
-        wanted = draw_scale(scale, rng=stream(attempt_seed(seed, record.attempt), Stream.SCALE))
-        if abs(record.scale - wanted) > SAME:
-            yield f"its record's scale is {record.scale:g}, by its seed it is {wanted:g}"
+    def _amounts(self, index: int, record: Provenance, seed: int) -> Iterator[str]:
+        """Yield a weight of the image, or a strength of its start, that neither seed nor plan gives."""
+        conditioning = self._recipe.conditioning
+        if conditioning.scale is not None and isinstance(record, Provenance3):
+            yield from self._amount("scale", record.scale, Stream.SCALE, index, seed, record.attempt)
+        if conditioning.strength is not None and isinstance(record, Provenance6):
+            yield from self._amount("strength", record.strength, Stream.STRENGTH, index, seed, record.attempt)
 
-    def _strength(self, record: Provenance, seed: int) -> Iterator[str]:
-        """Yield a strength of the start that the seed does not give."""
-        strength = self._recipe.conditioning.strength
-        if strength is None or not isinstance(record, Provenance6):
+    def _amount(
+        self, name: str, said: float, which: Stream, index: int, seed: int, attempt: int
+    ) -> Iterator[str]:
+        """Yield a fault if a number of a record is another than its image's seed, or its level, gives."""
+        amount = getattr(self._recipe.conditioning, name)
+        levels = amount.levels if isinstance(amount, Levels) else ()
+        if levels and (self.plan is None or index >= len(self.plan.draws.seeds)):
+            if not any(abs(said - level) <= SAME for level in levels):
+                yield f"its record's {name} is {said:g}, which is none of the recipe's levels"
             return
-        wanted = draw_strength(strength, rng=stream(attempt_seed(seed, record.attempt), Stream.STRENGTH))
-        if abs(record.strength - wanted) > SAME:
-            yield f"its record's strength is {record.strength:g}, by its seed it is {wanted:g}"
+        level = 0 if self.plan is None else self.plan.draws.level(index)
+        wanted = draw_amount(amount, level, rng=stream(attempt_seed(seed, attempt), which))
+        if abs(said - wanted) > SAME:
+            by = "the plan" if levels else "its seed"
+            yield f"its record's {name} is {said:g}, by {by} it is {wanted:g}"
 
     def _of_recipe(self, record: Provenance) -> Iterator[str]:
         for name, wanted in self._constants.items():
@@ -149,10 +155,7 @@ class RecordRules:
                 continue
             seed = self._seed(int(key), record)
             mixing = mixing_faults(record, seed, alpha, shape, draws) if can_mix else ()
-            yield from (
-                f"{key}: {fault}"
-                for fault in (*mixing, *self._scale(record, seed), *self._strength(record, seed))
-            )
+            yield from (f"{key}: {fault}" for fault in (*mixing, *self._amounts(int(key), record, seed)))
 
 
 def _prompts(

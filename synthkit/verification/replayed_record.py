@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synthkit.conditioning import METHODS
+from synthkit.levels import Levels
 from synthkit.release.prompts import first_source
 from synthkit.release.records import Provenance2, candidates_of
 from synthkit.release.scores import RANK
@@ -56,6 +57,20 @@ class RecordCheck:
         self._plan = derive(recipe, manifest, METHODS[recipe.conditioning.method].sources)
         self._positions = {name: place for place, name in enumerate(listing.ids)} if listing else {}
         self._by_class = _by_class(manifest, listing) if listing else None
+
+    def level_of(self, said: Provenance) -> int:
+        """Return which of the recipe's levels an image has, from 0: by the plan, or if none fits, its record.
+
+        It is 0 if the recipe has no levels, or the record a number that is none of them.
+        """
+        if self._plan is not None and int(said.key) < len(self._plan.draws.seeds):
+            return self._plan.draws.level(int(said.key))
+        conditioning = self._recipe.conditioning
+        for name in ("scale", "strength"):
+            amount = getattr(conditioning, name)
+            if isinstance(amount, Levels) and getattr(said, name, None) in amount.levels:
+                return amount.levels.index(getattr(said, name))
+        return 0
 
     def false(self, said: Provenance, made: Provenance) -> Iterator[str]:
         """Yield each false field of the record `said`, in words; `made` is the replayed record."""

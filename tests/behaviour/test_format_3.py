@@ -267,17 +267,24 @@ def test_a_weight_for_all_images_beside_it_is_refused() -> None:
     check_scale(both.model_copy(update={"model": model}), weighs_images=True)
 
 
+_WHAT = (
+    "must be a number from 0 to 2, a range of two, such as [0.3, 0.7], or several, such as "
+    "{choices: [0.5, 1.0]} or {levels: [0.5, 1.0]}"
+)
+
+
 @pytest.mark.parametrize(
     ("scale", "told_of"),
     [
-        ("2.5", "must be a number from 0 to 2, or two of them as a range, is 2.5"),
-        ("[0.1]", "must be a number from 0 to 2, or two of them as a range, is [0.1]"),
-        ("[0.1, 0.5, 0.9]", "must be a number from 0 to 2, or two of them as a range, is [0.1, 0.5, 0.9]"),
-        ("[0.9, 0.1]", "must be a range from a lower to a higher number, or one number, is [0.9, 0.1]"),
-        ("[0.5, 0.5]", "must be a range from a lower to a higher number, or one number, is [0.5, 0.5]"),
-        (".nan", "must be a number from 0 to 2, or two of them as a range, is nan"),
-        ("low", "must be a number from 0 to 2, or two of them as a range, is 'low'"),
-        ("true", "must be a number from 0 to 2, or two of them as a range, is True"),
+        ("2.5", f"{_WHAT}, is 2.5"),
+        ("[0.1]", f"{_WHAT}, is [0.1]"),
+        ("[0.1, 0.5, 0.9]", f"{_WHAT}, is [0.1, 0.5, 0.9]"),
+        ("[0.9, 0.1]", "must be a range from a lower to a higher number, is [0.9, 0.1]"),
+        ("[0.5, 0.5]", "must be a range from a lower to a higher number, is [0.5, 0.5]"),
+        (".nan", f"{_WHAT}, is nan"),
+        ("low", f"{_WHAT}, is 'low'"),
+        ("true", f"{_WHAT}, is True"),
+        ("{choices: [0.5, 2.5]}", f"{_WHAT}, is {{'choices': [0.5, 2.5]}}"),
     ],
 )
 def test_what_is_no_weight_is_refused(project: Cli, scale: str, told_of: str) -> None:

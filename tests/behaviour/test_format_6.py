@@ -142,8 +142,8 @@ def test_forged_strengths_are_found(project: Cli, tmp_path: Path) -> None:
 # --- what is refused ---------------------------------------------------------------------------------
 
 _WHAT = (
-    "must be a number above 0 and at most 1, a range of two, such as [0.3, 0.7], or choices, such as "
-    "{choices: [0.25, 0.5]}"
+    "must be a number above 0 and at most 1, a range of two, such as [0.3, 0.7], or several, such as "
+    "{choices: [0.25, 0.5]} or {levels: [0.25, 0.5]}"
 )
 _RANGE = "must be a range from a lower to a higher number"
 
@@ -158,7 +158,7 @@ _RANGE = "must be a range from a lower to a higher number"
         ("strength=[0.25, 0.5, 1.0]", f"strength: {_WHAT}, is [0.25, 0.5, 1.0]"),
         ("strength=[0.7, 0.3]", f"strength: {_RANGE}, is [0.7, 0.3]; choices are written"),
         ("strength={choices: []}", f"strength: {_WHAT}, is {{'choices': []}}"),
-        ("strength={choices: [0.5, 0.5]}", "strength: has a choice twice"),
+        ("strength={choices: [0.5, 0.5]}", "strength: has a number twice"),
         ("strength={from: 0.3, to: 0.7}", f"strength: {_WHAT}, is {{"),
         ("strength=null", "strength: is missing: real-guidance begins from a real image"),
         ("method=dropout", "strength: is for methods that begin from a real image (real-guidance, da-"),

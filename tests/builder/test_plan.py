@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from synthkit.errors import SourceError
+from synthkit.levels import Levels
 from synthkit.recipe.load import load
 from synthkit.recipe.schema import Recipe
 from synthkit.release.plan import Plan, balance, balance_of, block_counts, make_plan, numbers_in_class
@@ -130,6 +131,27 @@ def test_methods_take_as_many_sources_as_they_say(recipe: Recipe) -> None:
         changed = recipe.conditioning.model_copy(update={"method": method})
         plan = make_plan(recipe.model_copy(update={"conditioning": changed}), listing(3))
         assert len(plan.row(0).sources) == count
+
+
+def test_with_levels_real_images_come_once_at_each_before_any_comes_again(recipe: Recipe) -> None:
+    levels = recipe.conditioning.model_copy(update={"scale": Levels((0.2, 0.4, 0.8))})
+    asked = {"target_per_class": None, "synthetic_per_class": 40, "conditioning": levels}
+    whole, sizes = recipe.model_copy(update=asked), (1, 2, 6, 7, 12)
+    real = listing(*sizes)
+    plan = make_plan(whole, real)
+    numbers = numbers_in_class(whole.seed, block_counts(whole, balance(whole, real)))
+    planned = {(int(plan.labels[n]), int(numbers[n])): plan.row(n) for n in range(len(plan))}
+    for label, size in enumerate(sizes):
+        rows = [planned[label, number] for number in range(40)]
+        assert [row.level for row in rows] == [number % 3 for number in range(40)]
+        rounds = [{row.sources for row in rows[start : start + 3]} for start in range(0, 40, 3)]
+        pairs = [pair for (pair,) in rounds]
+        firsts = [first for first, _ in pairs]
+        assert len(set(firsts[:size])) == size
+        assert all(first == firsts[turn % size] for turn, first in enumerate(firsts))
+        assert all((first != second) == (size > 1) for first, second in pairs)
+    assert len(np.unique(plan.seeds)) == 200
+    assert plan.first(9).row(8) == plan.row(8)
 
 
 def test_what_cannot_be_planned(recipe: Recipe) -> None:

@@ -9,7 +9,7 @@ import pytest
 from synthkit.builder.estimate import Estimate
 from synthkit.builder.sampling_cost import SamplingCost, sampling_cost
 from synthkit.generators.operations import network_of, operations_of
-from synthkit.levels import Choices, Strength
+from synthkit.levels import Amount, Choices, Levels
 from synthkit.recipe.filters import Filters
 from synthkit.recipe.load import load
 from synthkit.recipe.sampler import Cache
@@ -73,10 +73,16 @@ def test_every_draw_costs() -> None:
 
 @pytest.mark.parametrize(
     ("strength", "evaluations", "share"),
-    [(0.5, 16, 0.52), (1.0, 31, 1.0), ((0.2, 0.8), 25, 0.52), (Choices((0.25, 0.75)), 23, 0.52)],
+    [
+        (0.5, 16, 0.52),
+        (1.0, 31, 1.0),
+        ((0.2, 0.8), 25, 0.52),
+        (Choices((0.25, 0.75)), 23, 0.52),
+        (Levels((0.75, 0.25)), 23, 0.52),
+    ],
 )
 def test_images_that_begin_from_real_ones_run_a_part_of_the_steps(
-    strength: Strength, evaluations: int, share: float
+    strength: Amount, evaluations: int, share: float
 ) -> None:
     one = recipe("imagenet_lt_ecd")
     begun = one.conditioning.model_copy(update={"method": "real-guidance", "strength": strength})

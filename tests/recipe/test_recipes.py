@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from synthkit.conditioning import METHODS
+from synthkit.levels import Levels
 from synthkit.recipe.load import load
 from synthkit.sources import held_out, open_source
 from synthkit.sources.leaks import leaks
@@ -75,12 +76,14 @@ def flags(values: list[str] | tuple[str, ...]) -> list[str]:
     return [word for value in values for word in ("--set", value)]
 
 
-DIGITS = sorted(path.stem for path in RECIPES.glob("digits_lt_*.yaml") if "ecd" not in path.stem)
+DIGITS = sorted(
+    path.stem for path in RECIPES.glob("digits_lt_*.yaml") if not re.search("ecd|discl", path.stem)
+)
 SHIPPED = sorted({path.stem for path in RECIPES.glob("*.yaml")} - set(DIGITS))
 
 
 # Those that differ from another one in the generator, or in how it samples.
-LIKE_ANOTHER = re.compile("_(sd15|sdxl_lightning|fast|real_guidance|da_fusion)$")
+LIKE_ANOTHER = re.compile("_(sd15|sdxl_lightning|fast|real_guidance|da_fusion|discl)$")
 
 
 @pytest.mark.parametrize(
@@ -120,6 +123,17 @@ def test_the_digits_come_by_all_methods_and_differ_in_nothing_else() -> None:
         assert recipe.model_copy(update=words) == base
     assert methods == set(METHODS)
     assert len(DIGITS) == 14
+
+
+def test_the_recipes_with_levels_differ_from_others_in_nothing_else() -> None:
+    for name, like in (("digits_lt", "digits_lt_real_guidance"), ("imagenet_lt", "imagenet_lt_ecd")):
+        recipe, base = load(RECIPES / f"{name}_discl.yaml"), load(RECIPES / f"{like}.yaml")
+        # Image guidance of 0, 0.1, 0.3 and 0.5 (arXiv 2410.13674, appendix A.2.2).
+        assert recipe.conditioning.strength == Levels((1.0, 0.9, 0.7, 0.5))
+        own = {"method": base.conditioning.method, "strength": base.conditioning.strength}
+        same = recipe.conditioning.model_copy(update=own)
+        words = {"name": base.name, "summary": base.summary, "conditioning": same}
+        assert recipe.model_copy(update=words) == base
 
 
 KINDS = ("imagenet_lt", "caltech101", "flowers102", "coco", "voc", "cifar10_lt_ecd")
