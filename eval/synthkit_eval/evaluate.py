@@ -34,6 +34,7 @@ from synthkit_eval.score_files import Scored
 from synthkit_eval.sets.compare_sets import check_features_here, compare_sets
 from synthkit_eval.training.accuracy import Grouping, accuracies
 from synthkit_eval.training.checkpoint import epochs_in
+from synthkit_eval.training.curriculum import check_levels, levels_of
 from synthkit_eval.training.networks import check_network
 from synthkit_eval.training.real_images import check_intact, fetch_shards, open_real
 from synthkit_eval.training.synthetic_images import open_used, used_of
@@ -80,6 +81,7 @@ def evaluate(release: ScoredRelease, protocol: Protocol, options: Options, world
     possible before anything is trained. Of several processes only the first returns the score, the others
     None.
     """
+    check_levels(protocol, release.recipe)
     return _score(release, protocol, options, world, open_used, features=protocol.features)
 
 
@@ -173,6 +175,9 @@ def make_task(
         # Small images are decoded faster than a worker hands them over.
         workers=0 if protocol.images.size <= SMALL else max(1, cpus() // world.local),
         validation=data.validation,
+        levels=None
+        if synthetic is None
+        else levels_of(protocol, release.recipe, release.folder, release.manifest, synthetic),
     )
 
 

@@ -22,6 +22,7 @@ from synthkit.system.files import sha256_of
 from synthkit_eval.feature_names import check_features
 from synthkit_eval.sections.augment import MIXING, Mixing, RandAugment
 from synthkit_eval.sections.batches import EARLIER_NAMES, MIXTURE, Batches
+from synthkit_eval.sections.curriculum import Curriculum
 from synthkit_eval.sections.decouple import Decouple
 from synthkit_eval.sections.glmc import Glmc
 from synthkit_eval.sections.images import Images
@@ -40,7 +41,7 @@ _NOT_TRAINING = ("summary", "features")
 _LATER_FIELDS = (
     *("frozen_statistics", "batches.real", "batches.synthetic_per_class", "validation"),
     *("logit_adjusted", "ldam_drw", "synthetic_weight", "augment", "randaugment", "mixup", "cutmix"),
-    *("decouple", "glmc"),
+    *("decouple", "glmc", "curriculum"),
 )
 # The sections of what may be chosen, by the field that chooses and its value.
 _SECTIONS_OF = {
@@ -103,6 +104,11 @@ class Protocol(Section):
     epochs: int = Field(ge=1, le=10_000, description="Epochs.")
     decouple: Decouple | None = Field(
         None, description="A second stage with frozen features (Kang 2020); default: there is none."
+    )
+    curriculum: Curriculum | None = Field(
+        None,
+        description="Which levels of synthetic images train in which epochs (Liang 2025); default: all of "
+        "them in every epoch.",
     )
     batches: Batches = Field(description="How real and synthetic images share the minibatches.")
     images: Images = Field(description="What the network sees.")
@@ -197,6 +203,25 @@ class Protocol(Section):
                 "decouple: lws scales each class's weights, which loss: ldam-drw makes all equally long; use "
                 "kind: crt"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _a_curriculum_has_epochs(self) -> Self:
+        if self.curriculum is None:
+            return self
+        last = self.curriculum.last_epochs(self.epochs)
+        if last >= self.epochs:
+            raise ValueError(
+                f"curriculum.real_epochs: is {last}, and epochs is {self.epochs}: none is left for synthetic "
+                "images"
+            )
+        if last and self.batches.real == 0:
+            raise ValueError(
+                f"curriculum: the last epochs ({last}) have real images alone, and batches.real is 0; set "
+                "curriculum.real_epochs: 0"
+            )
+        if self.decouple is not None:
+            raise ValueError("curriculum: the second stage (decouple) has no levels; leave out one of them")
         return self
 
     @property

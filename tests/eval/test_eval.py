@@ -304,7 +304,7 @@ def test_a_protocol_of_no_name(small_release: Path, cli: Cli) -> None:
     assert "--protocol digits-tl: there is none of this name; did you mean digits-lt? it is one of" in message
     result = cli("eval", small_release)
     assert result.exit_code == 1
-    names = "cifar10-lt | digits-few-shot | digits-few-shot-randaugment | digits-lt | digits-lt-glmc"
+    names = "cifar10-lt | digits-few-shot | digits-few-shot-discl | digits-few-shot-randaugment | digits-lt"
     assert f"small: say how to score it: --protocol {names}" in result.stderr
 
 

@@ -15,8 +15,10 @@ def test_the_shipped_protocols_are_table_4() -> None:
     assert names() == [
         "cifar10-lt",
         "digits-few-shot",
+        "digits-few-shot-discl",
         "digits-few-shot-randaugment",
         "digits-lt",
+        "digits-lt-discl",
         "digits-lt-glmc",
         "digits-lt-lws",
         "few-shot",
@@ -25,6 +27,7 @@ def test_the_shipped_protocols_are_table_4() -> None:
         "imagenet-lt",
         "imagenet-lt-90",
         "imagenet-lt-balanced-softmax",
+        "imagenet-lt-discl",
         "imagenet-lt-glmc",
         "imagenet-lt-lws",
     ]

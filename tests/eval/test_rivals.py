@@ -16,6 +16,8 @@ from synthkit_eval.training.networks import check_network
 from tests.conftest import Cli
 from tests.helpers.scoring import QUICK, evaluate_and_tell, flags
 
+DISCL = {"over": "strength", "order": "diverse-to-specific", "real_epochs": 1}
+
 
 @pytest.mark.parametrize(
     ("name", "parent", "unlike"),
@@ -43,6 +45,9 @@ from tests.helpers.scoring import QUICK, evaluate_and_tell, flags
                 "batches.iterations": 965,
             },
         ),
+        ("imagenet-lt-discl", "imagenet-lt", {"curriculum": DISCL | {"real_epochs": None}}),
+        ("digits-lt-discl", "digits-lt", {"curriculum": DISCL}),
+        ("digits-few-shot-discl", "digits-few-shot", {"curriculum": DISCL}),
         ("few-shot-randaugment", "few-shot", {"augment": "randaugment", "randaugment.magnitude": 3}),
         ("digits-lt-lws", "digits-lt", {"loss": "cross-entropy", "decouple": {"kind": "lws", "epochs": 2}}),
         (

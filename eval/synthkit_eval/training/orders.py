@@ -6,6 +6,7 @@ Source: Chen et al. 2025, section 4.1 (half real, half synthetic, with one pass 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -13,10 +14,11 @@ import numpy as np
 from synthkit.release.loader_batches import MixedBatches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from synthkit.release.loader_batches import Shares
     from synthkit_eval.sections.batches import Batches
     from synthkit_eval.training.distributed import World
 
@@ -62,12 +64,74 @@ class Drawn:
             yield drawn.tolist()
 
 
-def make_order(batches: Batches, real: int, synthetic: int, steps: int, seed: int, world: World) -> Order:
-    """Return the order that a protocol asks for; `steps` is the length of an epoch that is not one pass."""
+def make_order(
+    batches: Batches, real: int, synthetic: int, steps: int, seed: int, world: World, shown: int | None = None
+) -> Order:
+    """Return the order that a protocol asks for; `steps` is the length of an epoch that is not one pass.
+
+    `shown` is how many synthetic images an epoch shows, by default each once.
+    """
     if batches.mixing == "coin" or not synthetic:
         return Drawn(real, synthetic, batches.size, steps, seed, batches.real)
     # The last minibatch is left out: a small one could leave a process without images.
-    return MixedBatches(real, synthetic, batches.shares, seed, drop_last=world.size > 1)
+    whole = world.size > 1
+    if shown is not None:
+        used = shown - shown % batches.shares.synthetic if whole else shown
+        return Passes(real, synthetic, batches.shares, seed, used)
+    return MixedBatches(real, synthetic, batches.shares, seed, drop_last=whole)
+
+
+class Passes:
+    """Minibatches as those of `MixedBatches`, with several shuffled passes over the synthetic images.
+
+    An epoch has `shown` synthetic images: one pass after another, of which the last one may stop early.
+    """
+
+    def __init__(self, real: int, synthetic: int, shares: Shares, seed: int, shown: int) -> None:
+        self._real, self._synthetic, self._shares = real, synthetic, shares
+        self._seed, self._shown = seed, shown
+
+    def __len__(self) -> int:
+        return math.ceil(self._shown / self._shares.synthetic)
+
+    def batches(self, epoch: int) -> Iterator[list[int]]:
+        """Yield the indices of each minibatch of an epoch."""
+        rng = np.random.Generator(np.random.Philox(key=[self._seed, epoch]))
+        passes = math.ceil(self._shown / self._synthetic)
+        order = np.concatenate([rng.permutation(self._synthetic) for _ in range(passes)])[: self._shown]
+        for start in range(0, self._shown, self._shares.synthetic):
+            part = order[start : start + self._shares.synthetic]
+            drawn = rng.integers(self._real, size=self._shares.real_beside(len(part)))
+            yield [*drawn.tolist(), *(self._real + part).tolist()]
+
+
+class Among:
+    """The minibatches of an order over some of the images; `indices` (M,) are theirs among all."""
+
+    def __init__(self, order: Order, indices: NDArray[np.int64]) -> None:
+        self._order, self._indices = order, indices
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def batches(self, epoch: int) -> Iterator[list[int]]:
+        """Yield the indices of each minibatch of an epoch."""
+        for batch in self._order.batches(epoch):
+            yield self._indices[batch].tolist()
+
+
+class ByLevel:
+    """The minibatches of the order that each epoch's level has; all orders are equally long."""
+
+    def __init__(self, orders: Mapping[float | None, Order], levels: Sequence[float | None]) -> None:
+        self._orders, self._levels = orders, levels
+
+    def __len__(self) -> int:
+        return len(self._orders[self._levels[0]])
+
+    def batches(self, epoch: int) -> Iterator[list[int]]:
+        """Yield the indices of each minibatch of an epoch."""
+        return self._orders[self._levels[epoch]].batches(epoch)
 
 
 class Weighted:

@@ -16,11 +16,12 @@ from synthkit_eval.training.loader import training_batches
 from synthkit_eval.training.minibatch import Minibatch
 from synthkit_eval.training.networks import begin_training
 from synthkit_eval.training.objective import make_objective
-from synthkit_eval.training.orders import Paired, Weighted, class_weights, make_order
+from synthkit_eval.training.orders import Among, ByLevel, Paired, Weighted, class_weights, make_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from synthkit_eval.sections.images import Images
@@ -136,18 +137,36 @@ def learning_rate(optimizer: Optimizer, epoch: int, epochs: int) -> float:
 
 def order_of(task: Task, stage: Stage, seed: int) -> Order:
     """Return which images the minibatches of a stage hold."""
-    batches = stage.protocol.batches
+    batches, levels = stage.protocol.batches, task.levels
     if stage.classifier is not None:
         every_class = np.ones(task.classes)
         weights = class_weights(task.training.labels, task.synthetic, batches.real, every_class)
         return Weighted(weights, batches.size, task.steps, seed)
     real = len(task.training) - task.synthetic
-    order = make_order(batches, real, task.synthetic, task.steps, seed, task.world)
-    if stage.protocol.glmc is None:
+    if levels is None:
+        order = make_order(batches, real, task.synthetic, task.steps, seed, task.world)
+        return _paired(order, task, stage, seed, task.training.labels, task.synthetic)
+    orders: dict[float | None, Order] = {}
+    for level in set(levels.epochs):
+        some = levels.training(level)
+        # As many minibatches as without levels, of fewer images, which are shown more often.
+        order = make_order(batches, real, len(some), task.steps, seed, task.world, shown=task.synthetic)
+        indices = np.concatenate([np.arange(real), real + some])
+        labels = task.training.labels[indices]
+        orders[level] = Among(_paired(order, task, stage, seed, labels, len(some)), indices)
+    return ByLevel(orders, levels.epochs)
+
+
+def _paired(
+    order: Order, task: Task, stage: Stage, seed: int, labels: NDArray[np.int64], synthetic: int
+) -> Order:
+    """Return an order with partners for GLMC; `labels` (N,) are those of the images it is over."""
+    batches, glmc = stage.protocol.batches, stage.protocol.glmc
+    if glmc is None:
         return order
     # An image of a class with n real ones in proportion to n^-k: the class in proportion to n^(1 - k).
-    often = np.asarray(task.real, dtype=np.float64) ** (1 - stage.protocol.glmc.partners)
-    weights = class_weights(task.training.labels, task.synthetic, batches.real, often)
+    often = np.asarray(task.real, dtype=np.float64) ** (1 - glmc.partners)
+    weights = class_weights(labels, synthetic, batches.real, often)
     return Paired(order, Weighted(weights, batches.size, task.steps, seed))
 
 
