@@ -1,23 +1,52 @@
 """Traceable synthetic training sets from augmented conditioning.
 
-Use `synthkit.mix` and `synthkit.real` to train on a release with PyTorch, and the `synthkit` command for
-everything else.
+Use `synthkit.plan`, `build`, `verify` and `open_release` for what the commands do, and `synthkit.mix` and
+`synthkit.real` to train on a release with PyTorch. Every mistake is a `synthkit.SynthkitError`, whose message
+says what to do.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from synthkit.errors import SynthkitError
 from synthkit.version import __version__
 
 if TYPE_CHECKING:
+    from synthkit.api.checking import DamagedRelease, Verified, verify
+    from synthkit.api.making import Built, build, plan
+    from synthkit.api.release import Release, open_release
     from synthkit.training import mix, real
 
-__all__ = ["__version__", "mix", "real"]
+# What users import from here, and the modules that have it: each is loaded when it is first used.
+_PLACES = {
+    **dict.fromkeys(("Built", "build", "plan"), "synthkit.api.making"),
+    **dict.fromkeys(("DamagedRelease", "Verified", "verify"), "synthkit.api.checking"),
+    **dict.fromkeys(("Release", "open_release"), "synthkit.api.release"),
+    **dict.fromkeys(("mix", "real"), "synthkit.training"),
+}
+
+__all__ = [
+    "Built",
+    "DamagedRelease",
+    "Release",
+    "SynthkitError",
+    "Verified",
+    "__version__",
+    "build",
+    "mix",
+    "open_release",
+    "plan",
+    "real",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:
-    """Return `mix` or `real`; torch is loaded when one of them is first used."""
-    if name in ("mix", "real"):
-        from synthkit import training
-
-        return getattr(training, name)
+    """Return what users import; the libraries that it needs are loaded when it is first used."""
+    if name in _PLACES:
+        return getattr(import_module(_PLACES[name]), name)
     raise AttributeError(f"module 'synthkit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -87,6 +88,21 @@ def one_line(told: object, longest: int | None = 200) -> str:
     text = str(told)
     line = " ".join((text if longest is None else text[: 10 * longest]).split())[:longest]
     return type(told).__name__ if not line and isinstance(told, BaseException) else line
+
+
+def told_to_user(error: SynthkitError | OSError) -> str:
+    """Return an error as a user is told of it: of a fault of the machine also what to do."""
+    if not isinstance(error, OSError):
+        return str(error)
+    what = f"{error.filename}: " if error.filename else ""
+    reason = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"{what}{reason}; what is finished is kept: make room and run the same command again"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{what}{reason}; choose a folder you may write to with --out"
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return f"{what}is not a folder; choose another --out"
+    return f"{what}{reason}"
 
 
 def nearest(name: str, names: Iterable[str], count: int = 1, cutoff: float = 0.5) -> list[str]:

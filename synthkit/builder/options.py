@@ -44,6 +44,9 @@ WHOLE = Part(1, 1)
 
 
 RELEASES = Path("releases")
+MOST_WORKERS = 1024
+# Dollars for an hour of a device; no price is above it, and no cost of a plan is infinite.
+DEAREST = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
+from synthkit.builder.download import Download, look_up
 from synthkit.builder.estimate import Estimate, estimate
 from synthkit.builder.inputs import prompts_of
 from synthkit.builder.sampling_cost import RATE, SamplingCost, sampling_cost
@@ -30,11 +31,12 @@ if TYPE_CHECKING:
 
     from rich.console import Group as RichGroup
 
-    from synthkit.builder.download import Download
     from synthkit.recipe.schema import Recipe
     from synthkit.sources.base import Listing
 
 
+# Columns of the table as text.
+_WIDTH = 120
 # A table of more than the first number of classes shows only the second number of them.
 _ALL_SHOWN, _SOME_SHOWN = 120, 20
 _FOR_LESS = "for less, each by --set (docs/scaling.md: what it gives up)"
@@ -52,9 +54,9 @@ class PlannedPrompts:
     example: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Summary:
-    """A plan in numbers."""
+    """A plan in numbers; printed, it is the table that `synthkit plan` shows."""
 
     recipe: Recipe
     classes: list[ClassBalance]
@@ -97,6 +99,15 @@ class Summary:
         """Shards they fill."""
         return blocks_of(self.recipe, block_counts(self.recipe, self.classes)).shards
 
+    def __repr__(self) -> str:
+        return (
+            f"<plan of {self.recipe.name} {self.recipe.version}: {self.synthetic:,} {self.what} images of "
+            f"{len(self.classes):,} classes in {self.shards:,} shard(s)>"
+        )
+
+    def __str__(self) -> str:
+        return as_text(self)
+
     def group(self, name: str) -> dict[str, int]:
         """Count the classes and images of one group: many, medium or few."""
         members = [item for item in self.classes if item.group == name]
@@ -128,11 +139,22 @@ class Summary:
         }
 
 
-def summarise(recipe: Recipe, work_root: Path, price: float | None = None) -> Summary:
-    """Plan a recipe from its source's listing alone: no image is read, no model loaded, no Hub asked.
+def summarise(
+    recipe: Recipe, work_root: Path, price: float | None = None, *, ask_hub: bool = False
+) -> Summary:
+    """Plan a recipe from its source's listing alone: no image is read, no model loaded.
 
-    `price` is that of an hour of one device, in dollars; by default that of `sampling_cost`.
+    `price` is that of an hour of one device, in dollars; by default that of `sampling_cost`. With `ask_hub`
+    the Hub is asked how large the model is, if it is not here.
     """
+    summary = _summarise(recipe, work_root, price)
+    if not ask_hub:
+        return summary
+    here = summary.estimate.has_model
+    return replace(summary, download=Download() if here else look_up(recipe.model, work_root))
+
+
+def _summarise(recipe: Recipe, work_root: Path, price: float | None) -> Summary:
     recipe = recipe.with_prompts()
     source = open_source(recipe.source)
     try:
@@ -189,6 +211,28 @@ def as_table(summary: Summary) -> RichGroup:
     if summary.sampling is not None and summary.sampling.cheaper:
         parts.append(_cheaper(summary.sampling))
     return Group(*parts)
+
+
+def below_table(summary: Summary) -> list[str]:
+    """Return what stands below the table, whose columns would wrap it, a line each."""
+    lines = [f"Note: {note}" for note in summary.notes]
+    if summary.download is not None:
+        lines.append(str(summary.download))
+    elif not summary.estimate.has_model:
+        lines.append("The model is not here: --download asks the Hub how large it is.")
+    return lines
+
+
+def as_text(summary: Summary) -> str:
+    """Return what `synthkit plan` prints."""
+    import io
+
+    from rich.console import Console
+
+    text = io.StringIO()
+    Console(file=text, width=_WIDTH, highlight=False).print(as_table(summary))
+    lines = [line.rstrip() for line in text.getvalue().splitlines()]
+    return "\n".join([*lines, *map(printable, below_table(summary))])
 
 
 def _retrieved(summary: Summary) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from synthkit.builder.engines import ENGINES
+from synthkit.builder.options import MOST_WORKERS
 from synthkit.cli import completion
 from synthkit.cli.help import MAKE
 from synthkit.cli.shared import (
@@ -26,8 +27,6 @@ from synthkit.errors import BuildError
 
 if TYPE_CHECKING:
     from synthkit.builder.outcome import Delivered
-
-_MOST_WORKERS = 1024
 
 
 @app.command(
@@ -148,8 +147,8 @@ def build(
 def _workers(text: str) -> int | None:
     if text == "auto":
         return None
-    if not text.isdecimal() or not 1 <= int(text) <= _MOST_WORKERS:
-        raise BuildError(f"--workers {text}: must be auto, or a number from 1 to {_MOST_WORKERS}")
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_WORKERS:
+        raise BuildError(f"--workers {text}: must be auto, or a number from 1 to {MOST_WORKERS}")
     return int(text)
 
 

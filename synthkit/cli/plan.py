@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Annotated
 
 import typer
 
+from synthkit.builder.options import DEAREST
 from synthkit.cli.help import MAKE
 from synthkit.cli.shared import (
     OutOption,
@@ -19,9 +19,6 @@ from synthkit.cli.shared import (
     user_errors,
 )
 from synthkit.system.names import printable
-
-# Dollars for an hour of a device; no price is above it, and no cost of a plan is infinite.
-_DEAREST = 1_000_000
 
 
 @app.command(
@@ -36,29 +33,20 @@ def plan(
     ] = False,
     price: Annotated[
         float | None,
-        typer.Option(min=0, max=_DEAREST, help="Dollars for an hour of one device; a GPU has 3 by default."),
+        typer.Option(min=0, max=DEAREST, help="Dollars for an hour of one device; a GPU has 3 by default."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Show how many images a build would make of each class, its cost, and cheaper ways; load no model."""
     with user_errors():
-        from synthkit.builder.download import Download, look_up
-        from synthkit.builder.plan_report import as_table, summarise
+        from synthkit.builder.plan_report import as_table, below_table, summarise
         from synthkit.system.work_root import work_root
 
-        loaded, root = load_recipe(recipe, override), work_root(out)
-        summary = summarise(loaded, root, price)
-        if download:
-            here = summary.estimate.has_model
-            summary = replace(summary, download=Download() if here else look_up(loaded.model, root))
+        summary = summarise(load_recipe(recipe, override), work_root(out), price, ask_hub=download)
         if as_json:
             print(json.dumps(summary.to_json(), indent=2))
         else:
             print_table(as_table(summary))
             # Printed below the table, whose columns would wrap them.
-            for note in summary.notes:
-                print(printable(f"Note: {note}"))
-            if summary.download is not None:
-                print(printable(str(summary.download)))
-            elif not summary.estimate.has_model:
-                print("The model is not here: --download asks the Hub how large it is.")
+            for line in below_table(summary):
+                print(printable(line))

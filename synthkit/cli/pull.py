@@ -9,7 +9,7 @@ import typer
 
 from synthkit.cli.help import PUBLISH
 from synthkit.cli.shared import app, user_errors
-from synthkit.cli.signing import IssuerOption, SignerOption, signer_of
+from synthkit.cli.signing import IssuerOption, SignerOption  # noqa: TC001 (typer reads the annotations)
 from synthkit.system.names import printable
 
 
@@ -40,8 +40,9 @@ def pull(
     with user_errors():
         from synthkit.builder.options import RELEASES
         from synthkit.publish.pull import pull as fetch
+        from synthkit.verification.signature import asked_signer
 
-        target, manifest, signed_by = fetch(reference, out or RELEASES, signer_of(signer, issuer))
+        target, manifest, signed_by = fetch(reference, out or RELEASES, asked_signer(signer, issuer))
         print(
             f"{target}: {manifest.name} {manifest.version} is here and intact: {manifest.images:,} images in "
             f"{len(manifest.shards)} shard(s), {manifest.size / 1e6:,.1f} MB"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import sys
@@ -15,7 +14,7 @@ import typer
 from synthkit.cli import completion
 from synthkit.cli.help import App, Group
 from synthkit.cli.output import print_json
-from synthkit.errors import SynthkitError
+from synthkit.errors import SynthkitError, told_to_user
 from synthkit.hub.environment import faults_set_aside
 from synthkit.system import stopping
 from synthkit.system.names import printable
@@ -137,7 +136,7 @@ def user_errors() -> Iterator[None]:
     except (SynthkitError, OSError) as error:
         if os.environ.get(DEBUG) == "1":
             raise
-        print(f"error: {printable(_message(error))}", file=sys.stderr)
+        print(f"error: {printable(told_to_user(error))}", file=sys.stderr)
         raise typer.Exit(1) from None
 
 
@@ -201,17 +200,3 @@ def print_table(table: object) -> None:
 
     width = None if sys.stdout.isatty() else 120
     Console(width=width, highlight=False).print(table)
-
-
-def _message(error: Exception) -> str:
-    if not isinstance(error, OSError):
-        return str(error)
-    what = f"{error.filename}: " if error.filename else ""
-    reason = error.strerror or str(error)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return f"{what}{reason}; what is finished is kept: make room and run the same command again"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{what}{reason}; choose a folder you may write to with --out"
-    if error.errno in (errno.EEXIST, errno.ENOTDIR):
-        return f"{what}is not a folder; choose another --out"
-    return f"{what}{reason}"

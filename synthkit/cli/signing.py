@@ -11,7 +11,6 @@ import typer
 
 if TYPE_CHECKING:
     from synthkit.publish.sign import SigningIdentity
-    from synthkit.verification.signature import Signer
 
 KeyOption = Annotated[
     Path | None,
@@ -69,16 +68,6 @@ def identity_of(
     from synthkit.publish.sign import open_identity
 
     return open_identity(key, certificate, chain or (), sigstore=sigstore, password=_password)
-
-
-def signer_of(signer: str | None, issuer: str | None) -> Signer | None:
-    """Return who must have signed, if a command was told. Raises SignatureError if nobody can be meant."""
-    from synthkit.errors import SignatureError
-    from synthkit.verification.signature import read_signer
-
-    if signer is None and issuer is not None:
-        raise SignatureError("--issuer says who vouches for an identity: name that with --signer")
-    return None if signer is None else read_signer(signer, issuer)
 
 
 def _password(key: Path) -> str | None:

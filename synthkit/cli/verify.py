@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,13 +15,14 @@ from synthkit.cli.shared import (
     user_errors,
     write_report,
 )
-from synthkit.cli.signing import IssuerOption, SignerOption, signer_of
+from synthkit.cli.signing import IssuerOption, SignerOption  # noqa: TC001 (typer reads the annotations)
 from synthkit.system.names import printable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from synthkit.release.facts import SignerFacts
     from synthkit.release.manifest import Manifest
-    from synthkit.verification.signature import Signer
 
 
 @app.command(rich_help_panel=TRUST, epilog="Example: `synthkit verify releases/digits-lt-augcond`")
@@ -38,31 +38,15 @@ def verify(
     With --signer, also check that they signed it, and say who it was.
     """
     with user_errors():
-        from synthkit.publish.pull import find_release
-        from synthkit.release.files import SIGNATURE
-        from synthkit.release.folder import ReleaseFolder
-        from synthkit.release.signature import read_signature
-        from synthkit.verification.faults import Fault, total
-        from synthkit.verification.verify import verify_with_progress
+        from synthkit.publish.checked import check_release
+        from synthkit.verification.signature import asked_signer
 
-        asked = signer_of(signer, issuer)
-        release = find_release(reference)
-        # A release on the Hub is told by its reference: its folder in the client's cache means nothing.
-        where = release if Path(reference).exists() else Path(reference)
-        with ReleaseFolder.at(release).opened() as manifest:
-            faults, signature = verify_with_progress(release, manifest, deep=deep), read_signature(release)
-        signed_by, reason = _signed_by(asked, manifest.to_json(), signature)
-        if reason and not any(fault.path == SIGNATURE for fault in faults):
-            faults.append(Fault(SIGNATURE, reason))
-        for fault in faults:
+        checked = check_release(reference, asked_signer(signer, issuer), deep=deep)
+        where, manifest, signed_by = checked.where, checked.manifest, checked.signed_by
+        for fault in checked.faults:
             print(printable(f"{where / fault.path}: {fault.reason}"), file=sys.stderr)
-        if faults:
-            own = where == release and any(fault.path != SIGNATURE for fault in faults)
-            print(
-                f"{where}: {total(faults)} fault(s); "
-                + ("get it again, or build it with --fresh" if own else "ask its publisher"),
-                file=sys.stderr,
-            )
+        if checked.faults:
+            print(f"{where}: {checked.summary}", file=sys.stderr)
             raise typer.Exit(1)
         if report is not None:
             write_report(_verified(manifest) | ({} if signed_by is None else {"signer": signed_by}), report)
@@ -71,19 +55,9 @@ def verify(
             f"{where}: {manifest.name} {manifest.version} is intact: {manifest.images:,} images{partial} "
             f"in {len(manifest.shards)} shard(s), {len(manifest.files)} files, {manifest.size / 1e6:,.1f} MB"
         )
-        print(printable(_who(signed_by, signature, where)))
+        print(printable(_who(signed_by, checked.signature, where)))
         if manifest.c2pa is not None:
             print(printable(_image_signer(manifest.c2pa)))
-
-
-def _signed_by(asked: Signer | None, manifest: bytes, signature: bytes | None) -> tuple[str | None, str]:
-    """Return who signed, if that was asked, and what is wrong with the signature."""
-    from synthkit.errors import SignatureError
-
-    try:
-        return (None if asked is None else asked.check(manifest, signature)), ""
-    except SignatureError as error:
-        return None, str(error)
 
 
 def _who(signed_by: str | None, signature: bytes | None, where: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import yaml
@@ -11,11 +12,11 @@ from pydantic import BaseModel, ValidationError
 
 from synthkit.config.problems import KeyPath, dotted, report
 from synthkit.config.sections import holder, is_tag
+from synthkit.config.words import plain
 from synthkit.errors import did_you_mean, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from synthkit.errors import SynthkitError
 
@@ -64,7 +65,20 @@ def load_model(path: Path, kind: FileKind[M], overrides: Sequence[str] = ()) -> 
 
     Raises the error of the kind with a line for each thing that is wrong: its place and the nearest name.
     """
-    document = _read(path, kind, ())
+    return _model(path, _read(path, kind, ()), kind, overrides)
+
+
+def model_of(content: Mapping[str, Any], kind: FileKind[M], overrides: Sequence[str] = ()) -> M:
+    """Return the model whose file would have this content, as `load_model` does.
+
+    A file that it extends is looked for from the current folder.
+    """
+    place = Path(kind.what)
+    document = Document(plain(content, kind.what, kind.error), {(): kind.what})
+    return _model(place, _extended(place, document, kind, ()), kind, overrides)
+
+
+def _model(path: Path, document: Document, kind: FileKind[M], overrides: Sequence[str]) -> M:
     # An override of a section's kind empties the section, so it is applied before those of its fields.
     for override in sorted(overrides, key=lambda text: not _names_a_tag(text, kind, document)):
         _apply(override, kind, document)
@@ -248,7 +262,11 @@ def _read(path: Path, kind: FileKind[M], via: tuple[Path, ...]) -> Document:
         raise kind.error(
             f"{path}: more than {_MAX_EXTENDS} files extend each other in a row; write some of them into one"
         )
-    document = parse(path, kind)
+    return _extended(path, parse(path, kind), kind, via)
+
+
+def _extended(path: Path, document: Document, kind: FileKind[M], via: tuple[Path, ...]) -> Document:
+    """Return the content of a file with what it extends; `via` are the files that led to it."""
     parent = document.data.pop("extends", None)
     if parent is None:
         return document

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from synthkit.config import yaml_file
-from synthkit.config.yaml_file import FileKind, load_model, parse
+from synthkit.config.yaml_file import FileKind, load_model, model_of, parse
 from synthkit.errors import RecipeError
 from synthkit.recipe import shipped
 from synthkit.recipe.schema import Recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+    from typing import Any
 
 _RECIPE = FileKind(
     Recipe,
@@ -30,6 +31,11 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises RecipeError with a line for each error: its place, what is wrong, and the nearest name.
     """
     return load_model(path, _RECIPE, overrides)
+
+
+def recipe_of(content: Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
+    """Return the recipe whose file would have this content, as `load` does."""
+    return model_of(content, _RECIPE, overrides)
 
 
 def load_complete(path: Path, overrides: Sequence[str] = ()) -> Recipe:

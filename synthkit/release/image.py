@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from synthkit.conditioning import METHODS
@@ -28,7 +28,7 @@ class StoredImage:
     """One image as a release holds it: its record, the bytes of its file, and the path of its shard."""
 
     record: Provenance
-    image: bytes
+    image: bytes = field(repr=False)
     shard: str
     extension: str
 

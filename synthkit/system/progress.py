@@ -1,4 +1,7 @@
-"""Progress of long work: a bar with rate and time left on a terminal, plain lines elsewhere."""
+"""Progress of long work: a bar with rate and time left on a terminal, a line in a notebook, else plain lines.
+
+In a notebook the line is one output that changes; widgets, which rich's bar would need, are not asked for.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,14 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rich.progress import Progress, Task
 
-_PLAIN_EVERY_S = 5.0
+_PLAIN_EVERY_S, _NOTEBOOK_EVERY_S = 5.0, 0.25
 
 
 class Advance(Protocol):
@@ -36,6 +39,8 @@ def progress(what: str, total: float, *, done: float = 0, unit: str = "images") 
     elif sys.stderr.isatty():
         with _bar(unit) as bar:
             yield _OnBar(bar, what, total, done)
+    elif _in_notebook():
+        yield _NotebookLine(what, total, done, unit)
     else:
         yield _PlainLines(what, total, done, unit)
 
@@ -67,6 +72,8 @@ class _OnBar:
 class _PlainLines:
     """Prints a line every few seconds, and one at the end; threads may share it."""
 
+    every_s = _PLAIN_EVERY_S
+
     def __init__(self, what: str, total: float, done: float, unit: str) -> None:
         self._what, self._total, self._unit = what, total, unit
         self._known = self._done = float(done)
@@ -86,9 +93,12 @@ class _PlainLines:
             self._known += known
             now = time.monotonic()
             ends, self._ended = self._finished and not self._ended, self._finished
-            if now - self._shown >= _PLAIN_EVERY_S or ends:
+            if now - self._shown >= self.every_s or ends:
                 self._shown = now
-                print(self._line(now - self._start), file=sys.stderr, flush=True)
+                self._show(self._line(now - self._start))
+
+    def _show(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
 
     @property
     def _finished(self) -> bool:
@@ -102,6 +112,31 @@ class _PlainLines:
         rate = worked / max(seconds, 1e-9)
         left = max(self._total - self._done, 0) / rate
         return f"{told}, {rate:,.1f} {self._unit}/s, {duration(left)} left"
+
+
+class _NotebookLine(_PlainLines):
+    """Shows the same line as an output of a notebook's cell, which it changes a few times a second."""
+
+    every_s = _NOTEBOOK_EVERY_S
+
+    def __init__(self, what: str, total: float, done: float, unit: str) -> None:
+        super().__init__(what, total, done, unit)
+        self._output: Any = None
+
+    def _show(self, line: str) -> None:
+        from IPython.display import display
+
+        if self._output is None:
+            self._output = display({"text/plain": line}, raw=True, display_id=True)
+        else:
+            self._output.update({"text/plain": line}, raw=True)
+
+
+def _in_notebook() -> bool:
+    """Return whether the code runs in a Jupyter kernel, which has loaded IPython."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return getattr(shell, "kernel", None) is not None
 
 
 def duration(seconds: float) -> str:

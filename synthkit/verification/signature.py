@@ -177,6 +177,13 @@ class Identity(Signer):
         return str(self)
 
 
+def asked_signer(signer: str | None, issuer: str | None) -> Signer | None:
+    """Return who must have signed, if a user says so. Raises SignatureError if nobody can be meant."""
+    if signer is None and issuer is not None:
+        raise SignatureError("--issuer says who vouches for an identity: name that with --signer")
+    return None if signer is None else read_signer(signer, issuer)
+
+
 def read_signer(told: str, issuer: str | None) -> Signer:
     """Return the signer that a user names: a PEM file, or with an issuer an identity of Sigstore.
 

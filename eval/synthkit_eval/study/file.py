@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
@@ -16,8 +14,6 @@ from synthkit_eval.contrast import Contrast
 if TYPE_CHECKING:
     from pathlib import Path
 
-# JSON writes 1e-05, which YAML reads as text without a point.
-_EXPONENT = re.compile(r"(?<=^[0-9])e(?=-)|(?<=^-[0-9])e(?=-)")
 _YAML = (".yaml", ".yml")
 
 
@@ -63,15 +59,6 @@ _KIND = FileKind(Study, "study file", ScoreError, override="training_seeds=5")
 def load_study(path: Path, overrides: list[str] | None = None) -> Study:
     """Return the study in a file. Raises ScoreError with a line for each field that is wrong."""
     return load_model(path, _KIND, overrides or ())
-
-
-def words(fields: dict[str, Any]) -> list[str]:
-    """Return fields as words of `--set`."""
-    return [f"{name}={_plain(value)}" for name, value in fields.items()]
-
-
-def _plain(value: Any) -> str:
-    return _EXPONENT.sub(".0e", json.dumps(value, ensure_ascii=False))
 
 
 def place_of(name: str, study: Path) -> str:

@@ -10,13 +10,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from synthkit.config.words import words
 from synthkit.errors import ScoreError, SynthkitError, nearest
 from synthkit.recipe.load import load
 from synthkit.version import __version__
 from synthkit_eval.machine import code_digest
 from synthkit_eval.protocol import load_protocol
 from synthkit_eval.score import REAL_ONLY, SCORE_FORMAT
-from synthkit_eval.study.file import place_of, words
+from synthkit_eval.study.file import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -1,0 +1,104 @@
+"""What users give to the functions, checked; and their errors, each a SynthkitError of one line."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from synthkit.config.words import plain, words
+from synthkit.errors import RecipeError, SynthkitError, told_to_user
+from synthkit.hub.environment import faults_set_aside
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from synthkit.recipe.schema import Recipe
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+GivenPath = str | os.PathLike[str]
+# A recipe's file, or what would stand in it.
+GivenRecipe = GivenPath | Mapping[str, Any]
+# Fields by their dotted names, as in `--set`: {"conditioning.method": "dropout"}.
+Overrides = Mapping[str, Any]
+
+
+def user_errors(function: Callable[P, T]) -> Callable[P, T]:
+    """Have a function raise SynthkitError for a fault of the machine too: a full disk, a read-only folder."""
+
+    @functools.wraps(function)
+    def wrapped(*arguments: P.args, **options: P.kwargs) -> T:
+        try:
+            with faults_set_aside():
+                return function(*arguments, **options)
+        except OSError as error:
+            raise SynthkitError(told_to_user(error)) from error
+
+    return wrapped
+
+
+def recipe_of(recipe: GivenRecipe, overrides: Overrides | None) -> Recipe:
+    """Return a recipe from its file, or from what would stand in it. Raises RecipeError for every mistake."""
+    from synthkit.recipe import load
+
+    changes = words_of(overrides, RecipeError)
+    if isinstance(recipe, Mapping):
+        return load.recipe_of(recipe, changes)
+    return load.load(path_of(recipe, "recipe", RecipeError, "a path or a mapping"), changes)
+
+
+def words_of(overrides: Overrides | None, error: type[SynthkitError]) -> list[str]:
+    """Return overrides as words of `--set`. Raises `error` for anything but plain values by name."""
+    if overrides is None:
+        return []
+    if not isinstance(overrides, Mapping):
+        raise error(f'overrides: is {_shown(overrides)}; give a mapping, as {{"seed": 3}}')
+    return words(plain(overrides, "overrides", error))
+
+
+def path_of(given: Any, name: str, error: type[SynthkitError], what: str = "a path") -> Path:
+    """Return a path that a user gave as text or as a path. Raises `error` for anything else."""
+    if not isinstance(given, str | os.PathLike):
+        raise error(f"{name}: is {_shown(given)}; give {what}")
+    text = os.fspath(given)
+    if not text or "\0" in text:
+        raise error(f"{name}: is {_shown(text)}; no file or folder has such a name")
+    return Path(text)
+
+
+def maybe_path(given: Any, name: str, error: type[SynthkitError]) -> Path | None:
+    """Return a path as `path_of` does, and None for None."""
+    return None if given is None else path_of(given, name, error)
+
+
+def whole_number(given: Any, name: str, least: int, most: int, error: type[SynthkitError]) -> int:
+    """Return a whole number within bounds. Raises `error` for anything else."""
+    if not isinstance(given, int) or isinstance(given, bool) or not least <= given <= most:
+        raise error(f"{name}: is {_shown(given)}; give a whole number from {least:,} to {most:,}")
+    return given
+
+
+def number(given: Any, name: str, least: float, most: float, error: type[SynthkitError]) -> float:
+    """Return a number within bounds. Raises `error` for anything else."""
+    if not isinstance(given, int | float) or isinstance(given, bool) or not least <= given <= most:
+        raise error(f"{name}: is {_shown(given)}; give a number from {least:,} to {most:,}")
+    return given
+
+
+def one_of(given: Any, name: str, choices: Iterable[str], error: type[SynthkitError]) -> str:
+    """Return one of some words. Raises `error` for anything else, with the nearest word."""
+    from synthkit.errors import did_you_mean
+
+    known = list(choices)
+    if given not in known:
+        near = did_you_mean(given, known) if isinstance(given, str) else ""
+        raise error(f"{name}: is {_shown(given)}; give one of {', '.join(known)}{near}")
+    return str(given)
+
+
+def _shown(given: Any) -> str:
+    return f"{given!r:.80}"
