@@ -1,8 +1,8 @@
 """Traceable synthetic training sets from augmented conditioning.
 
-Use `synthkit.plan`, `build`, `verify` and `open_release` for what the commands do, and `synthkit.mix` and
-`synthkit.real` to train on a release with PyTorch. Every mistake is a `synthkit.SynthkitError`, whose message
-says what to do.
+Use `synthkit.plan`, `build`, `verify`, `open_release`, `evaluate` and `compare` for what the commands do, and
+`synthkit.mix` and `synthkit.real` to train on a release with PyTorch. Every mistake is a
+`synthkit.SynthkitError`, whose message says what to do.
 """
 
 from importlib import import_module
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from synthkit.api.checking import DamagedRelease, Verified, verify
     from synthkit.api.making import Built, build, plan
     from synthkit.api.release import Release, open_release
+    from synthkit.api.scoring import Evaluated, compare, evaluate
     from synthkit.training import mix, real
 
 # What users import from here, and the modules that have it: each is loaded when it is first used.
@@ -22,17 +23,21 @@ _PLACES = {
     **dict.fromkeys(("Built", "build", "plan"), "synthkit.api.making"),
     **dict.fromkeys(("DamagedRelease", "Verified", "verify"), "synthkit.api.checking"),
     **dict.fromkeys(("Release", "open_release"), "synthkit.api.release"),
+    **dict.fromkeys(("Evaluated", "compare", "evaluate"), "synthkit.api.scoring"),
     **dict.fromkeys(("mix", "real"), "synthkit.training"),
 }
 
 __all__ = [
     "Built",
     "DamagedRelease",
+    "Evaluated",
     "Release",
     "SynthkitError",
     "Verified",
     "__version__",
     "build",
+    "compare",
+    "evaluate",
     "mix",
     "open_release",
     "plan",

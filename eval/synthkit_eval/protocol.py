@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator, model_validator
 
 from synthkit.config.section import Section
-from synthkit.config.yaml_file import FileKind, load_model
+from synthkit.config.yaml_file import FileKind, load_model, model_of
 from synthkit.errors import ScoreError, nearest
 from synthkit.recipe.digest import is_set
 from synthkit.recipe.families import SOURCES
@@ -30,7 +30,7 @@ from synthkit_eval.sections.losses import LdamDrw, LogitAdjusted
 from synthkit_eval.sections.optimizer import Optimizer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _NAME = r"^[a-z0-9][a-z0-9_-]{0,95}$"
 # Fields that change no classifier. (Where the evaluation images lie changes none either; a score states which
@@ -292,11 +292,13 @@ def names() -> list[str]:
     return sorted(path.stem for path in shipped("protocols").glob("*.yaml"))
 
 
-def load_protocol(name: str, overrides: Sequence[str] = ()) -> Protocol:
-    """Return a protocol that ships, by its name, or the one in a YAML file.
+def load_protocol(name: str | Mapping[str, Any], overrides: Sequence[str] = ()) -> Protocol:
+    """Return a protocol that ships, by its name, the one in a YAML file, or the one that a file would hold.
 
     Raises ScoreError if there is none, or with the first field that is wrong.
     """
+    if not isinstance(name, str):
+        return model_of(name, _KIND, overrides)
     path = Path(name)
     if path.suffix != ".yaml":
         path = shipped("protocols") / f"{name}.yaml"

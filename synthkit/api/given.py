@@ -13,7 +13,7 @@ from synthkit.errors import RecipeError, SynthkitError, told_to_user
 from synthkit.hub.environment import faults_set_aside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from synthkit.recipe.schema import Recipe
 
@@ -87,17 +87,6 @@ def number(given: Any, name: str, least: float, most: float, error: type[Synthki
     if not isinstance(given, int | float) or isinstance(given, bool) or not least <= given <= most:
         raise error(f"{name}: is {_shown(given)}; give a number from {least:,} to {most:,}")
     return given
-
-
-def one_of(given: Any, name: str, choices: Iterable[str], error: type[SynthkitError]) -> str:
-    """Return one of some words. Raises `error` for anything else, with the nearest word."""
-    from synthkit.errors import did_you_mean
-
-    known = list(choices)
-    if given not in known:
-        near = did_you_mean(given, known) if isinstance(given, str) else ""
-        raise error(f"{name}: is {_shown(given)}; give one of {', '.join(known)}{near}")
-    return str(given)
 
 
 def _shown(given: Any) -> str:

@@ -112,12 +112,13 @@ def build(
 ) -> Built:
     """Make a release, as `synthkit build` does; go on from finished shards, do nothing if it is there.
 
-    `recipe` is a recipe's file, or a mapping of what would stand in it; `overrides` change fields by their
-    dotted names: `{"conditioning.method": "dropout"}`. The release goes into the folder `out`/NAME, by
-    default `releases`/NAME. `limit` makes a preview of the first images. `device` is auto, cpu, cuda, cuda:1
-    or mps; `workers` processes share the work, by default one for each GPU. `engine` is local or ray,
-    `address` that of a Ray cluster. `earlier` is the folder of the version that a grown release continues, `tokens` a file
-    of learned tokens. `fresh` deletes finished work, `overwrite` replaces a folder that another recipe made.
+    `recipe` is a recipe's file, or a mapping of what would stand in it; `overrides` change fields by
+    their dotted names: `{"conditioning.method": "dropout"}`. The release goes into the folder `out`/NAME,
+    by default `releases`/NAME. `limit` makes a preview of the first images. `device` is auto, cpu, cuda,
+    cuda:1 or mps; `workers` processes share the work, by default one for each GPU. `engine` is local or
+    ray, `address` that of a Ray cluster. `earlier` is the folder of the version that a grown release
+    continues, `tokens` a file of learned tokens. `fresh` deletes finished work, `overwrite` replaces a
+    folder that another recipe made.
 
     An interrupt (KeyboardInterrupt) keeps finished shards, and the same call goes on. Raises RecipeError,
     SourceError, GeneratorError or BuildError, each a SynthkitError that says what to do.

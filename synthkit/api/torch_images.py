@@ -19,7 +19,7 @@ class TorchImages(Dataset[tuple[Any, int]]):
     """Pairs of an image and its label, in the order of the release's keys.
 
     It is a map-style data set: a DataLoader can shuffle all of it, and shares the indices between its
-    workers. Each image is read at its place in its shard when it is asked for; 28 bytes an image are kept.
+    workers. Each image is read at its place in its shard when it is asked for; 32 bytes an image are kept.
     `classes` has the names of the classes by label, `labels` (N,) the label of each image.
     """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 (typer reads the annotations)
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,14 +16,10 @@ from synthkit.cli.shared import (
     user_errors,
     write_report,
 )
-from synthkit.errors import ScoreError
 from synthkit.system.names import printable
 
 if TYPE_CHECKING:
-    from synthkit_eval.protocol import Protocol
     from synthkit_eval.score import Score
-
-SCORES = Path("scores")
 
 
 @app.command(
@@ -88,66 +84,19 @@ def evaluate(
 ) -> None:
     """Score a release: train classifiers on it and its real images, test them on other real images."""
     with user_errors():
-        from synthkit.system.environment import choose_device
         from synthkit.system.files import check_file_places
-        from synthkit.system.work_root import work_root
-        from synthkit_eval.evaluate import Options, evaluate, evaluate_real_only
-        from synthkit_eval.protocol import load_protocol, usual_protocol
-        from synthkit_eval.score_files import write_score
-        from synthkit_eval.training.distributed import join
-        from synthkit_eval.training.real_images import open_release
+        from synthkit_eval.score_release import Wanted, score_release
+        from synthkit_eval.told_score import told
 
-        check_file_places(out, report)
-        if out is not None and out.suffix != ".json":
-            raise ScoreError(
-                f"--out {out}: end its name in .json; the predictions go beside it, into .parquet"
-            )
-        places = [change for change in changes or () if change.startswith("source.")]
-        settings = [change for change in changes or () if change not in places]
-        with join(choose_device(device)) as (world, own_device):
-            release = open_release(reference, places)
-            manifest = release.manifest
-            name = protocol or usual_protocol(manifest.name, manifest.source.shots)
-            chosen = load_protocol(name, [*settings, *([f"features={features}"] if features else [])])
-            options = Options(seeds, own_device, work_root(None), yes, tuple(settings))
-            scored = (evaluate_real_only if real_only else evaluate)(release, chosen, options, world)
-        if scored is None:
+        check_file_places(report)
+        wanted = Wanted(seeds, protocol, real_only, features, tuple(changes or ()), device, out, yes)
+        kept = score_release(reference, wanted)
+        if kept is None:
             return
-        score = scored.score
-        target = out or _target(score, _folder(load_protocol(name), chosen))
-        write_score(scored, target)
         if report is not None:
-            write_report(_metrics(score), report)
-        _tell(score, target)
-
-
-def _folder(protocol: Protocol, chosen: Protocol) -> Path:
-    """Return scores/PROTOCOL, with a digest in the name if `--set` changed what is trained or tested."""
-    same = protocol.digest == chosen.digest
-    return SCORES / (protocol.name if same else f"{chosen.name}-{chosen.digest[:8]}")
-
-
-def _target(score: Score, folder: Path) -> Path:
-    """Return FOLDER/NAME.json, or a longer name if that file scores another version or other images."""
-    if score.release is None:
-        data = f"{score.data.training_digest[:8]}-{score.data.evaluation_digest[:8]}"
-        return folder / f"real-only-{data}-{score.steps}.json"
-    target = folder / f"{score.release.name}.json"
-    if _replaces(score, target):
-        return target
-    return folder / f"{score.release.name}-{score.release.version}-{score.data.evaluation_digest[:8]}.json"
-
-
-def _replaces(score: Score, target: Path) -> bool:
-    """Return whether `target` may be overwritten: no score, or one of the same release and images."""
-    from synthkit_eval.score_files import read_score
-
-    try:
-        before = read_score(target)
-    except ScoreError:
-        return True
-    same = before.release is not None and before.release.version == score.release.version  # type: ignore[union-attr]
-    return same and before.compares_with(score) and before.on_images_of(score)
+            write_report(_metrics(kept.scored.score), report)
+        print(told(kept.scored.score))
+        print(printable(f"Score: {kept.path}"))
 
 
 def _metrics(score: Score) -> dict[str, object]:
@@ -158,34 +107,3 @@ def _metrics(score: Score) -> dict[str, object]:
         measured = score.set_metrics.overall.model_dump(exclude={"real", "synthetic"}, exclude_none=True)
         found["set_metrics"] = measured
     return found
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _tell(score: Score, target: Path) -> None:
-    protocol = score.protocol
-    second_stage = protocol.settings.get("decouple") or {}
-    epochs = protocol.settings["epochs"] + second_stage.get("epochs", 0)
-    print(
-        printable(
-            f"{score.name}, trained on {score.trained_on} images by {protocol.name} "
-            f"({protocol.settings['network']}, {_count(epochs, 'epoch')}, "
-            f"{_count(len(score.seeds), 'seed')}), tested on {score.data.evaluation_images:,} images"
-        )
-    )
-    print("             accuracy   ± seeds   ± images")
-    for part, value in score.accuracy:
-        # Where every class has as many evaluation images, both are the same.
-        if value is not None and (part != "class_mean" or value.mean != score.accuracy.overall.mean):
-            seeds = "–" if value.ci95 is None else f"{value.ci95:.1%}"
-            print(f"  {part:<10} {value.mean:8.1%}  {seeds:>8}  {value.images_ci95:9.1%}")
-    if score.set_metrics is not None:
-        sets = score.set_metrics.overall
-        numbers = [("FID", sets.fid), ("KID", sets.kid), ("coverage", sets.coverage), ("Vendi", sets.vendi)]
-        told = ", ".join(f"{name} {value:.4g}" for name, value in numbers if value is not None)
-        print(printable(f"  {told} ({score.set_metrics.features})"))
-        for note in score.set_metrics.notes:
-            print(printable(f"  note: {note}"))
-    print(printable(f"Score: {target}"))

@@ -8,6 +8,8 @@ from typing import Literal
 NONE = "–"
 
 Align = Literal["left", "right"]
+# What a comparison is written as; `terminal` is plain text.
+Format = Literal["terminal", "markdown", "csv"]
 
 
 @dataclass(frozen=True, slots=True)
