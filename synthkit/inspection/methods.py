@@ -183,5 +183,6 @@ class MethodImages:
 
 
 def _by(maker: ImageMaker, conditioning: Conditioning) -> ImageMaker:
-    """Return the maker for another conditioning."""
-    return replace(maker, recipe=maker.recipe.model_copy(update={"conditioning": conditioning}))
+    """Return the maker for another conditioning, of which records may tell something else."""
+    recipe = maker.recipe.model_copy(update={"conditioning": conditioning})
+    return replace(maker, recipe=recipe, form=recipe.format_version)

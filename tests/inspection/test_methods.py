@@ -88,6 +88,15 @@ def test_the_first_column_is_the_image_of_a_release(
         assert all(any(np.array_equal(other, image) for image in made.values()) for other in others)
 
 
+def test_a_recipe_whose_images_begin_from_real_ones_has_the_pictures_too(cli: Cli, tmp_path: Path) -> None:
+    begun = "conditioning={method: real-guidance, strength: {levels: [0.5, 1.0]}}"
+    words = ("--set", begun, "--key", "5", "--seeds", "1", "--out", str(tmp_path))
+    output_of(cli, "methods", "recipe.yaml", *words)
+    drawn = pixels((tmp_path / "methods.png").read_bytes())
+    row = tile(drawn, list(METHODS).index("real-guidance"), 0)
+    assert np.array_equal(row, images(cli, "begun", begun)[5])
+
+
 def test_dropout_goes_from_the_image_to_the_class_name_alone(
     cli: Cli, pictures: dict[str, NDArray[np.uint8]]
 ) -> None:
