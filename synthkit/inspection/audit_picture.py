@@ -32,7 +32,7 @@ def picture(
     draw = ImageDraw.Draw(sheet)
     _title(draw, 0, "Nearest pairs: synthetic, and the real image it is nearest to")
     for number, pair in enumerate(pairs):
-        left, top = _LEFT + number % COLUMNS * WIDE, TITLE + number // COLUMNS * HIGH
+        left, top = _pair_corner(number)
         _paste(sheet, draw, images[pair.key], (left, top), SYNTHETIC)
         _paste(sheet, draw, real[f"{pair.part}/{pair.real}"], (left + _TILE + _GAP, top), FIRST)
         _caption(draw, (left, top), *_about_pair(pair), letters=42)
@@ -47,6 +47,22 @@ def picture(
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
+
+
+def real_tiles(sheet: Image.Image, pairs: int, groups: int) -> list[Image.Image] | None:
+    """Return the real image of each pair, cut out of the picture of an audit; None if it is another picture.
+
+    The picture was made of so many pairs and groups.
+    """
+    if sheet.size != picture_size(pairs, groups):
+        return None
+    corners = [_pair_corner(number) for number in range(pairs)]
+    return [sheet.crop((x + _TILE + _GAP, y, x + 2 * _TILE + _GAP, y + _TILE)) for x, y in corners]
+
+
+def _pair_corner(number: int) -> tuple[int, int]:
+    """Return where the left and upper edges of a pair are."""
+    return _LEFT + number % COLUMNS * WIDE, TITLE + number // COLUMNS * HIGH
 
 
 def _about_pair(pair: Pair) -> tuple[str, str]:

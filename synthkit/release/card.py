@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
@@ -40,26 +40,57 @@ _PIECES = {
 _VIEWED = 5_000_000_000
 
 
+class Loading(NamedTuple):
+    """How a release is named where it is loaded, and the columns that `datasets` gives it.
+
+    `repository` is its repository on the Hub, if it is published; `address` that, else its usual `folder`.
+    `revision_argument` is its tag, as an argument of `load_dataset`; `reference` names it for synthkit.
+    """
+
+    repository: str | None
+    folder: str
+    address: str
+    revision_argument: str
+    reference: str
+    image_column: str
+    label_column: str
+
+
+def loading_of(manifest: Manifest) -> Loading:
+    """Return how a release is named where it is loaded."""
+    repository, parquet = _repository(manifest), manifest.container == "parquet"
+    folder = f"releases/{manifest.name}" + ("-preview" if manifest.partial else "")
+    address = repository or folder
+    return Loading(
+        repository,
+        folder,
+        address,
+        revision_argument=f'revision="v{manifest.version}", ' if repository else "",
+        reference=f"{address}@v{manifest.version}" if repository else address,
+        image_column="image" if parquet else manifest.extension,
+        label_column="label" if parquet else "cls",
+    )
+
+
 def render_card(manifest: Manifest, example: dict[str, Any]) -> str:
     """Return the card's Markdown, with the YAML front matter that the Hub and `datasets` read."""
-    repository = _repository(manifest)
-    folder = f"releases/{manifest.name}" + ("-preview" if manifest.partial else "")
-    address, parquet = repository or folder, manifest.container == "parquet"
+    loading = loading_of(manifest)
+    parquet = manifest.container == "parquet"
     base, *others = pieces_of(manifest.generator)
     return _template().render(
         m=manifest,
         example=example,
         example_json=json.dumps(example, indent=2),
         front_matter=yaml.safe_dump(front_matter(manifest), sort_keys=False, allow_unicode=True),
-        repository=repository,
-        folder=folder,
-        address=address,
-        revision_argument=f'revision="v{manifest.version}", ' if repository else "",
-        reference=f"{address}@v{manifest.version}" if repository else address,
+        repository=loading.repository,
+        folder=loading.folder,
+        address=loading.address,
+        revision_argument=loading.revision_argument,
+        reference=loading.reference,
         places=_places(manifest),
         shard_pattern=_shard_pattern(manifest),
-        image_column="image" if parquet else manifest.extension,
-        label_column="label" if parquet else "cls",
+        image_column=loading.image_column,
+        label_column=loading.label_column,
         tables=RECORDS,
         partly_viewed=not parquet and sum(shard.bytes for shard in manifest.shards) > _VIEWED,
         files=[file for file in FILES if file.in_card],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -11,10 +12,10 @@ from synthkit.conditioning import METHODS
 from synthkit.errors import ReleaseError, one_line
 from synthkit.recipe.filters import MAX_DRAWS
 from synthkit.release.records import key_of
-from synthkit.release.shard_reader import decode_image, read_sample, read_samples
+from synthkit.release.shard_reader import decode_image, read_samples, read_some
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from PIL import Image
@@ -43,19 +44,35 @@ def read_image(release: Path, manifest: Manifest, key: str) -> StoredImage:
 
     Raises ReleaseError if there is no such key, or if the sample is damaged or not of this release.
     """
-    index = index_of(manifest, key)
-    first = 0
+    (found,) = read_chosen(release, manifest, [index_of(manifest, key)])
+    return found
+
+
+def read_chosen(
+    release: Path, manifest: Manifest, indices: Sequence[int], advance: Callable[[int], None] | None = None
+) -> Iterator[StoredImage]:
+    """Yield the images with some indices, which ascend; of other images nothing is read.
+
+    `advance` is called with the number of shards that are done. Raises ReleaseError if the manifest's shards
+    do not hold one, or if a sample is damaged or not of this release.
+    """
+    first, form, rest = 0, manifest.format_version, list(indices)
     for shard in manifest.shards:
-        images = shard.images or 0
-        if index < first + images:
-            path = release / shard.path
-            with _release_errors(release, shard.path, key_of(index)):
-                found = read_sample(path, first, index, manifest.extension, manifest.format_version)
-                return _checked(release, manifest, shard.path, key_of(index), found)
-        first += images
-    raise ReleaseError(
-        f"{release}: the manifest's shards hold no {key}; `synthkit verify` says what is wrong"
-    )
+        end = first + (shard.images or 0)
+        here = rest[: bisect_left(rest, end)]
+        rest = rest[len(here) :]
+        if here:
+            with _release_errors(release, shard.path, key_of(here[0]) if len(here) == 1 else "a sample"):
+                samples = read_some(release / shard.path, first, here, manifest.extension, form)
+                for index, found in zip(here, samples, strict=True):
+                    yield _checked(release, manifest, shard.path, key_of(index), found)
+        first = end
+        if advance is not None:
+            advance(1)
+    if rest:
+        raise ReleaseError(
+            f"{release}: the manifest's shards hold no {key_of(rest[0])}; run synthkit verify {release}"
+        )
 
 
 def read_images(release: Path, manifest: Manifest) -> Iterator[StoredImage]:

@@ -15,7 +15,7 @@ from synthkit.release.image_header import FORMATS, read_header
 from synthkit.sources.decoding import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from PIL import Image
@@ -29,7 +29,15 @@ def read_sample(shard: Path, first: int, index: int, extension: str, form: int) 
     `form` is the format of the release. Raises OSError, or ValueError if the sample is not there or its
     record cannot be read.
     """
-    return container_of(shard).read_one(Shard(shard, first, extension, form), index)
+    (found,) = read_some(shard, first, [index], extension, form)
+    return found
+
+
+def read_some(
+    shard: Path, first: int, indices: Sequence[int], extension: str, form: int
+) -> Iterator[tuple[Provenance, bytes]]:
+    """Yield the records and the image files with some indices, which ascend. Raises as `read_sample`."""
+    return container_of(shard).read_some(Shard(shard, first, extension, form), indices)
 
 
 def read_samples(shard: Path, first: int, extension: str, form: int) -> Iterator[tuple[Provenance, bytes]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from synthkit.release.records import Provenance
@@ -76,8 +76,11 @@ class Container(Protocol):
         """Return what writes a shard, whose image files have an extension, into a stream."""
         ...
 
-    def read_one(self, shard: Shard, index: int) -> tuple[Provenance, bytes]:
-        """Read the record and the image file with an index. Raises ValueError if it is not there."""
+    def read_some(self, shard: Shard, indices: Sequence[int]) -> Iterator[tuple[Provenance, bytes]]:
+        """Yield the records and the image files with some indices, which ascend; the others are not read.
+
+        Raises ValueError if one is not there.
+        """
         ...
 
     def read_all(self, shard: Shard) -> Iterator[tuple[Provenance, bytes]]:

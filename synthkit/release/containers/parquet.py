@@ -15,6 +15,7 @@ Source: the Apache Parquet format; `datasets.Image`, and how `datasets` names fe
 from __future__ import annotations
 
 import io
+from bisect import bisect_right
 from itertools import accumulate
 from typing import IO, TYPE_CHECKING, Any, Self
 
@@ -74,13 +75,18 @@ class Parquet:
         """Return what writes a Parquet file into a stream."""
         return ParquetWriter(stream, extension)
 
-    def read_one(self, shard: Shard, index: int) -> tuple[Provenance, bytes]:
-        """Read the record and the image file with an index; one row group is read."""
+    def read_some(self, shard: Shard, indices: Sequence[int]) -> Iterator[tuple[Provenance, bytes]]:
+        """Yield the records and the image files with some indices; only their row groups are read."""
         with _Rows(shard) as rows:
-            for group, start in enumerate(rows.starts):
-                if start <= index - shard.first < start + rows.counts[group]:
-                    return _sample(rows.read(group)[index - shard.first - start], index, shard.form)
-        raise ValueError("it is not there")
+            read: tuple[int, list[dict[str, Any]]] = (-1, [])
+            for index in indices:
+                group = bisect_right(rows.starts, index - shard.first) - 1
+                row = index - shard.first - rows.starts[group] if group >= 0 else -1
+                if not 0 <= row < rows.counts[group]:
+                    raise ValueError("it is not there")
+                if read[0] != group:
+                    read = group, rows.read(group)
+                yield _sample(read[1][row], index, shard.form)
 
     def read_all(self, shard: Shard) -> Iterator[tuple[Provenance, bytes]]:
         """Yield the record and the image file of every sample."""

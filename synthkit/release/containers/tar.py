@@ -18,7 +18,7 @@ from synthkit.release.records import MAX_RECORD, Provenance, key_of, read_record
 from synthkit.release.tar_members import Member, content, members, opened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 _LABEL = re.compile(rb"[0-9]{1,9}")
 
@@ -37,13 +37,15 @@ class Tar:
         """Return what writes a tar into a stream."""
         return TarWriter(stream, extension)
 
-    def read_one(self, shard: Shard, index: int) -> tuple[Provenance, bytes]:
-        """Read the record and the image file with an index."""
+    def read_some(self, shard: Shard, indices: Sequence[int]) -> Iterator[tuple[Provenance, bytes]]:
+        """Yield the records and the image files with some indices; the tar is read up to the last of them."""
         with opened(shard.path) as (stream, size):
-            for number, parts in enumerate(_samples(stream, size, shard), shard.first):
-                if number == index:
-                    return _read(stream, parts, shard)
-        raise ValueError("it is not there")
+            samples = enumerate(_samples(stream, size, shard), shard.first)
+            for index in indices:
+                found = next((parts for number, parts in samples if number == index), None)
+                if found is None:
+                    raise ValueError("it is not there")
+                yield _read(stream, found, shard)
 
     def read_all(self, shard: Shard) -> Iterator[tuple[Provenance, bytes]]:
         """Yield the record and the image file of every sample; members with other names are skipped."""

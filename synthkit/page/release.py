@@ -1,0 +1,296 @@
+"""The page of a release: its images by class with their histories, its numbers, recipe, audit and scores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from synthkit.conditioning import METHODS
+from synthkit.errors import ReleaseError
+from synthkit.inspection.show import summary
+from synthkit.page.audited import audit_of, audit_told, audited_indices
+from synthkit.page.choice import (
+    MOST_BYTES,
+    PLANS,
+    Plan,
+    by_class,
+    pick,
+    plans_that_fit,
+    shown_labels,
+    told_rule,
+)
+from synthkit.page.numbers import HIGH, TITLES, WHOLE, WIDE, histograms, read_numbers
+from synthkit.page.pictures import picture_of
+from synthkit.page.rendering import render
+from synthkit.page.scored import gains_of
+from synthkit.page.shown import read_gallery
+from synthkit.page.words import LINE, counted, name
+from synthkit.release.card import loading_of
+from synthkit.release.citation import about
+from synthkit.release.files import RECIPE
+from synthkit.release.image import read_chosen
+from synthkit.release.signature import read_signature
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from synthkit.page.numbers import Numbers
+    from synthkit.page.scored import ClassTold, ScoreTold
+    from synthkit.page.shown import Gallery, Shown
+    from synthkit.release.audit import Audit
+    from synthkit.release.facts import ClassFacts
+    from synthkit.release.places import Received
+
+# The images that tell how many bytes one takes.
+_MEASURED = 12
+# What an image takes beside its pictures: its history, its names, the tags around it.
+_WORDS = 1_400
+# The most rows of the table of classes, and the most letters of a recipe.
+_MOST_ROWS, _MOST_RECIPE = 5_000, 200_000
+
+
+class ClassShown(NamedTuple):
+    """A class and its images on the page."""
+
+    label: int
+    name: str
+    group: str
+    real: int
+    synthetic: int
+    images: list[Shown]
+
+
+class ClassRow(NamedTuple):
+    """A row of the table of classes: its counts, bars in percent of the largest class, accuracies."""
+
+    label: int
+    name: str
+    group: str
+    real: int
+    synthetic: int
+    real_bar: float
+    synthetic_bar: float
+    scored: list[ClassTold | None]
+
+
+def release_page(received: Received, seed: int = 0, scores: Sequence[ScoreTold] = ()) -> bytes:
+    """Return the page of a release, at most MOST_BYTES long; the same release gives the same bytes.
+
+    `seed` decides which images are shown. Raises ReleaseError if the release is damaged, as far as it is
+    read: all records, and the images that are shown.
+    """
+    _refuse_damaged(received)
+    numbers = read_numbers(received)
+    maker = _Maker(received, seed, list(scores), numbers, audit_of(received))
+    for plan in maker.plans():
+        page = maker.page(plan)
+        if len(page) <= MOST_BYTES:
+            return page
+    raise ReleaseError(f"{received.folder}: has too many classes, or too long names, for a page of 15 MB")
+
+
+def _refuse_damaged(received: Received) -> None:
+    """Raise ReleaseError for a manifest that was edited, and for a file of another size than it states."""
+    release, manifest = received.folder, received.manifest
+    advice = f"run synthkit verify {release}"
+    if manifest.seal != manifest.sealed().seal:
+        raise ReleaseError(f"{release}: its manifest was edited: its seal does not fit; {advice}")
+    for file in manifest.files:
+        path = release / file.path
+        if not path.is_file():
+            raise ReleaseError(f"{path}: is missing; {advice}")
+        if path.stat().st_size != file.bytes:
+            found = path.stat().st_size
+            raise ReleaseError(f"{path}: has {found:,} bytes, its manifest says {file.bytes:,}; {advice}")
+
+
+class _Maker:
+    """Makes the page by one plan after another, until it is small enough."""
+
+    def __init__(
+        self, received: Received, seed: int, scores: list[ScoreTold], numbers: Numbers, audit: Audit | None
+    ) -> None:
+        self._received, self._seed, self._scores = received, seed, scores
+        self._numbers, self._audit = numbers, audit
+        manifest = received.manifest
+        self._labels = shown_labels([item.label for item in manifest.classes if item.synthetic])
+        self._indices = by_class(numbers.labels, self._labels)
+        self._audited = [] if audit is None else audited_indices(received, audit)
+
+    def plans(self) -> list[Plan]:
+        """Return the plans to try, the most generous first."""
+        measured = self._measure()
+        pictures = METHODS[self._received.manifest.method].sources + 1
+
+        def bytes_of(plan: Plan) -> float:
+            return measured[plan.edge] + pictures * measured[plan.source_edge] + _WORDS
+
+        return plans_that_fit(lambda plan: len(self._chosen(plan)), bytes_of)
+
+    def page(self, plan: Plan) -> bytes:
+        """Return the page by a plan."""
+        chosen = self._chosen(plan)
+        gallery = read_gallery(self._received, chosen, plan)
+        manifest, recipe = self._received.manifest, self._received.recipe
+        signature = read_signature(self._received.folder)
+        facts = [(title.strip(), name(text, LINE)) for title, text in summary(manifest, recipe, signature)]
+        classes = self._classes(plan, gallery)
+        names = {item.label: name(item.name, 60) for item in manifest.classes}
+        return render(
+            "release.html.jinja",
+            manifest=manifest,
+            about=name(manifest.summary or about(manifest), LINE),
+            facts=facts,
+            loading=loading_of(manifest),
+            rule=told_rule(plan, self._seed),
+            next_seed=self._seed + 1,
+            left_out=self._left_out(),
+            classes=classes,
+            gallery=gallery,
+            first_key=next((shown.key for shown in gallery.images.values()), None),
+            facets=_facets(classes),
+            same=_same(classes, manifest.method),
+            data=_data(gallery),
+            histograms=histograms(self._numbers),
+            histogram_size=(WIDE, HIGH),
+            rows=self._rows(),
+            all_classes=len(manifest.classes),
+            audit=None if self._audit is None else audit_told(self._received, self._audit, gallery.images),
+            scores=self._scores,
+            gains=[gains_of(score, names) for score in self._scores],
+            recipe=_recipe_text(self._received),
+        )
+
+    def _measure(self) -> dict[int, float]:
+        """Return how many bytes a picture takes by its longest edge, the mean over a few images."""
+        edges = {edge for plan in PLANS for edge in (plan.edge, plan.source_edge)}
+        if not self._labels:
+            return dict.fromkeys(edges, 0.0)
+        some = [self._labels[i * (len(self._labels) - 1) // max(_MEASURED - 1, 1)] for i in range(_MEASURED)]
+        indices = sorted({int(self._indices[label][0]) for label in some})
+        received = self._received
+        images = [one.pixels() for one in read_chosen(received.folder, received.manifest, indices)]
+        return {edge: float(np.mean([len(picture_of(i, edge).uri) for i in images])) for edge in edges}
+
+    def _chosen(self, plan: Plan) -> list[int]:
+        """Return the indices of all images that the page shows, ascending."""
+        picked = [self._pick(plan, label).tolist() for label in self._labels]
+        return sorted({*self._audited, *(index for some in picked for index in some)})
+
+    def _pick(self, plan: Plan, label: int) -> NDArray[np.int64]:
+        return pick(self._indices[label], plan.per_class, self._seed, label)
+
+    def _classes(self, plan: Plan, gallery: Gallery) -> list[ClassShown]:
+        known = self._received.manifest.classes
+        return [
+            ClassShown(
+                label,
+                name(known[label].name),
+                known[label].group,
+                known[label].real,
+                known[label].synthetic,
+                [gallery.images[index] for index in self._pick(plan, label).tolist()],
+            )
+            for label in self._labels
+        ]
+
+    def _left_out(self) -> list[str]:
+        """Return sentences about classes of which no image is shown."""
+        classes, shown = self._received.manifest.classes, len(self._labels)
+        empty = [item for item in classes if not item.synthetic]
+        made = len(classes) - len(empty)
+        told = []
+        if made > shown:
+            told.append(f"Images of {shown:,} of {made:,} classes are shown, spread evenly over all of them.")
+        if empty:
+            names = ", ".join(name(item.name, 40) for item in empty[:10])
+            more = f" and {len(empty) - 10:,} more" if len(empty) > 10 else ""
+            told.append(f"{counted(len(empty), 'class has', 'classes have')} no images here: {names}{more}.")
+        return told
+
+    def _rows(self) -> list[ClassRow]:
+        classes = self._received.manifest.classes
+        most = max((item.real + item.synthetic for item in classes), default=1) or 1
+        scored = [{item.label: item for item in score.classes} for score in self._scores]
+        return [self._row(item, most, scored) for item in classes[:_MOST_ROWS]]
+
+    def _row(self, item: ClassFacts, most: int, scored: list[dict[int, ClassTold]]) -> ClassRow:
+        return ClassRow(
+            item.label,
+            name(item.name, 60),
+            item.group,
+            item.real,
+            item.synthetic,
+            round(100 * item.real / most, 2),
+            round(100 * item.synthetic / most, 2),
+            [of_score.get(item.label) for of_score in scored],
+        )
+
+
+def _recipe_text(received: Received) -> str:
+    """Return recipe.yaml; `receive` has read it, so it is text of a bounded length."""
+    text = (received.folder / RECIPE).read_text(encoding="utf-8")
+    return text if len(text) <= _MOST_RECIPE else f"{text[:_MOST_RECIPE]}\n# … cut here: see recipe.yaml\n"
+
+
+def _facets(classes: Sequence[ClassShown]) -> dict[str, Any]:
+    """Return what images can be filtered by: whatever differs among those that are shown."""
+    shown = [image for one in classes for image in one.images]
+    found: dict[str, set[float]] = {}
+    for image in shown:
+        for key, value in image.numbers.items():
+            found.setdefault(key, set()).add(value)
+    several = {key: values for key, values in found.items() if len(values) > 1}
+    return {
+        "groups": sorted({one.group for one in classes}, key=("many", "medium", "few").index),
+        "draws": sorted(int(value) for value in several.get("attempt", ())),
+        "ranges": [
+            {
+                "id": key,
+                "title": title,
+                "whole": key in WHOLE,
+                "low": min(several[key]),
+                "high": max(several[key]),
+            }
+            for key, title in TITLES.items()
+            if key in several and key != "attempt"
+        ],
+    }
+
+
+def _same(classes: Sequence[ClassShown], method: str) -> list[str]:
+    """Return what is the same for all images that are shown, so that no filter asks for it."""
+    found: dict[str, set[float]] = {}
+    for image in (image for one in classes for image in one.images):
+        for key, value in image.numbers.items():
+            found.setdefault(key, set()).add(value)
+    told = [f"method {method}"]
+    if found.get("attempt") == {1.0}:
+        told.append("the first draw of each was kept")
+    told += [
+        f"{TITLES[key]} {min(values):g}"
+        for key, values in found.items()
+        if len(values) == 1 and key != "attempt"
+    ]
+    return told
+
+
+def _data(gallery: Gallery) -> dict[str, Any]:
+    """Return what the script needs of each image; equal lines of histories are stated once."""
+    lines: dict[tuple[str, str], int] = {}
+    images = [
+        {
+            "key": shown.key,
+            "history": [lines.setdefault(line, len(lines)) for line in shown.lines],
+            "numbers": {key: round(value, 6) for key, value in shown.numbers.items()},
+            "sources": shown.sources,
+            "mixed": shown.mixed
+            and [shown.mixed.title, shown.mixed.note, shown.mixed.picture.uri, shown.mixed.cells],
+        }
+        for shown in gallery.images.values()
+    ]
+    sizes = [(picture.width, picture.height) for picture in gallery.real]
+    return {"lines": list(lines), "images": images, "sizes": sizes}
