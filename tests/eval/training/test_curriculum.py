@@ -73,14 +73,14 @@ def test_the_schedule(
 # --- the images of each epoch --------------------------------------------------------------------------
 
 
-def order(protocol: Protocol, *, steps: int = 8, world: World | None = None, leveled: bool = True) -> Order:
-    """The order of a run of four epochs: three levels, then real images alone."""
+def task_of(protocol: Protocol, steps: int, world: World | None = None, *, leveled: bool = True) -> Task:
+    """A run of four epochs: three levels, then real images alone."""
     labels = np.r_[np.arange(REAL) % 3, np.arange(SYNTHETIC) % 3]
     training: Any = type("Images", (), {"labels": labels, "__len__": lambda self: len(labels)})()
     nothing: Any = None
     epochs = schedule(Curriculum(real_epochs=1), (0.9, 0.5, 0.2), 4)
     assert epochs == (0.9, 0.5, 0.2, None)
-    task = Task(
+    return Task(
         protocol=protocol,
         training=training,
         evaluation=nothing,
@@ -93,7 +93,11 @@ def order(protocol: Protocol, *, steps: int = 8, world: World | None = None, lev
         workers=0,
         levels=LevelsOfEpochs(OF_IMAGES, epochs) if leveled else None,
     )
-    return order_of(task, Stage(protocol), seed=3)
+
+
+def order(protocol: Protocol, *, steps: int = 8, world: World | None = None, leveled: bool = True) -> Order:
+    """Which images the minibatches of its epochs hold."""
+    return order_of(task_of(protocol, steps, world, leveled=leveled), Stage(protocol), seed=3)
 
 
 def shown(found: Order, epoch: int) -> tuple[Counter[int], Counter[int]]:
@@ -118,6 +122,15 @@ def test_passes_over_the_images_of_the_epochs_level(size: int) -> None:
         assert max(synthetic.values()) - min(synthetic.values()) <= 1
     real, synthetic = shown(leveled, 3)
     assert not synthetic and real.total() == len(leveled) * size
+
+
+@pytest.mark.parametrize("glmc", ["null", "{}"])
+def test_a_run_has_as_many_images_as_its_task_says(glmc: str) -> None:
+    """For the progress that is shown."""
+    task = task_of(load_protocol("digits-lt", ["batches.size=16", "epochs=4", f"glmc={glmc}"]), steps=4)
+    found = order_of(task, Stage(task.protocol), seed=3)
+    counts = [sum(len(batch) for batch in found.batches(epoch)) for epoch in range(4)]
+    assert [task.images(epochs) for epochs in range(5)] == np.cumsum([0, *counts]).tolist()
 
 
 def test_a_coin_between_real_images_and_those_of_the_epochs_level() -> None:
