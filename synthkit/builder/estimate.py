@@ -84,6 +84,10 @@ def rate_key(recipe: Recipe, checkpoint: Checkpoint) -> dict[str, Any]:
     sampler = recipe.sampler
     # What came after the first logs stands in the key only where it is set.
     later = sampler.model_dump(mode="json", include={"size", *STEP_FIELDS}, exclude_none=True)
+    if "feedback" in later:
+        # Which weights it has takes no time, and the log holds no path.
+        for name in ("checkpoint", "sha256", "training"):
+            later["feedback"]["classifier"].pop(name, None)
     size = [later.pop("size")] if "size" in later else []
     # Images that begin from real ones run a part of the steps.
     later |= recipe.conditioning.model_dump(mode="json", include={"strength"}, exclude_none=True)

@@ -26,8 +26,10 @@ from synthkit.release.facts import (
     SkippedFacts,
     SourceFacts,
 )
+from synthkit.release.feedback import feedback_facts
 from synthkit.release.files import (
     CARD,
+    CLASSIFIER,
     CROISSANT,
     FILES,
     MANIFEST,
@@ -79,6 +81,8 @@ def write_into(folder: Path, inputs: Inputs, shards_folder: Path, shards: Sequen
     (folder / RECIPE).write_bytes(inputs.recipe_yaml)
     if inputs.tokens:
         (folder / TOKENS).write_bytes(tokens_file(inputs.tokens))
+    if inputs.classifier is not None:
+        link(inputs.classifier, folder / CLASSIFIER)
     example = _first_record(folder, inputs)
     manifest = _manifest(inputs, blocks, files, example)
     if inputs.recipe.filters is not None:
@@ -142,6 +146,7 @@ def _manifest(
         retrieval=_retrieval_facts(inputs),
         prompts=prompt_facts(recipe, real.listing.classes),
         tokens=token_facts(inputs.tokens, recipe),
+        feedback=feedback_facts(recipe.sampler),
         images=len(inputs.plan),
         width=example["width"],
         height=example["height"],

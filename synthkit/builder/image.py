@@ -143,12 +143,14 @@ class ImageMaker:
         """Generate images from what they are conditioned on and begin from, by any methods."""
         prompts = [self.prompt(draw) for draw in draws]
         seeds = [draw.seed for draw in draws]
-        # Families that have neither need not take them.
+        # Families that have none of these need not take them.
         given: dict[str, Any] = {}
         if self.recipe.conditioning.scale is not None:
             given["weights"] = [self._scale(draw) for draw in draws]
         if any(start is not None for start in starts):
             given["starts"] = starts
+        if self.recipe.sampler.feedback is not None:
+            given["labels"] = [draw.row.label for draw in draws]
         return self.generator.generate(conditions, prompts, seeds, **given)
 
     def alike(self, draws: Sequence[Draw]) -> list[Draw]:

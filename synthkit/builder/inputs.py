@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from synthkit.builder import guiding
 from synthkit.builder.retrieval_pool import read_pool
 from synthkit.errors import SourceError
 from synthkit.generators import check_recipe
@@ -43,7 +44,7 @@ class Inputs:
     `plan` is what is built; `planned` is how many images the whole release has, `preview` whether
     only the first of them were asked for. `pool` is what images are retrieved from, by a recipe that does.
     `tokens` are learned ones by label, of which `prompts` has the words: none before builder/tokens.py has
-    found them.
+    found them. `classifier` is the file of the one that guides, whose content the recipe states.
     """
 
     recipe: Recipe
@@ -57,6 +58,7 @@ class Inputs:
     preview: bool
     pool: RetrievalPool | None = None
     tokens: Tokens = field(default_factory=dict)
+    classifier: Path | None = None
 
     @property
     def making(self) -> str:
@@ -90,14 +92,16 @@ def read_inputs(
     *,
     limit: int | None = None,
     device: str = "auto",
+    fresh: bool = False,
 ) -> Inputs:
     """Read the real images and plan; `limit` is the number of images of a preview.
 
-    `work_root` remembers the hashes of real images, and the batch size that `device` holds if the recipe
-    leaves it to be measured. Raises SourceError or GeneratorError if the real images or the model are not
-    here.
+    `work_root` remembers the hashes of real images, the batch size that `device` holds if the recipe leaves
+    it to be measured, and the classifier that guides, which is trained if it is not there or if all is to be
+    `fresh`. Raises SourceError or GeneratorError if the real images or the model are not here.
     """
     recipe = recipe.with_prompts()
+    guiding.check_file(recipe)
     source = open_source(recipe.source)
     for note in source.notes:
         print(printable(f"real images: {note}"), file=sys.stderr)
@@ -132,6 +136,7 @@ def read_inputs(
             ),
             file=sys.stderr,
         )
+    recipe, classifier = guiding.settled(recipe, real, work_root, device, fresh=fresh)
     remember_source(work_root, real.digest, recipe.source)
     if recipe.captions is not None:
         remember_captions(work_root, recipe.captions.sha256 or "", recipe.captions.path)
@@ -150,7 +155,17 @@ def read_inputs(
     generation = recipe.generation_digest(revision=checkpoint.revision, pool=of_pool)
     preview = limit is not None
     return Inputs(
-        recipe, digest, generation, plan, len(whole), real, checkpoint, prompts, preview=preview, pool=pool
+        recipe,
+        digest,
+        generation,
+        plan,
+        len(whole),
+        real,
+        checkpoint,
+        prompts,
+        preview=preview,
+        pool=pool,
+        classifier=classifier,
     )
 
 

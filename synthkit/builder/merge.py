@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthkit.builder.folder_shards import FolderShards
+from synthkit.builder.guiding import refuse_untrained
 from synthkit.builder.make import complete
 from synthkit.builder.outcome import Made
 from synthkit.builder.remote_shards import RemoteShards, is_url, is_whole
@@ -45,6 +46,7 @@ def merge(recipe: Recipe, folders: Sequence[str], options: Options) -> Outcome:
     with different content; the release is then not touched.
     """
     refuse_auto(recipe)
+    refuse_untrained(recipe)
     refuse_parts(recipe, "synthkit merge")
     roots = [_root(folder) for folder in folders]
     return complete(recipe, options, partial(_collect, roots), partial(_tokens, roots))

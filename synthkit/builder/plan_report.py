@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from rich.console import Group as RichGroup
 
+    from synthkit.recipe.feedback import Feedback
     from synthkit.recipe.schema import Recipe
     from synthkit.sources.base import Listing
 
@@ -207,6 +208,8 @@ def as_table(summary: Summary) -> RichGroup:
         below.append(_sampled(summary.sampling, summary.recipe.draws))
         if summary.sampling.learning is not None:
             below.append(_learned(summary.sampling, summary.sampling.learning))
+        if summary.recipe.sampler.feedback is not None:
+            below.append(_guided(summary.sampling, summary.recipe.sampler.feedback))
     parts = [Text(title, style="bold"), _classes(summary), _groups(summary), *map(Text, below)]
     if summary.sampling is not None and summary.sampling.cheaper:
         parts.append(_cheaper(summary.sampling))
@@ -300,6 +303,16 @@ def _cheaper(sampling: SamplingCost) -> Any:
 def _preferred(summary: Summary) -> str:
     each = summary.recipe.draws
     return f"Draws: {summary.draws:,}, {each} of each image, which filters.prefer chooses from"
+
+
+def _guided(sampling: SamplingCost, feedback: Feedback) -> str:
+    guided = sampling.work.evaluations // feedback.every if feedback.scale else 0
+    trained = feedback.classifier.training
+    before = f"; before, a classifier is trained for {trained.steps:,} steps" if trained else ""
+    return (
+        f"Guided by a classifier: {guided} of the {sampling.work.evaluations} evaluations, each of which "
+        f"takes as long as three or more; operations and dollars above do not count that{before}"
+    )
 
 
 def _drawn(prompts: PlannedPrompts) -> str:

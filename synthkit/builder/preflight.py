@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from synthkit.builder.engines import ENGINES, find_engine
+from synthkit.builder.guiding import refuse_untrained
 from synthkit.builder.options import WHOLE
 from synthkit.builder.remote_shards import RemoteShards, refuse_password
 from synthkit.builder.signer import check_signing
@@ -34,6 +35,8 @@ def check_build(recipe: Recipe, options: Options) -> None:
     check_place(options.releases)
     if options.part != WHOLE or ENGINES[options.engine].spans_machines:
         refuse_auto(recipe)
+    if options.part != WHOLE:
+        refuse_untrained(recipe)
     # If it has begun, there may be nothing left to generate.
     if options.release(recipe.name).exists() or any(options.work_root.glob(f"{recipe.name}-*")):
         return

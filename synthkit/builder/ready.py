@@ -11,6 +11,7 @@ import numpy as np
 
 from synthkit.builder.embeddings import embed, kept_for_mixing, kept_for_retrieval, kept_in, needed
 from synthkit.builder.filters import make_gates
+from synthkit.builder.guiding import Settled, guide
 from synthkit.builder.image import ImageMaker
 from synthkit.builder.retrieval import nearest_of_pool
 from synthkit.builder.retrieved_image import RetrievedMaker
@@ -68,6 +69,7 @@ def ready(setup: Setup, device: str, observer: Observer) -> ShardBuilder:
     generator.on_step = observer.alive
     if inputs.tokens:
         generator.use_tokens(vectors_of(inputs.tokens))
+    guide(generator, Settled(recipe, inputs.classifier), len(inputs.real.listing.classes), device)
     # All of them now: a prompt that is too long must not stop a build that has run for hours.
     draws = 1 if recipe.filters is None else recipe.filters.most_draws
     generator.check_prompts(inputs.prompts.drawn(inputs.plan, inputs.real.listing, draws))

@@ -8,7 +8,8 @@ import typer
 
 # Importing a module registers its command; help lists them in this order, the order of the work.
 # isort: off
-from synthkit.cli import recipes, init, doctor, plan, methods, train_tokens, build, grow, merge  # noqa: F401
+from synthkit.cli import recipes, init, doctor, plan, methods, train_tokens, train_classifier  # noqa: F401
+from synthkit.cli import build, grow, merge  # noqa: F401
 from synthkit.cli import verify, show, page, replay, audit, diff  # noqa: F401
 from synthkit.cli import release, sign, publish, pull, croissant  # noqa: F401
 from synthkit.cli import eval, study, compare  # noqa: F401

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,7 +36,7 @@ class Rows:
     """What a batch of images is made of, row by row: (N, …) float32 embeddings, N prompts, seeds, weights.
 
     `weights` are None for families whose images cannot be weighed, and for the model's own weight; `starts`
-    are None for images that begin from noise alone.
+    are None for images that begin from noise alone, `labels` where no classifier guides.
     """
 
     embeddings: NDArray[np.float32]
@@ -44,6 +44,7 @@ class Rows:
     seeds: tuple[int, ...]
     weights: tuple[float, ...] | None = None
     starts: tuple[Start, ...] | None = None
+    labels: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -57,6 +58,7 @@ class Rows:
             tuple(self.seeds[row] for row in rows),
             self.weights and tuple(self.weights[row] for row in rows),
             self.starts and tuple(self.starts[row] for row in rows),
+            self.labels and tuple(self.labels[row] for row in rows),
         )
 
     def but(self, row: int, others: Rows) -> Rows:
@@ -69,12 +71,14 @@ class Rows:
         """Return these rows and others after them."""
         weights = None if self.weights is None or others.weights is None else self.weights + others.weights
         starts = None if self.starts is None or others.starts is None else self.starts + others.starts
+        labels = None if self.labels is None or others.labels is None else self.labels + others.labels
         return Rows(
             np.concatenate([self.embeddings, others.embeddings]),
             self.prompts + others.prompts,
             self.seeds + others.seeds,
             weights,
             starts,
+            labels,
         )
 
 
@@ -128,9 +132,11 @@ class Case:
         """Return the images of some rows."""
         made = generator or self.generator
         weights = None if rows.weights is None else list(rows.weights)
-        # Families that begin from noise alone need not take them.
-        starts = {} if rows.starts is None else {"starts": rows.starts}
-        return made.generate(rows.embeddings, list(rows.prompts), list(rows.seeds), weights, **starts)
+        # Families that have neither need not take them.
+        more: dict[str, Any] = {} if rows.starts is None else {"starts": rows.starts}
+        if rows.labels is not None:
+            more["labels"] = list(rows.labels)
+        return made.generate(rows.embeddings, list(rows.prompts), list(rows.seeds), weights, **more)
 
     def weighed(self, rows: Rows, weights: Sequence[float]) -> Rows:
         """Return the same rows with weights of their images."""

@@ -15,6 +15,8 @@ from synthkit.conformance.case import same
 from synthkit.errors import GeneratorError
 from synthkit.generators import check_recipe, embedding_shape, image_edge
 from synthkit.generators.diffusers_pipeline import DiffusersGenerator
+from synthkit.generators.guide import new_guide
+from synthkit.recipe.feedback import Feedback, FeedbackClassifier
 from synthkit.recipe.sampler import STEP_FIELDS, Cache, Cads, Sampler
 
 if TYPE_CHECKING:
@@ -24,11 +26,14 @@ if TYPE_CHECKING:
 
     from synthkit.conformance.case import Case, Rows
     from synthkit.generators.base import Generator
+    from synthkit.generators.guide import Guide
 
 # Of a number, the error of a few roundings to bfloat16, which keeps 8 bits.
 _ROUNDING = 2**-6
 # Levels of grey, of 255, that rounding may change.
 _GREY = 2
+# Of a classifier of random weights, which is sure of nothing: its classes, and a scale that counts.
+_CLASSES, _STRONG = 4, 10_000.0
 
 
 def told_without_loading(case: Case) -> None:
@@ -278,6 +283,51 @@ def cache(case: Case) -> None:
     case.require(same(case.make(case.rows, plain), without), "sampler.cache stays for the next sampler")
 
 
+def feedback(case: Case) -> None:
+    """Require of `sampler.feedback` that it changes images, each by its own label, and none at scale 0.
+
+    It must do so without classifier-free guidance, too.
+    """
+    if not _samples_by(case, "feedback"):
+        return
+    sampler = _guided(case)
+    case.generator.use_guide(_any_classifier(case.device))
+
+    def guided(scale: float, guidance: float = sampler.guidance_scale) -> Generator:
+        update = {
+            "feedback": Feedback(criterion="loss", scale=scale, every=2),
+            "steps": max(sampler.steps, 2),
+            "guidance_scale": guidance,
+        }
+        return case.generator.resampled(sampler.model_copy(update=update))
+
+    rows = replace(case.rows, labels=tuple(row % _CLASSES for row in range(case.size)))
+    others = replace(case.others, labels=tuple((row + 1) % _CLASSES for row in range(case.size)))
+    off, on = guided(0.0), guided(_STRONG)
+    without, made = case.make(rows, off), case.make(rows, on)
+    plain = off.resampled(sampler.model_copy(update={"steps": max(sampler.steps, 2)}))
+    case.require(same(case.make(case.rows, plain), without), "sampler.feedback of scale 0 changes images")
+    changed = [not same(*pair) for pair in zip(made, without, strict=True)]
+    case.require(all(changed), f"sampler.feedback changes {sum(changed)} of {case.size} images")
+    relabelled = case.make(rows.but(0, replace(rows, labels=others.labels)), on)
+    case.require(same(relabelled[0], made[0]), "sampler.feedback: other labels change the image of row 0")
+    changed = [not same(*pair) for pair in zip(relabelled[1:], made[1:], strict=True)]
+    case.require(all(changed), f"other labels change {sum(changed)} of {case.size - 1} images")
+    _rows_alone(case, on, "with sampler.feedback", rows, others)
+    alone = [case.make(rows, guided(scale, 1.0)) for scale in (0.0, _STRONG)]
+    case.require(not same(*alone), "without classifier-free guidance, sampler.feedback changes no image")
+    case.require(same(case.make(case.rows, plain), without), "sampler.feedback stays for the next sampler")
+
+
+def _any_classifier(device: str) -> Guide:
+    """Return a classifier with weights drawn at random."""
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return new_guide(FeedbackClassifier(network="test_resnet", size=32), _CLASSES, device).frozen()
+
+
 def _samples_by(case: Case, field: str) -> bool:
     """Return whether a family says that it samples by a field, and there is something to be sampled."""
     return case.generator.NEEDS_DEVICE and field in case.generator.SAMPLES_BY
@@ -290,12 +340,18 @@ def _guided(case: Case) -> Sampler:
     return sampler.model_copy(update={"guidance_scale": scale, **dict.fromkeys(STEP_FIELDS)})
 
 
-def _rows_alone(case: Case, generator: Generator, how: str) -> None:
-    """Require that images do not depend on their neighbours, nor on how full a batch is."""
-    whole = case.make(case.rows, generator)
-    made = case.make(case.rows.but(1, case.others), generator)
+def _rows_alone(
+    case: Case, generator: Generator, how: str, rows: Rows | None = None, others: Rows | None = None
+) -> None:
+    """Require that images do not depend on their neighbours, nor on how full a batch is.
+
+    `rows` and `others` are the case's, unless they are given.
+    """
+    rows, others = rows or case.rows, others or case.others
+    whole = case.make(rows, generator)
+    made = case.make(rows.but(1, others), generator)
     case.require(same(made[1], whole[1]), f"{how}, the image of row 1 changes with the rows around it")
-    made = case.make(case.rows.at([2, 0]), generator)
+    made = case.make(rows.at([2, 0]), generator)
     case.require(same(made, whole[[2, 0]]), f"{how}, images change in a batch of 2")
 
 
@@ -356,5 +412,6 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     guidance_interval,
     cads,
     cache,
+    feedback,
     noise_in_float32,
 )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from synthkit.generators.checkpoint import Checkpoint
+    from synthkit.generators.guide import Guide
     from synthkit.generators.lesson import Lesson
     from synthkit.generators.starting import Start
     from synthkit.recipe.sampler import Cache, Sampler
@@ -150,6 +151,10 @@ class Generator(Protocol):
         """Let prompts have words that stand for learned vectors (V, D); see `learn_token`."""
         raise NotImplementedError
 
+    def use_guide(self, guide: Guide) -> None:
+        """Be guided by a classifier from now on; families that sample by `feedback` are told of one."""
+        raise NotImplementedError
+
     def embed_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Return the float32 embeddings of RGB images, N of `embedding_shape`."""
         ...
@@ -168,12 +173,14 @@ class Generator(Protocol):
         seeds: Sequence[int],
         weights: Sequence[float] | None = None,
         starts: Sequence[Start | None] | None = None,
+        labels: Sequence[int] | None = None,
     ) -> NDArray[np.uint8]:
         """Return at most a batch of images, (N, H, W, 3) uint8, each from its own row and seed.
 
         `weights` are those of the images against the text, for families of which that can be set; None for
         the model's own. `starts` are what images begin from, for families that STARTS_FROM_IMAGES; None for
-        noise alone. A family that has neither is never given them.
+        noise alone. `labels` are the classes, for families that sample by `feedback`, where it is asked for.
+        A family that has none of these is never given them.
         """
         ...
 

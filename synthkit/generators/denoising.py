@@ -5,9 +5,10 @@ unconditional rows before N conditional ones, and goes on with uncond + scale * 
 back.
 
 Each change is told of the batch, and hands to the one within it what it makes of a step's arguments. From
-outside: CADS (cads.py) mixes noise into the conditional rows, the guidance interval (guidance_interval.py)
-takes the unconditional ones away, the step cache (step_cache.py) leaves deep levels out, and within them is
-what arithmetic.py makes of the denoiser.
+outside: feedback (feedback.py) moves what is predicted along the gradient of a classifier, CADS (cads.py)
+mixes noise into the conditional rows, the guidance interval (guidance_interval.py) takes the unconditional
+ones away, the step cache (step_cache.py) leaves deep levels out, and within them is what arithmetic.py makes
+of the denoiser.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from synthkit.generators.arithmetic import computed
 from synthkit.generators.cads import with_annealing
+from synthkit.generators.feedback import with_feedback
 from synthkit.generators.guidance_interval import in_interval
 from synthkit.generators.step_cache import StepCache
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from synthkit.generators.evaluation import Arguments, Batch, Evaluate
+    from synthkit.generators.feedback import Judge
     from synthkit.recipe.arithmetic import Arithmetic
 
 
@@ -41,8 +44,11 @@ class Denoising:
         self._evaluate: Evaluate = self._unchanged
         denoiser.forward = self._step
 
-    def begin(self, batch: Batch) -> None:
-        """Set what happens at the steps of the next batch; nothing is left of the one before it."""
+    def begin(self, batch: Batch, judge: Judge | None = None) -> None:
+        """Set what happens at the steps of the next batch; nothing is left of the one before it.
+
+        `judge` is what `sampler.feedback` guides by; None if nothing does.
+        """
         sampler = batch.sampler
         evaluate: Evaluate = self._unchanged
         if sampler.cache is not None and sampler.cache.every > 1:
@@ -51,6 +57,8 @@ class Denoising:
             evaluate = in_interval(evaluate, batch, sampler.guidance_interval)
         if sampler.cads is not None and sampler.cads.scale > 0:
             evaluate = with_annealing(evaluate, batch, sampler.cads)
+        if sampler.feedback is not None and judge is not None:
+            evaluate = with_feedback(evaluate, batch, sampler.feedback, judge)
         self._evaluate = evaluate
 
     def _cache(self, levels: int) -> StepCache:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from contextlib import contextmanager
 from copy import copy
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -21,6 +22,7 @@ from synthkit.generators.base import Generator, OutOfMemory, check_dtype, compon
 from synthkit.generators.denoising import Denoising
 from synthkit.generators.encoder_content import without_provenance
 from synthkit.generators.evaluation import Batch
+from synthkit.generators.feedback import Judge, entropy, loss
 from synthkit.generators.model_files import left_out, linked, read_index_of
 from synthkit.generators.noise import draw_latents_in_float32
 from synthkit.generators.pixels import to_host
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from synthkit.generators.checkpoint import Checkpoint
+    from synthkit.generators.guide import Guide
     from synthkit.generators.starting import Start
     from synthkit.recipe.arithmetic import Arithmetic
     from synthkit.recipe.sampler import Cache, Sampler
@@ -49,6 +52,8 @@ if TYPE_CHECKING:
 # What encodings of prompts may take of the device: 6,500 prompts of Stable Diffusion 2.1, 250 of FLUX.1. It
 # fits into the share of memory that `sampler.batch_size: auto` leaves free.
 PROMPT_BYTES = 1 << 30
+# What a network predicts that `sampler.feedback` can guide.
+_GUIDED = ("epsilon", "v_prediction", "sample")
 # Prompts are checked by so many at once.
 _AT_ONCE = 1000
 
@@ -95,6 +100,8 @@ class DiffusersGenerator(Generator):
         self._can_slice = hasattr(decoder, "use_slicing")
         # What the batch begins from, beside noise.
         self._started: Started | None = None
+        self._guide: Guide | None = None
+        self._guided_decoder: Any = None
         self._draw_in_float32(pipeline)
         # Another scheduler's configuration would say less.
         self._own_scheduler = pipeline.scheduler
@@ -113,6 +120,10 @@ class DiffusersGenerator(Generator):
             value = getattr(recipe.sampler, field)
             if value != only:
                 raise GeneratorError(f"sampler.{field}: is {value}, this model needs {only}")
+        if recipe.sampler.feedback is not None and recipe.arithmetic.compile:
+            raise GeneratorError(
+                "arithmetic.compile: goes without sampler.feedback, which needs gradients; set it to false"
+            )
 
     @classmethod
     def check_size(cls, folder: Path, size: int) -> None:
@@ -272,13 +283,14 @@ class DiffusersGenerator(Generator):
         seeds: Sequence[int],
         weights: Sequence[float] | None = None,
         starts: Sequence[Start | None] | None = None,
+        labels: Sequence[int] | None = None,
     ) -> NDArray[np.uint8]:
-        """Return (N, H, W, 3) uint8 from N embeddings, prompts, seeds, weights and starts; N at most a batch.
+        """Return (N, H, W, 3) uint8 from N rows of what an image is made of; N at most a batch.
 
         Rows that begin at different steps are made apart. Raises OutOfMemory if the device cannot hold a
         batch, and GeneratorError if the model makes values that are not numbers.
         """
-        rows = Rows(embeddings, prompts, seeds, weights, starts)
+        rows = Rows(embeddings, prompts, seeds, weights, starts, labels)
         kinds = [self._kind(rows, row) for row in range(len(seeds))]
         return by_kind(kinds, lambda some: self._generate(rows.at(some)))
 
@@ -307,9 +319,53 @@ class DiffusersGenerator(Generator):
         generators = [self._torch.Generator("cpu").manual_seed(seed) for seed in rows.seeds]
         training_steps = self._pipeline.scheduler.config.num_train_timesteps
         annealed = self._conditioning() if self.sampler.cads is not None else {}
-        self._denoising.begin(Batch(self.sampler, rows.seeds, training_steps, annealed))
+        batch = Batch(self.sampler, rows.seeds, training_steps, annealed)
+        self._denoising.begin(batch, self._judge(rows.labels))
         with self._starting(rows):
             return self._call(conditions, rows.prompts, generators)
+
+    def use_guide(self, guide: Guide) -> None:
+        """Be guided by a classifier from now on, if `sampler.feedback` says so."""
+        self._guide, self._guided_decoder = guide, self._decoder_with_gradient()
+        for part in self._pipeline.components.values():
+            if isinstance(part, self._torch.nn.Module):
+                part.requires_grad_(requires_grad=False)
+        # What is computed twice need not be kept; the second time, PyTorch chooses the kernel of attention.
+        if self._device.type != "cpu" and self._arithmetic.attention == "sdpa":
+            for network in (self.denoiser, getattr(self._pipeline, self.DECODER)):
+                if getattr(network, "_supports_gradient_checkpointing", False):
+                    network.enable_gradient_checkpointing()
+
+    def _judge(self, labels: Sequence[int] | None) -> Judge | None:
+        """Return what guides a batch of some classes; None if nothing does."""
+        feedback = self.sampler.feedback
+        if feedback is None or not feedback.scale:
+            return None
+        if self._guide is None or labels is None:
+            raise GeneratorError("sampler.feedback: was given no classifier and no classes")
+        guide, scheduler = self._guide, self._pipeline.scheduler
+        kind = scheduler.config.prediction_type
+        if kind not in _GUIDED:
+            raise GeneratorError(f"sampler.feedback: a model that predicts {kind!r:.40} cannot be guided so")
+        criterion = entropy
+        if feedback.criterion == "loss":
+            criterion = partial(loss, labels=self._torch.tensor(labels, device=self._device))
+
+        def judged(clean: torch.Tensor) -> torch.Tensor:
+            return criterion(guide(self._decoded(clean).clamp(0, 1)))
+
+        return Judge(judged, kind, np.asarray(scheduler.alphas_cumprod, dtype=np.float64))
+
+    def _decoded(self, latents: torch.Tensor) -> torch.Tensor:
+        """Return the images of clean latents, (N, 3, H, W) float32, about 0 to 1, with their gradient."""
+        vae = self._guided_decoder
+        scaled = latents / vae.config.scaling_factor + (vae.config.get("shift_factor") or 0.0)
+        images: torch.Tensor = vae.decode(scaled.to(vae.dtype)).sample
+        return images.float() / 2 + 0.5
+
+    def _decoder_with_gradient(self) -> Any:
+        """Return the decoder for images of which a gradient is taken."""
+        return getattr(self._pipeline, self.DECODER)
 
     @contextmanager
     def _starting(self, rows: Rows) -> Iterator[None]:

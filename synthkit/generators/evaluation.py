@@ -37,9 +37,13 @@ class Batch:
 
         Timesteps are on the CPU (schedulers.py), so the device is not waited for.
         """
+        return self.timestep(step) / self.training_steps
+
+    def timestep(self, step: Arguments) -> float:
+        """Return the timestep at which a step is, as its model was trained with: 0 is the clean image."""
         timestep = step["timestep"]
         first = timestep.reshape(-1)[0] if hasattr(timestep, "reshape") else timestep
-        return float(first) / self.training_steps
+        return float(first)
 
 
 def rows_of_half(step: Arguments, batch: Batch, field: str) -> int:

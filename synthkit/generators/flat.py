@@ -44,7 +44,8 @@ class FlatColours(Generator):
     WEIGHS_IMAGES: ClassVar[bool] = False
     STARTS_FROM_IMAGES: ClassVar[bool] = True
     LEARNS_TOKENS: ClassVar[bool] = True
-    SAMPLES_BY: ClassVar[tuple[str, ...]] = STEP_FIELDS
+    # Without an image that a step predicts, there is none to show to a classifier.
+    SAMPLES_BY: ClassVar[tuple[str, ...]] = tuple(name for name in STEP_FIELDS if name != "feedback")
 
     def __init__(self, own: int, sampler: Sampler) -> None:
         self._own = own
@@ -55,7 +56,7 @@ class FlatColours(Generator):
 
     @classmethod
     def check_recipe(cls, recipe: Recipe) -> None:
-        """Accept every recipe: those for any model can be rehearsed."""
+        """Accept every recipe that SAMPLES_BY no other field: those for any model can be rehearsed."""
 
     @classmethod
     def image_edge(cls, folder: Path) -> int:
@@ -131,6 +132,7 @@ class FlatColours(Generator):
         seeds: Sequence[int],
         weights: Sequence[float] | None = None,
         starts: Sequence[Start | None] | None = None,
+        labels: Sequence[int] | None = None,
     ) -> NDArray[np.uint8]:
         """Return (N, H, W, 3) uint8.
 

@@ -9,6 +9,7 @@ Source: Ye et al., IP-Adapter: Text Compatible Image Prompt Adapter for Text-to-
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -46,7 +47,7 @@ class IpAdapter(LearnsTokens):
     SCHEDULERS: ClassVar[tuple[str, ...]] = (*DETERMINISTIC, "lcm")
     FIXED: ClassVar[Mapping[str, object]] = {"noise_level": 0}
     STARTS_FROM_IMAGES: ClassVar[bool] = True
-    SAMPLES_BY: ClassVar[tuple[str, ...]] = ("guidance_interval", "cads", "cache")
+    SAMPLES_BY: ClassVar[tuple[str, ...]] = ("guidance_interval", "cads", "cache", "feedback")
     KIND: ClassVar[str] = PLAIN
     # What its pipeline is told beyond its components.
     OPTIONS: ClassVar[Mapping[str, object]] = {}
@@ -256,6 +257,12 @@ class IpAdapterXL(IpAdapter):
         latents = super()._latents(pixels)
         vae.to(kept)
         return latents
+
+    def _decoder_with_gradient(self) -> Any:
+        """Return one of its own in float32 where the decoder overflows in float16."""
+        vae = self._pipeline.vae
+        narrow = vae.dtype == self._torch.float16 and vae.config.force_upcast
+        return deepcopy(vae).float() if narrow else vae
 
     def _tokenizer(self) -> tuple[Any, int]:
         """Return the one that cuts off first; both split a text into the same tokens."""

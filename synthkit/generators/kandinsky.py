@@ -46,7 +46,7 @@ class KandinskyGenerator(DiffusersGenerator):
     PROCESSOR: ClassVar[str] = "image_processor"
     SCHEDULERS: ClassVar[tuple[str, ...]] = ("ddpm", "ddim", "dpm-solver++", "unipc")
     FIXED: ClassVar[Mapping[str, object]] = {"noise_level": 0}
-    SAMPLES_BY: ClassVar[tuple[str, ...]] = ("guidance_interval", "cads", "cache")
+    SAMPLES_BY: ClassVar[tuple[str, ...]] = ("guidance_interval", "cads", "cache", "feedback")
 
     def __init__(self, pipeline: Any, *, sampler: Sampler, arithmetic: Arithmetic = STOCK) -> None:
         super().__init__(pipeline, sampler=sampler, arithmetic=arithmetic)
@@ -137,6 +137,12 @@ class KandinskyGenerator(DiffusersGenerator):
         ).images
         # As tensors, the pipeline's images lie between -1 and 1.
         return (images / 2 + 0.5).clamp(0, 1)
+
+    def _decoded(self, latents: torch.Tensor) -> torch.Tensor:
+        """Decode without the codebook, as the pipeline does."""
+        movq = self._guided_decoder
+        images: torch.Tensor = movq.decode(latents.to(movq.dtype), force_not_quantize=True).sample
+        return images.float() / 2 + 0.5
 
     @property
     def edge(self) -> int:

@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 
 
 class Rows(NamedTuple):
-    """Embeddings (N, …) float32, N prompts and seeds, and weights and starts as `Generator.generate` has."""
+    """Embeddings (N, …) float32, N prompts and seeds; weights, starts, labels as `Generator.generate` has."""
 
     embeddings: NDArray[np.float32]
     prompts: Sequence[str]
     seeds: Sequence[int]
     weights: Sequence[float] | None = None
     starts: Sequence[Start | None] | None = None
+    labels: Sequence[int] | None = None
 
     def at(self, rows: Sequence[int]) -> Self:
         """Return some rows, in this order."""
@@ -31,6 +32,7 @@ class Rows(NamedTuple):
             [self.seeds[row] for row in rows],
             None if self.weights is None else [self.weights[row] for row in rows],
             None if self.starts is None else [self.starts[row] for row in rows],
+            None if self.labels is None else [self.labels[row] for row in rows],
         )
 
 

@@ -11,20 +11,19 @@ text encoder their new words.
 
 from __future__ import annotations
 
-import os
 from abc import abstractmethod
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from synthkit.errors import GeneratorError
 from synthkit.generators.diffusers_pipeline import DiffusersGenerator
+from synthkit.generators.gradients import same_bits
 from synthkit.generators.lesson import SLOT
 from synthkit.levels import start_pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     import torch
     from numpy.typing import NDArray
@@ -67,7 +66,7 @@ class LearnsTokens(DiffusersGenerator):
         The model must be loaded in float32, with batches of the lesson's size. Raises OutOfMemory if the
         device cannot hold a batch, and GeneratorError if the token has values that are not numbers.
         """
-        with self._enough_memory(), _same_bits(self._device):
+        with self._enough_memory(), same_bits(self._device):
             return _Learner(self, lesson).run()
 
     @abstractmethod
@@ -198,23 +197,6 @@ class _Learner:
         for number, vector in zip(self._ids, self._vectors, strict=True):
             found = self._torch.where((ids == number).unsqueeze(-1), vector.to(found.dtype), found)
         return found
-
-
-@contextmanager
-def _same_bits(device: torch.device) -> Iterator[None]:
-    """Let PyTorch compute gradients in one order, so that the same lesson gives the same bits."""
-    import torch
-
-    if device.type == "cuda":
-        # Read when the device is first used for a product.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    before = torch.are_deterministic_algorithms_enabled()
-    warns = torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before, warn_only=warns)
 
 
 def of_null(null: NDArray[np.float32], rows: torch.Tensor) -> torch.Tensor:

@@ -27,7 +27,7 @@ class UnclipGenerator(LearnsTokens):
     EMBEDS: ClassVar[str] = "image_embeds"
     SCHEDULERS: ClassVar[tuple[str, ...]] = (*DETERMINISTIC, "lcm")
     STARTS_FROM_IMAGES: ClassVar[bool] = True
-    SAMPLES_BY: ClassVar[tuple[str, ...]] = ("guidance_interval", "cads", "cache")
+    SAMPLES_BY: ClassVar[tuple[str, ...]] = ("guidance_interval", "cads", "cache", "feedback")
 
     @classmethod
     def embedding_shape_in(cls, folder: Path) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from synthkit.builder.embeddings import compute
+from synthkit.builder.guiding import Settled, guide
 from synthkit.builder.image import Draw, ImageMaker
 from synthkit.builder.inputs import read_inputs
 from synthkit.conditioning import METHODS
@@ -60,7 +61,10 @@ class MethodImages:
         if index >= planned:
             raise RecipeError(f"--key {index}: the keys of the recipe's images are 0 to {planned - 1}")
         recipe, checkpoint = self.inputs.recipe, self.inputs.checkpoint
-        self._generator = load(checkpoint, recipe, choose_device_for(checkpoint, recipe.model.dtype, device))
+        device = choose_device_for(checkpoint, recipe.model.dtype, device)
+        self._generator = load(checkpoint, recipe, device)
+        classes = len(self.inputs.real.listing.classes)
+        guide(self._generator, Settled(recipe, self.inputs.classifier), classes, device)
         self.recipe = recipe
 
     def conditioning(self, method: str, dropout: float | None = None) -> Conditioning:

@@ -17,12 +17,14 @@ from synthkit.builder.retrieved_image import RetrievedMaker
 from synthkit.conditioning import METHODS
 from synthkit.errors import ReleaseError
 from synthkit.generators import choose_device_for, environment_of, load
+from synthkit.generators.guide import open_guide
 from synthkit.inspection.recorded_model import find_checkpoint
 from synthkit.inspection.recorded_sources import sources_of
 from synthkit.inspection.replayed_retrieval import ReplayedRetrieval
 from synthkit.inspection.replayed_scores import ReplayedScores
 from synthkit.release.captions import find_captions
 from synthkit.release.embedded_manifest import without_manifest
+from synthkit.release.feedback import find_classifier
 from synthkit.release.files import TOKENS
 from synthkit.release.image_header import read_header
 from synthkit.release.image_writer import encode, picture
@@ -103,6 +105,11 @@ class Replay:
         tokens = _tokens(received)
         if tokens:
             generator.use_tokens(vectors_of(tokens))
+        feedback = recipe.sampler.feedback
+        if feedback is not None:
+            weights = find_classifier(received.folder, manifest)
+            classes = len(manifest.classes)
+            generator.use_guide(open_guide(feedback.classifier, weights, classes, device))
         self._prompts = Prompts(recipe, real.listing.classes, captions, words_of(tokens))
         # Without the captions, the record says which prompt its image was made from.
         self.prompts_are_recorded = recipe.captions is not None and captions is None

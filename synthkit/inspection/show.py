@@ -10,6 +10,7 @@ from synthkit.errors import ReleaseError
 from synthkit.levels import steps_left, told_amount
 from synthkit.recipe.sampler import STEP_FIELDS
 from synthkit.release.candidates import draws_told, kept_although_rejected
+from synthkit.release.feedback import told_feedback
 from synthkit.release.files import MANIFEST, SIGNATURE
 from synthkit.release.filter_counts import in_words
 from synthkit.release.learned_tokens import told_tokens
@@ -54,6 +55,7 @@ def summary(manifest: Manifest, recipe: Recipe, signature: bytes | None = None) 
         *_prompts(manifest),
         *_retrieved_from(manifest),
         *_sampler(manifest, recipe),
+        *_feedback(manifest),
         ("model", f"{manifest.generator.name} at {manifest.generator.revision}, {manifest.generator.dtype}"),
         *_pieces(manifest),
         *_sources(manifest),
@@ -107,6 +109,12 @@ def _retrieved_from(manifest: Manifest) -> Iterator[Line]:
     yield "  left out", f"{pool.own:,} training images, {held_out}, {pool.repeated:,} repeated ones"
 
 
+def _feedback(manifest: Manifest) -> list[Line]:
+    """Return how a classifier guided, if one did."""
+    facts = manifest.feedback
+    return [] if facts is None else [("  guided", f"{told_feedback(facts)}; content {facts.sha256[:16]}")]
+
+
 def _amounts(manifest: Manifest) -> list[Line]:
     """Return how much starts are noised, if images begin from real ones, and weights that are several."""
     named = (("  strength", manifest.strength), ("  weight", manifest.scale))
@@ -148,6 +156,7 @@ def history(manifest: Manifest, stored: StoredImage) -> list[Line]:
         *_conditioned_on(record, manifest),
         *_retrieved(record),
         *([] if isinstance(record, Provenance8) else [("sampler", _sampling(record))]),
+        *_feedback(manifest),
         ("model", f"{record.model} at {record.revision}"),
         ("seed", _draws(record)),
         *_preferred(record),
@@ -202,7 +211,9 @@ def _sampling(settings: Sampler | Provenance) -> str:
 
 def _at_steps(sampler: Sampler) -> str:
     """Return what changes single steps, as a recipe says it."""
-    changes = sampler.model_dump(mode="json", include={*STEP_FIELDS}, exclude_none=True)
+    # The manifest says how a classifier guided.
+    told = {*STEP_FIELDS} - {"feedback"}
+    changes = sampler.model_dump(mode="json", include=told, exclude_none=True)
     return "".join(f", {name} {json.dumps(value)}" for name, value in changes.items()).replace('"', "")
 
 

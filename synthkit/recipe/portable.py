@@ -13,12 +13,14 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from synthkit.recipe.families import HubSourceConfig
+from synthkit.recipe.feedback import SECTION as GUIDE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from synthkit.recipe.captions import Captions
     from synthkit.recipe.credentials import Credentials
+    from synthkit.recipe.feedback import FeedbackClassifier
     from synthkit.recipe.filters import ClassifierConfig
     from synthkit.recipe.model import Model, Piece
     from synthkit.recipe.schema import Recipe
@@ -95,6 +97,8 @@ def unportable(recipe: Recipe) -> Iterator[str]:
     classifiers = {} if recipe.filters is None else recipe.filters.classifiers
     for name, classifier in classifiers.items():
         yield from _classifier_faults(f"filters.{name}.classifier", classifier)
+    if recipe.sampler.feedback is not None:
+        yield from _guide_faults(recipe.sampler.feedback.classifier)
     if recipe.output.c2pa is not None:
         yield from _credentials_faults(recipe.output.c2pa)
 
@@ -133,6 +137,14 @@ def _classifier_faults(where: str, classifier: ClassifierConfig) -> Iterator[str
     yield from _line(f"{where}.network", classifier.network, _path_fault(classifier.network.split(":")[-1]))
     if classifier.sha256 is None:
         yield f"{where}.sha256: is missing; a release names its classifier by the content"
+
+
+def _guide_faults(classifier: FeedbackClassifier) -> Iterator[str]:
+    if classifier.checkpoint is not None:
+        fault = _path_fault(classifier.checkpoint)
+        yield from _line(f"{GUIDE}.checkpoint", classifier.checkpoint, fault)
+    if classifier.sha256 is None:
+        yield f"{GUIDE}.sha256: is missing; a release names its classifier by the content"
 
 
 def _captions_faults(captions: Captions) -> Iterator[str]:

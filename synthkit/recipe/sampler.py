@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     Field,
@@ -16,10 +16,11 @@ from pydantic import (
 )
 
 from synthkit.config.section import Section
+from synthkit.recipe.feedback import Feedback
 
 # The fields that change how the model is evaluated at single steps. A family names those that it has in
 # `SAMPLES_BY`; a recipe that sets another one is refused.
-STEP_FIELDS = ("guidance_interval", "cads", "cache")
+STEP_FIELDS = ("guidance_interval", "cads", "cache", "feedback")
 # Those of them that need both halves of guidance at a step.
 HALVES_FIELDS = ("guidance_interval", "cads")
 # Stands for `batch_size: auto` until the batch size is measured. No batch has this size.
@@ -148,6 +149,12 @@ class Sampler(Section):
         "they made last at the others: faster, other images.",
         examples=[{"every": 3}],
     )
+    feedback: Feedback | None = Field(
+        None,
+        description="Guide by a classifier that was trained on the real images, towards images that it finds "
+        "hard.",
+        examples=[{"criterion": "entropy", "scale": 100.0, "every": 5}],
+    )
     noise_level: int = Field(0, ge=0, le=999, description="Noise added to the image embedding; the paper: 0.")
     size: int | None = Field(
         None,
@@ -164,6 +171,13 @@ class Sampler(Section):
         "auto measures what the device holds, once, and the release states the number.",
     )
 
+    def pinned(self) -> Self:
+        """Return it with the content of the classifier that `feedback` names.
+
+        Raises RecipeError if its file is needed for that and is not here.
+        """
+        return self if self.feedback is None else self.model_copy(update={"feedback": self.feedback.pinned()})
+
     @field_validator(*HALVES_FIELDS)
     @classmethod
     def _guidance_to_change(cls, value: Any, info: ValidationInfo) -> Any:
@@ -173,3 +187,20 @@ class Sampler(Section):
                 f"needs guidance, and guidance_scale is 1; remove {field}, or raise guidance_scale"
             )
         return value
+
+    @field_validator("feedback")
+    @classmethod
+    def _whole_evaluations(cls, feedback: Feedback | None, info: ValidationInfo) -> Feedback | None:
+        if feedback is not None and info.data.get("cache") is not None:
+            raise ValueError(
+                "goes without cache: most evaluations are then of the outer levels alone, and no gradient of "
+                "the whole can be had; remove one of them"
+            )
+        return feedback
+
+    @field_validator("batch_size")
+    @classmethod
+    def _known_beforehand(cls, size: int, info: ValidationInfo) -> int:
+        if size == AUTO and info.data.get("feedback") is not None:
+            raise ValueError("auto does not measure what the gradients of feedback take; give a number")
+        return size

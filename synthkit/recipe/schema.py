@@ -26,6 +26,7 @@ from synthkit.recipe.captions import Captions, caption_fault
 from synthkit.recipe.conditioning import Conditioning
 from synthkit.recipe.digest import fields_in_digest, fields_in_generation_digest, left_out_of_recipe_yaml
 from synthkit.recipe.families import SourceConfig
+from synthkit.recipe.feedback import feedback_fault
 from synthkit.recipe.filters import Filters
 from synthkit.recipe.grown import MOST_EARLIER, Earlier, as_earlier, growth_fault
 from synthkit.recipe.model import Model
@@ -256,6 +257,13 @@ class Recipe(Section):
         # One spelling for one meaning, since the digest covers it.
         return [item if as_earlier(item).classes is not None else as_earlier(item).target for item in grown]
 
+    @field_validator("sampler")
+    @classmethod
+    def _one_classifier(cls, sampler: Sampler, info: ValidationInfo) -> Sampler:
+        if fault := feedback_fault(sampler.feedback, [*map(as_earlier, info.data.get("grown", []))]):
+            raise ValueError(fault)
+        return sampler
+
     @field_validator("retrieval")
     @classmethod
     def _goes_with_the_rest(cls, retrieval: Retrieval | None, info: ValidationInfo) -> Retrieval | None:
@@ -368,6 +376,7 @@ class Recipe(Section):
         Raises RecipeError or SignatureError if a file is needed for that and is not here.
         """
         sections = {
+            "sampler": self.sampler.pinned(),
             "filters": self.filters and self.filters.pinned(),
             "output": self.output.pinned(),
         }

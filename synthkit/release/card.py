@@ -13,6 +13,7 @@ from synthkit.levels import told_amount
 from synthkit.recipe.families import SOURCES
 from synthkit.release import markdown
 from synthkit.release.citation import about, data_set, paper_of
+from synthkit.release.feedback import told_feedback
 from synthkit.release.files import FILES, RECORDS, SPLIT
 from synthkit.release.filter_counts import in_words
 from synthkit.release.front_matter import front_matter
@@ -99,6 +100,7 @@ def render_card(manifest: Manifest, example: dict[str, Any]) -> str:
         strength=manifest.strength and told_amount(manifest.strength),
         scale=manifest.scale and told_amount(manifest.scale),
         tokens=manifest.tokens and told_tokens(manifest.tokens),
+        feedback=manifest.feedback and told_feedback(manifest.feedback),
         prompts=manifest.prompts and told_counts(manifest.prompts.fewest, manifest.prompts.most),
         preferred=_preferred(manifest),
         about=about(manifest),

@@ -151,6 +151,21 @@ class TokenFacts(Facts):
     made_from: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
+class FeedbackFacts(Facts):
+    """A classifier that guided the images, as the recipe says it: classifier.safetensors has its weights.
+
+    `sha256` is the file's content. `steps` is how many steps it was trained for on the real images; None if
+    its weights came from a file.
+    """
+
+    criterion: Literal["entropy", "loss"]
+    scale: float = Field(ge=0)
+    every: int = Field(ge=1, lt=2**31)
+    network: str = Field(max_length=100)
+    steps: int | None = Field(None, ge=1, lt=2**31)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
 class SignerFacts(Facts):
     """Who signed the images (C2PA): the subject of the certificate, and what every image has of it.
 

@@ -21,6 +21,7 @@ RECIPE = "recipe.yaml"
 CARD = "README.md"
 SAMPLES = "samples.png"
 TOKENS = "tokens.safetensors"
+CLASSIFIER = "classifier.safetensors"
 CROISSANT = "croissant.json"
 AUDIT = "audit.json"
 AUDIT_PICTURE = "audit.png"
@@ -37,6 +38,7 @@ Check = Literal[
     "recipe",
     "samples",
     "tokens",
+    "classifier",
     "audit",
     "audit picture",
     "signature",
@@ -98,6 +100,7 @@ FILES = (
     ),
     ReleaseFile(name=SAMPLES, writer="build", check="samples"),
     ReleaseFile(name=TOKENS, writer="build", check="tokens", stated_in="tokens"),
+    ReleaseFile(name=CLASSIFIER, writer="build", check="classifier", stated_in="feedback"),
     ReleaseFile(
         name=MANIFEST,
         writer="build",

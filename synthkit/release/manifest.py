@@ -24,6 +24,7 @@ from synthkit.release.facts import (
     AuditFacts,
     ClassFacts,
     Facts,
+    FeedbackFacts,
     FileFacts,
     FilterFacts,
     GeneratorFacts,
@@ -72,6 +73,8 @@ _OF_SCALE: dict[str, Any] = {"scale": True}
 _OF_RETRIEVAL: dict[str, Any] = {"retrieval": True}
 # Where prompts have the names of classes.
 _OF_LEARNED: dict[str, Any] = {"tokens": True}
+# Where no classifier guides.
+_OF_FEEDBACK: dict[str, Any] = {"feedback": True}
 # Where every image is the first draw that passes.
 _OF_CANDIDATES: dict[str, Any] = {"filters": {"prefer": True}}
 
@@ -113,6 +116,7 @@ class Manifest(Facts):
     )
     prompts: PromptFacts | None = Field(None, description="Where prompts are drawn or have captions.")
     tokens: TokenFacts | None = Field(None, description="Where prompts have tokens that were learned.")
+    feedback: FeedbackFacts | None = Field(None, description="Where a classifier guided the images.")
     images: int
     width: int = Field(ge=1, le=MAX_EDGE)
     height: int = Field(ge=1, le=MAX_EDGE)
@@ -222,6 +226,8 @@ class Manifest(Facts):
             left_out |= _OF_RETRIEVAL
         if self.tokens is None:
             left_out |= _OF_LEARNED
+        if self.feedback is None:
+            left_out |= _OF_FEEDBACK
         if self.filters is not None and self.filters.prefer is None:
             left_out |= _OF_CANDIDATES
         return self.model_dump_json(indent=2, exclude=left_out).encode() + b"\n"

@@ -154,6 +154,11 @@ def balance(recipe: Recipe, listing: Listing) -> list[ClassBalance]:
             f"filters.prefer: {listing.classes[0]!r:.64} is the only class, which every classifier is sure "
             "of; add classes, or remove prefer"
         )
+    if len(real) == 1 and recipe.sampler.feedback is not None:
+        raise SourceError(
+            f"sampler.feedback: {listing.classes[0]!r:.64} is the only class, which every classifier is sure "
+            "of; add classes, or remove feedback"
+        )
     classes = balance_of(recipe, listing.classes, real)
     if not any(item.synthetic for item in classes):
         raise SourceError(

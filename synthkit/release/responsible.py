@@ -119,6 +119,11 @@ def _limits(manifest: Manifest) -> Iterable[str]:
             "Of several draws of each image the one was kept that a classifier finds right but is least sure "
             "of: the images are harder than what the model draws at random."
         )
+    if manifest.feedback is not None:
+        yield (
+            "A classifier guided the images towards what it finds hard: more of them may look like another "
+            "class than of what the model makes without."
+        )
     if manifest.audit is None:
         yield "How many images copy a real one is unknown: the release was not audited for copies."
     else:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from synthkit.errors import ReleaseError
+from synthkit.release.feedback import classifier_faults
 from synthkit.release.files import MANIFEST
 from synthkit.release.learned_tokens import read_tokens, token_faults
 from synthkit.release.records import key_of
@@ -81,6 +82,10 @@ def _tokens(path: Path, known: Known) -> Iterator[str]:
         yield from token_faults(tokens, known.recipe, known.manifest)
 
 
+def _classifier(path: Path, known: Known) -> Iterator[str]:
+    yield from classifier_faults(path, known.recipe)
+
+
 def _audit(_: Path, known: Known) -> Iterator[str]:
     if known.audit is None:
         yield "is not what synthkit audit writes"
@@ -107,6 +112,7 @@ CHECKS: dict[Check, Callable[[Path, Known], Iterator[str]]] = {
     "recipe": _recipe,
     "samples": _samples,
     "tokens": _tokens,
+    "classifier": _classifier,
     "audit": _audit,
     "audit picture": _audit_picture,
     "signature": _signature,

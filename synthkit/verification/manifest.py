@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from synthkit.conditioning import METHODS, why_unfit
 from synthkit.errors import SourceError
+from synthkit.release.feedback import feedback_facts
 from synthkit.release.files import FILES
 from synthkit.release.filter_counts import FilterCounts
 from synthkit.release.plan import balance_of, block_counts, block_faults, blocks_of
@@ -226,6 +227,7 @@ def against_recipe(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
         ("source.repository", manifest.source.repository, _repository(manifest, recipe)),
         ("source.shots", manifest.source.shots, source.shots),
         ("source.trial", manifest.source.trial, source.trial if few_shot else None),
+        ("feedback", manifest.feedback, feedback_facts(recipe.sampler)),
         *_retrieval_pairs(manifest, recipe),
     )
     for name, said, wanted in pairs:

@@ -74,7 +74,18 @@ def test_without_a_command_it_helps(monkeypatch: pytest.MonkeyPatch, columns: in
 
 
 GROUPS = {
-    "Make": ["recipes", "init", "doctor", "plan", "methods", "train-tokens", "build", "grow", "merge"],
+    "Make": [
+        "recipes",
+        "init",
+        "doctor",
+        "plan",
+        "methods",
+        "train-tokens",
+        "train-classifier",
+        "build",
+        "grow",
+        "merge",
+    ],
     "Trust": ["verify", "show", "replay", "audit", "diff"],
     "Publish": ["release", "sign", "publish", "pull", "croissant"],
     "Score": ["eval", "study", "compare"],

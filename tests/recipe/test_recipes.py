@@ -61,6 +61,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         ],
         "digits_few_shot": [],
         "digits_lt_ecd": [],
+        "digits_lt_feedback": ["sampler.feedback.classifier.training.steps=2"],
         "digits_lt_ecd_filtered": [],
         "template": [f"source.root={root / 'caltech-101' / '101_ObjectCategories'}"],
     }
@@ -76,8 +77,10 @@ def flags(values: list[str] | tuple[str, ...]) -> list[str]:
     return [word for value in values for word in ("--set", value)]
 
 
+# One of another way to sample.
+FEEDBACK = "digits_lt_feedback"
 DIGITS = sorted(
-    path.stem for path in RECIPES.glob("digits_lt_*.yaml") if not re.search("ecd|discl", path.stem)
+    path.stem for path in RECIPES.glob("digits_lt_*.yaml") if not re.search("ecd|discl|feedback", path.stem)
 )
 SHIPPED = sorted({path.stem for path in RECIPES.glob("*.yaml")} - set(DIGITS))
 
@@ -104,6 +107,14 @@ def test_every_recipe_plans_and_makes_a_preview(name: str, data: dict[str, list[
     assert manifest["source"]["images"] == planned["real"]
     told = cli("verify", preview)
     assert told.exit_code == 0, told.output
+
+
+def test_the_digits_with_feedback_differ_in_that_alone() -> None:
+    base, recipe = (load(RECIPES / f"{name}.yaml") for name in ("digits_lt_random_image", FEEDBACK))
+    assert recipe.name == "digits-lt-feedback" and recipe.sampler.feedback is not None
+    sampler = recipe.sampler.model_copy(update={"feedback": None})
+    words = {"name": base.name, "summary": base.summary, "sampler": sampler}
+    assert recipe.model_copy(update=words) == base
 
 
 def test_the_digits_come_by_all_methods_and_differ_in_nothing_else() -> None:

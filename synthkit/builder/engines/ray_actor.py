@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from synthkit.builder.guiding import FOLDER as CLASSIFIERS
+from synthkit.builder.guiding import ClassifierStore
 from synthkit.builder.inputs import read_inputs
 from synthkit.builder.remote_shards import RemoteShards, is_url
 from synthkit.builder.tokens import using
@@ -39,7 +41,8 @@ class Orders:
     """What an actor is told first: the recipe as JSON, and the digest and environment that must come of it.
 
     `place` receives the shards: a folder that all nodes share, or an address. A file `mark` lies in it.
-    `tokens` is the file of learned tokens, empty if there are none.
+    `tokens` is the file of learned tokens, `classifier` that of the weights that guide, each empty if there
+    is none.
     """
 
     recipe: str
@@ -49,6 +52,7 @@ class Orders:
     place: str
     mark: str
     tokens: bytes
+    classifier: bytes
 
 
 class Pulse(NamedTuple):
@@ -123,6 +127,8 @@ class Actor:
         with _plainly():
             root = scratch()
             recipe = Recipe.model_validate_json(orders.recipe)
+            if orders.classifier:
+                ClassifierStore(root / CLASSIFIERS).put(orders.classifier)
             inputs = read_inputs(recipe, root, limit=orders.limit)
             _check_same(inputs, orders)
             inputs = _with_tokens(inputs, orders, root)

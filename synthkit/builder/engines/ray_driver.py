@@ -186,7 +186,9 @@ class _Actors:
         recipe = inputs.recipe.model_dump_json()
         limit = self._options.limit
         tokens = tokens_file(inputs.tokens) if inputs.tokens else b""
-        return Orders(recipe, limit, inputs.digest, dict(origin.environment), place, self._mark, tokens)
+        weights = b"" if inputs.classifier is None else inputs.classifier.read_bytes()
+        environment = dict(origin.environment)
+        return Orders(recipe, limit, inputs.digest, environment, place, self._mark, tokens, weights)
 
     def _feel(self, team: Supervisor[_Remote], worker: _Remote, pulse: Pulse) -> None:
         worker.heard = time.monotonic() - pulse.quiet
