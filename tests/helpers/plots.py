@@ -14,13 +14,14 @@ from matplotlib.transforms import Bbox
 
 from synthkit_eval.comparison.differences import Section, compare_scores
 from synthkit_eval.comparison.find import ScoreFile
+from synthkit_eval.contrast import Contrast
 from synthkit_eval.score import Score
 from tests.helpers.scores import detail
 
 
-def sections(scores: Sequence[Score]) -> list[Section]:
+def sections(scores: Sequence[Score], contrasts: Sequence[Contrast] = ()) -> list[Section]:
     files = [ScoreFile(Path(f"{number}.json"), one, detail(one)) for number, one in enumerate(scores)]
-    return compare_scores(files, [])
+    return compare_scores(files, [], contrasts)
 
 
 # What lies on what, in pixels

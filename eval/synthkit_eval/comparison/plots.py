@@ -1,6 +1,7 @@
 """Plots of a comparison, as PNG and SVG; the same scores make the same bytes.
 
 * groups: the accuracy of each score in each group of classes
+* differences: the paired differences with their intervals, those fixed beforehand first
 * fid, diversity: accuracy against FID, and against the Vendi score
 * cost, cost-diversity: accuracy and the Vendi score against the operations that sampling took
 * guidance: accuracy against the guidance scale, as in Table 3 of Chen et al. 2025
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from synthkit.system.files import make_folder, write_file
 from synthkit_eval.comparison.plot_curves import guidance_figures, shots_figures
+from synthkit_eval.comparison.plot_differences import difference_figures
 from synthkit_eval.comparison.plot_labels import Point, draw_points
 from synthkit_eval.comparison.plot_style import (
     BASELINE,
@@ -51,6 +53,7 @@ _SPACE = 40
 _LETTERS_OF_WAYS = 46
 _NEEDS = {
     "groups": "two scores that compare",
+    "differences": "two scores with a difference between them",
     "fid": "two scores that compare, with FIDs in one feature space",
     "diversity": "two scores that compare, with Vendi scores in one feature space",
     "cost": "two scores that compare and took different numbers of operations",
@@ -90,6 +93,7 @@ def draw_plots(sections: Sequence[Section], tables: Sequence[PublishedTable], fo
     with styled():
         kinds = {
             "groups": groups_figures(sections),
+            "differences": difference_figures(sections),
             "fid": set_figures(sections, FID),
             "diversity": set_figures(sections, VENDI),
             "cost": cost_figures(sections),

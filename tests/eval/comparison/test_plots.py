@@ -243,14 +243,16 @@ def test_plots_are_images_and_the_same_bytes_twice(cli: Cli) -> None:
         put(cli.folder / "scores", str(number), one)
     result = cli("compare", "scores", "--plots", "one")
     assert result.exit_code == 0, result.output
-    assert "one: drew groups, fid (PNG and SVG)\n" in result.stderr
+    assert "one: drew groups, differences, fid (PNG and SVG)\n" in result.stderr
     assert "guidance: not drawn: it takes a method at two guidance scales\n" in result.stderr
     assert "shots: not drawn: it takes a method with two numbers of shots\n" in result.stderr
     with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "svg.fonttype": "none"}):
         cli("compare", "scores", "--plots", "two")
     one = drawn(cli.folder / "one")
     assert one == drawn(cli.folder / "two")
-    assert list(one) == ["fid.png", "fid.svg", "groups.png", "groups.svg"]
+    assert list(one) == [
+        f"{kind}.{suffix}" for kind in ("differences", "fid", "groups") for suffix in ("png", "svg")
+    ]
     for name, content in one.items():
         if name.endswith(".svg"):
             assert ET.fromstring(content).tag == "{http://www.w3.org/2000/svg}svg"
@@ -281,7 +283,8 @@ def test_the_plot_of_shots_joins_sections(cli: Cli) -> None:
             made = score(ECD, method="dropout", name=f"voc-{shots}shot", shots=shots, trial=trial, **facts)
             put(folder, f"voc-{shots}-{trial}", made)
     result = cli("compare", "scores", "--plots", "p")
-    assert "groups-1, groups-2, groups-3, groups-4, shots (PNG and SVG)" in result.stderr
+    assert "groups-1, groups-2, groups-3, groups-4, differences-1, " in result.stderr
+    assert ", shots (PNG and SVG)" in result.stderr
     assert (cli.folder / "p" / "shots.png").is_file()
 
 
