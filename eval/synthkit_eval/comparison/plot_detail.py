@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -36,25 +36,39 @@ _LETTERS_OF_CLASS = 18
 _SEVERAL = 2
 
 
-def classes_figures(sections: Sequence[Section]) -> Iterator[tuple[int, Figure]]:
-    """Yield for each section a plot of how much more accurate its rows are than a reference, class by class.
+class Gains(NamedTuple):
+    """How much more accurate rows are than a reference in each class, in points: `points` (R, C)."""
 
-    The reference is real images alone or, without these, random-image.
+    reference: str
+    names: Sequence[str]
+    classes: Sequence[ClassScore]
+    points: NDArray[np.float64]
+
+
+def gains_of(section: Section) -> Gains | None:
+    """Return what each class gained over real images alone or, without these, over random-image.
+
+    None if there is no such row, or no other.
     """
+    reference = _reference(section.rows)
+    others = [row for row in section.rows if row is not reference]
+    if reference is None or not others:
+        return None
+    points = np.stack([_of_classes(row) - _of_classes(reference) for row in others])
+    classes = reference.files[0].detail.classes
+    return Gains(reference.label, _names(section.rows, others), classes, points)
+
+
+def classes_figures(sections: Sequence[Section]) -> Iterator[tuple[int, Figure]]:
+    """Yield for each section a plot of what each class gained, if it has something to compare with."""
     for section in sections:
-        reference = _reference(section.rows)
-        others = [row for row in section.rows if row is not reference]
-        if reference is None or not others:
-            continue
-        gains = np.stack([_of_classes(row) - _of_classes(reference) for row in others])
-        names = _names(section.rows, others)
-        classes = reference.files[0].detail.classes
-        figure = _cells(gains, names, classes) if len(classes) <= _CELLS else _sorted(gains, names)
-        figure.suptitle(
-            f"{heading(section.first)}: points gained over {drawable(reference.label)}, class by class",
-            fontsize=10,
-        )
-        yield section.number, figure
+        gains = gains_of(section)
+        if gains is not None:
+            figure = _cells(gains) if len(gains.classes) <= _CELLS else _sorted(gains)
+            over = drawable(gains.reference)
+            title = f"{heading(section.first)}: points gained over {over}, class by class"
+            figure.suptitle(title, fontsize=10)
+            yield section.number, figure
 
 
 def _reference(rows: Sequence[Row]) -> Row | None:
@@ -73,17 +87,17 @@ def _names(rows: Sequence[Row], some: Sequence[Row]) -> list[str]:
     return [drawable(name) for row, name in named if any(row is one for one in some)]
 
 
-def _cells(gains: NDArray[np.float64], names: Sequence[str], classes: Sequence[ClassScore]) -> Figure:
+def _cells(gains: Gains) -> Figure:
     """Draw a cell for each row and class, with the points gained in it."""
-    figure = new_figure(WIDTH, 1.9 + 0.3 * len(names))
+    figure = new_figure(WIDTH, 1.9 + 0.3 * len(gains.names))
     axes = figure.subplots()
-    most = max(float(np.abs(gains).max()), 1.0)
-    axes.imshow(gains, cmap="PuOr", vmin=-most, vmax=most, aspect="auto")
-    axes.set_yticks(range(len(names)), list(names))
-    told = [f"{drawable(item.name, _LETTERS_OF_CLASS)} ({item.real:,})" for item in classes]
+    most = max(float(np.abs(gains.points).max()), 1.0)
+    axes.imshow(gains.points, cmap="PuOr", vmin=-most, vmax=most, aspect="auto")
+    axes.set_yticks(range(len(gains.names)), list(gains.names))
+    told = [f"{drawable(item.name, _LETTERS_OF_CLASS)} ({item.real:,})" for item in gains.classes]
     axes.set_xticks(range(len(told)), told, rotation=40, ha="right", rotation_mode="anchor")
     axes.tick_params(length=0)
-    for place, value in np.ndenumerate(gains):
+    for place, value in np.ndenumerate(gains.points):
         shade = INK if abs(value) < 0.6 * most else "white"
         axes.text(
             place[1],
@@ -98,11 +112,11 @@ def _cells(gains: NDArray[np.float64], names: Sequence[str], classes: Sequence[C
     return figure
 
 
-def _sorted(gains: NDArray[np.float64], names: Sequence[str]) -> Figure:
+def _sorted(gains: Gains) -> Figure:
     """Draw the classes of each row from the one that lost most to the one that gained most."""
-    figure = new_figure(WIDTH, 4.8 + 0.08 * len(names))
+    figure = new_figure(WIDTH, 4.8 + 0.08 * len(gains.names))
     axes = figure.subplots()
-    for number, (row, name) in enumerate(zip(gains, names, strict=True)):
+    for number, (row, name) in enumerate(zip(gains.points, gains.names, strict=True)):
         better = int((row > 0).sum())
         axes.plot(np.sort(row), color=look(number).colour, label=f"{name}: {better:,} of {row.size:,} gained")
     axes.axhline(0, color=REAL_LOOK.colour, linewidth=1)
@@ -116,7 +130,7 @@ def _sorted(gains: NDArray[np.float64], names: Sequence[str]) -> Figure:
 def epochs_figures(sections: Sequence[Section]) -> Iterator[tuple[int, Figure]]:
     """Yield for each section a plot of accuracy after each epoch, the mean over all runs of a row."""
     for section in sections:
-        curves = [_curve(row) for row in section.rows]
+        curves = curves_of(section)
         if max(map(len, curves)) < _SEVERAL:
             continue
         figure = new_figure(WIDTH, 4.8 + 0.08 * len(curves))
@@ -125,6 +139,11 @@ def epochs_figures(sections: Sequence[Section]) -> Iterator[tuple[int, Figure]]:
         axes.set_title(f"{heading(section.first)}: accuracy after each epoch, mean over runs")
         legend_below(figure, axes)
         yield section.number, figure
+
+
+def curves_of(section: Section) -> list[NDArray[np.float64]]:
+    """Return the accuracy in percent of each row after each epoch, the mean over its runs."""
+    return [_curve(row) for row in section.rows]
 
 
 def _curve(row: Row) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import io
 from collections import Counter
 from itertools import cycle
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from synthkit.system.files import make_folder, write_file
 from synthkit_eval.comparison.plot_curves import guidance_figures, shots_figures
@@ -91,17 +91,7 @@ def draw_plots(sections: Sequence[Section], tables: Sequence[PublishedTable], fo
     make_folder(folder)
     drawn = Drawn([], [])
     with styled():
-        kinds = {
-            "groups": groups_figures(sections),
-            "differences": difference_figures(sections),
-            "fid": set_figures(sections, FID),
-            "diversity": set_figures(sections, VENDI),
-            "cost": cost_figures(sections),
-            "cost-diversity": cost_figures(sections, VENDI),
-            "guidance": guidance_figures(sections),
-            "shots": shots_figures(sections, tables),
-        }
-        for kind, figures in kinds.items():
+        for kind, figures in figures_of(sections, tables).items():
             made = dict(figures)
             if not made:
                 drawn.left_out.append(f"{kind}: not drawn: it takes {_NEEDS[kind]}")
@@ -113,15 +103,40 @@ def draw_plots(sections: Sequence[Section], tables: Sequence[PublishedTable], fo
     return drawn
 
 
+def figures_of(
+    sections: Sequence[Section], tables: Sequence[PublishedTable]
+) -> dict[str, Iterator[tuple[int, Figure]]]:
+    """Return for each kind of plot the figures there are, with the numbers of their sections.
+
+    Those of shots, which join sections, have numbers of their own. To be drawn within `styled`.
+    """
+    return {
+        "groups": groups_figures(sections),
+        "differences": difference_figures(sections),
+        "fid": set_figures(sections, FID),
+        "diversity": set_figures(sections, VENDI),
+        "cost": cost_figures(sections),
+        "cost-diversity": cost_figures(sections, VENDI),
+        "guidance": guidance_figures(sections),
+        "shots": shots_figures(sections, tables),
+    }
+
+
 def _save(figure: Figure, folder: Path, name: str) -> None:
     # The layout is computed once, for both files.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
+    for suffix in ("png", "svg"):
+        write_file(folder / f"{name}.{suffix}", as_image(figure, suffix))
+
+
+def as_image(figure: Figure, suffix: Literal["png", "svg"]) -> bytes:
+    """Return a figure as the bytes of an image file: the same ones for the same figure."""
     # Otherwise matplotlib writes the time and its version into the files.
-    for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
-        stream = io.BytesIO()
-        figure.savefig(stream, format=suffix, metadata=metadata)
-        write_file(folder / f"{name}.{suffix}", stream.getvalue())
+    metadata = {"Software": None} if suffix == "png" else {"Date": None, "Creator": None}
+    stream = io.BytesIO()
+    figure.savefig(stream, format=suffix, metadata=metadata)
+    return stream.getvalue()
 
 
 def groups_figures(sections: Sequence[Section]) -> Iterator[tuple[int, Figure]]:
