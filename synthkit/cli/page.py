@@ -1,4 +1,4 @@
-"""`synthkit page`: a release as one HTML file to look at."""
+"""`synthkit page`: a release, or scores side by side, as one HTML file to look at."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from synthkit.cli import completion
 from synthkit.cli.help import TRUST
-from synthkit.cli.shared import ReleaseArgument, SetOption, app, user_errors
+from synthkit.cli.shared import SetOption, app, user_errors
 from synthkit.system.names import printable
 
 if TYPE_CHECKING:
@@ -17,69 +18,154 @@ if TYPE_CHECKING:
     from synthkit.page.scored import ScoreTold
     from synthkit.release.manifest import Manifest
 
+_STUDIES = (".yaml", ".yml")
+_SCORES = (".json", ".parquet")
+
 
 @app.command(
     rich_help_panel=TRUST,
     epilog="Examples: `synthkit page releases/digits-lt-augcond` · "
-    "`synthkit page releases/digits-lt-augcond --score scores/digits-lt-augcond.json`",
+    "`synthkit page releases/digits-lt-augcond --score scores/digits-lt-augcond.json` · "
+    "`synthkit page eval/studies/few_shot_glyphs/study.yaml`",
 )
 def page(
-    reference: ReleaseArgument,
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RELEASE|SCORE…|STUDY",
+            help="A release folder, or organisation/name@v1.0.0 on the Hub; score files, or folders of them; "
+            "or the file of a study that was made.",
+            show_default=False,
+            autocompletion=completion.releases,
+        ),
+    ],
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Write the page there. Default: NAME.html, here.", show_default=False
+            metavar="FILE",
+            help="Write the page there. Default: NAME.html of a release or study, scores.html, here.",
+            show_default=False,
         ),
     ] = None,
     score: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="FILE",
-            help="Show this score of the release, and what it gained over the real-only scores beside it. "
-            "Repeatable.",
+            help="Of a release: show this score of it, and what it gained over the real-only scores beside "
+            "it. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    contrasts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="STUDY",
+            help="Of scores: test the contrasts that this study's file fixed beforehand apart from others.",
             show_default=False,
         ),
     ] = None,
     seed: Annotated[
-        int, typer.Option(min=0, max=2**63 - 1, metavar="N", help="Which images of each class are shown.")
+        int,
+        typer.Option(
+            min=0, max=2**63 - 1, metavar="N", help="Of a release: which images of each class are shown."
+        ),
     ] = 0,
     override: SetOption = None,
 ) -> None:
-    """Write a page about a release: images beside their real sources, histories, numbers, recipe, scores.
+    """Write a page to look at: about a release, or about scores side by side.
 
-    It is one HTML file of at most 15 MB, for any browser: no network, no server, nothing beside it.
-    The same release gives the same page.
+    A release: images beside their real sources, histories, numbers, recipe, scores. Scores: what is shown and
+    what is not, differences with intervals, what each class gained, all plots with their numbers. It is one
+    HTML file of at most 15 MB, for any browser: no network, no server, nothing beside it.
     """
     with user_errors():
-        from synthkit.page.release import release_page
-        from synthkit.publish.pull import find_release
-        from synthkit.release.folder import ReleaseFolder
-        from synthkit.release.places import receive
+        from synthkit.errors import ReleaseError, ScoreError
         from synthkit.system.files import write_file
         from synthkit.system.progress import data_size
 
-        release = find_release(reference)
-        with ReleaseFolder.at(release).opened() as manifest:
-            target = _target(out, release, manifest)
-            scores = _scores(score or (), manifest)
-            content = release_page(receive(release, manifest, override or ()), seed, scores)
+        if _are_scores(what):
+            if score or override:
+                raise ScoreError("--score and --set: are for the page of a release")
+            target, content = _page_of_scores(what, out, contrasts)
+        else:
+            if contrasts is not None:
+                raise ReleaseError("--contrasts: is for the page of scores")
+            target, content = _page_of_release(what[0], out, score or (), seed, override or ())
         write_file(target, content)
         print(printable(f"{target}: {data_size(len(content))}; open it in a browser"))
 
 
-def _target(out: Path | None, release: Path, manifest: Manifest) -> Path:
-    """Return where the page is written. Raises ReleaseError or OSError if it cannot be."""
+def _are_scores(what: Sequence[str]) -> bool:
+    """Return whether scores or a study are named: anything but one release."""
+    from synthkit.release.files import MANIFEST
+
+    path = Path(what[0])
+    if len(what) > 1 or path.suffix.lower() in (*_STUDIES, *_SCORES):
+        return True
+    return path.is_dir() and not (path / MANIFEST).exists() and any(map(_may_hold_scores, path.rglob("*")))
+
+
+def _may_hold_scores(path: Path) -> bool:
+    return path.suffix.lower() in _SCORES
+
+
+def _page_of_release(
+    reference: str, out: Path | None, scores: Sequence[Path], seed: int, override: Sequence[str]
+) -> tuple[Path, bytes]:
+    """Return where the page of a release is written, and its content."""
+    from synthkit.errors import ReleaseError
+    from synthkit.page.release import release_page
+    from synthkit.publish.pull import find_release
+    from synthkit.release.folder import ReleaseFolder
+    from synthkit.release.places import receive
+
+    release = find_release(reference)
+    with ReleaseFolder.at(release).opened() as manifest:
+        preview = "-preview" if manifest.partial else ""
+        target = _target(out, f"{manifest.name}{preview}.html")
+        if target.resolve().is_relative_to(release.resolve()):
+            raise ReleaseError(
+                f"{target}: lies inside the release, which holds no files but its own; choose another --out"
+            )
+        told = _scores(scores, manifest)
+        return target, release_page(receive(release, manifest, override), seed, told)
+
+
+def _page_of_scores(what: Sequence[str], out: Path | None, contrasts: Path | None) -> tuple[Path, bytes]:
+    """Return where the page of scores, or of a study, is written, and its content."""
+    from synthkit.errors import ScoreError
+    from synthkit_eval.comparison.differences import compare_scores
+    from synthkit_eval.comparison.find import find_scores
+    from synthkit_eval.comparison.published import load_tables
+    from synthkit_eval.comparison.scores_page import scores_page
+    from synthkit_eval.study.file import load_study
+
+    study = load_study(Path(what[0])) if Path(what[0]).suffix.lower() in _STUDIES else None
+    if study is not None:
+        if len(what) > 1 or contrasts is not None:
+            raise ScoreError(f"{what[0]}: a study has its own scores and contrasts; give it alone")
+        made = Path(what[0]).with_name("scores.parquet")
+        if not made.is_file():
+            raise ScoreError(f"{made}: is missing; make it with: synthkit study {what[0]}")
+        what, contrasts = [str(made)], Path(what[0])
+    target = _target(out, "scores.html" if study is None else f"{study.name}.html")
+    fixed = load_study(contrasts).contrasts if contrasts else []
+    tables, found = load_tables(), find_scores(what)
+    title = study.name if study else Path(what[0]).stem if len(what) == 1 else "Scores"
+    sections = compare_scores(found.files, tables, fixed)
+    for line in found.skipped:
+        typer.echo(printable(line), err=True)
+    return target, scores_page(title, study.summary if study else "", sections, tables)
+
+
+def _target(out: Path | None, default: str) -> Path:
+    """Return where a page is written. Raises ReleaseError or OSError if it cannot be."""
     from synthkit.errors import ReleaseError
     from synthkit.system.files import check_file_places
 
-    preview = "-preview" if manifest.partial else ""
-    target = Path(f"{manifest.name}{preview}.html") if out is None else out
+    target = Path(default) if out is None else out
     if not target.parent.is_dir():
         raise ReleaseError(f"{target}: there is no folder {target.parent}; make it, or choose another --out")
-    if target.resolve().is_relative_to(release.resolve()):
-        raise ReleaseError(
-            f"{target}: lies inside the release, which holds no files but its own; choose another --out"
-        )
     check_file_places(target)
     return target
 

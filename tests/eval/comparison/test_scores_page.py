@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import shutil
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from html.parser import HTMLParser
@@ -13,8 +14,11 @@ from synthkit_eval.comparison import scores_page as page_module
 from synthkit_eval.comparison.scores_page import scores_page
 from synthkit_eval.contrast import Contrast
 from synthkit_eval.score import Score
+from tests.conftest import Cli
+from tests.helpers.commands import error_of, output_of
+from tests.helpers.paths import ROOT
 from tests.helpers.plots import sections
-from tests.helpers.scores import ECD, MIXUP, RANDOM, REAL, score
+from tests.helpers.scores import ECD, MIXUP, RANDOM, REAL, put, score
 
 MADE = (
     score(REAL),
@@ -117,3 +121,36 @@ def test_many_classes_have_rows_of_the_extremes() -> None:
     page = read(made)
     assert page.said("td").count("class 99") <= 1
     assert sum(cell.startswith("class ") for cell in page.said("td")) == 40
+
+
+def test_the_command_writes_the_page_of_a_study_and_of_scores(cli: Cli) -> None:
+    study = shutil.copytree(ROOT / "eval/studies/dropout_glyphs", cli.folder / "study") / "study.yaml"
+    told = output_of(cli, "page", study)
+    assert told.startswith("dropout-glyphs.html: ")
+    page = Reader((cli.folder / "dropout-glyphs.html").read_text())
+    assert page.said("h1") == ["dropout-glyphs"]
+    assert "difference in points" in page.said("th")
+    assert "Accuracy against the number of real images" in page.said("figcaption")
+    for number, one in enumerate(MADE):
+        put(cli.folder / "scores", str(number), one)
+    assert output_of(cli, "page", "scores", "--out", "all.html").startswith("all.html: ")
+    assert output_of(cli, "page", *sorted((cli.folder / "scores").glob("*.json"))).startswith("scores.html: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["study.yaml"], "study.yaml: there is no such study file"),
+        (["a.json", "b.json"], "a.json: there is no such score file"),
+        (["scores", "--score", "a.json"], "--score and --set: are for the page of a release"),
+        (["scores", "--out", "none/x.html"], "none/x.html: there is no folder none; make it"),
+        (["small", "--contrasts", "study.yaml"], "--contrasts: is for the page of scores"),
+    ],
+)
+def test_what_is_wrong_is_told_in_a_line_and_nothing_written(
+    cli: Cli, words: list[str], message: str
+) -> None:
+    put(cli.folder / "scores", "a", MADE[0])
+    before = sorted(cli.folder.rglob("*"))
+    assert message in error_of(cli, "page", *words)
+    assert sorted(cli.folder.rglob("*")) == before
