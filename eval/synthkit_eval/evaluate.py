@@ -18,7 +18,7 @@ from synthkit.system.files import make_folder, write_file
 from synthkit.system.locks import held
 from synthkit.system.progress import progress
 from synthkit_eval.feature_names import NONE
-from synthkit_eval.kin import kin_of_images, kin_of_release
+from synthkit_eval.kin import kin_of_images, kin_of_release, method_of
 from synthkit_eval.machine import SMALL, choose_threads, code_digest, commit, cpus, describe
 from synthkit_eval.protocol import without_places
 from synthkit_eval.score import (
@@ -370,7 +370,7 @@ def release_facts(release: ScoredRelease, used: int) -> ReleaseFacts:
         version=manifest.version,
         recipe_digest=manifest.recipe_digest,
         seal=manifest.seal,
-        method=manifest.method,
+        method=method_of(release.recipe),
         guidance_scale=release.recipe.sampler.guidance_scale,
         generator=manifest.generator.name,
         images=used,

@@ -15,6 +15,7 @@ from synthkit.recipe.digest import fields_in_digest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from synthkit.recipe.schema import Recipe
     from synthkit_eval.protocol import Protocol
     from synthkit_eval.training.real_images import ScoredRelease
 
@@ -23,9 +24,24 @@ _DRAWN = ("name", "seed")
 
 def kin_of_release(release: ScoredRelease) -> str:
     """Return a digest of a release's recipe and model without name, seed and choice of shots."""
-    fields = {key: value for key, value in fields_in_digest(release.recipe).items() if key not in _DRAWN}
+    recipe = release.recipe
+    feedback = recipe.sampler.feedback
+    if feedback is not None and feedback.classifier.is_trained:
+        # Its weights follow from the seed and the real images.
+        any_weights = feedback.classifier.model_copy(update={"sha256": None})
+        guided = feedback.model_copy(update={"classifier": any_weights})
+        sampler = recipe.sampler.model_copy(update={"feedback": guided})
+        recipe = recipe.model_copy(update={"sampler": sampler})
+    fields = {key: value for key, value in fields_in_digest(recipe).items() if key not in _DRAWN}
     model = release.manifest.generator
     return _digest([fields, model.name, model.revision, _source(release)])
+
+
+def method_of(recipe: Recipe) -> str:
+    """Return how tables name what makes a recipe's images: its method, and guidance by a classifier."""
+    feedback = recipe.sampler.feedback
+    guided = "" if feedback is None or not feedback.scale else " + feedback"
+    return f"{recipe.conditioning.method}{guided}"
 
 
 def kin_of_images(release: ScoredRelease, protocol: Protocol, digests: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from synthkit.config.words import words
 from synthkit.errors import ScoreError, SynthkitError, nearest
 from synthkit.recipe.load import load
 from synthkit.version import __version__
+from synthkit_eval.kin import method_of
 from synthkit_eval.machine import code_digest
 from synthkit_eval.protocol import load_protocol
 from synthkit_eval.score import REAL_ONLY, SCORE_FORMAT
@@ -124,7 +125,7 @@ def _check_names(names: Iterable[str]) -> None:
 def _check_contrasts(study: Study, releases: Sequence[tuple[Task, Recipe]]) -> None:
     known = {REAL_ONLY}
     for task, recipe in releases:
-        known |= {recipe.conditioning.method, _DRAW.sub("", task.name)}
+        known |= {method_of(recipe), _DRAW.sub("", task.name)}
     for name in (name for contrast in study.contrasts for name in (contrast.of, contrast.against)):
         if name not in known:
             near = nearest(name, sorted(known))
