@@ -108,6 +108,7 @@ def _check_continues(recipe: Recipe, release: Path, manifest: Manifest) -> None:
     if recipe.sampler.batch_size == AUTO:
         # The build measures it, and refuses another size than the earlier one.
         recipe = recipe.model_copy(update={"sampler": earlier.sampler})
+    recipe = _with_classifier_of(recipe, earlier)
     for name, now, then in generation_differences(recipe, earlier):
         raise BuildError(
             f"{release}: was made with {name} {then}, the recipe says {now}; a release grows only by images "
@@ -118,6 +119,20 @@ def _check_continues(recipe: Recipe, release: Path, manifest: Manifest) -> None:
             f"{release}: {fault}; only classes that are added may have any: change them back, or give the "
             "recipe another name"
         )
+
+
+def _with_classifier_of(recipe: Recipe, earlier: Recipe) -> Recipe:
+    """Return a recipe with the content of an earlier version's classifier, if it leaves that to training.
+
+    The build finds it or trains it, and refuses another one than the earlier one.
+    """
+    feedback, before = recipe.sampler.feedback, earlier.sampler.feedback
+    if feedback is None or before is None or feedback.classifier.path is not None:
+        return recipe
+    sha256 = feedback.classifier.sha256 or before.classifier.sha256
+    classifier = feedback.classifier.model_copy(update={"sha256": sha256})
+    sampler = {"feedback": feedback.model_copy(update={"classifier": classifier})}
+    return recipe.model_copy(update={"sampler": recipe.sampler.model_copy(update=sampler)})
 
 
 def _order(now: tuple[str, ...], before: list[str]) -> tuple[list[str], list[str]]:

@@ -11,6 +11,7 @@ from synthkit.builder.estimate import Estimate, estimate
 from synthkit.builder.inputs import prompts_of
 from synthkit.builder.sampling_cost import RATE, SamplingCost, sampling_cost
 from synthkit.errors import SourceError
+from synthkit.generators.operations import guided_rows
 from synthkit.release.plan import (
     GROUPS,
     ClassBalance,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from rich.console import Group as RichGroup
 
-    from synthkit.recipe.feedback import Feedback
+    from synthkit.recipe.sampler import Sampler
     from synthkit.recipe.schema import Recipe
     from synthkit.sources.base import Listing
 
@@ -209,7 +210,7 @@ def as_table(summary: Summary) -> RichGroup:
         if summary.sampling.learning is not None:
             below.append(_learned(summary.sampling, summary.sampling.learning))
         if summary.recipe.sampler.feedback is not None:
-            below.append(_guided(summary.sampling, summary.recipe.sampler.feedback))
+            below.append(_guided(summary.sampling, summary.recipe.sampler))
     parts = [Text(title, style="bold"), _classes(summary), _groups(summary), *map(Text, below)]
     if summary.sampling is not None and summary.sampling.cheaper:
         parts.append(_cheaper(summary.sampling))
@@ -305,13 +306,14 @@ def _preferred(summary: Summary) -> str:
     return f"Draws: {summary.draws:,}, {each} of each image, which filters.prefer chooses from"
 
 
-def _guided(sampling: SamplingCost, feedback: Feedback) -> str:
-    guided = sampling.work.evaluations // feedback.every if feedback.scale else 0
-    trained = feedback.classifier.training
-    before = f"; before, a classifier is trained for {trained.steps:,} steps" if trained else ""
+def _guided(sampling: SamplingCost, sampler: Sampler) -> str:
+    evaluations = sampling.work.evaluations
+    guided = len(guided_rows([1] * evaluations, sampler))
+    training = sampler.feedback.classifier.training if sampler.feedback is not None else None
+    before = "" if training is None else f", nor its training before, {training.steps:,} steps"
     return (
-        f"Guided by a classifier: {guided} of the {sampling.work.evaluations} evaluations, each of which "
-        f"takes as long as three or more; operations and dollars above do not count that{before}"
+        f"Guided by a classifier: {guided} of the {evaluations} evaluations, each with a gradient, which is "
+        f"counted; the classifier's own operations are not{before}"
     )
 
 

@@ -142,7 +142,8 @@ def work_of(sampler: Sampler, network: Network | None, strength: float = 1.0) ->
     """Return what sampling one image takes; one that begins from a real one runs a share of the steps.
 
     Steps are taken as evenly spread over the noise schedule: where guidance runs in an interval, or where a
-    scheduler spreads them otherwise, the rows may be one or two evaluations' more or fewer.
+    scheduler spreads them otherwise, the rows may be one or two evaluations' more or fewer. Where a
+    classifier guides, its own operations are left out: those of any network are not known.
     """
     rows = _rows(sampler, strength, halves=network is None or network.halves)
     whole = _whole(rows, 1 if sampler.cache is None else sampler.cache.every)
@@ -153,7 +154,16 @@ def work_of(sampler: Sampler, network: Network | None, strength: float = 1.0) ->
         operations = whole_rows * network.evaluation.at(edge) + network.decoding.at(edge)
         if whole_rows < sum(rows):
             operations += (sum(rows) - whole_rows) * _outer(network, sampler).at(edge)
+        guided = guided_rows(rows, sampler)
+        # With respect to what a network is given, a gradient takes as much as what it makes.
+        operations += sum(guided) * network.evaluation.at(edge) + 2 * len(guided) * network.decoding.at(edge)
     return Work(len(rows), sum(rows), whole_rows, operations)
+
+
+def guided_rows(rows: Sequence[int], sampler: Sampler) -> Sequence[int]:
+    """Return those evaluations, of rows each, that a classifier guides (`sampler.feedback`)."""
+    feedback = sampler.feedback
+    return rows[feedback.every - 1 :: feedback.every] if feedback is not None and feedback.scale else []
 
 
 def _outer(network: Network, sampler: Sampler) -> Polynomial:

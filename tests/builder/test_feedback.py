@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +23,7 @@ from synthkit.recipe.feedback import FeedbackClassifier
 from synthkit.release.image import read_images
 from synthkit.release.manifest import read_manifest
 from tests.conftest import FLAT, Cli
+from tests.helpers.paths import ROOT
 
 GUIDING = "sampler.feedback"
 OTHER = ("--set", "name=other")
@@ -104,7 +109,32 @@ def test_a_release_tells_of_it_and_is_made_again(project: Cli) -> None:
 
 
 @pytest.mark.slow
-def test_two_workers_and_a_stopped_build_make_the_same_bytes(project: Cli) -> None:
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_build_that_is_killed_goes_on_and_makes_the_same_bytes(project: Cli, trained: bool) -> None:
+    """It is killed while the classifier is trained, or while it guides."""
+    out = f"killed-{trained}"
+    many = ("--set", "synthetic_per_class=40", "--workers", "1", "--out", out)
+    words = ("build", "recipe.yaml", *many)
+    command = [sys.executable, "-m", "synthkit", *words]
+    process = subprocess.Popen(
+        command, cwd=project.folder, stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    kept = project.folder / out / ".synthkit" / "classifiers"
+    begun = (lambda: [*kept.parent.glob("*/shards/*.tar")]) if trained else kept.exists
+    while not begun():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert bool([*kept.glob("*.safetensors")]) is trained
+    assert not (project.folder / out / "guided").exists()
+    told(project, *words)
+    told(project, *words[:-1], "whole-again")
+    assert data_of(project.folder / out / "guided") == data_of(project.folder / "whole-again" / "guided")
+
+
+@pytest.mark.slow
+def test_two_workers_make_the_same_bytes(project: Cli) -> None:
     """The classifier is trained anew in each work folder."""
     whole = data_of(project.folder / "releases" / "guided")
     told(project, "build", "recipe.yaml", "--workers", "2", "--out", "two")
@@ -205,6 +235,37 @@ def test_a_classifier_of_other_classes(project: Cli) -> None:
 def test_parts_on_several_machines_need_one_file(project: Cli) -> None:
     error = refused(project, "build", "recipe.yaml", "--shards", "1/2", "--out", "parts")
     assert "synthkit train-classifier RECIPE --to FILE" in error
+
+
+def test_a_plan_counts_the_gradients(project: Cli) -> None:
+    def planned(*more: str) -> float:
+        printed = told(project, "plan", "recipe.yaml", "--json", *more)
+        return float(json.loads(printed)["sampling"]["tflop_per_image"])
+
+    plain, guided = planned("--set", f"{GUIDING}=null"), planned()
+    # Two of four evaluations take twice as much, and the image is decoded twice more, with gradients.
+    assert 1.4 * plain < guided < 3 * plain
+    assert planned("--set", f"{GUIDING}.scale=0.0") == plain
+    output = " ".join(told(project, "plan", "recipe.yaml").split())
+    assert "Guided by a classifier: 2 of the 4 evaluations, each with a gradient, which is counted" in output
+    assert "nor its training before, 40 steps" in output
+
+
+@pytest.mark.slow
+def test_a_release_grows_by_the_same_classifier(project: Cli) -> None:
+    recipe, release = project.folder / "grown.yaml", project.folder / "releases" / "grown"
+    recipe.write_text(RECIPE.replace("name: guided", "name: grown").replace("steps: 4", "steps: 2"))
+    told(project, "build", recipe, "--workers", "1")
+    before = data_of(release)
+    told(project, "grow", recipe, "--target", "8")
+    told(project, "build", recipe, "--workers", "1")
+    after = data_of(release)
+    assert before.items() <= after.items() and len(after) > len(before)
+    assert "is intact: 24 images" in told(project, "verify", release)
+    more = ("--set", "source.subset=[zero, one, two, three]")
+    assert "feedback: an earlier version has fewer classes" in refused(
+        project, "build", recipe, *more, "--set", "grown=[{target: 6, classes: 3}]"
+    )
 
 
 def test_no_other_digest_moves(cli: Cli) -> None:

@@ -21,6 +21,12 @@ FAMILIES = (
 # have odd sizes, a row's last bits depend on where it stands. Rows of real models do not have such sizes.
 ROUND = 64
 # Half of the steps without guidance, and noise on the conditioning.
+# A classifier that is trained on the real images.
+FEEDBACK = {
+    "scale": 300.0,
+    "every": 2,
+    "classifier": {"network": "test_resnet", "size": 32, "training": {"steps": 2, "batch_size": 4}},
+}
 AT_STEPS = {"guidance_interval": [0.0, 0.3], "cads": {"tau1": 0.1, "tau2": 0.9, "scale": 0.3}}
 
 
@@ -99,7 +105,8 @@ def _of_adapter(plus: bool, xl: bool) -> dict[str, Any]:
     """Return how images of an adapter are sampled: each kind another way."""
     if xl and not plus:
         return _sampler("euler-trailing", 1.0) | {"cache": {"every": 2}}
-    return _sampler("lcm" if plus and not xl else "pndm", 2.0) | (AT_STEPS if plus else {})
+    at_steps = AT_STEPS if plus else {"feedback": FEEDBACK}
+    return _sampler("lcm" if plus and not xl else "pndm", 2.0) | at_steps
 
 
 def _sampler(scheduler: str, guidance: float) -> dict[str, Any]:
