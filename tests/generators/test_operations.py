@@ -12,8 +12,10 @@ import pytest
 from PIL import Image
 
 from synthkit.generators.checkpoint import BUILTIN, locate
+from synthkit.generators.guide import new_guide
 from synthkit.generators.lesson import SLOT, Lesson
 from synthkit.generators.operations import learning_of, network_of, networks, work_of
+from synthkit.recipe.feedback import FeedbackClassifier
 from synthkit.recipe.load import load
 from synthkit.recipe.model import Model
 from synthkit.recipe.sampler import Sampler
@@ -61,6 +63,27 @@ def test_as_many_operations_as_are_counted(
     assert work.operations is not None
     # The text encoder is left out.
     assert counter.get_total_flops() / 2e12 == pytest.approx(work.operations, rel=0.01)
+
+
+def test_a_gradient_takes_as_many_operations_as_are_counted() -> None:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    guided = sampler(scheduler="ddim", feedback={"scale": 10.0, "every": 2})
+    work = work_of(guided, network_of(Model(id=EMBEDDED)))
+    assert (work.evaluations, work.rows) == (6, 12)
+    generator = load_on_cpu(locate(Model(id=EMBEDDED)), guided)
+    guide = new_guide(FeedbackClassifier(network="test_resnet", size=32), 2, "cpu").frozen()
+    generator.use_guide(guide)
+    embeddings = np.zeros((2, *generator.embedding_shape), np.float32)
+    with FlopCounterMode(display=False) as counter:
+        generator.generate(embeddings, ["one", "two"], [1, 2], labels=[0, 1])
+    with FlopCounterMode(display=False) as of_classifier:
+        guide(torch.zeros(2, 3, 32, 32))
+    assert work.operations is not None
+    # Three times, forwards and backwards.
+    found = counter.get_total_flops() - 3 * 2 * of_classifier.get_total_flops()
+    assert found / 2e12 == pytest.approx(work.operations, rel=0.01)
 
 
 def test_learning_a_token_takes_as_many_operations_as_are_counted() -> None:
