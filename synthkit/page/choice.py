@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -47,13 +48,17 @@ PLANS = (
 )
 
 
-def plans_that_fit(images_of: Callable[[Plan], int], bytes_of: Callable[[Plan], float]) -> list[Plan]:
-    """Return the plans whose images have room, the most generous first; the last one always has.
+def plans_that_fit(images_of: Callable[[Plan], int], bytes_of: Callable[[Plan], float]) -> Sequence[Plan]:
+    """Return the plans whose images have room, the most generous first; the last one always counts as one.
 
     `images_of` returns how many images a plan shows, `bytes_of` how many bytes one of them is expected to
-    take.
+    take: it is asked of few plans, since it makes some images to know.
     """
-    return [plan for plan in PLANS if images_of(plan) * bytes_of(plan) <= _ROOM] or [PLANS[-1]]
+
+    def fits(plan: Plan) -> bool:
+        return images_of(plan) * bytes_of(plan) <= _ROOM
+
+    return PLANS[bisect_left(PLANS[:-1], True, key=fits) :]
 
 
 def shown_labels(labels: Sequence[int]) -> list[int]:

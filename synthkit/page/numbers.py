@@ -34,9 +34,9 @@ TITLES = {
     scores.DEVIATION: "Standard deviation of its pixels",
     "attempt": "Which draw was kept",
 }
-# Those that are whole numbers. Records count draws from 0, people from 1.
-WHOLE = ("attempt", scores.RANK)
-_FROM_ZERO = "attempt"
+# Records count draws from 0, people from 1.
+DRAW = "attempt"
+_WHOLE = (DRAW, scores.RANK)
 _BINS = 24
 # The drawing of a histogram, in pixels.
 WIDE, HIGH = 360, 120
@@ -83,9 +83,10 @@ def read_numbers(received: Received) -> Numbers:
     labels: list[NDArray[np.int64]] = []
     columns: dict[str, list[NDArray[np.float64]]] = {name: [] for name in (*fields, *judged)}
     for part in RecordTables(release, manifest).parts(names):
-        labels.append(part["label"].to_numpy())
+        # By way of lists: Arrow's own way to NumPy imports pandas, which takes longer than all else here.
+        labels.append(np.array(part["label"].to_pylist(), dtype=np.int64))
         for name in fields:
-            columns[name].append(part[name].to_numpy() + float(name == _FROM_ZERO))
+            columns[name].append(np.array(part[name].to_pylist(), dtype=np.float64) + (name == DRAW))
         if judged:
             for name, values in _scores(part["scores"], judged).items():
                 columns[name].append(values)
@@ -99,7 +100,7 @@ def numbers_of(record: Provenance) -> dict[str, float]:
     found = {name: getattr(record, name) for name in _fields(record.method) if hasattr(record, name)}
     if isinstance(record, Provenance2):
         found |= {item.name: item.value for item in record.scores if item.name in TITLES}
-    return {name: float(value) + (name == _FROM_ZERO) for name, value in found.items()}
+    return {name: float(value) + (name == DRAW) for name, value in found.items()}
 
 
 def histograms(numbers: Numbers) -> list[Histogram]:
@@ -133,7 +134,7 @@ def _check_counts(received: Received, labels: NDArray[np.int64]) -> None:
 
 
 def _histogram(name: str, values: NDArray[np.float64]) -> Histogram:
-    if name in WHOLE:
+    if name in _WHOLE:
         counts, edges = _of_whole(values)
     else:
         low, high = (0.0, 1.0) if values.min() >= 0 and values.max() <= 1 else (values.min(), values.max())

@@ -9,8 +9,6 @@ from typing import NamedTuple
 from PIL import Image
 
 _QUALITY = 72
-# Below this edge, a picture that is not made smaller keeps every pixel.
-_SMALL = 64
 
 
 class Picture(NamedTuple):
@@ -22,10 +20,13 @@ class Picture(NamedTuple):
 
 
 def picture_of(image: Image.Image, edge: int, *, exact: bool = False) -> Picture:
-    """Return an image (RGB), at most `edge` pixels long; an `exact` one, or a small one, keeps its pixels."""
+    """Return an image (RGB), at most `edge` pixels long.
+
+    An `exact` one keeps every pixel, and so does one of less than half that length: it has room.
+    """
     small = image if max(image.size) <= edge else image.copy()
     small.thumbnail((edge, edge), Image.Resampling.LANCZOS)
-    exact = exact or (small is image and max(image.size) <= _SMALL)
+    exact = exact or 2 * max(image.size) <= edge
     buffer = io.BytesIO()
     small.save(buffer, "WEBP", quality=_QUALITY, method=4, lossless=exact)
     uri = f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
-from synthkit.conditioning import METHODS
 from synthkit.errors import ReleaseError
 from synthkit.inspection.show import summary
 from synthkit.page.audited import audit_of, audit_told, audited_indices
 from synthkit.page.choice import (
     MOST_BYTES,
-    PLANS,
     Plan,
     by_class,
     pick,
@@ -20,21 +16,21 @@ from synthkit.page.choice import (
     shown_labels,
     told_rule,
 )
-from synthkit.page.numbers import HIGH, TITLES, WHOLE, WIDE, histograms, read_numbers
-from synthkit.page.pictures import picture_of
+from synthkit.page.numbers import DRAW, HIGH, TITLES, WIDE, histograms, read_numbers
 from synthkit.page.rendering import render
 from synthkit.page.scored import gains_of
-from synthkit.page.shown import read_gallery
+from synthkit.page.shown import no_progress, read_gallery
 from synthkit.page.words import LINE, counted, name
 from synthkit.release.card import loading_of
 from synthkit.release.citation import about
 from synthkit.release.files import RECIPE
-from synthkit.release.image import read_chosen
+from synthkit.release.plan import GROUPS
 from synthkit.release.signature import read_signature
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from synthkit.page.numbers import Numbers
@@ -44,8 +40,8 @@ if TYPE_CHECKING:
     from synthkit.release.facts import ClassFacts
     from synthkit.release.places import Received
 
-# The images that tell how many bytes one takes.
-_MEASURED = 12
+# So many images are made small first, to know how many bytes one takes.
+_TRIED = 8
 # What an image takes beside its pictures: its history, its names, the tags around it.
 _WORDS = 1_400
 # The most rows of the table of classes, and the most letters of a recipe.
@@ -120,13 +116,13 @@ class _Maker:
         self._indices = by_class(numbers.labels, self._labels)
         self._audited = [] if audit is None else audited_indices(received, audit)
 
-    def plans(self) -> list[Plan]:
+    def plans(self) -> Sequence[Plan]:
         """Return the plans to try, the most generous first."""
-        measured = self._measure()
-        pictures = METHODS[self._received.manifest.method].sources + 1
+        some = self._some()
 
         def bytes_of(plan: Plan) -> float:
-            return measured[plan.edge] + pictures * measured[plan.source_edge] + _WORDS
+            tried = read_gallery(self._received, some, plan, no_progress)
+            return _WORDS + tried.size / max(len(some), 1)
 
         return plans_that_fit(lambda plan: len(self._chosen(plan)), bytes_of)
 
@@ -164,16 +160,10 @@ class _Maker:
             recipe=_recipe_text(self._received),
         )
 
-    def _measure(self) -> dict[int, float]:
-        """Return how many bytes a picture takes by its longest edge, the mean over a few images."""
-        edges = {edge for plan in PLANS for edge in (plan.edge, plan.source_edge)}
-        if not self._labels:
-            return dict.fromkeys(edges, 0.0)
-        some = [self._labels[i * (len(self._labels) - 1) // max(_MEASURED - 1, 1)] for i in range(_MEASURED)]
-        indices = sorted({int(self._indices[label][0]) for label in some})
-        received = self._received
-        images = [one.pixels() for one in read_chosen(received.folder, received.manifest, indices)]
-        return {edge: float(np.mean([len(picture_of(i, edge).uri) for i in images])) for edge in edges}
+    def _some(self) -> list[int]:
+        """Return the indices of a few images, of classes all over the release, to try how large they are."""
+        labels = self._labels[:: max(1, len(self._labels) // _TRIED)][:_TRIED]
+        return sorted(int(self._indices[label][0]) for label in labels)
 
     def _chosen(self, plan: Plan) -> list[int]:
         """Return the indices of all images that the page shows, ascending."""
@@ -236,46 +226,36 @@ def _recipe_text(received: Received) -> str:
     return text if len(text) <= _MOST_RECIPE else f"{text[:_MOST_RECIPE]}\n# … cut here: see recipe.yaml\n"
 
 
-def _facets(classes: Sequence[ClassShown]) -> dict[str, Any]:
-    """Return what images can be filtered by: whatever differs among those that are shown."""
-    shown = [image for one in classes for image in one.images]
+def _values(classes: Sequence[ClassShown]) -> dict[str, set[float]]:
+    """Return the different values of each number among the images that are shown."""
     found: dict[str, set[float]] = {}
-    for image in shown:
+    for image in (image for one in classes for image in one.images):
         for key, value in image.numbers.items():
             found.setdefault(key, set()).add(value)
-    several = {key: values for key, values in found.items() if len(values) > 1}
+    return found
+
+
+def _facets(classes: Sequence[ClassShown]) -> dict[str, Any]:
+    """Return what images can be filtered by: whatever differs among those that are shown."""
+    several = {key: values for key, values in _values(classes).items() if len(values) > 1}
+    draws = several.pop(DRAW, set())
     return {
-        "groups": sorted({one.group for one in classes}, key=("many", "medium", "few").index),
-        "draws": sorted(int(value) for value in several.get("attempt", ())),
+        "groups": [group for group in GROUPS if group in {one.group for one in classes}],
+        "draws": sorted(int(value) for value in draws),
         "ranges": [
-            {
-                "id": key,
-                "title": title,
-                "whole": key in WHOLE,
-                "low": min(several[key]),
-                "high": max(several[key]),
-            }
+            {"id": key, "title": title, "low": min(several[key]), "high": max(several[key])}
             for key, title in TITLES.items()
-            if key in several and key != "attempt"
+            if key in several
         ],
     }
 
 
 def _same(classes: Sequence[ClassShown], method: str) -> list[str]:
     """Return what is the same for all images that are shown, so that no filter asks for it."""
-    found: dict[str, set[float]] = {}
-    for image in (image for one in classes for image in one.images):
-        for key, value in image.numbers.items():
-            found.setdefault(key, set()).add(value)
-    told = [f"method {method}"]
-    if found.get("attempt") == {1.0}:
-        told.append("the first draw of each was kept")
-    told += [
-        f"{TITLES[key]} {min(values):g}"
-        for key, values in found.items()
-        if len(values) == 1 and key != "attempt"
-    ]
-    return told
+    values = {key: min(values) for key, values in _values(classes).items() if len(values) == 1}
+    draw = values.pop(DRAW, None)
+    told = [f"method {method}", *(["the first draw of each was kept"] if draw == 1 else [])]
+    return told + [f"{TITLES[key]}: {value:g}" for key, value in values.items()]
 
 
 def _data(gallery: Gallery) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +19,8 @@ from synthkit.release.records import Provenance8
 from synthkit.system.progress import progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from PIL import Image
 
@@ -26,9 +29,17 @@ if TYPE_CHECKING:
     from synthkit.release.records import Provenance
     from synthkit.sources.pool import RealImages
 
+# How work tells of its progress, as `system.progress.progress` does.
+Progress = Callable[..., "AbstractContextManager[Callable[[int], None]]"]
 # Decoded real images that are kept, since images of a class share them.
 _KEPT = 16
 _TITLES = ("first source", "second source")
+
+
+@contextmanager
+def no_progress(what: str, total: float, *, unit: str = "images") -> Iterator[Callable[[int], None]]:
+    """Show nothing."""
+    yield lambda count: None
 
 
 class Source(NamedTuple):
@@ -84,15 +95,24 @@ class Gallery:
     real: list[Picture] = field(default_factory=list)
     missing: str = ""
 
+    @property
+    def size(self) -> int:
+        """The bytes of all its pictures in a page."""
+        made = sum(len(shown.picture.uri) for shown in self.images.values())
+        mixed = sum(len(shown.mixed.picture.uri) for shown in self.images.values() if shown.mixed)
+        return made + mixed + sum(len(picture.uri) for picture in self.real)
 
-def read_gallery(received: Received, indices: Sequence[int], plan: Plan) -> Gallery:
+
+def read_gallery(
+    received: Received, indices: Sequence[int], plan: Plan, show_progress: Progress = progress
+) -> Gallery:
     """Read images with their histories, and the real images that they were made from, where at hand.
 
     Raises ReleaseError if an image of the release is damaged.
     """
-    gallery = Gallery(_read(received, indices, plan.edge))
+    gallery = Gallery(_read(received, indices, plan.edge, show_progress))
     try:
-        _add_sources(received, gallery, plan.source_edge)
+        _add_sources(received, gallery, plan.source_edge, show_progress)
     except SynthkitError as error:
         gallery.real, gallery.missing = [], name(str(error), LINE)
         for shown in gallery.images.values():
@@ -100,9 +120,9 @@ def read_gallery(received: Received, indices: Sequence[int], plan: Plan) -> Gall
     return gallery
 
 
-def _read(received: Received, indices: Sequence[int], edge: int) -> dict[int, Shown]:
+def _read(received: Received, indices: Sequence[int], edge: int, show_progress: Progress) -> dict[int, Shown]:
     manifest, found = received.manifest, {}
-    with progress("reading images", len(manifest.shards), unit="shards") as advance:
+    with show_progress("reading images", len(manifest.shards), unit="shards") as advance:
         stored = read_chosen(received.folder, manifest, indices, advance)
         for place, (index, one) in enumerate(zip(indices, stored, strict=True)):
             found[index] = Shown(
@@ -115,7 +135,7 @@ def _read(received: Received, indices: Sequence[int], edge: int) -> dict[int, Sh
     return found
 
 
-def _add_sources(received: Received, gallery: Gallery, edge: int) -> None:
+def _add_sources(received: Received, gallery: Gallery, edge: int, show_progress: Progress) -> None:
     """Add the pictures of real images, and the conditioning that was made of them."""
     records = [shown.record for shown in gallery.images.values()]
     sources = {"source": _Real(sources_of(received, records))}
@@ -130,7 +150,7 @@ def _add_sources(received: Received, gallery: Gallery, edge: int) -> None:
             gallery.real.append(picture_of(sources[which].load(real), edge))
         return places[which, real]
 
-    with progress("drawing real images", len(records)) as advance:
+    with show_progress("drawing real images", len(records)) as advance:
         for shown in gallery.images.values():
             shown.sources = _named(shown.record, place_of)
             images = [sources["source"].load(source.id) for source in shown.record.sources]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from synthkit.system.names import printable
 
 # The most letters of a name, and of a line of a history.
-NAME, LINE = 120, 800
+NAME, LINE = 120, 500
 
 
 def name(text: str, letters: int = NAME) -> str:

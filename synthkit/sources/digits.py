@@ -22,6 +22,8 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -30,8 +32,6 @@ from PIL import Image
 from synthkit.sources.base import Listing
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from synthkit.recipe.families import DigitsSourceConfig
@@ -89,6 +89,24 @@ def long_tail_counts(max_per_class: int, imbalance_factor: float) -> list[int]:
 
 @cache
 def _bundle() -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    file = _bundled_file()
+    if file is None:
+        return _by_scikit_learn()
+    # A row is the 64 pixels of an image, then its label.
+    rows = np.loadtxt(file, dtype=np.uint8, delimiter=",")
+    return rows[:, :-1].reshape(-1, 8, 8).copy(), rows[:, -1].astype(np.int32)
+
+
+def _bundled_file() -> Path | None:
+    """Return the file of digits in scikit-learn, whose own loader imports all of scipy; None if it moved."""
+    spec = find_spec("sklearn")
+    folders = spec.submodule_search_locations if spec is not None else None
+    path = Path(next(iter(folders or ()), ""), "datasets", "data", "digits.csv.gz")
+    return path if path.is_file() else None
+
+
+def _by_scikit_learn() -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """Return the same by scikit-learn's loader."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()

@@ -165,7 +165,7 @@ def test_the_recipe_is_copied(look: Look, release: Path) -> None:
 
 def test_hostile_names_do_nothing_and_can_be_read(look: Look) -> None:
     page = look.page
-    assert page.locator("section.class h3").first.inner_text() == MARKUP
+    assert page.locator("section.class h3").first.text_content() == MARKUP
     assert page.evaluate("window.hacked") is None
     for label in range(len(HOSTILE)):
         page.select_option("[name=class]", str(label))

@@ -211,7 +211,7 @@ def test_the_audit_stands_there_with_pairs_and_groups(page: Element, audited: Pa
     ]
     assert pixels(pairs[0].attributes["src"]).shape == (112, 112, 3)
     sheet = np.asarray(Image.open(audited / "audit.png").convert("RGB"))
-    # Lossy, so near: the left upper pair's real image.
+    # Lossy, so near: the real image of the first pair.
     there = sheet[56:168, 16 + 120 : 16 + 232].astype(int)
     assert abs(pixels(pairs[0].attributes["src"]).astype(int) - there).mean() < 12
     assert f"{found['suspected']} of {found['images']} images" in words(section)

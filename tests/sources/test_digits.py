@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from synthkit.sources import digits
 from synthkit.sources.base import load_image
 from synthkit.sources.digits import DigitsSource, long_tail_counts
 from tests.helpers.opening import config, opened
@@ -27,6 +28,20 @@ def test_the_parts_share_no_image_and_hold_no_duplicate() -> None:
     found = [digest for part in parts for digest in hashes(part)]
     assert len(found) == 1797
     assert len(set(found)) == 1797
+
+
+def test_they_are_those_that_scikit_learn_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sklearn.datasets import load_digits
+
+    theirs = load_digits()
+    assert digits._bundled_file() is not None, "every command waits for all of scipy"
+    for gone in (False, True):
+        if gone:
+            monkeypatch.setattr(digits, "_bundled_file", lambda: None)
+        pixels, labels = digits._bundle.__wrapped__()
+        assert (pixels.dtype, labels.dtype) == (np.uint8, np.int32)
+        assert (pixels == theirs.images).all()
+        assert (labels == theirs.target).all()
 
 
 def test_the_sizes_of_the_parts() -> None:
