@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from contextlib import contextmanager
 from copy import copy
-from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -22,7 +21,7 @@ from synthkit.generators.base import Generator, OutOfMemory, check_dtype, compon
 from synthkit.generators.denoising import Denoising
 from synthkit.generators.encoder_content import without_provenance
 from synthkit.generators.evaluation import Batch
-from synthkit.generators.feedback import Judge, entropy, loss
+from synthkit.generators.feedback import Judge, judge_of
 from synthkit.generators.model_files import left_out, linked, read_index_of
 from synthkit.generators.noise import draw_latents_in_float32
 from synthkit.generators.pixels import to_host
@@ -52,8 +51,6 @@ if TYPE_CHECKING:
 # What encodings of prompts may take of the device: 6,500 prompts of Stable Diffusion 2.1, 250 of FLUX.1. It
 # fits into the share of memory that `sampler.batch_size: auto` leaves free.
 PROMPT_BYTES = 1 << 30
-# What a network predicts that `sampler.feedback` can guide.
-_GUIDED = ("epsilon", "v_prediction", "sample")
 # Prompts are checked by so many at once.
 _AT_ONCE = 1000
 
@@ -343,18 +340,8 @@ class DiffusersGenerator(Generator):
             return None
         if self._guide is None or labels is None:
             raise GeneratorError("sampler.feedback: was given no classifier and no classes")
-        guide, scheduler = self._guide, self._pipeline.scheduler
-        kind = scheduler.config.prediction_type
-        if kind not in _GUIDED:
-            raise GeneratorError(f"sampler.feedback: a model that predicts {kind!r:.40} cannot be guided so")
-        criterion = entropy
-        if feedback.criterion == "loss":
-            criterion = partial(loss, labels=self._torch.tensor(labels, device=self._device))
-
-        def judged(clean: torch.Tensor) -> torch.Tensor:
-            return criterion(guide(self._decoded(clean).clamp(0, 1)))
-
-        return Judge(judged, kind, np.asarray(scheduler.alphas_cumprod, dtype=np.float64))
+        marks = self._torch.tensor(labels, device=self._device)
+        return judge_of(feedback, self._guide, self._decoded, self._pipeline.scheduler, marks)
 
     def _decoded(self, latents: torch.Tensor) -> torch.Tensor:
         """Return the images of clean latents, (N, 3, H, W) float32, about 0 to 1, with their gradient."""

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 from itertools import count
 from math import sqrt
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
+from synthkit.errors import GeneratorError
 from synthkit.generators.gradients import same_bits
 
 if TYPE_CHECKING:
@@ -78,6 +79,28 @@ def entropy(logits: torch.Tensor) -> torch.Tensor:
 def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Return the (N,) cross-entropy of (N, C) logits with N labels."""
     return -logits.log_softmax(dim=1).gather(1, labels[:, None])[:, 0]
+
+
+def judge_of(
+    feedback: Feedback,
+    guide: Callable[[torch.Tensor], torch.Tensor],
+    decoded: Callable[[torch.Tensor], torch.Tensor],
+    scheduler: Any,
+    labels: torch.Tensor,
+) -> Judge:
+    """Return what guides a batch of classes `labels` (N,): what a classifier says of its images, decoded.
+
+    Raises GeneratorError if the model predicts something else than the criterion can be had of.
+    """
+    kind = scheduler.config.prediction_type
+    if kind not in get_args(Prediction):
+        raise GeneratorError(f"sampler.feedback: a model that predicts {kind!r:.40} cannot be guided so")
+
+    def criterion(clean: torch.Tensor) -> torch.Tensor:
+        logits = guide(decoded(clean).clamp(0, 1))
+        return entropy(logits) if feedback.criterion == "entropy" else loss(logits, labels)
+
+    return Judge(criterion, kind, np.asarray(scheduler.alphas_cumprod, dtype=np.float64))
 
 
 def predicted_clean(
