@@ -343,7 +343,8 @@ def test_releases_of_every_format_have_a_page(form: str, cli: Cli) -> None:
 
 
 def test_pixels_that_were_mixed_are_drawn(cli: Cli) -> None:
-    settings = ("--set", "conditioning.method=cutmix", "--limit", "3")
+    gate = "filters={near_copy: {max_similarity: 0.999}}"
+    settings = ("--set", "conditioning.method=cutmix", "--set", gate, "--limit", "5")
     run_build(cli, cli.recipe(), *FLAT, *settings)
     page = page_of(cli, cli.folder / "releases/small-preview")
     assert words(page.one("p", kind="kind")) == "Preview of a release"
@@ -352,6 +353,14 @@ def test_pixels_that_were_mixed_are_drawn(cli: Cli) -> None:
     assert (title, cells) == ("conditioning, mixed", False)
     assert pixels(uri).shape == (224, 224, 3)
     assert all(len(crop) == 4 for *_, crop in image["sources"])
+    # What the gate measured can be filtered by, and is counted.
+    ranges = [fieldset.attributes["data-range"] for fieldset in page.all("fieldset")]
+    assert ranges == ["lam", "near_copy.similarity"]
+    similar = [image["numbers"]["near_copy.similarity"] for image in data_of(page)["images"]]
+    low, high = (box.attributes["placeholder"] for box in page.all("fieldset")[1].all("input"))
+    assert (low, high) == (f"{min(similar):.3g}", f"{max(similar):.3g}")
+    titles = [words(title) for title in page.all("figcaption")]
+    assert titles[1] == "Similarity to the nearest real image"
     # Classes that the preview has not reached.
     assert "have no images here: " in words(page.one("section", id="images"))
 
