@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from synthkit.cli.help import SCORE
 from synthkit.cli.shared import app, user_errors
 from synthkit.system.names import printable
-from synthkit_eval.comparison.table import Format  # noqa: TC001 (typer reads the annotations)
 
 if TYPE_CHECKING:
     from synthkit_eval.compare import Compared
+
+# As in synthkit_eval, which help and completion do not load.
+Format = Literal["terminal", "markdown", "csv"]
 
 
 @app.command(
