@@ -113,6 +113,16 @@ def test_few_shot_draws_choose_other_shots_and_have_real_images_of_their_own(tmp
     assert [Task.from_json(task.as_json()) for task in tasks] == tasks
 
 
+def test_a_way_may_leave_real_images_alone_out(cli: Cli) -> None:
+    ways = [{}, {"set": {"images.rotation": 0.0}, "real_only": False}]
+    study = write(cli.folder, **grid(scored=ways))
+    tasks = tasks_of(load_study(study), study)
+    assert all(len(task.ways) == 2 for task in tasks if not task.real_only)
+    assert all(not task.ways[0].changes for task in tasks if task.real_only)
+    assert [task for task in tasks if task.real_only]
+    assert [Task.from_json(task.as_json()) for task in tasks] == tasks
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -22,6 +22,9 @@ class Scoring(Section):
 
     protocol: str | None = Field(None, description="A protocol's name or file; default: the study's.")
     set: dict[str, Any] = Field({}, description="Fields of the protocol that differ, by their dotted names.")
+    real_only: bool = Field(
+        True, description="Train on the real images alone in this way, if the study does."
+    )
 
 
 class Grid(Section):

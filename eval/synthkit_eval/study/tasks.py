@@ -46,10 +46,14 @@ _CODE = (
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A way to score: a protocol, by its name or file, and the words of `--set` that change it."""
+    """A way to score: a protocol, by its name or file, and the words of `--set` that change it.
+
+    `alone` says whether real images alone are trained on so, too.
+    """
 
     protocol: str
     changes: tuple[str, ...]
+    alone: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ class Task:
     def from_json(cls, text: str) -> Task:
         """Return the task that `as_json` wrote."""
         data = json.loads(text)
-        ways = tuple(Way(way["protocol"], tuple(way["changes"])) for way in data.pop("ways"))
+        ways = tuple(Way(way["protocol"], tuple(way["changes"]), way["alone"]) for way in data.pop("ways"))
         return cls(**{**data, "changes": tuple(data["changes"]), "ways": ways})
 
     def as_json(self) -> str:
@@ -148,7 +152,7 @@ def _alone(releases: Sequence[tuple[Task, Recipe]], study: Study, device: str) -
     """Return a task for each set of real images and number of steps, whatever releases have it."""
     found: dict[str, Task] = {}
     for task, recipe in releases:
-        for way in task.ways:
+        for way in (way for way in task.ways if way.alone):
             protocol = load_protocol(way.protocol, way.changes)
             # A protocol that fixes the number of steps does not ask how many synthetic images there are.
             images: list[Any] = [recipe.source.model_dump(mode="json")]
@@ -169,7 +173,8 @@ def _of_grid(grid: Grid, study: Study, path: Path, device: str) -> Iterator[tupl
 
 def _tasks_of_grid(grid: Grid, study: Study, path: Path, device: str) -> Iterator[tuple[Task, Recipe]]:
     ways = tuple(
-        Way(place_of(one.protocol or study.protocol, path), tuple(words(one.set))) for one in grid.scored
+        Way(place_of(one.protocol or study.protocol, path), tuple(words(one.set)), one.real_only)
+        for one in grid.scored
     )
     protocols = [_settings(load_protocol(way.protocol, way.changes)) for way in ways]
     place = place_of(grid.recipe, path)
