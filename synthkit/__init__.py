@@ -1,7 +1,7 @@
 """Traceable synthetic training sets from augmented conditioning.
 
-Use `synthkit.plan`, `build`, `verify`, `open_release`, `evaluate` and `compare` for what the commands do, and
-`synthkit.mix` and `synthkit.real` to train on a release with PyTorch. Every mistake is a
+Use `synthkit.plan`, `build`, `verify`, `open_release`, `export`, `evaluate` and `compare` for what the
+commands do, and `synthkit.mix` and `synthkit.real` to train on a release with PyTorch. Every mistake is a
 `synthkit.SynthkitError`, whose message says what to do.
 """
 
@@ -13,6 +13,7 @@ from synthkit.version import __version__
 
 if TYPE_CHECKING:
     from synthkit.api.checking import DamagedRelease, Verified, verify
+    from synthkit.api.exporting import export
     from synthkit.api.making import Built, build, plan
     from synthkit.api.release import Release, open_release
     from synthkit.api.scoring import Evaluated, compare, evaluate
@@ -23,6 +24,7 @@ _PLACES = {
     **dict.fromkeys(("Built", "build", "plan"), "synthkit.api.making"),
     **dict.fromkeys(("DamagedRelease", "Verified", "verify"), "synthkit.api.checking"),
     **dict.fromkeys(("Release", "open_release"), "synthkit.api.release"),
+    "export": "synthkit.api.exporting",
     **dict.fromkeys(("Evaluated", "compare", "evaluate"), "synthkit.api.scoring"),
     **dict.fromkeys(("mix", "real"), "synthkit.training"),
 }
@@ -38,6 +40,7 @@ __all__ = [
     "build",
     "compare",
     "evaluate",
+    "export",
     "mix",
     "open_release",
     "plan",

@@ -6,12 +6,13 @@ links to becomes a page with its text, and a folder one that lists its files.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 # The first page; a folder's README is the page of the folder.
 _FIRST = "README.md"
@@ -111,8 +112,16 @@ def _folder(site: _Site, folder: str) -> str:
 
 
 def _listing(name: str, text: str) -> str:
+    if name.endswith(".ipynb"):
+        return "\n\n".join(_cell(cell) for cell in json.loads(text)["cells"]) + "\n"
     language = _LANGUAGES.get(PurePosixPath(name).suffix, "text")
     return f"# {name}\n\n``````{language}\n{text.rstrip()}\n``````\n"
+
+
+def _cell(cell: dict[str, Any]) -> str:
+    """Return a notebook's cell as Markdown; its links stay, as the page has the notebook's place."""
+    text = "".join(cell["source"])
+    return text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```"
 
 
 def _is_text(path: Path) -> bool:

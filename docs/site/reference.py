@@ -1,7 +1,8 @@
-"""The reference, from the code: commands, and the fields of recipes, protocols, records and scores."""
+"""The reference, from the code: commands, Python, the fields of recipes, protocols, studies and scores."""
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import typer.cli
 import typer.main
 
+import synthkit
 from synthkit.cli import app
 from synthkit.recipe.schema import Recipe
 from synthkit_eval.protocol import Protocol
@@ -25,6 +27,7 @@ def write_reference(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     pages = {
         "commands.md": _commands(),
+        "python.md": _python(),
         "recipe.md": _fields("Fields of a recipe", Recipe.model_json_schema()),
         "protocol.md": _fields("Fields of a protocol", Protocol.model_json_schema()),
         "study.md": _fields("Fields of a study", Study.model_json_schema()),
@@ -39,6 +42,27 @@ def _commands() -> str:
     command = typer.main.get_command(app)
     context = typer.Context(command, info_name="synthkit")
     return typer.cli.get_docs_for_click(obj=command, ctx=context, name="synthkit", title="Commands")
+
+
+def _python() -> str:
+    """Return the page of all that `import synthkit` gives, with what a result can do below it."""
+    lines = ["# Python", "", inspect.getdoc(synthkit) or "", ""]
+    for name in synthkit.__all__:
+        value = getattr(synthkit, name)
+        if callable(value):
+            lines += _documented(f"synthkit.{name}", value, 2)
+        if isinstance(value, type):
+            own = {key: item for key, item in vars(value).items() if not key.startswith("_")}
+            for key, item in own.items():
+                if isinstance(item, property) or inspect.isfunction(item):
+                    lines += _documented(f"{name}.{key}", item, 3)
+    return "\n".join(lines)
+
+
+def _documented(name: str, value: Any, level: int) -> list[str]:
+    """Return the heading of a function, class or property, how it is called, and its docstring."""
+    call = ["```python", f"{name}{inspect.signature(value)}", "```", ""] if inspect.isfunction(value) else []
+    return [f"{'#' * level} {name}", "", *call, inspect.getdoc(value) or "", ""]
 
 
 def _fields(title: str, schema: _Schema) -> str:

@@ -11,7 +11,7 @@ import typer
 from synthkit.cli import recipes, init, doctor, plan, methods, train_tokens, train_classifier  # noqa: F401
 from synthkit.cli import build, grow, merge  # noqa: F401
 from synthkit.cli import verify, show, page, replay, audit, diff  # noqa: F401
-from synthkit.cli import release, sign, publish, pull, croissant  # noqa: F401
+from synthkit.cli import release, sign, publish, pull, export, croissant  # noqa: F401
 from synthkit.cli import eval, study, compare  # noqa: F401
 from synthkit.cli import digest, schema  # noqa: F401
 

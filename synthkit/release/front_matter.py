@@ -75,7 +75,7 @@ def size_category(images: int) -> str:
 
 def _features(manifest: Manifest) -> list[dict[str, Any]]:
     """Return the columns as `datasets` writes them into a card, without the seconds of importing it."""
-    names = {str(label): name for label, name in enumerate(_unique(manifest))}
+    names = {str(label): name for label, name in enumerate(unique_names(manifest))}
     record = [_column(field) for field in arrow_schema(manifest.format_version)]
     if manifest.container == "parquet":
         return [
@@ -109,7 +109,7 @@ def _kind(kind: pa.DataType) -> Any:
     return {pa.float64(): "float64"}.get(kind, str(kind))
 
 
-def _unique(manifest: Manifest) -> list[str]:
+def unique_names(manifest: Manifest) -> list[str]:
     """Return class names for `datasets`, which wants no two alike: ImageNet has two classes named crane."""
     names: list[str] = []
     taken: set[str] = set()

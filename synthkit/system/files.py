@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # The errors of network file systems on which no folder can be synced.
 _UNSYNCABLE = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
+# From so many files on, flushing all disks at once is faster than flushing each file.
+_MANY = 1000
 # The ending of the names of files that are being written, as a regular expression.
 HALF_WRITTEN = r"\.[0-9a-f]{8}\.tmp"
 
@@ -118,6 +120,10 @@ def sync_folder(folder: Path) -> None:
 
 def sync_tree(folder: Path) -> None:
     """Flush a folder and everything in it to the disk, the folder itself last."""
+    if sum(len(names) for _, _, names in os.walk(folder)) > _MANY:
+        # One flush of all that waits for a disk takes seconds, one of each file milliseconds.
+        os.sync()
+        return
     for below, _, names in os.walk(folder, topdown=False):
         for name in names:
             sync_file(Path(below) / name)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
+import synthkit
 from synthkit.cli import app
 from synthkit.recipe.schema import Recipe
 from synthkit_eval.protocol import Protocol
@@ -30,6 +31,10 @@ def test_the_reference_has_every_command_and_every_field(site: Any, tmp_path: Pa
     commands = (tmp_path / "commands.md").read_text()
     for name in get_command(app).commands:  # type: ignore[attr-defined]
         assert f"## `synthkit {name}`" in commands
+    python = (tmp_path / "python.md").read_text()
+    for name in set(synthkit.__all__) - {"__version__"}:
+        assert f"## synthkit.{name}\n" in python
+    assert "### Release.to_pandas\n" in python
     for model in (Recipe, Protocol):
         text = (tmp_path / f"{model.__name__.lower()}.md").read_text()
         for name in model.model_fields:
@@ -51,5 +56,8 @@ def test_pages_keep_their_places_and_what_they_link_to_is_there(site: Any, tmp_p
         tmp_path / "recipes/imagenet_lt_ecd.yaml.md"
     ).read_text()
     assert "[digits-lt.yaml](digits-lt.yaml.md)" in (tmp_path / "eval/protocols/index.md").read_text()
+    notebook = (tmp_path / "docs/notebooks/digits.ipynb.md").read_text()
+    assert notebook.startswith("# Digits, from a recipe to a score\n")
+    assert "```python\nbuilt = synthkit.build(recipe)" in notebook
     # A code block that shows a link is text.
     assert "](../bench/index.md#" in (tmp_path / "docs/scaling.md").read_text()

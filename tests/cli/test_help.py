@@ -87,7 +87,7 @@ GROUPS = {
         "merge",
     ],
     "Trust": ["verify", "show", "page", "replay", "audit", "diff"],
-    "Publish": ["release", "sign", "publish", "pull", "croissant"],
+    "Publish": ["release", "sign", "publish", "pull", "export", "croissant"],
     "Score": ["eval", "study", "compare"],
     "For tools": ["digest", "schema"],
 }
