@@ -10,6 +10,9 @@ from typing import Any
 
 import msgspec
 
+from synthkit.page.choice import MOST_BYTES
+from tests.conftest import Cli
+from tests.helpers.commands import output_of
 from tests.helpers.forging import Forgery
 
 _VOID = {"meta", "img", "input", "br", "link"}
@@ -77,6 +80,15 @@ def parse(page: Path) -> Element:
     parser.feed(page.read_text(encoding="utf-8"))
     assert len(parser._open) == 1, parser._open[-1].tag
     return parser.root
+
+
+def page_of(cli: Cli, release: Path, *options: str | Path) -> Element:
+    """The page of a release, which must be made and be small enough."""
+    target = cli.folder / "looked.html"
+    told = output_of(cli, "page", release, "--out", target, *options)
+    assert f"{target.name}: " in told
+    assert target.stat().st_size <= MOST_BYTES
+    return parse(target)
 
 
 def data_of(page: Element) -> Any:
