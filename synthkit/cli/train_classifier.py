@@ -55,6 +55,11 @@ def train_classifier(
         loaded = load_recipe(recipe, override)
         if loaded.sampler.feedback is None:
             raise BuildError("sampler.feedback: is missing, so no classifier guides; nothing to train")
+        if loaded.sampler.feedback.classifier.checkpoint is not None:
+            raise BuildError(
+                "sampler.feedback.classifier.checkpoint: names a file of weights, so nothing is to be trained; "
+                "set it to null to train others"
+            )
         check_file_places(to)
         inputs = read_inputs(loaded, work_root(out), device=device, fresh=fresh)
         check_leaks(inputs)

@@ -45,6 +45,15 @@ def test_a_plan_reads_as_the_command_prints_it(cli: Cli, flat: dict[str, Any], t
     assert (plan.synthetic, plan.classes[9].name, plan.classes[9].synthetic) == (76, "nine", 10)
 
 
+def test_a_plan_is_plain_text_where_colours_are_asked_for(
+    flat: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = str(synthkit.plan(flat))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert str(synthkit.plan(flat)) == plain
+    assert "\x1b" not in plain
+
+
 def test_a_mapping_builds_the_release_of_its_file(
     flat: dict[str, Any], flat_release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

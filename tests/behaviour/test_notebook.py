@@ -45,6 +45,7 @@ def test_every_cell_runs(notebook: Any, tmp_path: Path, monkeypatch: pytest.Monk
         for output in cell.get("outputs", ())
     )
     assert "376 images in 3 shard(s)" in shown
+    assert "\x1b" not in shown
     assert "generating: 376 of 376 images" in shown
     assert "made=376" in shown
     assert "image      000000003 of digits-lt-notebook 0.1.0" in shown
