@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Mapping
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from synthkit.config.words import plain, words
-from synthkit.errors import RecipeError, SynthkitError, told_to_user
+from synthkit.errors import RecipeError, ReleaseError, SynthkitError, told_to_user
 from synthkit.hub.environment import faults_set_aside
 
 if TYPE_CHECKING:
@@ -77,16 +78,39 @@ def maybe_path(given: Any, name: str, error: type[SynthkitError]) -> Path | None
 
 def whole_number(given: Any, name: str, least: int, most: int, error: type[SynthkitError]) -> int:
     """Return a whole number within bounds. Raises `error` for anything else."""
-    if not isinstance(given, int) or isinstance(given, bool) or not least <= given <= most:
+    if not isinstance(given, Integral) or isinstance(given, bool) or not least <= int(given) <= most:
         raise error(f"{name}: is {_shown(given)}; give a whole number from {least:,} to {most:,}")
-    return given
+    # One of NumPy's becomes Python's.
+    return int(given)
 
 
 def number(given: Any, name: str, least: float, most: float, error: type[SynthkitError]) -> float:
     """Return a number within bounds. Raises `error` for anything else."""
-    if not isinstance(given, int | float) or isinstance(given, bool) or not least <= given <= most:
+    if not isinstance(given, Real) or isinstance(given, bool) or not least <= float(given) <= most:
         raise error(f"{name}: is {_shown(given)}; give a number from {least:,} to {most:,}")
+    return float(given)
+
+
+def text(given: Any, name: str, error: type[SynthkitError]) -> str:
+    """Return a text. Raises `error` for anything else."""
+    if not isinstance(given, str):
+        raise error(f"{name}: is {_shown(given)}; give text")
     return given
+
+
+def place_of(index: Any, count: int) -> int:
+    """Return the place of one of `count` images by its index, from the end if it is negative.
+
+    Raises IndexError if there is none, ReleaseError for anything but a whole number.
+    """
+    if not isinstance(index, Integral) or isinstance(index, bool):
+        raise ReleaseError(
+            f"index: is {_shown(index)}; give a whole number, as 3 for the image 000000003, one at a time"
+        )
+    try:
+        return range(count)[int(index)]
+    except IndexError:
+        raise IndexError(f"there is no image {index:,}: there are {count:,}, from 0") from None
 
 
 def _shown(given: Any) -> str:

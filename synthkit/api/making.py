@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from synthkit.api.given import maybe_path, number, recipe_of, user_errors, whole_number
+from synthkit.api.given import maybe_path, number, recipe_of, text, user_errors, whole_number
 from synthkit.errors import BuildError
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def build(
         # A build in this process that hangs would end it: here that is a notebook, which others use.
         timeout=math.inf,
         engine=engine,
-        address=address,
+        address=None if address is None else text(address, "address", BuildError),
         fresh=fresh,
         overwrite=overwrite,
         earlier=maybe_path(earlier, "earlier", BuildError),

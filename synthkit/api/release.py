@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from synthkit.api.given import path_of, user_errors
+from synthkit.api.given import path_of, place_of, user_errors
 from synthkit.errors import ReleaseError, did_you_mean
 
 if TYPE_CHECKING:
@@ -80,12 +80,12 @@ class Release:
     def __getitem__(self, index: int) -> StoredImage:
         """Return the image with an index, from the end if it is negative.
 
-        Raises IndexError if there is none, ReleaseError if its sample is damaged.
+        Raises IndexError if there is none, ReleaseError if its sample is damaged, or for a slice or a key.
         """
         from synthkit.release.image import read_image
         from synthkit.release.records import key_of
 
-        return read_image(self.path, self.manifest, key_of(range(len(self))[index]))
+        return read_image(self.path, self.manifest, key_of(place_of(index, len(self))))
 
     def history(self, index: int) -> str:
         """Return where an image comes from, in words, as `synthkit show RELEASE KEY` does."""
@@ -136,6 +136,8 @@ class Release:
         from synthkit.release.records import KINDS
 
         known = list(KINDS[self.manifest.format_version].__struct_fields__)
+        if isinstance(columns, str):
+            raise ReleaseError(f"columns: is {columns!r:.80}; give a list of names, as [{columns!r:.80}]")
         for name in columns or ():
             if name not in known:
                 near = did_you_mean(str(name), known)

@@ -106,6 +106,8 @@ def compare(
 
     if not scores:
         raise ScoreError("scores: there are none; give a file, a folder, or the name of a release")
+    if any(isinstance(score, list | tuple) for score in scores):
+        raise ScoreError("scores: is a list; give each as an argument of its own: compare(*scores)")
     named = [
         str(score.path if isinstance(score, Evaluated) else path_of(score, "scores", ScoreError))
         if not isinstance(score, str)

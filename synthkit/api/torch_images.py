@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 # Loaded by `Release.torch` alone.
 from torch.utils.data import Dataset  # noqa: TID253
 
+from synthkit.api.given import place_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -40,10 +42,10 @@ class TorchImages(Dataset[tuple[Any, int]]):
     def __getitem__(self, index: int) -> tuple[Any, int]:
         """Return an image, an RGB image of Pillow's unless a transform changes it, and its label.
 
-        Raises IndexError if there is no such image, and ReleaseError if its file is not one that a build
-        writes.
+        Raises IndexError if there is no such image, and ReleaseError for a slice, or if its file is not one
+        that a build writes.
         """
-        place = range(len(self))[index]
+        place = place_of(index, len(self))
         image = self._images.image(place)
         return image if self._transform is None else self._transform(image), int(self._images.labels[place])
 

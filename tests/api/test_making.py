@@ -156,6 +156,7 @@ def test_a_recipe_that_is_none_is_an_error_of_one_kind(
         ({"device": "cuda:99"}, "--device cuda:99"),
         ({"engine": "slurm"}, "--engine slurm"),
         ({"address": "host:1"}, "--address host:1: only Ray connects to a cluster"),
+        ({"engine": "ray", "address": 6379}, "address: is 6379; give text"),
         ({"tokens": 3}, "tokens: is 3; give a path"),
     ],
 )
@@ -169,6 +170,12 @@ def test_options_that_cannot_be_used(options: dict[str, Any], told: str, flat: d
 def test_a_price_that_is_none(flat: dict[str, Any], price: Any) -> None:
     with pytest.raises(BuildError, match=r"price: is .*; give a number from 0 to 1,000,000"):
         synthkit.plan(flat, price=price)
+
+
+def test_numbers_of_numpy_are_numbers(flat: dict[str, Any], tmp_path: Path) -> None:
+    built = synthkit.build(flat, out=tmp_path, limit=np.int64(3))  # type: ignore[arg-type]
+    assert (built.images, built.preview) == (3, True)
+    assert synthkit.plan(flat, price=np.float32(2)).sampling is not None  # type: ignore[arg-type]
 
 
 def test_a_fault_of_the_machine_is_an_error_of_synthkit(flat: dict[str, Any], tmp_path: Path) -> None:

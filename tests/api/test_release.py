@@ -57,6 +57,19 @@ def test_records_are_the_table_of_the_release(release: synthkit.Release, flat_re
         release.to_arrow(["lable"])
 
 
+def test_what_names_no_image_or_column_is_told(release: synthkit.Release) -> None:
+    images = release.torch()
+    assert release[np.int64(3)].record.key == "000000003"
+    for holder in (release, images):
+        for index in (slice(3), "000000003", 1.0, True):
+            with pytest.raises(ReleaseError, match=r"index: is .*; give a whole number, as 3 for the image"):
+                holder[index]  # type: ignore[index]
+        with pytest.raises(IndexError, match="there is no image 76: there are 76, from 0"):
+            holder[76]
+    with pytest.raises(ReleaseError, match=r"columns: is 'label'; give a list of names, as \['label'\]"):
+        release.to_pandas("label")
+
+
 def tensor(image: Image.Image) -> torch.Tensor:
     return pil_to_tensor(image)
 

@@ -95,6 +95,7 @@ def test_scores_are_compared_as_by_the_command(evaluated: synthkit.Evaluated, pl
         (lambda it: synthkit.compare("nothing"), "nothing: there is no score of it in scores"),
         (lambda it: synthkit.compare(""), "scores: is ''; no file or folder has such a name"),
         (lambda it: synthkit.compare(4), "scores: is 4; give a path"),
+        (lambda it: synthkit.compare(["a.json", "b.json"]), "scores: is a list; give each as an argument"),
         (lambda it: synthkit.compare("scores", contrasts="no.yaml"), "no.yaml: there is no such study file"),
     ],
 )
