@@ -234,7 +234,9 @@ def as_text(summary: Summary) -> str:
     from rich.console import Console
 
     text = io.StringIO()
-    Console(file=text, width=_WIDTH, highlight=False).print(as_table(summary))
+    # In a notebook rich would show an output of its own, and a user may ask for colours everywhere.
+    plain = Console(file=text, width=_WIDTH, highlight=False, color_system=None, force_jupyter=False)
+    plain.print(as_table(summary))
     lines = [line.rstrip() for line in text.getvalue().splitlines()]
     return "\n".join([*lines, *map(printable, below_table(summary))])
 
