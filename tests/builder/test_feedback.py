@@ -162,6 +162,13 @@ def test_the_classifier_is_trained_once_and_written_to_a_file(project: Cli) -> N
     assert "sampler.feedback: is missing, so no classifier guides" in none
 
 
+def test_a_file_that_is_named_is_not_called_a_classifier(cli: Cli) -> None:
+    (cli.folder / "notes.txt").write_text("no weights")
+    named = f"{GUIDING}={{scale: 1, classifier: {{network: test_resnet, checkpoint: notes.txt}}}}"
+    error = refused(cli, "train-classifier", cli.recipe(), "--set", named)
+    assert f"{GUIDING}.classifier.checkpoint: names a file of weights, so nothing is to be trained" in error
+
+
 def test_another_file_in_its_place_is_found(project: Cli) -> None:
     forged = project.folder / "forged"
     shutil.copytree(project.folder / "releases" / "guided", forged)
