@@ -78,7 +78,7 @@ def maybe_path(given: Any, name: str, error: type[SynthkitError]) -> Path | None
 
 def whole_number(given: Any, name: str, least: int, most: int, error: type[SynthkitError]) -> int:
     """Return a whole number within bounds. Raises `error` for anything else."""
-    if not isinstance(given, Integral) or isinstance(given, bool) or not least <= int(given) <= most:
+    if isinstance(given, bool) or not isinstance(given, Integral) or not least <= int(given) <= most:
         raise error(f"{name}: is {_shown(given)}; give a whole number from {least:,} to {most:,}")
     # One of NumPy's becomes Python's.
     return int(given)
@@ -86,7 +86,7 @@ def whole_number(given: Any, name: str, least: int, most: int, error: type[Synth
 
 def number(given: Any, name: str, least: float, most: float, error: type[SynthkitError]) -> float:
     """Return a number within bounds. Raises `error` for anything else."""
-    if not isinstance(given, Real) or isinstance(given, bool) or not least <= float(given) <= most:
+    if isinstance(given, bool) or not isinstance(given, Real) or not least <= float(given) <= most:
         raise error(f"{name}: is {_shown(given)}; give a number from {least:,} to {most:,}")
     return float(given)
 
@@ -103,7 +103,7 @@ def place_of(index: Any, count: int) -> int:
 
     Raises IndexError if there is none, ReleaseError for anything but a whole number.
     """
-    if not isinstance(index, Integral) or isinstance(index, bool):
+    if isinstance(index, bool) or not isinstance(index, Integral):
         raise ReleaseError(
             f"index: is {_shown(index)}; give a whole number, as 3 for the image 000000003, one at a time"
         )
