@@ -57,8 +57,8 @@ def train_classifier(
             raise BuildError("sampler.feedback: is missing, so no classifier guides; nothing to train")
         if loaded.sampler.feedback.classifier.checkpoint is not None:
             raise BuildError(
-                "sampler.feedback.classifier.checkpoint: names a file of weights, so nothing is to be trained; "
-                "set it to null to train others"
+                "sampler.feedback.classifier.checkpoint: names a file of weights, so nothing is to be "
+                "trained; set it to null to train others"
             )
         check_file_places(to)
         inputs = read_inputs(loaded, work_root(out), device=device, fresh=fresh)
