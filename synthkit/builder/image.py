@@ -62,6 +62,45 @@ class Draw(NamedTuple):
         return attempt_seed(self.row.seed, self.attempt)
 
 
+def mixing_of(recipe: Recipe, draw: Draw, shape: tuple[int, ...]) -> Mixing:
+    """Return how the embeddings, of a shape, of a draw's two sources are mixed.
+
+    Raises ValueError for a method that mixes none, and for a shape that cannot be mixed so.
+    """
+    mix = METHODS[recipe.conditioning.method].embeddings
+    if mix is None:
+        raise ValueError(f"{recipe.conditioning.method} mixes no embeddings")
+    return mix.draw(shape, alpha=recipe.conditioning.alpha, rng=stream(draw.seed, Stream.MIX))
+
+
+def mixed_pixels(
+    recipe: Recipe, draw: Draw, first: Image.Image, second: Image.Image
+) -> tuple[NDArray[np.uint8], Mixing]:
+    """Return the mix of a draw's two sources, (224, 224, 3), and how they were mixed.
+
+    Raises ValueError for a method that mixes no pixels.
+    """
+    mix = METHODS[recipe.conditioning.method].pixels
+    if mix is None:
+        raise ValueError(f"{recipe.conditioning.method} mixes no pixels")
+    rng = stream(draw.seed, Stream.MIX)
+    return mix_pixels(mix, first, second, alpha=recipe.conditioning.alpha, rng=rng)
+
+
+def strength_of(recipe: Recipe, draw: Draw) -> float:
+    """Return how much the start of a draw is noised, for a method whose images begin from a real one."""
+    strength = recipe.conditioning.strength
+    assert strength is not None  # noqa: S101 (for the type checker)
+    return draw_amount(strength, draw.row.level, rng=stream(draw.seed, Stream.STRENGTH))
+
+
+def scale_of(recipe: Recipe, draw: Draw) -> float:
+    """Return the weight of a draw's image against the text, for a recipe that has one."""
+    scale = recipe.conditioning.scale
+    assert scale is not None  # noqa: S101 (for the type checker)
+    return draw_amount(scale, draw.row.level, rng=stream(draw.seed, Stream.SCALE))
+
+
 class Mixed(NamedTuple):
     """What a draw is conditioned on, before dropout, and how it is mixed.
 
@@ -96,24 +135,22 @@ class ImageMaker:
 
     def mix(self, draw: Draw) -> Mixed:
         """Read and mix the sources of a draw by the recipe's method, as far as the model is not needed."""
-        method, alpha = METHODS[self.recipe.conditioning.method], self.recipe.conditioning.alpha
-        rng = stream(draw.seed, Stream.MIX)
-        sources = draw.row.sources
+        method, sources = METHODS[self.recipe.conditioning.method], draw.row.sources
         if not sources:
             return Mixed(Mixing(), self.generator.null_embedding)
         if method.starts:
             pixels = start_pixels(self.real.load(sources[0]), self.generator.edge)
-            start = Start(pixels, self.strength(draw))
+            start = Start(pixels, strength_of(self.recipe, draw))
             return Mixed(Mixing(), self.generator.null_embedding, start=start)
         if method.pixels is not None:
             from PIL import Image
 
             first, second = (self.real.load(position) for position in sources)
-            pixels, mixing = mix_pixels(method.pixels, first, second, alpha=alpha, rng=rng)
+            pixels, mixing = mixed_pixels(self.recipe, draw, first, second)
             return Mixed(mixing, images=(Image.fromarray(pixels),))
         mix, mixing = method.embeddings, Mixing()
         if mix is not None:
-            mixing = mix.draw(self.generator.embedding_shape, alpha=alpha, rng=rng)
+            mixing = mixing_of(self.recipe, draw, self.generator.embedding_shape)
         if self.embeddings is None:
             return Mixed(mixing, images=tuple(self.real.load(position) for position in sources))
         first_e = self.embeddings[sources[0]]
@@ -146,7 +183,7 @@ class ImageMaker:
         # Families that have none of these need not take them.
         given: dict[str, Any] = {}
         if self.recipe.conditioning.scale is not None:
-            given["weights"] = [self._scale(draw) for draw in draws]
+            given["weights"] = [scale_of(self.recipe, draw) for draw in draws]
         if any(start is not None for start in starts):
             given["starts"] = starts
         if self.recipe.sampler.feedback is not None:
@@ -161,14 +198,8 @@ class ImageMaker:
         """
         if isinstance(self.recipe.conditioning.strength, float | None):
             return [*draws]
-        steps = self.recipe.sampler.steps
-        return sorted(draws, key=lambda draw: (draw.attempt, steps_left(steps, self.strength(draw))))
-
-    def strength(self, draw: Draw) -> float:
-        """Return how much the start of a draw is noised, for a method whose images begin from a real one."""
-        strength = self.recipe.conditioning.strength
-        assert strength is not None  # noqa: S101 (for the type checker)
-        return draw_amount(strength, draw.row.level, rng=stream(draw.seed, Stream.STRENGTH))
+        recipe, steps = self.recipe, self.recipe.sampler.steps
+        return sorted(draws, key=lambda draw: (draw.attempt, steps_left(steps, strength_of(recipe, draw))))
 
     def prompt(self, draw: Draw) -> str:
         """Return the prompt of a draw: the one that it states, else the one that its seed gives."""
@@ -203,12 +234,6 @@ class ImageMaker:
         """Return whether a record is that of a planned image."""
         said = (record.key, record.label, record.seed, record.sources)
         return said == (key_of(row.index), row.label, row.seed, self.real.named(row.sources))
-
-    def _scale(self, draw: Draw) -> float:
-        """Return the weight of a draw's image against the text."""
-        scale = self.recipe.conditioning.scale
-        assert scale is not None  # noqa: S101 (for the type checker)
-        return draw_amount(scale, draw.row.level, rng=stream(draw.seed, Stream.SCALE))
 
     def _embed(self, mixed: Sequence[Mixed]) -> NDArray[np.float32]:
         images = [item.images for item in mixed]
@@ -267,9 +292,9 @@ class ImageMaker:
         """Return what a record tells of a draw only where its recipe asks for it."""
         conditioning, told = self.recipe.conditioning, dict[str, Any]()
         if conditioning.scale is not None:
-            told["scale"] = self._scale(draw)
+            told["scale"] = scale_of(self.recipe, draw)
         if conditioning.strength is not None:
-            told["strength"] = self.strength(draw)
+            told["strength"] = strength_of(self.recipe, draw)
         return told
 
 

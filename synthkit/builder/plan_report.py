@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from synthkit.builder.download import Download, look_up
 from synthkit.builder.estimate import Estimate, estimate
@@ -198,23 +198,31 @@ def as_table(summary: Summary) -> RichGroup:
     guidance = "" if summary.sampling is None else f", guidance {recipe.sampler.guidance_scale}"
     how = f"{recipe.conditioning.method}{guidance}"
     title = f"{recipe.name} {recipe.version}: {how}"
-    below = [_cost(summary)]
-    if summary.draws > summary.new:
-        below.append(_preferred(summary))
-    if summary.prompts is not None:
-        below.append(_drawn(summary.prompts))
-    if summary.sampling is None:
-        below.append(_retrieved(summary))
-    else:
-        below.append(_sampled(summary.sampling, summary.recipe.draws))
-        if summary.sampling.learning is not None:
-            below.append(_learned(summary.sampling, summary.sampling.learning))
-        if summary.recipe.sampler.feedback is not None:
-            below.append(_guided(summary.sampling, summary.recipe.sampler))
-    parts = [Text(title, style="bold"), _classes(summary), _groups(summary), *map(Text, below)]
-    if summary.sampling is not None and summary.sampling.cheaper:
-        parts.append(_cheaper(summary.sampling))
+    parts = [Text(title, style="bold"), _classes(summary), _groups(summary), *map(Text, cost_lines(summary))]
+    found = cheaper_ways(summary)
+    if found is not None:
+        table = _table(*found.columns)
+        for row in found.rows:
+            table.add_row(*row)
+        parts.append(table)
     return Group(*parts)
+
+
+def cost_lines(summary: Summary) -> list[str]:
+    """Return in words what the images take: bytes, time, draws, prompts, evaluations, dollars."""
+    lines, sampling, recipe = [_cost(summary)], summary.sampling, summary.recipe
+    if summary.draws > summary.new:
+        lines.append(_preferred(summary))
+    if summary.prompts is not None:
+        lines.append(_drawn(summary.prompts))
+    if sampling is None:
+        return [*lines, _retrieved(summary)]
+    lines.append(_sampled(sampling, recipe.draws))
+    if sampling.learning is not None:
+        lines.append(_learned(sampling, sampling.learning))
+    if recipe.sampler.feedback is not None:
+        lines.append(_guided(sampling, recipe.sampler))
+    return lines
 
 
 def below_table(summary: Summary) -> list[str]:
@@ -287,20 +295,29 @@ def _money(dollars: float | None, before: str = "") -> str:
     return f"{before}${dollars:,.2f}" if dollars < _CENTS_MATTER else f"{before}${dollars:,.0f}"
 
 
-def _cheaper(sampling: SamplingCost) -> Any:
+class Cheaper(NamedTuple):
+    """Cheaper ways to the same images, as a table: fields of the recipe, what each takes, its share."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
+def cheaper_ways(summary: Summary) -> Cheaper | None:
+    """Return cheaper ways to make the images; None if there is none, or nothing is sampled."""
+    sampling = summary.sampling
+    if sampling is None or not sampling.cheaper:
+        return None
     assert sampling.cost is not None  # noqa: S101 (what is cheaper is known by its cost)
-    told = [name for name in ("seconds", "dollars") if getattr(sampling.cost, name) is not None]
-    table = _table(
-        _FOR_LESS, "an image", "of the cost", *({"seconds": "time"}.get(name, name) for name in told)
-    )
+    timed, paid = sampling.cost.seconds is not None, sampling.cost.dollars is not None
+    more = (*(["time"] if timed else []), *(["dollars"] if paid else []))
+    rows = []
     for one in sampling.cheaper:
         share = one.cost.operations / sampling.cost.operations
         time = [] if one.cost.seconds is None else [duration(one.cost.seconds)]
         money = [] if one.cost.dollars is None else [_money(one.cost.dollars)]
-        table.add_row(
-            " ".join(map(quote, one.changes)), _operations(one.cost.operations), f"{share:.2f}", *time, *money
-        )
-    return table
+        changes = " ".join(map(quote, one.changes))
+        rows.append((changes, _operations(one.cost.operations), f"{share:.2f}", *time, *money))
+    return Cheaper((_FOR_LESS, "an image", "of the cost", *more), rows)
 
 
 def _preferred(summary: Summary) -> str:

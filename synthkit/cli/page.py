@@ -1,4 +1,4 @@
-"""`synthkit page`: a release, or scores side by side, as one HTML file to look at."""
+"""`synthkit page`: a release, a recipe, or scores side by side, as one HTML file to look at."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from synthkit.page.scored import ScoreTold
     from synthkit.release.manifest import Manifest
 
-_STUDIES = (".yaml", ".yml")
+_YAML = (".yaml", ".yml")
 _SCORES = (".json", ".parquet")
 
 
@@ -26,15 +26,15 @@ _SCORES = (".json", ".parquet")
     rich_help_panel=TRUST,
     epilog="Examples: `synthkit page releases/digits-lt-augcond` · "
     "`synthkit page releases/digits-lt-augcond --score scores/digits-lt-augcond.json` · "
-    "`synthkit page eval/studies/few_shot_glyphs/study.yaml`",
+    "`synthkit page recipes/digits_lt_ecd.yaml` · `synthkit page eval/studies/few_shot_glyphs/study.yaml`",
 )
 def page(
     what: Annotated[
         list[str],
         typer.Argument(
-            metavar="RELEASE|SCORE…|STUDY",
-            help="A release folder, or organisation/name@v1.0.0 on the Hub; score files, or folders of them; "
-            "or the file of a study that was made.",
+            metavar="RELEASE|RECIPE|SCORE…|STUDY",
+            help="A release folder, or organisation/name@v1.0.0 on the Hub; a recipe, before it is built; "
+            "score files, or folders of them; or the file of a study that was made.",
             show_default=False,
             autocompletion=completion.releases,
         ),
@@ -43,7 +43,8 @@ def page(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write the page there. Default: NAME.html of a release or study, scores.html, here.",
+            help="Write the page there. Default: NAME.html of a release or study, NAME-recipe.html of a "
+            "recipe, scores.html; here.",
             show_default=False,
         ),
     ] = None,
@@ -67,23 +68,31 @@ def page(
     seed: Annotated[
         int,
         typer.Option(
-            min=0, max=2**63 - 1, metavar="N", help="Of a release: which images of each class are shown."
+            min=0,
+            max=2**63 - 1,
+            metavar="N",
+            help="Of a release or recipe: which images of each class are shown.",
         ),
     ] = 0,
     override: SetOption = None,
 ) -> None:
-    """Write a page to look at: about a release, or about scores side by side.
+    """Write a page to look at: about a release, a recipe before its build, or scores side by side.
 
-    A release: images beside their real sources, histories, numbers, recipe, scores. Scores: what is shown and
-    what is not, differences with intervals, what each class gained, all plots with their numbers. It is one
-    HTML file of at most 15 MB, for any browser: no network, no server, nothing beside it.
+    A release: images beside their real sources, histories, numbers, recipe, scores. A recipe: what would be
+    made, what it takes, and what a few images would be made from; no model is loaded. Scores: what is shown
+    and what is not, differences with intervals, what each class gained, all plots with their numbers. It is
+    one HTML file of at most 15 MB, for any browser: no network, no server, nothing beside it.
     """
     with user_errors():
-        from synthkit.errors import ReleaseError, ScoreError
+        from synthkit.errors import RecipeError, ReleaseError, ScoreError
         from synthkit.system.files import write_file
         from synthkit.system.progress import data_size
 
-        if _are_scores(what):
+        if _is_recipe(what):
+            if score or contrasts is not None:
+                raise RecipeError("--score and --contrasts: are for the pages of releases and scores")
+            target, content = _page_of_recipe(Path(what[0]), out, seed, override or ())
+        elif _are_scores(what):
             if score or override:
                 raise ScoreError("--score and --set: are for the page of a release")
             target, content = _page_of_scores(what, out, contrasts)
@@ -95,12 +104,20 @@ def page(
         print(printable(f"{target}: {data_size(len(content))}; open it in a browser"))
 
 
+def _is_recipe(what: Sequence[str]) -> bool:
+    """Return whether one recipe is named: a YAML file that is no study, which has `grids`."""
+    from synthkit.recipe.load import content_of
+
+    path = Path(what[0])
+    return len(what) == 1 and path.suffix.lower() in _YAML and "grids" not in content_of(path)
+
+
 def _are_scores(what: Sequence[str]) -> bool:
-    """Return whether scores or a study are named: anything but one release."""
+    """Return whether scores or a study are named: anything but one release or recipe."""
     from synthkit.release.files import MANIFEST
 
     path = Path(what[0])
-    if len(what) > 1 or path.suffix.lower() in (*_STUDIES, *_SCORES):
+    if len(what) > 1 or path.suffix.lower() in (*_YAML, *_SCORES):
         return True
     return path.is_dir() and not (path / MANIFEST).exists() and any(map(_may_hold_scores, path.rglob("*")))
 
@@ -131,6 +148,18 @@ def _page_of_release(
         return target, release_page(receive(release, manifest, override), seed, told)
 
 
+def _page_of_recipe(path: Path, out: Path | None, seed: int, override: Sequence[str]) -> tuple[Path, bytes]:
+    """Return where the page of a recipe is written, and its content."""
+    from synthkit.page.recipe import Given, recipe_page
+    from synthkit.recipe.load import files_of, load, text_of
+    from synthkit.system.work_root import work_root
+
+    recipe = load(path, override)
+    target = _target(out, f"{recipe.name}-recipe.html")
+    given = Given(text_of(path), path, override, extends=bool(files_of(path)[1:]))
+    return target, recipe_page(recipe, given, work_root(None), seed)
+
+
 def _page_of_scores(what: Sequence[str], out: Path | None, contrasts: Path | None) -> tuple[Path, bytes]:
     """Return where the page of scores, or of a study, is written, and its content."""
     from synthkit.errors import ScoreError
@@ -140,7 +169,7 @@ def _page_of_scores(what: Sequence[str], out: Path | None, contrasts: Path | Non
     from synthkit_eval.comparison.scores_page import scores_page
     from synthkit_eval.study.file import load_study
 
-    study = load_study(Path(what[0])) if Path(what[0]).suffix.lower() in _STUDIES else None
+    study = load_study(Path(what[0])) if Path(what[0]).suffix.lower() in _YAML else None
     if study is not None:
         if len(what) > 1 or contrasts is not None:
             raise ScoreError(f"{what[0]}: a study has its own scores and contrasts; give it alone")

@@ -104,6 +104,11 @@ def parse(path: Path, kind: FileKind[M]) -> Document:
         return _compose(path, text, kind)
 
 
+def content_of(path: Path, kind: FileKind[M]) -> dict[str, Any]:
+    """Return what a file says, with what it extends. Raises the kind's error unless it is plain YAML."""
+    return _read(path, kind, ()).data
+
+
 def plain_file(path: Path, kind: FileKind[M]) -> Any:
     """Return the plain data in a file, whatever it is, under the rules of recipes: no anchors, no key twice.
 

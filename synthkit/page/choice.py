@@ -61,11 +61,11 @@ def plans_that_fit(images_of: Callable[[Plan], int], bytes_of: Callable[[Plan], 
     return PLANS[bisect_left(PLANS[:-1], True, key=fits) :]
 
 
-def shown_labels(labels: Sequence[int]) -> list[int]:
-    """Return at most MOST_CLASSES labels, evenly spread, with the first and the last."""
-    if len(labels) <= MOST_CLASSES:
+def shown_labels(labels: Sequence[int], most: int = MOST_CLASSES) -> list[int]:
+    """Return at most so many labels, evenly spread, with the first and the last."""
+    if len(labels) <= most:
         return list(labels)
-    return [labels[round(i * (len(labels) - 1) / (MOST_CLASSES - 1))] for i in range(MOST_CLASSES)]
+    return [labels[round(i * (len(labels) - 1) / (most - 1))] for i in range(most)]
 
 
 def pick(indices: NDArray[np.int64], count: int, seed: int, label: int) -> NDArray[np.int64]:

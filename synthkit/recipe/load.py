@@ -45,6 +45,16 @@ def load_complete(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     return load(path, overrides)
 
 
+def content_of(path: Path) -> dict[str, Any]:
+    """Return what a file says, with what it extends; no field is checked. Raises RecipeError."""
+    return yaml_file.content_of(path, _RECIPE)
+
+
+def text_of(path: Path) -> str:
+    """Return the text of a recipe's file, as it is. Raises RecipeError."""
+    return yaml_file.text_of(path, _RECIPE)
+
+
 def files_of(path: Path) -> list[Path]:
     """Return the file of a valid recipe, followed by the files that it extends."""
     return yaml_file.files_of(path, _RECIPE)
