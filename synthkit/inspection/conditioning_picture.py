@@ -74,7 +74,7 @@ def conditioning_of(
         raise ReleaseError(f"{record.key}: its method is not that of the recipe; run synthkit verify")
     # Its number and class decide nothing here, and its sources are given.
     draw = Draw(PlannedImage(0, record.label, (), record.seed), record.attempt)
-    mixing = Mixing(record.lam, record.region, record.crops)
+    mixing = Mixing(record.lam, record.region)
     strength = record.strength if isinstance(record, Provenance6) else None
     return _drawn(received.recipe, _Decided(record.key, draw, mixing, strength), sources, shape)
 

@@ -90,7 +90,7 @@ def draw_planned(
     found: list[int] = np.unique(plan.labels).tolist()
     labels = shown_labels(found, _CLASSES)
     each = max(2, _MOST_SHOWN // 2 // len(labels))
-    indices = by_class(plan.labels, labels)
+    indices = by_class(plan.labels.astype(np.int64), labels)
     chosen = [index for label in labels for index in pick(indices[label], each, seed, label).tolist()]
     artist = _Artist(recipe, source, prompts, shape)
     images = [artist.shown(plan.row(index)) for index in chosen]

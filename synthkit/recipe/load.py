@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from synthkit.config import yaml_file
@@ -46,8 +47,11 @@ def load_complete(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def content_of(path: Path) -> dict[str, Any]:
-    """Return what a file says, with what it extends; no field is checked. Raises RecipeError."""
-    return yaml_file.content_of(path, _RECIPE)
+    """Return what a recipe or another YAML file of its rules says, with what it extends; no field is checked.
+
+    Raises RecipeError.
+    """
+    return yaml_file.content_of(path, replace(_RECIPE, what="recipe or study file"))
 
 
 def text_of(path: Path) -> str:

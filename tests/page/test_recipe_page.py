@@ -200,7 +200,7 @@ def test_the_choice_is_a_rule_and_a_seed_and_the_page_the_same_each_time(cli: Cl
 
 def test_bad_input_is_one_line(cli: Cli) -> None:
     recipe = cli.recipe()
-    assert "there is no such recipe" in error_of(cli, "page", "missing.yaml")
+    assert "missing.yaml: there is no such recipe or study file" in error_of(cli, "page", "missing.yaml")
     assert "--score and --contrasts: are for" in error_of(cli, "page", recipe, "--contrasts", recipe)
     assert "unknown key" in error_of(cli, "page", cli.recipe("nonsense: 1", name="bad.yaml"))
     done = cli.recipe("target_per_class: 1", name="done.yaml")

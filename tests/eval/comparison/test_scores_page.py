@@ -140,7 +140,7 @@ def test_the_command_writes_the_page_of_a_study_and_of_scores(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["study.yaml"], "study.yaml: there is no such study file"),
+        (["study.yaml"], "study.yaml: there is no such recipe or study file"),
         (["a.json", "b.json"], "a.json: there is no such score file"),
         (["scores", "--score", "a.json"], "--score and --set: are for the page of a release"),
         (["scores", "--out", "none/x.html"], "none/x.html: there is no folder none; make it"),
