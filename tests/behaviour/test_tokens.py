@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from synthkit.conditioning import METHODS
-from synthkit.inspection.history_picture import _DROPPED as DROPPED
+from synthkit.inspection.conditioning_picture import DROPPED
 from synthkit.release.image import read_image
 from synthkit.release.manifest import read_manifest
 from synthkit.release.samples import FIRST, SECOND

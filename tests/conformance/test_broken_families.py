@@ -175,10 +175,15 @@ class CachesForever(IpAdapter):
         finally:
             self._denoising.begin = begin
 
-    def _begin(self, batch: Any) -> None:
+    def _begin(self, batch: Any, *guiding: Any) -> None:
         if batch.sampler != getattr(self, "_sampled", None):
-            type(self._denoising).begin(self._denoising, batch)
+            type(self._denoising).begin(self._denoising, batch, *guiding)
         self._sampled = batch.sampler
+
+
+class FollowsNoGuide(IpAdapter):
+    def _judge(self, labels: Any) -> None:
+        return None
 
 
 class Silent(IpAdapter):
@@ -230,6 +235,7 @@ BROKEN: list[tuple[type[IpAdapter], Any, str]] = [
     (AnnealsNothing, checks.cads, "sampler.cads changes 0 of 3 images"),
     (CachesNothing, checks.cache, "sampler.cache of every 1000 changes no image"),
     (CachesForever, checks.cache, "with sampler.cache, images change in a batch of 2"),
+    (FollowsNoGuide, checks.feedback, "sampler.feedback changes 0 of 3 images"),
     (OneSize, checks.another_size, "with sampler.size 16 it makes images of 32"),
     (
         TellsAnotherShape,

@@ -26,7 +26,7 @@ def test_a_preview_keeps_embeddings_of_its_own(
     (tmp_path / "mark").touch()
     for limit in (5, None):
         digest = read_inputs(recipe, tmp_path, limit=limit).digest
-        orders = Orders(recipe.model_dump_json(), limit, digest, {}, str(tmp_path), "mark", b"")
+        orders = Orders(recipe.model_dump_json(), limit, digest, {}, str(tmp_path), "mark", b"", b"")
         Actor(os.getcwd(), NO_DEVICE).prepare(orders)  # noqa: PTH109
     assert len(list((tmp_path / "embeddings").glob("*.npy"))) == 2
 
