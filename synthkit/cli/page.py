@@ -114,12 +114,14 @@ def _is_recipe(what: Sequence[str]) -> bool:
 
 def _are_scores(what: Sequence[str]) -> bool:
     """Return whether scores or a study are named: anything but one release or recipe."""
-    from synthkit.release.files import MANIFEST
+    from synthkit.release.files import CROISSANT, MANIFEST
 
     path = Path(what[0])
     if len(what) > 1 or path.suffix.lower() in (*_YAML, *_SCORES):
         return True
-    return path.is_dir() and not (path / MANIFEST).exists() and any(map(_may_hold_scores, path.rglob("*")))
+    # One without a manifest is told so.
+    is_release = (path / MANIFEST).exists() or (path / CROISSANT).exists()
+    return path.is_dir() and not is_release and any(map(_may_hold_scores, path.rglob("*")))
 
 
 def _may_hold_scores(path: Path) -> bool:

@@ -100,7 +100,8 @@ def numbers_of(record: Provenance) -> dict[str, float]:
     found = {name: getattr(record, name) for name in _fields(record.method) if hasattr(record, name)}
     if isinstance(record, Provenance2):
         found |= {item.name: item.value for item in record.scores if item.name in TITLES}
-    return {name: float(value) + (name == DRAW) for name, value in found.items()}
+    # A stranger's table may hold what JSON has no word for.
+    return {name: float(value) + (name == DRAW) for name, value in found.items() if np.isfinite(value)}
 
 
 def histograms(numbers: Numbers) -> list[Histogram]:

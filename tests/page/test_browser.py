@@ -159,7 +159,7 @@ def test_the_recipe_is_copied(look: Look, release: Path) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     button = page.locator("[data-copy=recipe-text]")
     button.click()
-    page.wait_for_function("document.querySelector('[data-copy=recipe-text]').textContent === 'Copied'")
+    page.locator("[data-copy=recipe-text]", has_text="Copied").wait_for()
     assert page.evaluate("navigator.clipboard.readText()") == (release / "recipe.yaml").read_text()
 
 

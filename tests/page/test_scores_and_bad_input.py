@@ -6,9 +6,12 @@ import json
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from synthkit.page.numbers import numbers_of
 from synthkit.release.files import CARD, MANIFEST, SHARDS, table_path
+from synthkit.release.image import read_chosen
 from synthkit.release.manifest import read_manifest
 from tests.conftest import Cli
 from tests.helpers.commands import error_of
@@ -83,6 +86,18 @@ def test_a_score_of_something_else_is_refused(
 
 
 # --- bad input ---
+
+
+def test_a_release_without_a_manifest_is_told_so(copy: Path, cli: Cli) -> None:
+    (copy / MANIFEST).unlink()
+    assert "manifest.json" in error_of(cli, "page", copy)
+
+
+def test_numbers_that_json_has_no_word_for_are_left_out(flat_release: Path) -> None:
+    (one,) = read_chosen(flat_release, read_manifest(flat_release), [0])
+    odd = msgspec.structs.replace(one.record, lam=float("nan"))
+    assert "lam" in numbers_of(one.record)
+    assert "lam" not in numbers_of(odd)
 
 
 def test_a_damaged_release_makes_no_page(copy: Path, cli: Cli) -> None:
