@@ -27,8 +27,8 @@ OF_EACH = dict(
         strict=True,
     )
 )
-# The other of two adapters for one base; and what many other tests build with.
-SLOW_FAMILIES = ("unclip", "ip-adapter-sd15", "ip-adapter-plus-sdxl")
+# The other of two adapters for one base; what many other tests build with; and what is near to unCLIP.
+SLOW_FAMILIES = ("unclip", "ip-adapter-sd15", "ip-adapter-plus-sdxl", "kandinsky")
 
 
 def is_slow(family: str, method: str) -> bool:

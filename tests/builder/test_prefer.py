@@ -161,6 +161,7 @@ def test_every_image_is_the_right_draw_that_is_least_sure(
     assert verified.exit_code == 0, verified.output
 
 
+@pytest.mark.slow
 def test_it_is_the_same_by_two_workers_and_from_garbage(release: Path, cli: Cli) -> None:
     first = digests(release)
     assert digests(build(cli, "--workers", "2")) == first
