@@ -19,6 +19,15 @@ class Picture(NamedTuple):
     height: int
 
 
+class Mixed(NamedTuple):
+    """The conditioning of an image; each pixel of one with `cells` is to be enlarged without blurring."""
+
+    title: str
+    note: str
+    picture: Picture
+    cells: bool
+
+
 def picture_of(image: Image.Image, edge: int, *, exact: bool = False) -> Picture:
     """Return an image (RGB), at most `edge` pixels long.
 

@@ -11,7 +11,7 @@ from synthkit.conditioning import METHODS
 from synthkit.errors import UnreadableImage
 from synthkit.inspection.conditioning_picture import planned_conditioning
 from synthkit.page.choice import Plan, by_class, pick, shown_labels, told_rule
-from synthkit.page.pictures import picture_of
+from synthkit.page.pictures import Mixed, picture_of
 from synthkit.page.words import LINE, counted, name
 from synthkit.release.records import key_of
 from synthkit.sources.base import load_image
@@ -40,15 +40,6 @@ class Real(NamedTuple):
     name: str
     picture: Picture | None
     crop: tuple[int, ...]
-
-
-class Mixed(NamedTuple):
-    """What an image would be conditioned on; a picture with `cells` is to be enlarged without blurring."""
-
-    title: str
-    note: str
-    picture: Picture
-    cells: bool
 
 
 class PlannedShown(NamedTuple):

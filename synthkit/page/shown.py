@@ -12,7 +12,7 @@ from synthkit.inspection.conditioning_picture import conditioning_of, embedding_
 from synthkit.inspection.recorded_sources import retrieved_of, sources_of
 from synthkit.inspection.show import history
 from synthkit.page.numbers import numbers_of
-from synthkit.page.pictures import Picture, picture_of
+from synthkit.page.pictures import Mixed, Picture, picture_of
 from synthkit.page.words import LINE, name
 from synthkit.release.image import read_chosen
 from synthkit.release.records import Provenance8
@@ -53,15 +53,6 @@ class Source(NamedTuple):
     name: str
     place: int | None
     crop: tuple[int, ...]
-
-
-class Mixed(NamedTuple):
-    """The conditioning of an image; each pixel of one with `cells` is to be enlarged without blurring."""
-
-    title: str
-    note: str
-    picture: Picture
-    cells: bool
 
 
 @dataclass(slots=True)
