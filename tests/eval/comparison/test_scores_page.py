@@ -101,6 +101,15 @@ def test_names_are_text_whatever_they_are() -> None:
     assert all((one["href"] or "").startswith("#") for one in page.all("a"))
 
 
+def test_one_score_has_no_empty_section_and_commands_are_set_as_such() -> None:
+    page = read([score(ECD, method="dropout")])
+    told = [text for tag, text in page.texts if tag not in ("script", "style")]
+    assert {"score", "differences tested"} <= {*told}
+    assert "How to read this" not in told
+    assert not any("`" in text for text in told)
+    assert any(text.startswith("synthkit eval releases/") for text in page.said("code"))
+
+
 def test_the_same_scores_make_the_same_bytes() -> None:
     assert scores_page("a", "", sections(MADE), []) == scores_page("a", "", sections(MADE), [])
 
