@@ -12,7 +12,7 @@ from synthkit.errors import UnreadableImage
 from synthkit.inspection.conditioning_picture import planned_conditioning
 from synthkit.page.choice import Plan, by_class, pick, shown_labels, told_rule
 from synthkit.page.pictures import Mixed, picture_of
-from synthkit.page.words import LINE, counted, name
+from synthkit.page.words import LINE, counted, name, source_title
 from synthkit.release.records import key_of
 from synthkit.sources.base import load_image
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 # The most classes of which planned images are shown, images of them all together, and pixels of an edge.
 _CLASSES, _MOST_SHOWN, _EDGE = 12, 24, 256
-_TITLES = ("first source", "second source")
 
 
 class Real(NamedTuple):
@@ -134,7 +133,7 @@ class _Artist:
             note=self._note(row),
             sources=[
                 Real(
-                    _TITLES[number] if len(images) > 1 else "source",
+                    source_title(number, len(images)),
                     name(listing.ids[position]),
                     None if image is None else picture_of(image, _EDGE),
                     crops[number] if crops else (),

@@ -13,7 +13,7 @@ from synthkit.inspection.recorded_sources import retrieved_of, sources_of
 from synthkit.inspection.show import history
 from synthkit.page.numbers import numbers_of
 from synthkit.page.pictures import Mixed, Picture, picture_of
-from synthkit.page.words import LINE, name
+from synthkit.page.words import LINE, name, source_title
 from synthkit.release.image import read_chosen
 from synthkit.release.records import Provenance8
 from synthkit.system.progress import progress
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 Progress = Callable[..., "AbstractContextManager[Callable[[int], None]]"]
 # Decoded real images that are kept, since images of a class share them.
 _KEPT = 16
-_TITLES = ("first source", "second source")
 
 
 @contextmanager
@@ -156,7 +155,7 @@ def _named(record: Provenance, place_of: Callable[[str, str], int | None]) -> li
     """Return the real images that a record names; `place_of` takes the kind and the id of one."""
     found = [
         Source(
-            _TITLES[number] if len(record.sources) > 1 else "source",
+            source_title(number, len(record.sources)),
             name(source.id),
             place_of("source", source.id),
             tuple(record.crops[number]) if record.crops else (),

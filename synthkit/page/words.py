@@ -16,6 +16,11 @@ def name(text: str, letters: int = NAME) -> str:
     return f"{line[:letters]}… ({len(text):,} letters)"
 
 
+def source_title(number: int, sources: int) -> str:
+    """Return what the real image with this number is called, of so many that an image is made from."""
+    return ("first source", "second source")[number] if sources > 1 else "source"
+
+
 def counted(number: int, what: str, several: str = "") -> str:
     """Return a number and what it counts: `1 image`, `2 images`."""
     return f"{number:,} {what if number == 1 else several or what + 's'}"

@@ -24,15 +24,16 @@ def rows_of(contrasts: Sequence[Contrast], sections: Iterable[Sequence[Row]]) ->
     Raises ScoreError if a contrast names rows that no section has.
     """
     sections = list(sections)
-    contrasts = list(dict.fromkeys(contrasts))
-    for contrast in contrasts:
-        if not any(list(_pairs(contrast, rows, sections)) for rows in sections):
+    found: list[list[Pair]] = [[] for _ in sections]
+    for contrast in dict.fromkeys(contrasts):
+        pairs = [list(_pairs(contrast, rows, sections)) for rows in sections]
+        if not any(pairs):
             raise ScoreError(
                 f"contrasts: no scores compare {contrast}; there are {_known(contrast, sections)}"
             )
-    return [
-        [pair for contrast in contrasts for pair in _pairs(contrast, rows, sections)] for rows in sections
-    ]
+        for known, more in zip(found, pairs, strict=True):
+            known.extend(more)
+    return found
 
 
 def _known(contrast: Contrast, sections: Sequence[Sequence[Row]]) -> str:
