@@ -135,6 +135,7 @@ def _manifest(
         license=recipe.license,
         released=recipe.released,
         repo_id=recipe.hub.repo_id,
+        page=bool(recipe.hub.page),
         partial=Partial(of=inputs.planned) if inputs.preview else None,
         recipe_digest=inputs.digest,
         generation_digest=inputs.generation_digest,

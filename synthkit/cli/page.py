@@ -146,7 +146,7 @@ def _page_of_release(
             raise ReleaseError(
                 f"{target}: lies inside the release, which holds no files but its own; choose another --out"
             )
-        told = _scores(scores, manifest)
+        told = scores_told(scores, manifest)
         return target, release_page(receive(release, manifest, override), seed, told)
 
 
@@ -201,7 +201,8 @@ def _target(out: Path | None, default: str) -> Path:
     return target
 
 
-def _scores(files: Sequence[Path], manifest: Manifest) -> list[ScoreTold]:
+def scores_told(files: Sequence[Path], manifest: Manifest) -> list[ScoreTold]:
+    """Return score files of a release as its page tells them. Raises ScoreError if one is of another."""
     if not files:
         return []
     from synthkit_eval.page import scores_of_release

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path  # noqa: TC003 (typer reads the annotations)
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,7 +11,7 @@ import typer
 from synthkit.cli.help import PUBLISH
 from synthkit.cli.shared import FolderArgument, app, user_errors
 from synthkit.cli.signing import CertificateOption, ChainOption, KeyOption, SigstoreOption, identity_of
-from synthkit.errors import SignatureError, SynthkitError
+from synthkit.errors import ReleaseError, SignatureError, SynthkitError
 from synthkit.system.names import printable
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from synthkit.publish.outgoing import Outgoing
     from synthkit.publish.publish import Publication
     from synthkit.publish.sign import SigningIdentity
+    from synthkit.publish.space import PagePublication
 
 
 @app.command(
@@ -46,6 +48,31 @@ def publish(
             show_default=False,
         ),
     ] = None,
+    page: Annotated[
+        bool | None,
+        typer.Option(
+            "--page/--no-page",
+            help="Put the release's page into the static Space ORG/NAME-page, too; the card links it. "
+            "Default: hub.page of the recipe, else no.",
+            show_default=False,
+        ),
+    ] = None,
+    page_sources: Annotated[
+        bool,
+        typer.Option(
+            "--page-sources",
+            help="On the page, show the real images beside those made from them, made small; without it "
+            "they are named.",
+        ),
+    ] = False,
+    score: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="On the page, show this score of the release. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     sign: Annotated[
         bool,
         typer.Option(
@@ -71,11 +98,11 @@ def publish(
     time: the same command sends the rest.
     """
     with user_errors():
+        from synthkit.cli.publish_page import prepare_space
         from synthkit.hub.repository import Repository
         from synthkit.publish.model_licenses import check_model_licenses
         from synthkit.publish.outgoing import address_to, refuse_lost_signature
         from synthkit.publish.publish import check_release, prepare, target
-        from synthkit.publish.publish import publish as carry_out
         from synthkit.publish.publish import sign as sign_outgoing
         from synthkit.release.folder import ReleaseFolder
         from synthkit.release.recipe_file import read_recipe
@@ -88,10 +115,14 @@ def publish(
             for warning in check_model_licenses(release, manifest, accept_model_license or ()):
                 print(printable(f"warning: {warning}"), file=sys.stderr)
             check_release(release, manifest)
-            outgoing = address_to(release, manifest, repository.repo_id)
+            hub = read_recipe(release).hub
+            with_page = bool(hub.page) if page is None else page
+            if not with_page and (page_sources or score):
+                raise ReleaseError("--page-sources and --score: are for the page; add --page")
+            outgoing = address_to(release, manifest, repository.repo_id, page=with_page)
             if identity is None:
                 refuse_lost_signature(release, outgoing)
-            private = read_recipe(release).hub.private if public is None else not public
+            private = hub.private if public is None else not public
             try:
                 publication = prepare(repository, outgoing, private=private)
             except SynthkitError:
@@ -100,20 +131,50 @@ def publish(
                 raise
             if identity is not None and (publication.tagged or not dry_run):
                 publication = sign_outgoing(publication, identity)
-        if publication.done:
-            _print_done(publication)
-        elif dry_run:
-            _print_list(repository, outgoing, publication)
-            _print_identity("The manifest would be signed by", identity)
-            print("Nothing was sent; publish it with the same command without --dry-run")
+            space = prepare_space(publication, score or (), sources=page_sources) if with_page else None
+        if dry_run:
+            _tell(publication, space, identity)
         else:
-            done = carry_out(publication)
-            for note in dict.fromkeys((*publication.notes, *done.notes)):
-                print(printable(note))
-            _print_published(publication)
-            _print_identity("Signed by", identity)
+            _carry_out(publication, space, identity)
         if public is not None and publication.private is public:
             print(f"It stays {_visibility(publication)}: change that at {repository.url}/settings")
+
+
+def _tell(publication: Publication, space: PagePublication | None, identity: SigningIdentity | None) -> None:
+    """Say what would be sent."""
+    from synthkit.cli.publish_page import print_page
+
+    if publication.done:
+        _print_done(publication)
+    else:
+        _print_list(publication.repository, publication.outgoing, publication)
+        _print_identity("The manifest would be signed by", identity)
+    if space is not None:
+        print_page(space, publication)
+    if not publication.done or (space is not None and not space.done):
+        print("Nothing was sent; publish it with the same command without --dry-run")
+
+
+def _carry_out(
+    publication: Publication, space: PagePublication | None, identity: SigningIdentity | None
+) -> None:
+    """Publish a release, and then its page."""
+    from synthkit.cli.publish_page import send_page
+    from synthkit.publish.publish import publish as carry_out
+    from synthkit.publish.space import make_space
+
+    if publication.done:
+        _print_done(publication)
+    else:
+        # Before the release, so that a token which may not make the Space is told of before anything is sent.
+        space = space and make_space(space)
+        done = carry_out(publication)
+        for note in dict.fromkeys((*publication.notes, *done.notes)):
+            print(printable(note))
+        _print_published(publication)
+        _print_identity("Signed by", identity)
+    if space is not None:
+        send_page(space, publication)
 
 
 def _print_list(repository: Repository, outgoing: Outgoing, publication: Publication | None) -> None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from synthkit.generators.model_card import CARD, MAX_CARD, license_in
 from synthkit.generators.model_files import INDEX, MAX_INDEX, no_index, read_index
-from synthkit.hub.cache import MODEL, cached, fetch, snapshots
-from synthkit.hub.repository import MAIN, Repository
+from synthkit.hub.cache import cached, fetch, snapshots
+from synthkit.hub.repository import MAIN, MODEL, Repository
 from synthkit.system.files import sha256_of
 
 if TYPE_CHECKING:

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 from synthkit.errors import HubError
 from synthkit.hub.answers import COMMIT
 from synthkit.hub.patience import safe_line
-from synthkit.hub.repository import Repository
+from synthkit.hub.repository import MODEL, Repository
 from synthkit.system.progress import progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-MODEL = "model"
 _AT_A_TIME = 8
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Operation = CommitOperationAdd | CommitOperationCopy | CommitOperationDelete
 
 T = TypeVar("T")
-KIND = "dataset"
+KIND, MODEL, SPACE = "dataset", "model", "space"
 MAIN = "main"
 # Files that are sent at a time, each by a thread.
 _GROUP = 5
@@ -78,7 +78,8 @@ class Repository:
     @property
     def url(self) -> str:
         """The repository's page."""
-        return f"{endpoint()}/datasets/{self.repo_id}"
+        prefix = {MODEL: "", KIND: "datasets/", SPACE: "spaces/"}[self._kind]
+        return f"{endpoint()}/{prefix}{self.repo_id}"
 
     def check_account(self) -> None:
         """Raise HubError if there is no token, or if it does not let this account write to the namespace."""
@@ -106,7 +107,7 @@ class Repository:
         from huggingface_hub.errors import RepositoryNotFoundError
 
         try:
-            info = self._ask(lambda: self._api.dataset_info(self.repo_id, revision=MAIN))
+            info = self._ask(lambda: self._api.repo_info(self.repo_id, revision=MAIN, repo_type=self._kind))
         except HubError as error:
             if isinstance(error.__cause__, RepositoryNotFoundError):
                 return None
@@ -195,24 +196,39 @@ class Repository:
 
         return [kind for kind in ("model", "space") if exists(kind)]
 
+    def is_untouched(self, head: str) -> bool:
+        """Return whether a commit is the first one, which the Hub makes with the repository."""
+        commits = self._ask(
+            lambda: self._api.list_repo_commits(self.repo_id, repo_type=self._kind, revision=head)
+        )
+        return len(commits) == 1
+
     def _refs(self) -> Any:
         return self._ask(lambda: self._api.list_repo_refs(self.repo_id, repo_type=self._kind))
 
     def check_card(self, card: str) -> None:
         """Have the Hub check a card's metadata. Raises HubError with what it finds wrong."""
-        from huggingface_hub import DatasetCard
+        from huggingface_hub import RepoCard
 
         def check() -> None:
             try:
-                DatasetCard(card).validate(repo_type=KIND)
+                RepoCard(card).validate(repo_type=self._kind)
             except ValueError as error:
                 raise HubError(f"README.md: the Hub refuses the card: {_card_faults(error)}") from error
 
         self._ask(check)
 
     def create(self, *, private: bool) -> None:
-        """Make the repository, unless it is there."""
-        self._ask(lambda: self._api.create_repo(self.repo_id, repo_type=KIND, private=private, exist_ok=True))
+        """Make the repository, unless it is there. A Space is made for files that it shows as they are."""
+        self._ask(
+            lambda: self._api.create_repo(
+                self.repo_id,
+                repo_type=self._kind,
+                private=private,
+                exist_ok=True,
+                space_sdk="static" if self._kind == SPACE else None,
+            )
+        )
 
     def upload(
         self, files: Mapping[str, Path | bytes], advance: Callable[[int], None], branch: str = MAIN
@@ -231,7 +247,7 @@ class Repository:
         for group in _groups(additions):
             self._change(
                 lambda group=group: self._api.preupload_lfs_files(  # type: ignore[misc]
-                    self.repo_id, group, repo_type=KIND, revision=branch
+                    self.repo_id, group, repo_type=self._kind, revision=branch
                 )
             )
             advance(sum(addition.upload_info.size for addition in group))
@@ -277,7 +293,7 @@ class Repository:
                     self.repo_id,
                     operations,
                     commit_message=message,
-                    repo_type=KIND,
+                    repo_type=self._kind,
                     revision=branch,
                     parent_commit=parent,
                 )
@@ -287,7 +303,7 @@ class Repository:
     def create_branch(self, name: str, commit: str) -> None:
         """Make a branch that begins at a commit. Raises HubConflict if there is such a branch."""
         self._change(
-            lambda: self._api.create_branch(self.repo_id, branch=name, revision=commit, repo_type=KIND)
+            lambda: self._api.create_branch(self.repo_id, branch=name, revision=commit, repo_type=self._kind)
         )
 
     def delete_branch(self, name: str) -> None:
@@ -297,7 +313,7 @@ class Repository:
         """
         failure = HubError(f"{self.repo_id}: {name} was not deleted; run the same command again")
         try:
-            self._ask(lambda: self._api.delete_branch(self.repo_id, branch=name, repo_type=KIND))
+            self._ask(lambda: self._api.delete_branch(self.repo_id, branch=name, repo_type=self._kind))
         except HubError as error:
             failure = error
         if name in {str(branch.name) for branch in self._refs().branches}:
@@ -307,7 +323,7 @@ class Repository:
         """Tag a commit, and check that the tag is there. Raises HubConflict if there was such a tag."""
         self._ask(
             lambda: self._api.create_tag(
-                self.repo_id, tag=name, tag_message=message, revision=commit, repo_type=KIND
+                self.repo_id, tag=name, tag_message=message, revision=commit, repo_type=self._kind
             )
         )
         if self.commit_of(name) != commit:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from synthkit.page.shown import Gallery, Shown
     from synthkit.release.audit import Audit
     from synthkit.release.facts import ClassFacts
+    from synthkit.release.manifest import Manifest
     from synthkit.release.places import Received
 
 # So many images are made small first, to know how many bytes one takes.
@@ -72,15 +73,35 @@ class ClassRow(NamedTuple):
     scored: list[ClassTold | None]
 
 
-def release_page(received: Received, seed: int = 0, scores: Sequence[ScoreTold] = ()) -> bytes:
+class Published(NamedTuple):
+    """What a release is published with: its manifest, the text of its recipe, and the signature, if any.
+
+    The manifest and the recipe name the repository.
+    """
+
+    manifest: Manifest
+    recipe: str
+    signature: bytes | None
+
+
+def release_page(
+    received: Received,
+    seed: int = 0,
+    scores: Sequence[ScoreTold] = (),
+    *,
+    sources: bool = True,
+    published: Published | None = None,
+) -> bytes:
     """Return the page of a release, at most MOST_BYTES long; the same release gives the same bytes.
 
-    `seed` decides which images are shown. Raises ReleaseError if the release is damaged, as far as it is
-    read: all records, and the images that are shown.
+    `seed` decides which images are shown. Without `sources` the real images are named, not shown. The page
+    tells how to load the release where it is `published`. Raises ReleaseError if the release is damaged, as
+    far as it is read: all records, and the images that are shown.
     """
     _refuse_damaged(received)
     numbers = read_numbers(received)
-    maker = _Maker(received, seed, list(scores), numbers, audit_of(received))
+    told = published or _as_it_is(received)
+    maker = _Maker(received, seed, list(scores), numbers, audit_of(received), told, sources=sources)
     for plan in maker.plans():
         page = maker.page(plan)
         if len(page) <= MOST_BYTES:
@@ -107,9 +128,18 @@ class _Maker:
     """Makes the page by one plan after another, until it is small enough."""
 
     def __init__(
-        self, received: Received, seed: int, scores: list[ScoreTold], numbers: Numbers, audit: Audit | None
+        self,
+        received: Received,
+        seed: int,
+        scores: list[ScoreTold],
+        numbers: Numbers,
+        audit: Audit | None,
+        told: Published,
+        *,
+        sources: bool,
     ) -> None:
         self._received, self._seed, self._scores = received, seed, scores
+        self._told, self._sources = told, sources
         self._numbers, self._audit = numbers, audit
         manifest = received.manifest
         self._labels = shown_labels([item.label for item in manifest.classes if item.synthetic])
@@ -121,7 +151,7 @@ class _Maker:
         some = self._some()
 
         def bytes_of(plan: Plan) -> float:
-            tried = read_gallery(self._received, some, plan, no_progress)
+            tried = read_gallery(self._received, some, plan, no_progress, sources=self._sources)
             return _WORDS + tried.size / max(len(some), 1)
 
         return plans_that_fit(lambda plan: len(self._chosen(plan)), bytes_of)
@@ -129,10 +159,10 @@ class _Maker:
     def page(self, plan: Plan) -> bytes:
         """Return the page by a plan."""
         chosen = self._chosen(plan)
-        gallery = read_gallery(self._received, chosen, plan)
-        manifest, recipe = self._received.manifest, self._received.recipe
-        signature = read_signature(self._received.folder)
-        facts = [(title.strip(), name(text, LINE)) for title, text in summary(manifest, recipe, signature)]
+        gallery = read_gallery(self._received, chosen, plan, sources=self._sources)
+        manifest, recipe = self._told.manifest, self._received.recipe
+        told = summary(manifest, recipe, self._told.signature)
+        facts = [(title.strip(), name(text, LINE)) for title, text in told]
         classes = self._classes(plan, gallery)
         names = {item.label: name(item.name, 60) for item in manifest.classes}
         return render(
@@ -157,7 +187,7 @@ class _Maker:
             audit=None if self._audit is None else audit_told(self._received, self._audit, gallery.images),
             scores=self._scores,
             gains=[gains_of(score, names) for score in self._scores],
-            recipe=_recipe_text(self._received),
+            recipe=_cut(self._told.recipe),
         )
 
     def _some(self) -> list[int]:
@@ -220,9 +250,13 @@ class _Maker:
         )
 
 
-def _recipe_text(received: Received) -> str:
-    """Return recipe.yaml; `receive` has read it, so it is text of a bounded length."""
-    text = (received.folder / RECIPE).read_text(encoding="utf-8")
+def _as_it_is(received: Received) -> Published:
+    # `receive` has read the recipe, so it is text of a bounded length.
+    recipe = (received.folder / RECIPE).read_text(encoding="utf-8")
+    return Published(received.manifest, recipe, read_signature(received.folder))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= _MOST_RECIPE else f"{text[:_MOST_RECIPE]}\n# … cut here: see recipe.yaml\n"
 
 

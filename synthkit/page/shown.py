@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 # How work tells of its progress, as `system.progress.progress` does.
 Progress = Callable[..., "AbstractContextManager[Callable[[int], None]]"]
+LEFT_OUT = "They are left out here, since their terms may not allow to hand them on; the histories name them."
 # Decoded real images that are kept, since images of a class share them.
 _KEPT = 16
 
@@ -94,20 +95,33 @@ class Gallery:
 
 
 def read_gallery(
-    received: Received, indices: Sequence[int], plan: Plan, show_progress: Progress = progress
+    received: Received,
+    indices: Sequence[int],
+    plan: Plan,
+    show_progress: Progress = progress,
+    *,
+    sources: bool = True,
 ) -> Gallery:
     """Read images with their histories, and the real images that they were made from, where at hand.
 
-    Raises ReleaseError if an image of the release is damaged.
+    Without `sources` the real images are named alone. Raises ReleaseError if an image of the release is
+    damaged.
     """
     gallery = Gallery(_read(received, indices, plan.edge, show_progress))
+    if not sources:
+        _leave_out_sources(gallery, LEFT_OUT)
+        return gallery
     try:
         _add_sources(received, gallery, plan.source_edge, show_progress)
     except SynthkitError as error:
-        gallery.real, gallery.missing = [], name(str(error), LINE)
-        for shown in gallery.images.values():
-            shown.sources, shown.mixed = _named(shown.record, lambda which, real: None), None
+        _leave_out_sources(gallery, name(str(error), LINE))
     return gallery
+
+
+def _leave_out_sources(gallery: Gallery, why: str) -> None:
+    gallery.real, gallery.missing = [], why
+    for shown in gallery.images.values():
+        shown.sources, shown.mixed = _named(shown.record, lambda which, real: None), None
 
 
 def _read(received: Received, indices: Sequence[int], edge: int, show_progress: Progress) -> dict[int, Shown]:

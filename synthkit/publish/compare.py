@@ -9,6 +9,7 @@ from synthkit.hub.patience import safe_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from synthkit.hub.repository import RemoteFile, Repository
     from synthkit.publish.outgoing import Outgoing
@@ -27,11 +28,15 @@ def changes(outgoing: Outgoing, remote: Mapping[str, RemoteFile]) -> tuple[tuple
 def holds(outgoing: Outgoing, path: str, remote: RemoteFile | None) -> bool:
     """Return whether a file on the Hub is the release's, by SHA-256, or by git's hash if it is small."""
     facts = outgoing.facts.get(path)
-    if facts is None or remote is None or remote.bytes != facts.bytes:
+    return facts is not None and is_same(outgoing.contents[path], facts, remote)
+
+
+def is_same(content: Path | bytes, facts: FileFacts, remote: RemoteFile | None) -> bool:
+    """Return whether a file on the Hub has a content: bytes, or those of a path of this machine."""
+    if remote is None or remote.bytes != facts.bytes:
         return False
     if remote.sha256 is not None:
         return remote.sha256 == facts.sha256
-    content = outgoing.contents[path]
     data = content if isinstance(content, bytes) else content.read_bytes()
     return remote.git_oid == hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()  # noqa: S324 (git's)
 

@@ -187,13 +187,14 @@ def _as_published(repository: Repository, outgoing: Outgoing) -> Outgoing:
     Signing again would give other bytes. Raises HubError if something else is tagged than the release.
     """
     version, where = outgoing.tag, repository.repo_id
-    files, ours = repository.files(version), outgoing.manifest.to_json()
-    theirs = files.get(MANIFEST)
-    if theirs is None or theirs.bytes != len(ours) or repository.read(MANIFEST, version, len(ours)) != ours:
+    files = repository.files(version)
+    published = _as_linked(repository, outgoing, files.get(MANIFEST))
+    if published is None:
         raise HubError(
             f"{where}: {version} is published already, with other content; a version never changes: "
             "raise its version and build again"
         )
+    outgoing = published
     if not outgoing.is_signed:
         outgoing = _with_signature(repository, outgoing, files)
     elif SIGNATURE not in files:
@@ -206,6 +207,17 @@ def _as_published(repository: Repository, outgoing: Outgoing) -> Outgoing:
     for fault in differences(repository, outgoing, version, files):
         raise HubError(f"{where}: {version} on the Hub is not what its manifest says: {fault}")
     return outgoing
+
+
+def _as_linked(repository: Repository, outgoing: Outgoing, theirs: RemoteFile | None) -> Outgoing | None:
+    """Return the release as it is published: with or without a link to a page; None if it is neither."""
+    if theirs is None or theirs.bytes > MAX_BYTES:
+        return None
+    manifest = repository.read(MANIFEST, outgoing.tag, theirs.bytes)
+    if manifest == outgoing.manifest.to_json():
+        return outgoing
+    other = outgoing.otherwise
+    return other if manifest == other.manifest.to_json() else None
 
 
 def _with_signature(repository: Repository, outgoing: Outgoing, files: Mapping[str, RemoteFile]) -> Outgoing:

@@ -80,6 +80,11 @@ class Hub(Section):
         description="The dataset repository: organisation/name.",
     )
     private: bool = Field(True, description="Create the repository as private.")
+    page: bool | None = Field(
+        None,
+        description="Publish a page to look at, too, in a static Space called organisation/name-page, which "
+        "the card links.",
+    )
 
 
 class Recipe(Section):

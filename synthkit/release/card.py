@@ -17,7 +17,7 @@ from synthkit.release.feedback import told_feedback
 from synthkit.release.files import FILES, RECORDS, SPLIT
 from synthkit.release.filter_counts import in_words
 from synthkit.release.front_matter import front_matter
-from synthkit.release.hub_address import dataset_url, is_repository, model_url
+from synthkit.release.hub_address import dataset_url, is_repository, model_url, page_space, space_url
 from synthkit.release.learned_tokens import told_tokens
 from synthkit.release.licenses import license_url
 from synthkit.release.model_licenses import pieces_of, reaching, restricting
@@ -84,6 +84,7 @@ def render_card(manifest: Manifest, example: dict[str, Any]) -> str:
         example_json=json.dumps(example, indent=2),
         front_matter=yaml.safe_dump(front_matter(manifest), sort_keys=False, allow_unicode=True),
         repository=loading.repository,
+        page=space_url(page_space(loading.repository)) if manifest.page and loading.repository else "",
         folder=loading.folder,
         address=loading.address,
         revision_argument=loading.revision_argument,

@@ -27,6 +27,16 @@ def dataset_url(repo_id: str) -> str:
     return f"{HUB}/datasets/{repo_id}"
 
 
+def page_space(repo_id: str) -> str:
+    """Return the Space in which the page of a data set's newest release stands."""
+    return f"{repo_id}-page"
+
+
+def space_url(space: str) -> str:
+    """Return the address of a Space."""
+    return f"{HUB}/spaces/{space}"
+
+
 def model_url(repository: str, revision: str, file: str = "") -> str:
     """Return the address of a model at a commit, or of a file in it; empty if that is not on the Hub."""
     if not is_repository(repository) or not _COMMIT.fullmatch(revision):

@@ -75,6 +75,8 @@ _OF_RETRIEVAL: dict[str, Any] = {"retrieval": True}
 _OF_LEARNED: dict[str, Any] = {"tokens": True}
 # Where no classifier guides.
 _OF_FEEDBACK: dict[str, Any] = {"feedback": True}
+# Where no page is published beside it.
+_OF_PAGE: dict[str, Any] = {"page": True}
 # Where every image is the first draw that passes.
 _OF_CANDIDATES: dict[str, Any] = {"filters": {"prefer": True}}
 
@@ -99,6 +101,7 @@ class Manifest(Facts):
         description="The day of publishing that the recipe names.",
     )
     repo_id: str | None
+    page: bool = Field(False, description="Whether a page of it is published, which the card links.")
     partial: Partial | None
     recipe_digest: str
     generation_digest: str = Field(
@@ -228,6 +231,8 @@ class Manifest(Facts):
             left_out |= _OF_LEARNED
         if self.feedback is None:
             left_out |= _OF_FEEDBACK
+        if not self.page:
+            left_out |= _OF_PAGE
         if self.filters is not None and self.filters.prefer is None:
             left_out |= _OF_CANDIDATES
         return self.model_dump_json(indent=2, exclude=left_out).encode() + b"\n"

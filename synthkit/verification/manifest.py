@@ -215,6 +215,7 @@ def against_recipe(manifest: Manifest, recipe: Recipe) -> Iterator[str]:
     pairs = (
         ("format_version", manifest.format_version, _format(manifest, recipe)),
         ("repo_id", manifest.repo_id, recipe.hub.repo_id),
+        ("page", manifest.page, bool(recipe.hub.page)),
         ("method", manifest.method, recipe.conditioning.method),
         ("strength", manifest.strength, recipe.conditioning.strength),
         ("scale", manifest.scale, recipe.conditioning.scale_of_several),

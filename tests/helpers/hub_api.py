@@ -15,6 +15,12 @@ from tests.helpers.hub_store import DATE, Commit, File, HubError, Repository, no
 if TYPE_CHECKING:
     from werkzeug import Response
 
+# What the first commit of a new static Space has.
+STATIC_SPACE = {
+    "README.md": b"---\ntitle: Mine\nsdk: static\n---\n",
+    "index.html": b'<!doctype html>\n<link rel="stylesheet" href="style.css" />\nWelcome!\n',
+    "style.css": b"body { padding: 2rem; }\n",
+}
 LICENSES = {"apache-2.0", "mit", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "openrail", "other", "unknown"}
 
 # --- accounts and repositories -------------------------------------------------------------------------
@@ -48,7 +54,11 @@ def create_repo(call: Call) -> Response:
     told = {"url": call.public_url(repo_id), "name": repo_id}
     if (call.kind, repo_id) in call.hub.store.repositories:
         raise HubError(409, f"You already created this {call.kind} repo: {repo_id}", **told)
-    call.hub.store.create(call.kind, repo_id, private=wanted.get("visibility") == "private")
+    made = call.hub.store.create(call.kind, repo_id, private=wanted.get("visibility") == "private")
+    if call.kind == "space":
+        if wanted.get("sdk") != "static":
+            raise HubError(400, f"Invalid SDK for this Space: {wanted.get('sdk')}")
+        made.begin_with(STATIC_SPACE)
     return as_json(told)
 
 

@@ -138,6 +138,13 @@ class Repository:
     def __post_init__(self) -> None:
         self.add({".gitattributes": File(GITATTRIBUTES.encode())}, "initial commit")
 
+    def begin_with(self, files: Mapping[str, bytes]) -> None:
+        """Have more files in the first commit, of a repository that has no other."""
+        attributes = self.head("main").files
+        self.history.clear()
+        self.branches.clear()
+        self.add({**attributes, **{path: File(content) for path, content in files.items()}}, "initial commit")
+
     @property
     def namespace(self) -> str:
         return self.id.split("/")[0]

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from synthkit.errors import HubError, ScoreError
-from synthkit.hub.cache import MODEL, cached, fetch_model
+from synthkit.hub.cache import cached, fetch_model
 from synthkit.hub.patience import safe_line
+from synthkit.hub.repository import MODEL
 from synthkit.system.files import sha256_of
 from synthkit_eval.feature_names import NONE, OFFLINE
 
