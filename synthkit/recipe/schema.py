@@ -29,6 +29,7 @@ from synthkit.recipe.families import SourceConfig
 from synthkit.recipe.feedback import feedback_fault
 from synthkit.recipe.filters import Filters
 from synthkit.recipe.grown import MOST_EARLIER, Earlier, as_earlier, growth_fault
+from synthkit.recipe.hub import Hub
 from synthkit.recipe.model import Model
 from synthkit.recipe.output import Output
 from synthkit.recipe.portable import portable_model, portable_path, portable_source
@@ -69,22 +70,6 @@ SEMVER = (
     rf"^{_NUMBER}\.{_NUMBER}\.{_NUMBER}(-{_BEFORE}(\.{_BEFORE})*)?"
     r"(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$"
 )
-
-
-class Hub(Section):
-    """The Hub repository that the release is meant for."""
-
-    repo_id: str | None = Field(
-        None,
-        pattern=r"^[0-9A-Za-z_.-]{1,96}/[0-9A-Za-z_.-]{1,96}$",
-        description="The dataset repository: organisation/name.",
-    )
-    private: bool = Field(True, description="Create the repository as private.")
-    page: bool | None = Field(
-        None,
-        description="Publish a page to look at, too, in a static Space called organisation/name-page, which "
-        "the card links.",
-    )
 
 
 class Recipe(Section):
