@@ -68,7 +68,8 @@ def _connect(ray: Any, address: str) -> None:
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        raise BuildError(f"{_name(address)}: {one_line(error, longest=400)}; {_HINT}") from None
+        reason = one_line(error, longest=400).rstrip(".")
+        raise BuildError(f"{_name(address)}: {reason}; {_HINT}") from None
     # Raylets' own accounts of lost nodes go to standard output; a build tells of them itself.
     ray._private.worker._worker_logs_enabled = False
 

@@ -270,6 +270,33 @@ def test_every_family_makes_what_one_worker_makes(
     assert made[0] == made[1]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "learned",
+    [
+        ("conditioning.method=da-fusion", "conditioning.strength=0.6", "tokens.steps=3"),
+        ("conditioning.method=fill-up", "tokens.steps=3"),
+        (
+            "conditioning.method=random-image",
+            "sampler.feedback={scale: 30, every: 2, classifier: {network: test_resnet, size: 32, "
+            "training: {steps: 5}}}",
+        ),
+    ],
+    ids=["da-fusion", "fill-up", "feedback"],
+)
+def test_what_is_learned_first_comes_to_every_node(
+    cli: Cli, ray_cluster: RayCluster, learned: tuple[str, ...]
+) -> None:
+    recipe = cli.recipe()
+    settings = [word for setting in learned for word in ("--set", setting)]
+    made = []
+    for name, engine in (("here", ()), ("there", ("--engine", "ray", "--address", ray_cluster.address))):
+        result = cli("build", recipe, *settings, "--out", name, *engine)
+        assert result.exit_code == 0, result.output
+        made.append(digests(cli.folder / name / "small"))
+    assert made[0] == made[1]
+
+
 def test_a_cluster_without_gpus_is_told(cli: Cli, ray_cluster: RayCluster) -> None:
     options = ("--device", "cuda", "--worker-timeout", "1")
     result = cli("build", cli.recipe(), "--engine", "ray", "--address", ray_cluster.address, *options)
@@ -299,6 +326,20 @@ def test_what_cannot_be_is_one_line(cli: Cli, options: tuple[str, ...], told: st
     assert result.output.startswith("error: ")
     assert told in result.output
     assert len(result.output.splitlines()) == 1
+
+
+def test_no_cluster_is_one_sentence(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray finds whatever runs on this machine, so it is told for it that nothing does."""
+    import ray
+
+    def none(**settings: object) -> None:
+        raise ConnectionError("Could not find any running Ray instance.")
+
+    monkeypatch.setattr(ray, "init", none)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    result = cli("build", cli.recipe(), *FLAT, "--engine", "ray")
+    assert result.exit_code == 1
+    assert "any running Ray instance; start a cluster (`ray start --head`)" in result.output
 
 
 def test_missing_packages_are_named(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
