@@ -17,7 +17,7 @@ _LAYOUTS = ("imagefolder", "parquet", "coco", "fiftyone")
 
 @app.command(
     rich_help_panel=PUBLISH,
-    epilog="Examples: `synthkit export releases/digits-lt-augcond --to imagefolder --out digits` · "
+    epilog="Examples: `synthkit export releases/digits-lt-augcond --to imagefolder` · "
     "`synthkit export my-lab/digits@v1.0.0 --to coco --out digits-coco`",
 )
 def export(
@@ -35,11 +35,14 @@ def export(
         ),
     ],
     out: Annotated[
-        Path,
+        Path | None,
         typer.Option(
-            "--out", metavar="DIR", help="The new folder; an empty one will do.", show_default=False
+            "--out",
+            metavar="DIR",
+            help="The new folder; an empty one will do. Default: NAME-LAYOUT, here.",
+            show_default=False,
         ),
-    ],
+    ] = None,
 ) -> None:
     """Write a release in the layout of another tool, each image with its provenance as fields.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthkit.errors import ReleaseError, did_you_mean
@@ -21,7 +22,6 @@ from synthkit.verification.verify import refuse_damaged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from synthkit.exports.base import Writer
     from synthkit.release.manifest import Manifest
@@ -66,8 +66,8 @@ class Exported:
     load: str
 
 
-def export_release(reference: str, find: Callable[[], Path], to: str, out: Path) -> Exported:
-    """Write a release into the folder `out` in a layout of LAYOUTS.
+def export_release(reference: str, find: Callable[[], Path], to: str, out: Path | None = None) -> Exported:
+    """Write a release into the folder `out` in a layout of LAYOUTS; by default NAME-LAYOUT, here.
 
     `reference` is what the user calls the release, and `find` brings it to this machine: only when nothing
     is in the way. The release is verified first. `out` must not exist, or be empty: it appears in one step
@@ -76,15 +76,18 @@ def export_release(reference: str, find: Callable[[], Path], to: str, out: Path)
     the way.
     """
     layout = _layout(to)
-    folder = ReleaseFolder.at(out)
-    _check_empty(folder.path)
-    check_place(folder.path.parent)
+    if out is not None:
+        _check_free(out)
     release = find()
-    if folder.path.resolve().is_relative_to(release.resolve()):
-        raise ReleaseError(
-            f"--out {out}: is inside the release, which holds nothing else; choose another folder"
-        )
     with ReleaseFolder.at(release).opened() as manifest:
+        if out is None:
+            out = Path(f"{manifest.name}{'-preview' if manifest.partial else ''}-{to}")
+            _check_free(out)
+        folder = ReleaseFolder.at(out)
+        if folder.path.resolve().is_relative_to(release.resolve()):
+            raise ReleaseError(
+                f"--out {out}: is inside the release, which holds nothing else; choose another folder"
+            )
         refuse_damaged(release, manifest, _ADVICE, name=reference)
         with folder.locked():
             _check_empty(folder.path)
@@ -114,6 +117,13 @@ def _layout(name: str) -> Layout:
         near = did_you_mean(name, LAYOUTS) if isinstance(name, str) else ""
         raise ReleaseError(f"--to {name!s:.80}: must be one of {', '.join(LAYOUTS)}{near}")
     return LAYOUTS[name]
+
+
+def _check_free(out: Path) -> None:
+    """Raise ReleaseError or OSError if no export can be written there."""
+    place = ReleaseFolder.at(out).path
+    _check_empty(place)
+    check_place(place.parent)
 
 
 def _check_empty(out: Path) -> None:

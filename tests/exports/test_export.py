@@ -157,8 +157,8 @@ def test_what_is_in_the_way_stays_as_it_is(
 
 def test_no_release_is_no_export(cli: Cli) -> None:
     assert "there is no such folder" in error_of(cli, "export", "nowhere", "--to", "coco", "--out", "out")
-    with pytest.raises(ReleaseError, match="out: is None; give a path"):
-        synthkit.export("nowhere", "coco", None)  # type: ignore[arg-type]
+    with pytest.raises(ReleaseError, match="out: is 3; give a path"):
+        synthkit.export("nowhere", "coco", 3)  # type: ignore[arg-type]
 
 
 class Interrupted:
@@ -210,3 +210,18 @@ def test_two_exports_to_one_place_do_not_meet(flat_release: Path, tmp_path: Path
         pytest.raises(synthkit.SynthkitError, match="is at work on it"),
     ):
         synthkit.export(flat_release, "coco", tmp_path / "out")
+
+
+def test_without_out_the_folder_is_named_by_release_and_layout(cli: Cli, flat_release: Path) -> None:
+    result = cli("export", flat_release, "--to", "imagefolder")
+    assert result.exit_code == 0, result.output
+    assert "small-imagefolder: 76 images for imagefolder" in result.output
+    found = datasets.load_dataset(
+        "imagefolder",
+        data_dir=str(cli.folder / "small-imagefolder"),
+        split="train",
+        cache_dir=str(cli.folder),
+    )
+    assert len(found) == 76
+    again = error_of(cli, "export", flat_release, "--to", "imagefolder")
+    assert "--out small-imagefolder: is not empty; choose another folder" in again
