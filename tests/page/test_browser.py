@@ -89,7 +89,8 @@ def opened(browser: Any, address: str) -> Iterator[Look]:
 def look(opened: Look) -> Look:
     """The page as it is when opened, without filters and without a dialog."""
     opened.page.locator("#filters button[type=reset]").click()
-    opened.page.wait_for_function("document.querySelectorAll('#images .card[hidden]').length === 0")
+    # By a locator: a function in words would be evaluated in the page, whose policy refuses that.
+    opened.page.locator("#images .card[hidden]").first.wait_for(state="detached")
     return opened
 
 
