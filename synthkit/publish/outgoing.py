@@ -81,7 +81,7 @@ class Outgoing:
         return replace(self, facts=facts, contents={**self.contents, SIGNATURE: signature})
 
 
-def address_to(release: Path, manifest: Manifest, repo_id: str, *, page: bool) -> Outgoing:
+def address_to(release: Path, manifest: Manifest, repo_id: str, *, page: bool = False) -> Outgoing:
     """Return the release, byte for byte, as a build with `hub.repo_id: repo_id` in its recipe writes it.
 
     With `page` the recipe has `hub.page: true`, and the card links the page. The folder must be intact, and
