@@ -28,7 +28,7 @@ OF_EACH = dict(
     )
 )
 # The other of two adapters for one base; what many other tests build with; and what is near to unCLIP.
-SLOW_FAMILIES = ("unclip", "ip-adapter-sd15", "ip-adapter-plus-sdxl", "kandinsky")
+SLOW_FAMILIES = ("unclip", "ip-adapter-sd15", "ip-adapter-plus-sd15", "ip-adapter-plus-sdxl", "kandinsky")
 
 
 def is_slow(family: str, method: str) -> bool:

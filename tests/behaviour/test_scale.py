@@ -73,7 +73,7 @@ def verifying(cli: Cli, target: int) -> Callable[[], object]:
     return lambda: verify_release(release, read_manifest(release), lambda count: None)
 
 
-@pytest.mark.parametrize("what", [writing, verifying])
+@pytest.mark.parametrize("what", [writing, pytest.param(verifying, marks=pytest.mark.slow)])
 def test_memory_does_not_grow_with_the_release(
     cli: Cli, what: Callable[[Cli, int], Callable[[], object]]
 ) -> None:

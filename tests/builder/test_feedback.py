@@ -77,6 +77,7 @@ def pixels(release: Path) -> np.ndarray:
     return np.stack([np.asarray(image.pixels()) for image in images])
 
 
+@pytest.mark.slow
 def test_the_classifier_is_less_sure_of_images_that_it_guided(project: Cli) -> None:
     told(project, "build", "recipe.yaml", "--set", f"{GUIDING}=null", "--set", "name=plain", "--workers", "1")
     releases = project.folder / "releases"

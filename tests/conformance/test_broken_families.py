@@ -253,8 +253,14 @@ def located(sd15: Path, sdxl: Path, ip_adapters: Path) -> tuple[Checkpoint, Reci
 
 @pytest.mark.parametrize(
     ("broken", "check", "told"),
-    BROKEN,
-    ids=[f"{broken.__name__}-{check.__name__}" for broken, check, _ in BROKEN],
+    [
+        pytest.param(
+            *one,
+            marks=[] if one[1] not in {before[1] for before in BROKEN[:number]} else [pytest.mark.slow],
+            id=f"{one[0].__name__}-{one[1].__name__}",
+        )
+        for number, one in enumerate(BROKEN)
+    ],
 )
 def test_a_broken_family_is_found(
     broken: type[IpAdapter], check: Any, told: str, located: Any, monkeypatch: pytest.MonkeyPatch

@@ -156,11 +156,11 @@ def psnr(images: np.ndarray, reference: np.ndarray) -> float:
 
 
 OPTIONS = [
-    Arithmetic(channels_last=True),
+    pytest.param(Arithmetic(channels_last=True), marks=pytest.mark.slow),
     Arithmetic(attention="flash"),
     pytest.param(Arithmetic(attention="math"), marks=pytest.mark.slow),
     Arithmetic(fused_projections=True),
-    Arithmetic(vae_slicing=True),
+    pytest.param(Arithmetic(vae_slicing=True), marks=pytest.mark.slow),
     pytest.param(Arithmetic(tf32=True), marks=pytest.mark.slow),
     pytest.param(Arithmetic(compile=True, channels_last=True), marks=pytest.mark.slow),
     pytest.param(Arithmetic(compile="blocks"), marks=pytest.mark.slow),

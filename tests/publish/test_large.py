@@ -148,7 +148,7 @@ def test_the_next_version_is_seen_at_once_too(
         pytest.param(ON_BRANCH, 1, {"main", BRANCH}, marks=pytest.mark.slow),
         pytest.param(ON_BRANCH, 2, {"main", BRANCH}, marks=pytest.mark.slow),
         pytest.param("/tag/", 1, {"main", BRANCH}, marks=pytest.mark.slow),
-        (MAIN, 1, {"main", BRANCH}),
+        pytest.param(MAIN, 1, {"main", BRANCH}, marks=pytest.mark.slow),
         pytest.param(f"/branch/{BRANCH}", 2, {"main", BRANCH}, marks=pytest.mark.slow),
     ],
     ids=["branch", "first", "second", "tag", "main", "delete"],

@@ -85,13 +85,18 @@ DIGITS = sorted(
 SHIPPED = sorted({path.stem for path in RECIPES.glob("*.yaml")} - set(DIGITS))
 
 
-# Those that differ from another one in the generator, or in how it samples.
+# Those that differ from another one in the generator, or in how it samples; and in the method alone.
 LIKE_ANOTHER = re.compile("_(sd15|sdxl_lightning|fast|real_guidance|da_fusion|discl)$")
+ANOTHER_METHOD = re.compile("imagenet_lt_(?!ecd|dropout|90)")
+
+
+def is_like_another(name: str) -> bool:
+    return bool(LIKE_ANOTHER.search(name) or ANOTHER_METHOD.match(name))
 
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.slow] if LIKE_ANOTHER.search(name) else []) for name in SHIPPED],
+    [pytest.param(name, marks=[pytest.mark.slow] if is_like_another(name) else []) for name in SHIPPED],
 )
 def test_every_recipe_plans_and_makes_a_preview(name: str, data: dict[str, list[str]], cli: Cli) -> None:
     recipe = RECIPES / f"{name}.yaml"

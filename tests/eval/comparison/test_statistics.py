@@ -36,7 +36,12 @@ def truth(better: float, spread: float) -> float:
 
 @pytest.mark.parametrize(
     ("count", "images", "spread", "together"),
-    [(5, 300, 0.1, True), (5, 880, 0.3, True), (15, 300, 0.2, True), (5, 300, 0.2, False)],
+    [
+        (5, 300, 0.1, True),
+        pytest.param(5, 880, 0.3, True, marks=pytest.mark.slow),
+        pytest.param(15, 300, 0.2, True, marks=pytest.mark.slow),
+        (5, 300, 0.2, False),
+    ],
 )
 def test_95_percent_intervals_cover_the_truth_in_95_percent(
     count: int, images: int, spread: float, together: bool

@@ -80,10 +80,10 @@ def run(data: Data, state: Path, *settings: str, stop: int) -> Trained:
 @pytest.mark.parametrize(
     "settings",
     [
-        "synthetic_weight=0.3",
+        pytest.param("synthetic_weight=0.3", marks=pytest.mark.slow),
         "augment=randaugment",
         "augment=mixup synthetic_weight=0.3",
-        "augment=cutmix",
+        pytest.param("augment=cutmix", marks=pytest.mark.slow),
         "loss=ldam-drw ldam_drw.reweight_from=0.5",
         "glmc={}",
     ],
