@@ -9,7 +9,7 @@ import typer
 
 from synthkit.cli import completion
 from synthkit.cli.help import TRUST
-from synthkit.cli.shared import SetOption, app, user_errors
+from synthkit.cli.shared import app, user_errors
 from synthkit.system.names import printable
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _YAML = (".yaml", ".yml")
 _SCORES = (".json", ".parquet")
+# What every page has among its first bytes.
+_PAGE, _HEAD = b'<meta name="generator" content="synthkit ', 4_000
 
 
 @app.command(
@@ -44,7 +46,8 @@ def page(
         typer.Option(
             metavar="FILE",
             help="Write the page there. Default: NAME.html of a release or study, NAME-recipe.html of a "
-            "recipe, scores.html; here.",
+            "recipe, NAME-scores.html of scores in NAME, else scores.html; here. Of files that exist, only "
+            "pages are replaced.",
             show_default=False,
         ),
     ] = None,
@@ -66,15 +69,24 @@ def page(
         ),
     ] = None,
     seed: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=0,
             max=2**63 - 1,
             metavar="N",
-            help="Of a release or recipe: which images of each class are shown.",
+            help="Of a release or recipe: which images of each class are shown. Default: 0.",
+            show_default=False,
         ),
-    ] = 0,
-    override: SetOption = None,
+    ] = None,
+    override: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="Of a recipe: change a field, as for a build. Of a release: say where its real images are "
+            "here, e.g. source.root=data. Repeatable.",
+        ),
+    ] = None,
 ) -> None:
     """Write a page to look at: about a release, a recipe before its build, or scores side by side.
 
@@ -91,15 +103,23 @@ def page(
         if _is_recipe(what):
             if score or contrasts is not None:
                 raise RecipeError("--score and --contrasts: are for the pages of releases and scores")
-            target, content = _page_of_recipe(Path(what[0]), out, seed, override or ())
+            target, content = _page_of_recipe(Path(what[0]), out, seed or 0, override or ())
         elif _are_scores(what):
+            _refuse_releases(what)
             if score or override:
                 raise ScoreError("--score and --set: are for the page of a release")
+            if seed is not None:
+                raise ScoreError("--seed: chooses images, and the page of scores has none; leave it out")
             target, content = _page_of_scores(what, out, contrasts)
         else:
             if contrasts is not None:
                 raise ReleaseError("--contrasts: is for the page of scores")
-            target, content = _page_of_release(what[0], out, score or (), seed, override or ())
+            if _holds_nothing(Path(what[0])):
+                raise ReleaseError(
+                    f"{what[0]}: holds neither a release (it has no manifest.json) nor scores; `synthkit "
+                    "build` makes releases, `synthkit eval` scores"
+                )
+            target, content = _page_of_release(what[0], out, score or (), seed or 0, override or ())
         write_file(target, content)
         print(printable(f"{target}: {data_size(len(content))}; open it in a browser"))
 
@@ -114,18 +134,37 @@ def _is_recipe(what: Sequence[str]) -> bool:
 
 def _are_scores(what: Sequence[str]) -> bool:
     """Return whether scores or a study are named: anything but one release or recipe."""
-    from synthkit.release.files import CROISSANT, MANIFEST
-
     path = Path(what[0])
     if len(what) > 1 or path.suffix.lower() in (*_YAML, *_SCORES):
         return True
-    # One without a manifest is told so.
-    is_release = (path / MANIFEST).exists() or (path / CROISSANT).exists()
-    return path.is_dir() and not is_release and any(map(_may_hold_scores, path.rglob("*")))
+    return path.is_dir() and not _is_release(path) and any(map(_may_hold_scores, path.rglob("*")))
+
+
+def _is_release(folder: Path) -> bool:
+    """Return whether a folder is a release, or was one: one without a manifest is told so."""
+    from synthkit.release.files import CROISSANT, MANIFEST
+
+    return (folder / MANIFEST).exists() or (folder / CROISSANT).exists()
+
+
+def _holds_nothing(path: Path) -> bool:
+    return path.is_dir() and not _is_release(path)
 
 
 def _may_hold_scores(path: Path) -> bool:
     return path.suffix.lower() in _SCORES
+
+
+def _refuse_releases(what: Sequence[str]) -> None:
+    """Raise ScoreError if one of several arguments is a release: its page shows scores by --score."""
+    from synthkit.errors import ScoreError
+
+    for one in what:
+        if _is_release(Path(one)):
+            raise ScoreError(
+                f"{one}: is a release, and a page is of one release or of scores; that of a release shows "
+                f"scores that --score names: synthkit page {one} --score FILE"
+            )
 
 
 def _page_of_release(
@@ -179,7 +218,7 @@ def _page_of_scores(what: Sequence[str], out: Path | None, contrasts: Path | Non
         if not made.is_file():
             raise ScoreError(f"{made}: is missing; make it with: synthkit study {what[0]}")
         what, contrasts = [str(made)], Path(what[0])
-    target = _target(out, "scores.html" if study is None else f"{study.name}.html")
+    target = _target(out, _name_of_scores(what) if study is None else f"{study.name}.html")
     fixed = load_study(contrasts).contrasts if contrasts else []
     tables, found = load_tables(), find_scores(what)
     title = study.name if study else Path(what[0]).stem if len(what) == 1 else "Scores"
@@ -189,8 +228,20 @@ def _page_of_scores(what: Sequence[str], out: Path | None, contrasts: Path | Non
     return target, scores_page(title, study.summary if study else "", sections, tables)
 
 
+def _name_of_scores(what: Sequence[str]) -> str:
+    """Return the name of a page of scores: after the folder or file that they are in, if it is one."""
+    place = Path(what[0]).resolve()
+    if place.is_file():
+        # A study calls its file so.
+        place = place.parent if place.stem == "scores" else place.with_suffix("")
+    return "scores.html" if len(what) > 1 or place.name in ("", "scores") else f"{place.name}-scores.html"
+
+
 def _target(out: Path | None, default: str) -> Path:
-    """Return where a page is written. Raises ReleaseError or OSError if it cannot be."""
+    """Return where a page is written. Raises ReleaseError or OSError if it cannot be.
+
+    A file that is there and that no page is, is not replaced.
+    """
     from synthkit.errors import ReleaseError
     from synthkit.system.files import check_file_places
 
@@ -198,7 +249,14 @@ def _target(out: Path | None, default: str) -> Path:
     if not target.parent.is_dir():
         raise ReleaseError(f"{target}: there is no folder {target.parent}; make it, or choose another --out")
     check_file_places(target)
+    if target.is_file() and _PAGE not in _beginning(target):
+        raise ReleaseError(f"{target}: is there, and is not a page of synthkit; choose another --out")
     return target
+
+
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(_HEAD)
 
 
 def scores_told(files: Sequence[Path], manifest: Manifest) -> list[ScoreTold]:

@@ -127,6 +127,8 @@ def text_of(path: Path, kind: FileKind[M]) -> str:
     except FileNotFoundError:
         hint = kind.how_to_get(path) or _nearest_file(path)
         raise kind.error(f"{path}: there is no such {kind.what}{hint}") from None
+    except IsADirectoryError:
+        raise kind.error(f"{path}: is a folder, not a {kind.what}{_recipe_in(path, kind)}") from None
     except OSError as error:
         raise kind.error(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError:
@@ -158,6 +160,12 @@ def _yaml_problem(error: yaml.MarkedYAMLError, kind: FileKind[M]) -> str:
     if isinstance(error, yaml.constructor.ConstructorError) and "tag" in (error.problem or ""):
         return f"{error.problem}; {kind.what}s are plain data, remove the tag"
     return str(error.problem or error.context)
+
+
+def _recipe_in(folder: Path, kind: FileKind[M]) -> str:
+    """Return where a folder has what was asked for, as a release has its recipe."""
+    inner = folder / f"{kind.what}.yaml"
+    return f"; there is {inner} in it" if inner.is_file() else ""
 
 
 def _nearest_file(path: Path) -> str:

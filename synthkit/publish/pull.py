@@ -14,7 +14,7 @@ from synthkit.hub.patience import NOT_HERE, offline
 from synthkit.hub.repository import KIND, Repository
 from synthkit.release.files import MANIFEST, SIGNATURE, row_of
 from synthkit.release.folder import ReleaseFolder
-from synthkit.release.manifest import MAX_BYTES, Manifest, parse_manifest, read_manifest
+from synthkit.release.manifest import MAX_BYTES, Manifest, near_release, parse_manifest, read_manifest
 from synthkit.release.signature import MAX_BYTES as MAX_SIGNATURE_BYTES
 from synthkit.release.signature import read_signature
 from synthkit.system.files import remove, sha256_of
@@ -63,8 +63,8 @@ def find_release(reference: str, only: Sequence[str] = ()) -> Path:
         return path
     if _REFERENCE.fullmatch(reference) is None:
         raise ReleaseError(
-            f"{reference}: there is no such folder; name a release folder, or one on the Hub as "
-            "organisation/name@v1.0.0"
+            f"{reference}: there is no such folder{near_release(path)}; name a release folder, or one on the "
+            "Hub as organisation/name@v1.0.0"
         )
     return fetch_release(reference, only)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from itertools import accumulate
+from contextlib import suppress
+from itertools import accumulate, islice
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -15,7 +16,7 @@ from pydantic import (
     field_validator,
 )
 
-from synthkit.errors import ReleaseError
+from synthkit.errors import ReleaseError, did_you_mean
 from synthkit.recipe.conditioning import ImageScale, Strength  # noqa: TC001 (pydantic reads the annotation)
 from synthkit.recipe.grown import MOST_EARLIER
 from synthkit.recipe.output import MAX_EDGE, ContainerName
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 
 # The largest manifest that is read: room for 150,000 shards.
 MAX_BYTES = 1 << 25
+# So many entries of a folder are looked at for the name that was meant.
+_MOST_ENTRIES = 1000
 # A manifest with more errors than this is refused without listing them.
 _MANY_ERRORS = 1000
 
@@ -246,7 +249,7 @@ def read_manifest(release: Path) -> Manifest:
     path = release / MANIFEST
     if not release.exists():
         hint = f"; synthkit pull {release} brings it from the Hub" if "@" in release.name else ""
-        raise ReleaseError(f"{release}: there is no such folder{hint}")
+        raise ReleaseError(f"{release}: there is no such folder{near_release(release)}{hint}")
     if not path.is_file():
         raise ReleaseError(f"{release}: is not a release: it has no {MANIFEST}")
     try:
@@ -255,6 +258,19 @@ def read_manifest(release: Path) -> Manifest:
         return parse_manifest(str(path), path.read_bytes())
     except OSError as error:
         raise ReleaseError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def near_release(missing: Path) -> str:
+    """Return a release in the folder of one that is missing, or in `releases`, as a question in brackets."""
+    for folder in dict.fromkeys((missing.parent, Path("releases"))):
+        with suppress(OSError):
+            names = [
+                path.name for path in islice(folder.iterdir(), _MOST_ENTRIES) if (path / MANIFEST).is_file()
+            ]
+            prefix = "" if folder == Path() else f"{folder}/"
+            if hint := did_you_mean(missing.name, names, prefix):
+                return hint
+    return ""
 
 
 def parse_manifest(where: str, raw: bytes) -> Manifest:

@@ -14,7 +14,7 @@ from synthkit.release.files import CARD, MANIFEST, SHARDS, table_path
 from synthkit.release.image import read_chosen
 from synthkit.release.manifest import read_manifest
 from tests.conftest import Cli
-from tests.helpers.commands import error_of
+from tests.helpers.commands import error_of, output_of
 from tests.helpers.forging import reseal
 from tests.helpers.pages import page_of, words
 from tests.helpers.scores import ECD, REAL, put, score
@@ -132,5 +132,38 @@ def test_a_place_that_cannot_be_written_is_named(cli: Cli, flat_release: Path) -
     assert "lies inside the release" in error_of(cli, "page", flat_release, "--out", flat_release / "a.html")
     (cli.folder / "folder.html").mkdir()
     assert "folder.html" in error_of(cli, "page", flat_release, "--out", "folder.html")
-    assert "is not a release: it has no manifest.json" in error_of(cli, "page", cli.folder)
+    told = error_of(cli, "page", cli.folder)
+    assert "holds neither a release (it has no manifest.json) nor scores; `synthkit build` makes" in told
     assert "there is no such folder" in error_of(cli, "page", "nowhere")
+
+
+def test_nothing_but_a_page_is_replaced(cli: Cli, flat_release: Path) -> None:
+    (cli.folder / "small.html").write_text("<h1>Mine</h1>")
+    assert "small.html: is there, and is not a page of synthkit" in error_of(cli, "page", flat_release)
+    assert (cli.folder / "small.html").read_text() == "<h1>Mine</h1>"
+    (cli.folder / "small.html").unlink()
+    for _ in range(2):
+        output_of(cli, "page", flat_release)
+
+
+def test_what_does_not_go_together_is_told(cli: Cli, flat_release: Path) -> None:
+    put(cli.folder / "scores", "a", score(REAL))
+    told = error_of(cli, "page", flat_release, "scores")
+    assert f"{flat_release}: is a release, and a page is of one release or of scores" in told
+    assert f"synthkit page {flat_release} --score FILE" in told
+    assert "--seed: chooses images, and the page of scores has none" in error_of(
+        cli, "page", "scores", "--seed", "1"
+    )
+
+
+def test_a_misspelt_release_is_answered_by_the_nearest(cli: Cli, flat_release: Path) -> None:
+    shutil.copytree(flat_release, cli.folder / "releases/small")
+    for typed in ("releases/smal", "smal", "small"):
+        for command in ("page", "verify", "show"):
+            assert f"{typed}: there is no such folder (did you mean releases/small?)" in error_of(
+                cli, command, typed
+            )
+    told = error_of(cli, "publish", "releases/smal", "lab/digits")
+    assert told == "error: releases/smal: there is no such folder (did you mean releases/small?)"
+    told = error_of(cli, "build", "releases/small")
+    assert told.endswith("is a folder, not a recipe; there is releases/small/recipe.yaml in it")

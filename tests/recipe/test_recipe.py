@@ -192,7 +192,7 @@ def test_other_files(write: Any, tmp_path: Path) -> None:
     assert f"there is no such recipe (did you mean {tmp_path}/digits.yaml?)" in refused(
         tmp_path / "digit.yaml"
     )
-    assert "cannot be read: Is a directory" in refused(tmp_path)
+    assert "is a folder, not a recipe" in refused(tmp_path)
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     assert "is not UTF-8 text" in refused(tmp_path / "binary.yaml")
 

@@ -146,7 +146,11 @@ def test_the_command_writes_the_page_of_a_study(cli: Cli) -> None:
 def test_the_command_writes_the_page_of_scores(cli: Cli) -> None:
     put(cli.folder / "scores", "one", MADE[2])
     assert output_of(cli, "page", "scores", "--out", "all.html").startswith("all.html: ")
-    assert output_of(cli, "page", *sorted((cli.folder / "scores").glob("*.json"))).startswith("scores.html: ")
+    files = sorted((cli.folder / "scores").glob("*.json"))
+    assert output_of(cli, "page", *files).startswith("one-scores.html: ")
+    assert output_of(cli, "page", "scores").startswith("scores.html: ")
+    (cli.folder / "scores").rename(cli.folder / "digits-lt")
+    assert output_of(cli, "page", "digits-lt").startswith("digits-lt-scores.html: ")
 
 
 @pytest.mark.parametrize(
