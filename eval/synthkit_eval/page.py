@@ -16,6 +16,7 @@ from synthkit.page.scored import ClassTold, Difference, PartTold, ScoreTold
 from synthkit_eval.comparison.find import find_scores
 from synthkit_eval.comparison.statistics import LEVEL, Images, holm, paired, unpaired
 from synthkit_eval.score import GROUPS
+from synthkit_eval.told_score import kinds_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,7 +111,7 @@ def _told(file: ScoreFile, real: ScoreFile | None, manifest: Manifest) -> ScoreT
     return ScoreTold(
         title=f"{protocol.name}, version {protocol.version}",
         how=(
-            f"{protocol.settings.get('network', 'A classifier')}, trained on {score.trained_on} images, "
+            f"{protocol.settings.get('network', 'A classifier')}, trained on {kinds_of(score)} images, "
             f"{len(score.seeds)} runs; tested on {score.data.evaluation_images:,} real images. "
             "Intervals are of 95 %: over training runs, and over the choice of evaluation images."
         ),

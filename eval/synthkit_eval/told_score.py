@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from synthkit.conditioning import METHODS
 from synthkit.system.names import printable
+
+# Where all runs have the same accuracy.
+EQUAL = "equal"
+_TWO = 2
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,9 +19,8 @@ if TYPE_CHECKING:
 
 def told(score: Score) -> str:
     """Return a score as `synthkit eval` prints it."""
-    return "\n".join(
-        [_how(score), "             accuracy   ± seeds   ± images", *_accuracies(score), *_sets(score)]
-    )
+    head = "             accuracy   ± seeds   ± images"
+    return "\n".join([_how(score), head, *_accuracies(score), *_equal(score), *_sets(score)])
 
 
 def _how(score: Score) -> str:
@@ -24,18 +28,32 @@ def _how(score: Score) -> str:
     second_stage = protocol.settings.get("decouple") or {}
     epochs = protocol.settings["epochs"] + second_stage.get("epochs", 0)
     return printable(
-        f"{score.name}, trained on {score.trained_on} images by {protocol.name} "
+        f"{score.name}, trained on {kinds_of(score)} images by {protocol.name} "
         f"({protocol.settings['network']}, {_count(epochs, 'epoch')}, "
         f"{_count(len(score.seeds), 'seed')}), tested on {score.data.evaluation_images:,} images"
     )
+
+
+def kinds_of(score: Score) -> str:
+    """Return what kinds of images were trained on: those of a release that retrieves are real ones, too."""
+    method = None if score.release is None else METHODS.get(score.release.method)
+    retrieves = method is not None and method.retrieves
+    return score.trained_on.replace("synthetic", "retrieved") if retrieves else score.trained_on
 
 
 def _accuracies(score: Score) -> Iterator[str]:
     for part, value in score.accuracy:
         # Where every class has as many evaluation images, both are the same.
         if value is not None and (part != "class_mean" or value.mean != score.accuracy.overall.mean):
-            seeds = "–" if value.ci95 is None else f"{value.ci95:.1%}"
+            seeds = "–" if value.ci95 is None else f"{value.ci95:.1%}" if value.ci95 else EQUAL
             yield f"  {part:<10} {value.mean:8.1%}  {seeds:>8}  {value.images_ci95:9.1%}"
+
+
+def _equal(score: Score) -> Iterator[str]:
+    """Say what an interval of nothing means: so few runs can agree by chance."""
+    if any(value is not None and value.ci95 == 0 for _, value in score.accuracy):
+        runs = "both runs are" if len(score.seeds) == _TWO else f"all {len(score.seeds)} runs are"
+        yield f"  {EQUAL}: {runs} right equally often there, by chance; it does not say that others would be"
 
 
 def _sets(score: Score) -> Iterator[str]:
