@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from synthkit.system.files import make_folder, write_file
 from synthkit.system.locks import held
 from synthkit.system.progress import progress
 from synthkit_eval.feature_names import NONE
+from synthkit_eval.kept_weights import KeptWeights, check_folder, weights_path
 from synthkit_eval.kin import kin_of_images, kin_of_release, method_of
 from synthkit_eval.machine import SMALL, choose_threads, code_digest, commit, cpus, describe
 from synthkit_eval.protocol import without_places
@@ -64,7 +66,7 @@ class Options:
 
     `seeds` is the number of training runs, `work_root` the folder where runs are kept, so that they are used
     again. `patient` allows trainings that take days on a CPU. `changed` are the `--set` words that changed
-    the protocol; the score states them.
+    the protocol; the score states them. `weights` is the folder that gets the trained networks, if any does.
     """
 
     seeds: int
@@ -72,6 +74,12 @@ class Options:
     work_root: Path
     patient: bool
     changed: tuple[str, ...] = ()
+    weights: Path | None = None
+
+
+def kept_weights(folder: Path, name: str, *, real_only: bool) -> KeptWeights:
+    """Return where the networks of a release's score go, or those of its real images alone."""
+    return KeptWeights(folder, f"{name}-real-only" if real_only else name)
 
 
 def evaluate(release: ScoredRelease, protocol: Protocol, options: Options, world: World) -> Scored | None:
@@ -130,15 +138,21 @@ def _score_here(
 ) -> Scored | None:
     if world.first:
         check_intact(release)
+        if options.weights is not None:
+            check_folder(options.weights)
     world.wait()
     data = open_real(release, protocol, options.work_root)
     per_class = protocol.batches.synthetic_per_class
     synthetic = synthetic_of(release.folder, release.manifest, release.recipe, per_class)
     task = make_task(release, protocol, data, synthetic, options, world)
     machine = describe(task.device, world.size)
-    runs = _train_all(release, task, options, _folder(release, task, data, machine, options))
+    folder = _folder(release, task, data, machine, options)
+    runs = _train_all(release, task, options, folder)
     if not world.first:
         return None
+    if options.weights is not None:
+        kept = kept_weights(options.weights, release.manifest.name, real_only=synthetic is None)
+        kept.copy(folder, options.seeds)
     sets = None
     if synthetic is not None:
         work = options.work_root / "eval"
@@ -203,7 +217,7 @@ def _train_all(release: ScoredRelease, task: Task, options: Options, folder: Pat
     """Return a finished run for each seed; only those that no earlier scoring has finished are trained."""
     from synthkit_eval.training.estimate import check_patience
 
-    unfinished = [seed for seed in range(options.seeds) if _finished(folder, seed) is None]
+    unfinished = [seed for seed in range(options.seeds) if not _is_whole(folder, seed, options)]
     missing = task.world.agree(unfinished)
     if missing and not options.patient:
         check_patience(task, len(missing))
@@ -214,18 +228,35 @@ def _train_all(release: ScoredRelease, task: Task, options: Options, folder: Pat
             # A scoring that was killed after it wrote the run has left its checkpoint.
             _state(folder, seed).unlink(missing_ok=True)
         for seed in missing:
-            _train_one(release, task, folder, seed, f"training {seed + 1} of {options.seeds}")
+            _train_one(release, task, folder, seed, f"training {seed + 1} of {options.seeds}", options)
     found = [_finished(folder, seed) for seed in range(options.seeds)]
     return [run for run in found if run is not None]
 
 
-def _train_one(release: ScoredRelease, task: Task, folder: Path, seed: int, what: str) -> None:
+def _is_whole(folder: Path, seed: int, options: Options) -> bool:
+    """Return whether a run is finished, and has left its network if that is to be kept."""
+    if _finished(folder, seed) is None:
+        return False
+    return options.weights is None or weights_path(folder, seed).is_file()
+
+
+def _train_one(
+    release: ScoredRelease, task: Task, folder: Path, seed: int, what: str, options: Options
+) -> None:
     from synthkit_eval.training.train import train
 
-    state = _state(folder, seed)
+    state, weights = _state(folder, seed), None
+    if options.weights is not None:
+        weights = weights_path(folder, seed)
+        if task.world.first and not weights.is_file():
+            # What was trained without keeping its network may have passed the epoch that counts.
+            if _finished(folder, seed) is not None:
+                print(f"seed {seed}: is trained again, for its network was not kept", file=sys.stderr)
+            state.unlink(missing_ok=True)
+        task.world.wait()
     images, done = task.images(task.protocol.all_epochs), task.images(epochs_in(state))
     with progress(what, images, done=done) if task.world.first else nullcontext(_ignore) as advance:
-        trained = train(task, seed, state, advance)
+        trained = train(task, seed, state, advance, weights)
     if task.world.first:
         _check_same_shards(release)
         content = asdict(trained) | {"git": commit()}

@@ -10,7 +10,8 @@ from synthkit.errors import ScoreError
 from synthkit.system.environment import choose_device
 from synthkit.system.files import check_file_places
 from synthkit.system.work_root import work_root
-from synthkit_eval.evaluate import Options, evaluate, evaluate_real_only
+from synthkit_eval.evaluate import Options, evaluate, evaluate_real_only, kept_weights
+from synthkit_eval.kept_weights import told_weights
 from synthkit_eval.protocol import Protocol, load_protocol, usual_protocol
 from synthkit_eval.score_files import read_score, write_score
 from synthkit_eval.training.distributed import join
@@ -33,7 +34,8 @@ class Wanted:
     `protocol` is the name of a protocol, a file, or what would stand in one; None for the usual one of the
     release. `changes` are words of `--set`: of the protocol, and of where the real images are (source.…).
     `features` replaces the protocol's feature space. `out` is the score's file, None for
-    scores/PROTOCOL/NAME.json. `patient` allows trainings that take days on a CPU.
+    scores/PROTOCOL/NAME.json. `patient` allows trainings that take days on a CPU. `weights` is the folder for
+    the trained networks, None to keep none.
     """
 
     seeds: int
@@ -44,13 +46,15 @@ class Wanted:
     device: str = "auto"
     out: Path | None = None
     patient: bool = False
+    weights: Path | None = None
 
 
 class Kept(NamedTuple):
-    """A score with its detail, and the file that it is in."""
+    """A score with its detail, the file that it is in, and what is told of networks that were kept."""
 
     scored: Scored
     path: Path
+    networks: tuple[str, ...] = ()
 
 
 def score_release(reference: str, wanted: Wanted) -> Kept | None:
@@ -72,14 +76,20 @@ def score_release(reference: str, wanted: Wanted) -> Kept | None:
         protocol = wanted.protocol or usual_protocol(manifest.name, manifest.source.shots)
         features = [f"features={wanted.features}"] if wanted.features else []
         chosen = load_protocol(protocol, [*settings, *features])
-        options = Options(wanted.seeds, own_device, work_root(None), wanted.patient, tuple(settings))
+        options = Options(
+            wanted.seeds, own_device, work_root(None), wanted.patient, tuple(settings), wanted.weights
+        )
         run = evaluate_real_only if wanted.real_only else evaluate
         scored = run(release, chosen, options, world)
     if scored is None:
         return None
     target = wanted.out or _target(scored.score, _folder(load_protocol(protocol), chosen))
     write_score(scored, target)
-    return Kept(scored, target)
+    networks: tuple[str, ...] = ()
+    if wanted.weights is not None:
+        of_networks = kept_weights(wanted.weights, manifest.name, real_only=wanted.real_only)
+        networks = tuple(told_weights(of_networks, range(wanted.seeds), chosen))
+    return Kept(scored, target, networks)
 
 
 def _folder(protocol: Protocol, chosen: Protocol) -> Path:

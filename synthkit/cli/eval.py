@@ -80,6 +80,15 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Also keep the trained networks, of the epoch that is reported: "
+            "DIR/NAME-seed-N.safetensors.",
+            show_default=False,
+        ),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Start even if it takes days on a CPU.")] = False,
 ) -> None:
     """Score a release: train classifiers on it and its real images, test them on other real images."""
@@ -89,7 +98,7 @@ def evaluate(
         from synthkit_eval.told_score import told
 
         check_file_places(report)
-        wanted = Wanted(seeds, protocol, real_only, features, tuple(changes or ()), device, out, yes)
+        wanted = Wanted(seeds, protocol, real_only, features, tuple(changes or ()), device, out, yes, weights)
         kept = score_release(reference, wanted)
         if kept is None:
             return
@@ -97,6 +106,8 @@ def evaluate(
             write_report(_metrics(kept.scored.score), report)
         print(told(kept.scored.score))
         print(printable(f"Score: {kept.path}"))
+        for line in kept.networks:
+            print(printable(line))
 
 
 def _metrics(score: Score) -> dict[str, object]:

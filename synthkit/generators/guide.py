@@ -6,6 +6,7 @@ resizing has no gradient on a GPU that is the same twice.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from synthkit.recipe.feedback import FeedbackClassifier
 
 
+# The means of red, green and blue, and their deviations.
+_COLOURS = 6
+
+
 class Guide:
     """A network with what prepares images for it; its weights take no gradient."""
 
@@ -35,8 +40,9 @@ class Guide:
         self.size = config.size or int(data["input_size"][-1])
         # The share of an image that is seen. Whoever names a size means images that are seen whole.
         self._seen = 1.0 if config.size else float(data["crop_pct"])
+        self.mean, self.std = data["mean"], data["std"]
         self._mean, self._std = (
-            torch.tensor(data[name], device=device).view(1, -1, 1, 1) for name in ("mean", "std")
+            torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (self.mean, self.std)
         )
         self.device = device
         self._resizing: dict[int, torch.Tensor] = {}
@@ -108,6 +114,27 @@ def new_guide(config: FeedbackClassifier, classes: int, device: str) -> Guide:
     return guide
 
 
+def _refuse_other_images(guide: Guide, path: Path, name: str) -> None:
+    """Raise GeneratorError for weights of a network that was trained on images prepared another way.
+
+    `synthkit eval --weights` says how beside them; of other files nothing is known.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads((file.metadata() or {})["about"])
+        told = np.array([*facts["mean"], *facts["std"]], dtype=float)
+    except (OSError, ValueError, LookupError, TypeError, SafetensorError):
+        # Nothing is known of it; if it is damaged, reading its weights says so.
+        return
+    if told.shape != (_COLOURS,) or not np.allclose(told, [*guide.mean, *guide.std]):
+        raise GeneratorError(
+            f"{SECTION}: {path}: was trained on images of another mean and deviation than timm has for "
+            f"{name}; train it with timm's own (images.mean, images.std)"
+        )
+
+
 def open_guide(config: FeedbackClassifier, path: Path, classes: int, device: str) -> Guide:
     """Return the classifier whose weights are in a file, ready to guide.
 
@@ -125,6 +152,7 @@ def open_guide(config: FeedbackClassifier, path: Path, classes: int, device: str
             f"{SECTION}: {path}: has sha256 {content[:16]}…, not the recipe's: other weights"
         )
     guide = new_guide(config, classes, device)
+    _refuse_other_images(guide, path, config.network)
     try:
         guide.network.load_state_dict(load_file(path))
     except Exception as error:

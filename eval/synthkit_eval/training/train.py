@@ -20,8 +20,9 @@ from synthkit_eval.training.loader import EvaluationImages, evaluation_batches
 from synthkit_eval.training.networks import make_network
 from synthkit_eval.training.predictions import packed
 from synthkit_eval.training.stages import begin_stage, stages_of
-from synthkit_eval.training.trained import Trained, forget_predictions
+from synthkit_eval.training.trained import Trained, counted, forget_predictions
 from synthkit_eval.training.trainer import Inputs, Trainer
+from synthkit_eval.training.weights import save_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,12 +40,15 @@ _KEPT_BYTES = 1 << 30
 _EVALUATION_BATCH = 256
 
 
-def train(task: Task, seed: int, state: Path, advance: Callable[[float], None]) -> Trained:
+def train(
+    task: Task, seed: int, state: Path, advance: Callable[[float], None], weights: Path | None = None
+) -> Trained:
     """Train and test one classifier, from its last checkpoint if the file `state` holds one.
 
-    `advance` is called with the number of images that were trained on. On CPUs of one kind the same seed
-    gives the same run, whether it was stopped or not. Raises ScoreError if training diverges, or if several
-    processes have different checkpoints.
+    The file `weights`, if one is named, gets the network of the epoch that counts. `advance` is called with
+    the number of images that were trained on. On CPUs of one kind the same seed gives the same run, whether
+    it was stopped or not. Raises ScoreError if training diverges, or if several processes have different
+    checkpoints.
     """
     behind = checkpoint.epochs_in(state)
     if task.world.agree([behind]) != [behind]:
@@ -55,6 +59,9 @@ def train(task: Task, seed: int, state: Path, advance: Callable[[float], None]) 
         history.append(run.epoch(epoch, advance))
         forget_predictions(history)
         if task.world.first:
+            # Before the checkpoint: after a kill between them the epoch is trained again, to the same.
+            if weights is not None and counted(history, task.protocol.report) == epoch:
+                run.keep(weights)
             run.save(state, history)
         task.world.wait()
     return Trained(seed, history)
@@ -83,6 +90,10 @@ class _Run:
     def save(self, state: Path, history: list[dict[str, Any]]) -> None:
         """Write the state of the training, and the measurements of its epochs."""
         checkpoint.save(state, self._trainer.module, self._trainer.optimizer, history)
+
+    def keep(self, weights: Path) -> None:
+        """Write the network as it is now."""
+        save_weights(weights, self._network, self._task, self._seed)
 
     def _enter(self, epoch: int) -> None:
         """Begin the stage that an epoch is of, unless it is there already."""

@@ -44,7 +44,7 @@ def plain(data: Data, tmp_path_factory: pytest.TempPathFactory) -> tuple[Trained
     return run(data, state, stop=0), state
 
 
-def run(data: Data, state: Path, *settings: str, stop: int) -> Trained:
+def run(data: Data, state: Path, *settings: str, stop: int, weights: Path | None = None) -> Trained:
     """Train two epochs, stopped after `stop` minibatches and then continued."""
     real, synthetic = data
     protocol = load_protocol("digits-lt", [*SETTINGS, *settings])
@@ -72,9 +72,9 @@ def run(data: Data, state: Path, *settings: str, stop: int) -> Trained:
 
     with patch("time.monotonic", return_value=0.0):  # so that states of equal runs are equal, byte by byte
         try:
-            return train(task, 5, state, advance)
+            return train(task, 5, state, advance, weights)
         except Stopped:
-            return train(task, 5, state, lambda count: None)
+            return train(task, 5, state, lambda count: None, weights)
 
 
 @pytest.mark.parametrize(
@@ -96,6 +96,21 @@ def test_a_stopped_run_ends_as_one_that_was_not(
     # An epoch has five minibatches: it stops in the second one.
     assert run(data, tmp_path / "resumed", *settings.split(), stop=7).history == whole.history
     assert (tmp_path / "resumed").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+@pytest.mark.parametrize("report", ["best", "last"])
+def test_the_network_that_is_kept_is_that_of_the_epoch_that_counts(
+    data: Data, tmp_path: Path, report: str
+) -> None:
+    # A learning rate at which the second epoch is no better than the first.
+    settings = (f"report={report}", "optimizer.learning_rate=1.0")
+    whole = run(data, tmp_path / "whole", *settings, stop=0, weights=tmp_path / "a")
+    run(data, tmp_path / "resumed", *settings, stop=7, weights=tmp_path / "b")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert whole.counted(report) == {"best": 0, "last": 1}[report]
+    kept, after = load_file(tmp_path / "a"), load_file(tmp_path / "whole")
+    same = all(torch.equal(value, after[f"network.{key}"]) for key, value in kept.items())
+    assert same is (report == "last")
 
 
 @pytest.mark.parametrize("kind", ["lws", pytest.param("crt", marks=pytest.mark.slow)])

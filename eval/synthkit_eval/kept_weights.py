@@ -1,0 +1,83 @@
+"""`synthkit eval --weights`: the trained networks, and how one of them guides a build."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from synthkit.errors import ScoreError
+from synthkit.system.files import check_place, make_folder, write_file
+from synthkit_eval.training.weights import ABOUT, PLAIN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from synthkit_eval.protocol import Protocol
+
+
+def check_folder(folder: Path) -> None:
+    """Make the folder for networks. Raises ScoreError or OSError if nothing could be written there."""
+    if folder.exists() and not folder.is_dir():
+        raise ScoreError(f"--weights {folder}: is a file; name a folder")
+    make_folder(folder)
+    check_place(folder)
+
+
+_SECTION = "sampler.feedback.classifier"
+
+
+def weights_path(folder: Path, seed: int) -> Path:
+    """Return the file of a run's weights in the folder of the runs."""
+    return folder / f"seed-{seed}.network.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class KeptWeights:
+    """Where the networks of a score go: FOLDER/NAME-seed-N.safetensors."""
+
+    folder: Path
+    name: str
+
+    def path(self, seed: int) -> Path:
+        """Return the file of one network."""
+        return self.folder / f"{self.name}-seed-{seed}.safetensors"
+
+    def copy(self, runs: Path, seeds: int) -> None:
+        """Copy the networks of all runs there, each whole or not at all."""
+        for seed in range(seeds):
+            with weights_path(runs, seed).open("rb") as source:
+                write_file(self.path(seed), source.read())
+
+
+def told_weights(kept: KeptWeights, seeds: Sequence[int], protocol: Protocol) -> Iterator[str]:
+    """Yield which files hold networks, and how the first guides a build, or why none can."""
+    for seed in seeds:
+        yield f"Network: {kept.path(seed)}"
+    reason = why_not_guiding(protocol, kept.path(seeds[0]))
+    if reason:
+        yield f"It cannot guide a build (sampler.feedback): {reason}"
+        return
+    values = {"network": protocol.network, "size": protocol.images.size, "checkpoint": kept.path(seeds[0])}
+    section = ", ".join(f"{field}: {value}" for field, value in values.items())
+    yield f"Guide a build by it: --set '{_SECTION}={{{section}}}'"
+
+
+def why_not_guiding(protocol: Protocol, path: Path) -> str:
+    """Return why a build cannot be guided by a network of a protocol; an empty text if it can."""
+    import timm
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        facts = json.loads(file.metadata()[ABOUT])
+    if facts["fits"] != PLAIN:
+        return f"timm's {protocol.network} has other layers than {facts['fits']}"
+    if facts["network_args"]:
+        return (
+            f"it has network_args ({', '.join(facts['network_args'])}), and a guiding network has timm's own"
+        )
+    own = timm.get_pretrained_cfg(protocol.network)
+    if own is None or [*own.mean, *own.std] != [*protocol.images.mean, *protocol.images.std]:
+        return "images.mean and images.std are not timm's for this network"
+    return ""

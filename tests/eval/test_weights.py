@@ -1,0 +1,111 @@
+"""`synthkit eval --weights`: the networks of a score, to be used by timm and to guide a build."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from synthkit.errors import GeneratorError
+from synthkit.generators.guide import open_guide
+from synthkit.recipe.feedback import FeedbackClassifier
+from synthkit_eval.protocol import load_protocol
+from synthkit_eval.score_files import read_scored
+from synthkit_eval.training.distributed import World
+from synthkit_eval.training.loader import EvaluationImages, evaluation_batches
+from synthkit_eval.training.trainer import Inputs
+from tests.conftest import Cli
+from tests.helpers.scoring import QUICK, evaluate_and_tell, real_digits
+
+KEPT = ("--real-only", "--seeds", "1", "--weights", "networks")
+NAME = "small-real-only-seed-0.safetensors"
+
+
+@pytest.fixture(scope="module")
+def scored(flat_release: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Cli, str]:
+    """A folder with a score of real images alone and its network, and what the command told."""
+    cli = Cli(tmp_path_factory.mktemp("networks"))
+    _, told = evaluate_and_tell(cli, flat_release, *KEPT)
+    return cli, told
+
+
+def test_timm_loads_it_and_it_is_right_where_the_score_says(scored: tuple[Cli, str]) -> None:
+    cli, _ = scored
+    detail = read_scored(cli.folder / "score.json").detail
+    network = timm.create_model("test_resnet", num_classes=10).eval()
+    network.load_state_dict(load_file(cli.folder / "networks" / NAME))
+    images = load_protocol("digits-lt", QUICK).images
+    test, inputs = real_digits("test"), Inputs(images, "cpu")
+    with torch.no_grad():
+        found = [
+            network(inputs(batch)).argmax(1)
+            for batch in evaluation_batches(EvaluationImages(test, images), 256, World(), 0)
+        ]
+    labels = np.asarray(test.listing.labels)
+    assert (torch.cat(found).numpy() == labels).mean() == pytest.approx(float(detail.right[0].mean()))
+
+
+def test_it_says_what_it_is(scored: tuple[Cli, str]) -> None:
+    with safe_open(scored[0].folder / "networks" / NAME, framework="pt") as file:
+        facts = json.loads(file.metadata()["about"])
+    assert (facts["network"], facts["network_args"], facts["fits"]) == ("test_resnet", {}, "timm")
+    assert (facts["classes"], facts["size"], facts["mean"]) == (10, 32, [0.5, 0.5, 0.5])
+    assert (facts["protocol"], facts["trained_on"], facts["seed"]) == ("digits-lt", "real", 0)
+
+
+def test_it_guides_a_build_by_the_words_that_are_printed(scored: tuple[Cli, str], tmp_path: Path) -> None:
+    cli, told = scored
+    assert f"Network: networks/{NAME}" in told
+    (line,) = [line for line in told.splitlines() if line.startswith("Guide a build by it: ")]
+    setting = line.partition("--set '")[2].removesuffix("'")
+    guidance = ("--set", "sampler.feedback={scale: 30, every: 2}", "--set", setting)
+    built = cli("build", cli.recipe(), "--limit", "2", *guidance, "--out", tmp_path)
+    assert built.exit_code == 0, built.output
+    guiding = tmp_path / "small-preview" / "classifier.safetensors"
+    assert guiding.read_bytes() == (cli.folder / "networks" / NAME).read_bytes()
+
+
+def test_again_it_is_the_same_and_nothing_is_trained(scored: tuple[Cli, str], flat_release: Path) -> None:
+    cli, _ = scored
+    path = cli.folder / "networks" / NAME
+    before = path.read_bytes()
+    path.unlink()
+    _, told = evaluate_and_tell(cli, flat_release, *KEPT)
+    assert path.read_bytes() == before
+    assert "training 1 of 1" not in told
+    # A run whose network was not kept is trained for it.
+    next(cli.folder.glob(".synthkit/eval/*/seed-0.network.safetensors")).unlink()
+    _, told = evaluate_and_tell(cli, flat_release, *KEPT)
+    assert "seed 0: is trained again, for its network was not kept" in told
+    assert path.read_bytes() == before
+
+
+def test_a_network_with_arguments_is_kept_and_cannot_guide(cli: Cli, flat_release: Path) -> None:
+    settings = ("network_args.channels=[8, 8, 8, 8]", "epochs=1", "images.size=16")
+    _, told = evaluate_and_tell(cli, flat_release, *KEPT, settings=settings)
+    assert "It cannot guide a build (sampler.feedback): it has network_args (channels)" in told
+    assert (cli.folder / "networks" / NAME).is_file()
+
+
+def test_a_guide_that_learned_from_other_colours_is_refused(scored: tuple[Cli, str], tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    tensors = load_file(scored[0].folder / "networks" / NAME)
+    save_file(tensors, path, {"about": json.dumps({"mean": [0.1, 0.1, 0.1], "std": [0.5, 0.5, 0.5]})})
+    config = FeedbackClassifier(network="test_resnet", size=32, checkpoint=str(path))
+    with pytest.raises(GeneratorError, match="was trained on images of another mean and deviation"):
+        open_guide(config, path, 10, "cpu")
+
+
+def test_a_folder_that_cannot_be_is_told_before_anything_is_trained(cli: Cli, flat_release: Path) -> None:
+    (cli.folder / "file").write_text("")
+    words = ("--protocol", "digits-lt", "--real-only", "--weights", "file")
+    told = cli("eval", flat_release, *words)
+    assert told.exit_code == 1
+    assert told.output.splitlines()[-1] == "error: --weights file: is a file; name a folder"
+    assert "training" not in told.output.replace("training images", "")
