@@ -29,7 +29,7 @@ def evaluated(place: Path, flat_release: Path) -> synthkit.Evaluated:
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(place)
         threads, state = torch.get_num_threads(), torch.random.get_rng_state()
-        found = synthkit.evaluate(flat_release, QUICKLY, **OPTIONS)
+        found = synthkit.evaluate(flat_release, QUICKLY, **OPTIONS, weights="networks")
         assert torch.get_num_threads() == threads
         assert torch.equal(torch.random.get_rng_state(), state)
     return found
@@ -44,6 +44,7 @@ def test_a_score_is_the_one_of_the_command(
     evaluated: synthkit.Evaluated, flat_release: Path, place: Path
 ) -> None:
     assert evaluated.path.parts[0] == "scores"
+    assert (place / "networks/small-seed-0.safetensors").is_file()
     assert evaluated.score == read_score(evaluated.path)
     assert 0 <= evaluated.accuracy == evaluated.score.accuracy.overall.mean <= 1
     words = ["--protocol", "digits-lt", "--seeds", "1", "--features", "none", "--device", "cpu"]
