@@ -63,8 +63,8 @@ def evaluate(
     change its fields by their dotted names, and say where the real images are (`source.root`). `seeds` is the
     number of training runs. With `real_only` the real images train alone, for as many steps. `features` is
     the feature space of FID and the other set metrics. The score is written to `out`, by default
-    scores/PROTOCOL/NAME.json. `patient` allows trainings that take days on a CPU. The folder `weights`, if one
-    is named, gets the trained networks.
+    scores/PROTOCOL/NAME.json. `patient` allows trainings that take days on a CPU. The folder `weights`, if
+    one is named, gets the trained networks.
 
     An interrupt keeps finished runs and epochs, and the same call goes on. PyTorch's random state and number
     of threads are left as they were. Raises ScoreError, ReleaseError, SourceError or HubError.
