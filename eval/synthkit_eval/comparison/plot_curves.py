@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import log2
 from statistics import fmean
@@ -40,6 +40,8 @@ _HEIGHT = 4.6
 # Letters of a line in a legend, and its columns, if they fit.
 _LEGEND = 48
 _COLUMNS = (3, 2, 1)
+# More lines than these cannot be told apart.
+_MOST_LINES = 16
 # Error bars at the same x are drawn beside each other: the step between them as a share of the axis, and the
 # most that all may take as a share of the distance to the next x.
 _ASIDE, _MOST_ASIDE = 0.008, 0.6
@@ -109,7 +111,7 @@ def shots_figures(
     """Yield a plot for each data set and protocol in which a method has at least two numbers of shots.
 
     A point is the mean over the trials that were scored; its bar is the 95 % interval over them, or over the
-    seeds if there is one trial.
+    seeds if there is one trial. Where more than _MOST_LINES would be in it, each generator has a plot.
     """
     families: dict[tuple[str, str], list[Section]] = {}
     for section in sections:
@@ -118,14 +120,39 @@ def shots_figures(
             families.setdefault((section.first.protocol.kin, data), []).append(section)
     number = 0
     for (_, data), members in families.items():
-        curves = _by_shots(members)
-        if any(curve.is_line for curve in curves):
-            number += 1
-            yield number, _shots(data, members, curves, tables)
+        for words, some in _readable(members):
+            curves = _by_shots(some)
+            if any(curve.is_line for curve in curves):
+                number += 1
+                yield number, _shots([data, *words], some, curves, tables)
+
+
+def _readable(sections: Sequence[Section]) -> list[tuple[list[str], Sequence[Section]]]:
+    """Return the sections of each plot and what its title says of them: all in one, if that can be read."""
+    found = dict.fromkeys(_generator(row) for section in sections for row in section.rows)
+    generators = [name for name in found if name is not None]
+    if len(generators) == 1 or len(_by_shots(sections)) <= _MOST_LINES:
+        return [([], sections)]
+    return [([name], [*_of_generator(sections, name)]) for name in generators]
+
+
+def _of_generator(sections: Sequence[Section], generator: str) -> Iterator[Section]:
+    """Yield sections with the rows of one generator, and with those of real images alone."""
+    for section in sections:
+        rows = [row for row in section.rows if _generator(row) in (None, generator)]
+        if any(_generator(row) for row in rows):
+            yield replace(section, rows=tuple(rows))
+
+
+def _generator(row: Row) -> str | None:
+    return None if row.score.release is None else row.score.release.generator
 
 
 def _shots(
-    data: str, sections: Sequence[Section], curves: Sequence[Curve], tables: Sequence[PublishedTable]
+    words: Sequence[str],
+    sections: Sequence[Section],
+    curves: Sequence[Curve],
+    tables: Sequence[PublishedTable],
 ) -> Figure:
     scores = [score for section in sections for row in section.rows for score in row.scores]
     fitting = [table for table in tables if table.few_shot and any(table.fits(score) for score in scores)]
@@ -135,7 +162,7 @@ def _shots(
     axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
     axes.minorticks_off()
     protocol = sections[0].first.protocol.name
-    title = ", ".join(dict.fromkeys([drawable(protocol), drawable(data)])) + ": accuracy against shots"
+    title = ", ".join(dict.fromkeys(map(drawable, [protocol, *words]))) + ": accuracy against shots"
     return _finished(figure, axes, title, "real images a class")
 
 

@@ -288,6 +288,22 @@ def test_the_plot_of_shots_joins_sections(cli: Cli) -> None:
     assert (cli.folder / "p" / "shots.png").is_file()
 
 
+def test_more_lines_than_can_be_told_apart_are_a_plot_for_each_generator(cli: Cli) -> None:
+    for shots, (number, p) in itertools.product(
+        (1, 4), enumerate([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+    ):
+        for model in ("one", "two"):
+            name = f"few-{model}-shots-{shots}-dropout-0-{p * 10:g}"
+            facts = {"training": f"{shots}" * 64, "protocol": "few-shot", "shots": shots, "kin": name}
+            made = score([0.9 + number / 99] * 3, method="dropout", name=name, **facts)
+            release = made.release.model_copy(update={"generator": model})  # type: ignore[union-attr]
+            put(cli.folder / "s", name, made.model_copy(update={"release": release}))
+    assert "shots-1, shots-2 (PNG and SVG)" in cli("compare", "s", "--plots", "p").stderr
+    first, second = (texts(cli.folder / "p" / f"shots-{number}.svg") for number in (1, 2))
+    assert any(", one: accuracy against shots" in text for text in first)
+    assert any(", two: accuracy against shots" in text for text in second)
+
+
 def test_a_study_that_varies_shots_and_another_field_has_a_line_for_each(cli: Cli) -> None:
     for shots in (1, 4):
         for place, p in enumerate((0.2, 0.4)):
