@@ -245,24 +245,32 @@ def _train_one(
 ) -> None:
     from synthkit_eval.training.train import train
 
-    state, weights = _state(folder, seed), None
-    if options.weights is not None:
-        weights = weights_path(folder, seed)
-        if task.world.first and not weights.is_file():
-            # What was trained without keeping its network may have passed the epoch that counts.
-            if _finished(folder, seed) is not None:
-                print(f"seed {seed}: is trained again, for its network was not kept", file=sys.stderr)
-            state.unlink(missing_ok=True)
-        task.world.wait()
+    state, weights = _state(folder, seed), weights_path(folder, seed)
+    if task.world.first:
+        _begin_weights(folder, seed, kept=options.weights is not None)
+    task.world.wait()
     images, done = task.images(task.protocol.all_epochs), task.images(epochs_in(state))
     with progress(what, images, done=done) if task.world.first else nullcontext(_ignore) as advance:
-        trained = train(task, seed, state, advance, weights)
+        trained = train(task, seed, state, advance, None if options.weights is None else weights)
     if task.world.first:
         _check_same_shards(release)
         content = asdict(trained) | {"git": commit()}
         write_file(folder / f"seed-{seed}.json", json.dumps(content).encode())
         state.unlink(missing_ok=True)
     task.world.wait()
+
+
+def _begin_weights(folder: Path, seed: int, *, kept: bool) -> None:
+    """Let the network that a run leaves be that of the epoch that counts, or let it leave none."""
+    weights = weights_path(folder, seed)
+    if not kept:
+        # Of a scoring that was stopped: this one may go on to another epoch.
+        weights.unlink(missing_ok=True)
+    elif not weights.is_file():
+        # What was trained without keeping its network may have passed the epoch that counts.
+        if _finished(folder, seed) is not None:
+            print(f"seed {seed}: is trained again, for its network was not kept", file=sys.stderr)
+        _state(folder, seed).unlink(missing_ok=True)
 
 
 def _state(folder: Path, seed: int) -> Path:

@@ -122,6 +122,12 @@ def _compare(publication: PagePublication) -> PagePublication:
         return replace(publication, head=None)
     version = _version_shown(publication.repository, state)
     _refuse_foreign(publication.repository, state, version)
+    if publication.private and not state.private:
+        space = publication.repository
+        raise HubError(
+            f"{space.repo_id}: the Space for the page is public, and the data set is private; make it private "
+            f"({space.url}/settings), or publish without a page (--no-page)"
+        )
     publication = replace(publication, head=state.head, private=state.private)
     if version is not None and semver.Version.parse(version) > semver.Version.parse(publication.version):
         return replace(publication, newer=version, send=(), delete=())

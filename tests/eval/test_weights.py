@@ -109,3 +109,19 @@ def test_a_folder_that_cannot_be_is_told_before_anything_is_trained(cli: Cli, fl
     assert told.exit_code == 1
     assert told.output.splitlines()[-1] == "error: --weights file: is a file; name a folder"
     assert "training" not in told.output.replace("training images", "")
+
+
+def test_a_network_of_a_stopped_scoring_is_not_taken_for_that_of_the_next(
+    cli: Cli, flat_release: Path, scored: tuple[Cli, str]
+) -> None:
+    evaluate_and_tell(cli, flat_release, *KEPT)
+    left = next(cli.folder.glob(".synthkit/eval/*/seed-0.network.safetensors"))
+    # As a kill leaves it: a network, and no finished run. The next scoring keeps none.
+    left.write_bytes(b"of an earlier epoch")
+    left.with_name("seed-0.json").unlink()
+    evaluate_and_tell(cli, flat_release, "--real-only", "--seeds", "1")
+    assert not left.exists()
+    evaluate_and_tell(cli, flat_release, *KEPT)
+    assert (cli.folder / "networks" / NAME).read_bytes() == (
+        scored[0].folder / "networks" / NAME
+    ).read_bytes()

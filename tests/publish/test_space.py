@@ -206,6 +206,16 @@ def test_somebody_else_changes_the_space_meanwhile(hub: HubServer, synthkit: Cli
     assert "style.css" not in hub.files(SPACE, repo_type="space")
 
 
+def test_the_page_of_a_private_release_is_not_put_into_a_public_space(
+    hub: HubServer, synthkit: Client, release: Path, next_release: Path
+) -> None:
+    synthkit("publish", release, REPO, "--page")
+    hub.store.get("space", SPACE).private = False
+    message = refused(hub, synthkit, next_release, REPO, "--page")
+    assert "the Space for the page is public, and the data set is private" in message
+    assert f"{hub.url}/spaces/{SPACE}/settings" in message
+
+
 def test_a_public_release_has_a_public_page(hub: HubServer, synthkit: Client, release: Path) -> None:
     synthkit("publish", release, REPO, "--page", "--public")
     assert not hub.store.get("space", SPACE).private
