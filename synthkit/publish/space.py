@@ -125,7 +125,7 @@ def _compare(publication: PagePublication) -> PagePublication:
     if publication.private and not state.private:
         space = publication.repository
         raise HubError(
-            f"{space.repo_id}: the Space for the page is public, and the data set is private; make it private "
+            f"{space.repo_id}: the Space for the page is public, and the data set is private: change that "
             f"({space.url}/settings), or publish without a page (--no-page)"
         )
     publication = replace(publication, head=state.head, private=state.private)

@@ -212,7 +212,7 @@ def test_the_page_of_a_private_release_is_not_put_into_a_public_space(
     synthkit("publish", release, REPO, "--page")
     hub.store.get("space", SPACE).private = False
     message = refused(hub, synthkit, next_release, REPO, "--page")
-    assert "the Space for the page is public, and the data set is private" in message
+    assert "the Space for the page is public, and the data set is private: change that" in message
     assert f"{hub.url}/spaces/{SPACE}/settings" in message
 
 
