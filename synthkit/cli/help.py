@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from synthkit.cli.output import survive_any_encoding
+from synthkit.cli.usage import values_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,6 +24,11 @@ _WIDE = 80
 
 class Command(TyperCommand):
     """A command with such help."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the options; of a value that does not fit, say in words what it must be."""
+        with values_in_words():
+            return super().parse_args(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help: a table, or below `_WIDE` columns a list."""

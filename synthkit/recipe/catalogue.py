@@ -11,7 +11,7 @@ from synthkit.recipe import shipped
 from synthkit.recipe.load import files_of, load
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from rich.console import Group
 
@@ -30,6 +30,8 @@ class Shipped:
     method: str
     gates: bool
     guidance_scale: float
+    levels: int
+    feedback: str | None
     makes: str
     takes: str
     needs: str
@@ -54,8 +56,17 @@ class Shipped:
         """What it makes and by which method, in a line."""
         images = _IMAGES.match(self.makes)
         takes = re.split(r" at |,|;", self.takes)[0]
-        how = f"{self.method}, guidance {self.guidance_scale:g}{', quality gates' if self.gates else ''}"
-        return f"{images[0] if images else self.makes}, {takes}; {how}"
+        how = [self.method, f"guidance {self.guidance_scale:g}", *self._beside]
+        return f"{images[0] if images else self.makes}, {takes}; {', '.join(how)}"
+
+    @property
+    def _beside(self) -> Iterator[str]:
+        if self.levels:
+            yield f"{self.levels} levels"
+        if self.feedback is not None:
+            yield f"feedback by {self.feedback}"
+        if self.gates:
+            yield "quality gates"
 
 
 def describe_all() -> list[Shipped]:
@@ -93,6 +104,8 @@ def describe(name: str) -> Shipped:
         method=recipe.conditioning.method,
         gates=recipe.filters is not None and recipe.filters.gates,
         guidance_scale=recipe.sampler.guidance_scale,
+        levels=recipe.conditioning.levels,
+        feedback=None if recipe.sampler.feedback is None else recipe.sampler.feedback.criterion,
         makes=facts["Makes"],
         takes=facts["Takes"],
         needs=facts["Needs"].removesuffix(_WHERE),

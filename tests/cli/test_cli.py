@@ -137,6 +137,20 @@ def test_a_price_that_is_none(cli: Cli, price: str) -> None:
     assert cli("plan", cli.recipe(), "--price", price).exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("0", "must be at least 1, is '0'"),
+        ("1001", "must be at most 1000, is '1001'"),
+        ("many", "must be a whole number, is 'many'"),
+    ],
+)
+def test_a_number_that_does_not_fit_is_told_in_words(cli: Cli, value: str, told: str) -> None:
+    result = cli("eval", "releases/any", "--seeds", value)
+    assert result.exit_code == 2
+    assert f"Invalid value for '--seeds': {told}" in result.output
+
+
 def test_after_a_build_plan_knows_its_rate(cli: Cli) -> None:
     recipe = cli.recipe()
     cli("build", recipe, "--limit", "16")

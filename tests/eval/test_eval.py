@@ -269,6 +269,7 @@ def test_a_copy_of_a_training_image_cannot_score(cli: Cli) -> None:
     ("arguments", "told"),
     [
         (["--set", "network=resnet81"], "network: timm has no 'resnet81'; did you mean resnet"),
+        (["--set", "network=ResNet18"], "network: timm has no 'ResNet18'; did you mean resnet18,"),
         (["--set", "network_args={bogus: 1}"], "clear them with --set network_args={}"),
         (
             ["--set", "network=vit_tiny_patch16_224", "--set", "network_args={}"],
@@ -297,6 +298,13 @@ def test_what_cannot_work_is_told_before_training(
     small_release: Path, cli: Cli, arguments: list[str], told: str
 ) -> None:
     assert told in refused(cli, small_release, *arguments)
+
+
+def test_training_that_diverges_says_what_to_lower(small_release: Path, cli: Cli) -> None:
+    changes = flags(*QUICK, "optimizer.learning_rate=100", "optimizer.weight_decay=1", "epochs=3")
+    told = refused(cli, small_release, *changes, "--seeds", "1")
+    assert "seed 0: training diverged in epoch " in told
+    assert "which is 100, for example with --set optimizer.learning_rate=10" in told
 
 
 def test_a_protocol_of_no_name(small_release: Path, cli: Cli) -> None:

@@ -249,6 +249,8 @@ def test_recipes_lists_what_there_is_and_what_each_needs(cli: Cli) -> None:
         "method": "embed-cutmix-dropout",
         "gates": False,
         "guidance_scale": 10.0,
+        "levels": 0,
+        "feedback": None,
         "makes": "320 images (512x512 JPEG) of 20 classes",
         "takes": "about 3 GPU-minutes at 2.27 images/s (measured on an H200); about 0.04 GB",
         "needs": "VOCdevkit/VOC2012: JPEGImages, SegmentationClass, SegmentationObject, ImageSets",
@@ -256,6 +258,12 @@ def test_recipes_lists_what_there_is_and_what_each_needs(cli: Cli) -> None:
         "model": "radames/stable-diffusion-2-1-unclip-img2img",
         "extends": "caltech101",
     }
+
+
+def test_the_list_tells_levels_and_feedback() -> None:
+    told = {item.recipe: item.in_short for item in describe_all()}
+    assert told["digits_lt_discl"].endswith("; real-guidance, guidance 2, 4 levels")
+    assert told["digits_lt_feedback"].endswith("; random-image, guidance 2, feedback by entropy")
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])

@@ -77,11 +77,12 @@ def check_levels(protocol: Protocol, recipe: Recipe) -> None:
             f"curriculum: needs several levels of {over}, and {recipe.name} has {has}; build it with "
             f"conditioning.{over}: {{levels: [...]}}, or leave the curriculum out: --set curriculum=null"
         )
-    last = curriculum.last_epochs(protocol.epochs)
-    if protocol.epochs - last < len(levels):
+    mixed = protocol.epochs - curriculum.last_epochs(protocol.epochs)
+    if mixed < len(levels):
         raise ScoreError(
-            f"curriculum: {recipe.name} has {len(levels)} levels of {over}, and of {protocol.epochs} epochs "
-            f"{last} are left to real images alone; raise epochs, or lower curriculum.real_epochs"
+            f"curriculum: {recipe.name} has {len(levels)} levels of {over}, each of an epoch or more, "
+            f"and only {mixed} of {protocol.epochs} epochs have synthetic images: the last ones have real "
+            "images alone; raise epochs, or lower curriculum.real_epochs"
         )
 
 

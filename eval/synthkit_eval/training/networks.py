@@ -21,7 +21,8 @@ def check_network(name: str) -> None:
 
     if timm.is_model(name):
         return
-    near = nearest(name, timm.list_models(), count=3, cutoff=0.4)
+    # timm writes all names in small letters.
+    near = nearest(name.lower(), timm.list_models(), count=3, cutoff=0.4)
     hint = f"; did you mean {', '.join(near)}?" if near else "; timm.list_models() lists them"
     raise ScoreError(f"network: timm has no {name!r}{hint}")
 

@@ -116,9 +116,11 @@ class _Run:
         training_loss = self._trainer.train(epoch, advance)
         loss, predictions = self._test(self._evaluation)
         if not math.isfinite(training_loss + loss):
+            rate = task.protocol.optimizer.learning_rate
             raise ScoreError(
-                f"seed {self._seed}: training diverged in epoch {epoch + 1}: its loss is {training_loss}; "
-                "lower it with --set optimizer.learning_rate="
+                f"seed {self._seed}: training diverged in epoch {epoch + 1}: its loss is {training_loss}, "
+                f"that of evaluation {loss}; lower the learning rate, which is {rate:g}, for example with "
+                f"--set optimizer.learning_rate={rate / 10:g}"
             )
         classes = per_class(predictions, task.evaluation.listing.labels, task.classes)
         parts = task.grouping.parts(classes)

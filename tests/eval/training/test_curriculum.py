@@ -260,9 +260,8 @@ def told_of(strength: Any) -> str:
 
 
 def test_more_levels_than_epochs_are_refused() -> None:
-    assert "some has 10 levels of strength, and of 10 epochs 1 are left to real images alone" in told_of(
-        {"levels": [n / 10 for n in range(1, 11)]}
-    )
+    told = told_of({"levels": [n / 10 for n in range(1, 11)]})
+    assert "has 10 levels of strength, each of an epoch or more, and only 9 of 10 epochs have" in told
 
 
 @pytest.mark.parametrize(
