@@ -25,10 +25,10 @@ _OF_MIXTURE = tuple(f"batches.{name}=" for name in MIXTURE)
 
 
 def pages(sections: Sequence[Section]) -> list[Page]:
-    """Return a page for each section; the notes of the last one say how to read them all."""
+    """Return a page for each section; the legend of the last one says how to read them all."""
     follows = correlations(sections)
     made = [_page(section, len(sections), follows.get(section.number)) for section in sections]
-    return [*made[:-1], replace(made[-1], notes=(*made[-1].notes, *_legend(sections)))]
+    return [*made[:-1], replace(made[-1], legend=tuple(_legend(sections)))]
 
 
 def _legend(sections: Sequence[Section]) -> Iterator[str]:
@@ -59,9 +59,8 @@ def _page(section: Section, count: int, follows: str | None) -> Page:
     )
     spaces = fid_spaces(section)
     tables = (accuracies(section, spaces), *difference_tables(section))
-    return Page(
-        title, tables, (*conclusions(section), *([follows] if follows else []), *_notes(section, spaces))
-    )
+    notes = (*([follows] if follows else []), *_notes(section, spaces))
+    return Page(title, tables, tuple(conclusions(section)), notes)
 
 
 def _notes(section: Section, spaces: Sequence[str]) -> Iterator[str]:

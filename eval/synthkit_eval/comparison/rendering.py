@@ -44,13 +44,13 @@ def as_rich(pages: Sequence[Page], width: int) -> Group:
         for table in page.tables:
             for part in _parts(table, width):
                 parts += [Text(""), _rich_table(part)]
-        parts += [Text(""), *(Text(_shown(note), style="dim") for note in page.notes), Text("")]
+        parts += [Text(""), *(Text(_shown(note), style="dim") for note in page.lines), Text("")]
     return Group(*parts[:-1])
 
 
 def _page_text(page: Page) -> str:
     return "\n\n".join(
-        [_shown(page.title), *map(_table_text, page.tables), "\n".join(map(_shown, page.notes))]
+        [_shown(page.title), *map(_table_text, page.tables), "\n".join(map(_shown, page.lines))]
     )
 
 
@@ -84,7 +84,7 @@ def _pad(cell: str, width: int, align: Align) -> str:
 
 def _page_markdown(page: Page) -> str:
     tables = "\n\n".join(map(_table_markdown, page.tables))
-    notes = "\n".join(f"- {_escaped(note)}" for note in page.notes)
+    notes = "\n".join(f"- {_escaped(note)}" for note in page.lines)
     return f"### {_escaped(page.title)}\n\n{tables}\n\n{notes}\n"
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from synthkit.page.rendering import render
 from synthkit_eval.comparison.accuracy_table import fid_heads, fid_spaces
-from synthkit_eval.comparison.conclusions import conclusions, legend
 from synthkit_eval.comparison.pages import pages
 from synthkit_eval.comparison.plot_detail import classes_figures, curves_of, epochs_figures, gains_of
 from synthkit_eval.comparison.plot_style import styled
@@ -88,7 +87,7 @@ def scores_page(
         sections=shown,
         across=across,
         left_out=left_out,
-        legend=[*legend(sections)],
+        legend=told[-1].legend,
         scores=sum(len(row.files) for section in sections for row in section.rows),
         shown=sum(d.shown for section in sections for d in section.differences),
         tested=sum(len(section.differences) for section in sections),
@@ -97,16 +96,15 @@ def scores_page(
 
 
 def _told(section: Section, page: Page, drawn: Sequence[tuple[str, _Drawing]]) -> SectionTold:
-    sentences = [*conclusions(section)]
-    hidden = [one for one in sentences if one.startswith("Not shown")]
+    hidden = [one for one in page.conclusions if one.startswith("Not shown")]
     return SectionTold(
         section.number,
         page.title,
-        [one for one in sentences if one not in hidden],
+        [one for one in page.conclusions if one not in hidden],
         hidden,
         page.tables[0],
         [_picture(kind, drawing, section, page) for kind, drawing in drawn],
-        _notes(section, page),
+        [*page.notes],
     )
 
 
@@ -238,9 +236,3 @@ def _epochs(section: Section) -> Table:
         for name, curve in zip(short_names(section.rows), curves, strict=True)
     ]
     return Table(columns, tuple(rows))
-
-
-def _notes(section: Section, page: Page) -> list[str]:
-    """Return the notes of a section without its conclusions and how to read all, which stand apart."""
-    apart = {*conclusions(section), *legend([section])}
-    return [note for note in page.notes if note not in apart]

@@ -43,8 +43,15 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A section as it is shown: title, tables, notes."""
+    """A section as it is shown: title, tables, conclusions, notes; the last one also how to read all."""
 
     title: str
     tables: tuple[Table, ...]
+    conclusions: tuple[str, ...]
     notes: tuple[str, ...]
+    legend: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What stands below the tables, in its order."""
+        return (*self.conclusions, *self.notes, *self.legend)

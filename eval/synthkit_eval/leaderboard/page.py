@@ -43,7 +43,7 @@ def board_pages(sections: Sequence[Section], board: Board) -> list[Page]:
         replace(page, tables=(*page.tables, _checked_table(section, board)))
         for page, section in zip(pages(sections), sections, strict=True)
     ]
-    return [*made[:-1], replace(made[-1], notes=(*made[-1].notes, *_legend(board)))]
+    return [*made[:-1], replace(made[-1], legend=(*made[-1].legend, *_legend(board)))]
 
 
 def _checked_table(section: Section, board: Board) -> Table:

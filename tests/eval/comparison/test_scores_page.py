@@ -105,7 +105,8 @@ def test_one_score_has_no_empty_section_and_commands_are_set_as_such() -> None:
     page = read([score(ECD, method="dropout")])
     told = [text for tag, text in page.texts if tag not in ("script", "style")]
     assert {"score", "differences tested"} <= {*told}
-    assert "How to read this" not in told
+    assert any(text.startswith("Accuracies are top-1 in percent") for text in told)
+    assert not any(text.startswith("Differences are paired") for text in told)
     assert not any("`" in text for text in told)
     assert any(text.startswith("synthkit eval releases/") for text in page.said("code"))
 
@@ -170,3 +171,11 @@ def test_what_is_wrong_is_told_in_a_line_and_nothing_written(
     before = sorted(cli.folder.rglob("*"))
     assert message in error_of(cli, "page", *words)
     assert sorted(cli.folder.rglob("*")) == before
+
+
+def test_how_to_read_stands_once_and_not_among_the_notes_of_a_section() -> None:
+    # Differences in the first section alone: the second one has nothing to subtract.
+    page = read((*MADE, score(ECD, method="dropout", training="d" * 64)))
+    assert not [note for note in page.said("li") if note.startswith(("Accuracies are", "Differences are"))]
+    for beginning in ("Accuracies are top-1 in percent", "Differences are paired by evaluation image"):
+        assert sum(text.startswith(beginning) for text in page.said("p")) == 1
