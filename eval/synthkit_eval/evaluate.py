@@ -77,11 +77,6 @@ class Options:
     weights: Path | None = None
 
 
-def kept_weights(folder: Path, name: str, *, real_only: bool) -> KeptWeights:
-    """Return where the networks of a release's score go, or those of its real images alone."""
-    return KeptWeights(folder, f"{name}-real-only" if real_only else name)
-
-
 def evaluate(release: ScoredRelease, protocol: Protocol, options: Options, world: World) -> Scored | None:
     """Train on the real images and the release, test, compare the sets, and return the score.
 
@@ -151,7 +146,7 @@ def _score_here(
     if not world.first:
         return None
     if options.weights is not None:
-        kept = kept_weights(options.weights, release.manifest.name, real_only=synthetic is None)
+        kept = KeptWeights.of(options.weights, release.manifest.name, real_only=synthetic is None)
         kept.copy(folder, options.seeds)
     sets = None
     if synthetic is not None:

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from synthkit_eval.protocol import Protocol
 
 
+_SECTION = "sampler.feedback.classifier"
+
+
 def check_folder(folder: Path) -> None:
     """Make the folder for networks. Raises ScoreError or OSError if nothing could be written there."""
     if folder.exists() and not folder.is_dir():
         raise ScoreError(f"--weights {folder}: is a file; name a folder")
     make_folder(folder)
     check_place(folder)
-
-
-_SECTION = "sampler.feedback.classifier"
 
 
 def weights_path(folder: Path, seed: int) -> Path:
@@ -39,6 +39,11 @@ class KeptWeights:
 
     folder: Path
     name: str
+
+    @classmethod
+    def of(cls, folder: Path, release: str, *, real_only: bool) -> KeptWeights:
+        """Return that of a release's score, or of the score of its real images alone."""
+        return cls(folder, f"{release}-real-only" if real_only else release)
 
     def path(self, seed: int) -> Path:
         """Return the file of one network."""

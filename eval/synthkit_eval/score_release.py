@@ -10,8 +10,8 @@ from synthkit.errors import ScoreError
 from synthkit.system.environment import choose_device
 from synthkit.system.files import check_file_places
 from synthkit.system.work_root import work_root
-from synthkit_eval.evaluate import Options, evaluate, evaluate_real_only, kept_weights
-from synthkit_eval.kept_weights import told_weights
+from synthkit_eval.evaluate import Options, evaluate, evaluate_real_only
+from synthkit_eval.kept_weights import KeptWeights, told_weights
 from synthkit_eval.protocol import Protocol, load_protocol, usual_protocol
 from synthkit_eval.score_files import read_score, write_score
 from synthkit_eval.training.distributed import join
@@ -87,8 +87,8 @@ def score_release(reference: str, wanted: Wanted) -> Kept | None:
     write_score(scored, target)
     networks: tuple[str, ...] = ()
     if wanted.weights is not None:
-        of_networks = kept_weights(wanted.weights, manifest.name, real_only=wanted.real_only)
-        networks = tuple(told_weights(of_networks, range(wanted.seeds), chosen))
+        weights = KeptWeights.of(wanted.weights, manifest.name, real_only=wanted.real_only)
+        networks = tuple(told_weights(weights, range(wanted.seeds), chosen))
     return Kept(scored, target, networks)
 
 
