@@ -115,7 +115,7 @@ def test_a_file_says_the_same_as_the_recipe(write: Any, tmp_path: Path) -> None:
         ("a.json", b'{"cat": ["a"], "cat": ["b"]}', "'cat' is given twice"),
         ("a.json", b'["\\ud800"]', "U+D800 is not in UTF-8"),
         ("a.json", b" " * 1_000_001, "a.json: is more than 1,000,000 bytes long"),
-        (".", None, "cannot be read"),
+        (".", None, "is a folder, not a list of prompts"),
         ("a\0b", None, "cannot be read: no file has such a name"),
     ],
 )
