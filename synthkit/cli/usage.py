@@ -17,12 +17,6 @@ _TYPES = {
     "float_parsing": "a number",
     "bool_parsing": "true or false",
 }
-_BOUNDS = {
-    "greater_than_equal": ("at least", "ge"),
-    "greater_than": ("more than", "gt"),
-    "less_than_equal": ("at most", "le"),
-    "less_than": ("less than", "lt"),
-}
 
 
 @contextmanager
@@ -39,13 +33,15 @@ def _in_words(error: typer.BadParameter) -> str | None:
     """Return what is wrong, or None where pydantic did not find it or typer's own words do."""
     from pydantic import ValidationError
 
+    from synthkit.config.problems import BOUNDS
+
     cause = error.__cause__
     if not isinstance(cause, ValidationError):
         return None
     detail: Any = cause.errors()[0]
     kind, value = detail["type"], str(detail["input"])
-    if kind in _BOUNDS:
-        words, key = _BOUNDS[kind]
+    if kind in BOUNDS:
+        words, key = BOUNDS[kind]
         wanted = f"{words} {detail['ctx'][key]}"
     elif kind in _TYPES:
         wanted = _TYPES[kind]

@@ -32,7 +32,8 @@ _TYPE_NAMES = {
     "tuple_type": "a list",
     "dict_type": "a mapping",
 }
-_BOUNDS = {
+# What a number must be, by the kind of pydantic's error, and where the error states the bound.
+BOUNDS = {
     "greater_than_equal": ("at least", "ge"),
     "greater_than": ("more than", "gt"),
     "less_than_equal": ("at most", "le"),
@@ -139,8 +140,8 @@ def _message(detail: ErrorDetails, path: KeyPath, parent: type[BaseModel], known
         return _choice(context["tag"], list(kinds(parent, str(path[-1]))))
     if kind == "literal_error":
         return _choice(value, _choices(parent, str(path[-1])))
-    if kind in _BOUNDS:
-        words, key = _BOUNDS[kind]
+    if kind in BOUNDS:
+        words, key = BOUNDS[kind]
         return f"must be {words} {context[key]:g}, is {_shown(value)}"
     if kind in _TYPE_NAMES:
         return f"must be {_TYPE_NAMES[kind]}, is {_shown(value)}{_type_hint(kind, value, parent, path)}"

@@ -16,6 +16,7 @@ import semver
 from synthkit.errors import HubConflict, HubError, ReleaseError
 from synthkit.hub.patience import safe_line
 from synthkit.hub.repository import MAIN
+from synthkit.publish.attempts import in_attempts
 from synthkit.publish.branch import AT_ONCE, branch_of, leftover, put_together, send_commit
 from synthkit.publish.compare import changes, differences, holds, remote_sha256
 from synthkit.recipe.schema import NO_LICENSE
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from synthkit.publish.sign import SigningIdentity
     from synthkit.release.facts import FileFacts
     from synthkit.release.manifest import Manifest
-
-_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +122,7 @@ def publish(publication: Publication) -> Publication:
     if publication.head is None:
         publication.repository.create(private=publication.private)
         publication = _again(publication)
-    for _ in range(_ATTEMPTS - 1):
-        try:
-            _carry_out(publication)
-        except HubConflict:
-            publication = _again(publication)
-        else:
-            return publication
-    _carry_out(publication)
-    return publication
+    return in_attempts(publication, _carry_out, _again)
 
 
 def target(release: Path, manifest: Manifest, repo_id: str | None) -> str:

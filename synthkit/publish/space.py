@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import semver
 import yaml
 
-from synthkit.errors import HubConflict, HubError
+from synthkit.errors import HubError
 from synthkit.hub.patience import safe_line
 from synthkit.hub.repository import SPACE, Repository
+from synthkit.publish.attempts import in_attempts
 from synthkit.publish.compare import WRITTEN_BY_THE_HUB, is_same
 from synthkit.release.facts import FileFacts
 from synthkit.release.hub_address import dataset_url, page_space
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 PAGE, CARD = "index.html", "README.md"
 # What the first commit of a new static Space has beside these two.
 _TEMPLATE = frozenset({"style.css"})
-_ATTEMPTS = 3
 # A README.md that is longer was not written here.
 _MOST_BYTES = 10_000
 _WRITTEN = re.compile(
@@ -104,16 +104,7 @@ def publish_page(publication: PagePublication) -> PagePublication:
 
     Raises HubError if something else arrived than was sent.
     """
-    publication = make_space(publication)
-    for _ in range(_ATTEMPTS - 1):
-        try:
-            _send(publication)
-        except HubConflict:
-            publication = _compare(publication)
-        else:
-            return publication
-    _send(publication)
-    return publication
+    return in_attempts(make_space(publication), _send, _compare)
 
 
 def _compare(publication: PagePublication) -> PagePublication:
