@@ -19,7 +19,7 @@ from synthkit.system.files import make_folder, write_file
 from synthkit.system.locks import held
 from synthkit.system.progress import progress
 from synthkit_eval.feature_names import NONE
-from synthkit_eval.kept_weights import KeptWeights, check_folder, weights_path
+from synthkit_eval.kept_weights import KeptWeights, weights_path
 from synthkit_eval.kin import kin_of_images, kin_of_release, method_of
 from synthkit_eval.machine import SMALL, choose_threads, code_digest, commit, cpus, describe
 from synthkit_eval.protocol import without_places
@@ -133,20 +133,21 @@ def _score_here(
 ) -> Scored | None:
     if world.first:
         check_intact(release)
-        if options.weights is not None:
-            check_folder(options.weights)
     world.wait()
     data = open_real(release, protocol, options.work_root)
     per_class = protocol.batches.synthetic_per_class
     synthetic = synthetic_of(release.folder, release.manifest, release.recipe, per_class)
     task = make_task(release, protocol, data, synthetic, options, world)
     machine = describe(task.device, world.size)
-    folder = _folder(release, task, data, machine, options)
+    folder, kept = _folder(release, task, data, machine, options), None
+    if options.weights is not None:
+        kept = KeptWeights.of(options.weights, release.manifest.name, real_only=synthetic is None)
+        if world.first:
+            kept.check(options.seeds, protocol)
     runs = _train_all(release, task, options, folder)
     if not world.first:
         return None
-    if options.weights is not None:
-        kept = KeptWeights.of(options.weights, release.manifest.name, real_only=synthetic is None)
+    if kept is not None:
         kept.copy(folder, options.seeds)
     sets = None
     if synthetic is not None:

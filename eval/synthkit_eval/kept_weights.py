@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from synthkit.errors import ScoreError
 from synthkit.system.files import check_place, make_folder, write_file
@@ -18,14 +19,6 @@ if TYPE_CHECKING:
 
 
 _SECTION = "sampler.feedback.classifier"
-
-
-def check_folder(folder: Path) -> None:
-    """Make the folder for networks. Raises ScoreError or OSError if nothing could be written there."""
-    if folder.exists() and not folder.is_dir():
-        raise ScoreError(f"--weights {folder}: is a file; name a folder")
-    make_folder(folder)
-    check_place(folder)
 
 
 def weights_path(folder: Path, seed: int) -> Path:
@@ -49,11 +42,41 @@ class KeptWeights:
         """Return the file of one network."""
         return self.folder / f"{self.name}-seed-{seed}.safetensors"
 
+    def check(self, seeds: int, protocol: Protocol) -> None:
+        """Make the folder. Raises ScoreError or OSError if something else lies in the way of a network."""
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ScoreError(f"--weights {self.folder}: is a file; name a folder")
+        make_folder(self.folder)
+        check_place(self.folder)
+        for path in map(self.path, range(seeds)):
+            if not path.exists():
+                continue
+            facts = facts_of(path)
+            if facts is None:
+                what = "no network of a score"
+            elif facts.get("protocol_digest") != protocol.digest:
+                what = f"of protocol {facts.get('protocol')!s:.60} as it was set then"
+            else:
+                continue
+            raise ScoreError(f"--weights: {path}: is there, and is {what}; name another folder")
+
     def copy(self, runs: Path, seeds: int) -> None:
         """Copy the networks of all runs there, each whole or not at all."""
         for seed in range(seeds):
             with weights_path(runs, seed).open("rb") as source:
                 write_file(self.path(seed), source.read())
+
+
+def facts_of(path: Path) -> dict[str, Any] | None:
+    """Return what a file of weights says of its network; None if it is none that a score kept."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads((file.metadata() or {})[ABOUT])
+    except (OSError, ValueError, LookupError, TypeError, SafetensorError):
+        return None
+    return facts if isinstance(facts, dict) else None
 
 
 def told_weights(kept: KeptWeights, seeds: Sequence[int], protocol: Protocol) -> Iterator[str]:
@@ -64,18 +87,20 @@ def told_weights(kept: KeptWeights, seeds: Sequence[int], protocol: Protocol) ->
     if reason:
         yield f"It cannot guide a build (sampler.feedback): {reason}"
         return
-    values = {"network": protocol.network, "size": protocol.images.size, "checkpoint": kept.path(seeds[0])}
-    section = ", ".join(f"{field}: {value}" for field, value in values.items())
-    yield f"Guide a build by it: --set '{_SECTION}={{{section}}}'"
+    path = str(kept.path(seeds[0]))
+    values = {"network": protocol.network, "size": protocol.images.size, "checkpoint": path}
+    # JSON is YAML, whatever the path.
+    setting = shlex.quote(f"{_SECTION}={json.dumps(values, ensure_ascii=False)}")
+    yield f"Guide a build by it: --set {setting}"
 
 
 def why_not_guiding(protocol: Protocol, path: Path) -> str:
     """Return why a build cannot be guided by a network of a protocol; an empty text if it can."""
     import timm
-    from safetensors import safe_open
 
-    with safe_open(path, framework="pt") as file:
-        facts = json.loads(file.metadata()[ABOUT])
+    facts = facts_of(path)
+    if facts is None:
+        return f"{path} was replaced"
     if facts["fits"] != PLAIN:
         return f"timm's {protocol.network} has other layers than {facts['fits']}"
     if facts["network_args"]:

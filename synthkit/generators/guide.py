@@ -114,8 +114,8 @@ def new_guide(config: FeedbackClassifier, classes: int, device: str) -> Guide:
     return guide
 
 
-def _refuse_other_images(guide: Guide, path: Path, name: str) -> None:
-    """Raise GeneratorError for weights of a network that was trained on images prepared another way.
+def _refuse_other_networks(guide: Guide, path: Path, name: str) -> None:
+    """Raise GeneratorError for weights of another network, or of one that takes images prepared another way.
 
     `synthkit eval --weights` says how beside them; of other files nothing is known.
     """
@@ -125,9 +125,13 @@ def _refuse_other_images(guide: Guide, path: Path, name: str) -> None:
         with safe_open(path, framework="pt") as file:
             facts = json.loads((file.metadata() or {})["about"])
         told = np.array([*facts["mean"], *facts["std"]], dtype=float)
+        own = (facts["network"], facts["network_args"], facts["fits"])
     except (OSError, ValueError, LookupError, TypeError, SafetensorError):
         # Nothing is known of it; if it is damaged, reading its weights says so.
         return
+    if own != (name, {}, "timm"):
+        is_of = f"{own[0]!s:.60} with network_args {own[1]!s:.60}, which fits {own[2]!s:.60}"
+        raise GeneratorError(f"{SECTION}: {path}: is of {is_of}; a guiding network is timm's own {name}")
     if told.shape != (_COLOURS,) or not np.allclose(told, [*guide.mean, *guide.std]):
         raise GeneratorError(
             f"{SECTION}: {path}: was trained on images of another mean and deviation than timm has for "
@@ -152,7 +156,7 @@ def open_guide(config: FeedbackClassifier, path: Path, classes: int, device: str
             f"{SECTION}: {path}: has sha256 {content[:16]}…, not the recipe's: other weights"
         )
     guide = new_guide(config, classes, device)
-    _refuse_other_images(guide, path, config.network)
+    _refuse_other_networks(guide, path, config.network)
     try:
         guide.network.load_state_dict(load_file(path))
     except Exception as error:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,8 @@ from safetensors.torch import load_file, save_file
 from synthkit.errors import GeneratorError
 from synthkit.generators.guide import open_guide
 from synthkit.recipe.feedback import FeedbackClassifier
+from synthkit.recipe.load import load
+from synthkit_eval.kept_weights import KeptWeights, told_weights
 from synthkit_eval.protocol import load_protocol
 from synthkit_eval.score_files import read_scored
 from synthkit_eval.training.distributed import World
@@ -63,7 +68,7 @@ def test_it_guides_a_build_by_the_words_that_are_printed(scored: tuple[Cli, str]
     cli, told = scored
     assert f"Network: networks/{NAME}" in told
     (line,) = [line for line in told.splitlines() if line.startswith("Guide a build by it: ")]
-    setting = line.partition("--set '")[2].removesuffix("'")
+    *_, setting = shlex.split(line)
     guidance = ("--set", "sampler.feedback={scale: 30, every: 2}", "--set", setting)
     built = cli("build", cli.recipe(), "--limit", "2", *guidance, "--out", tmp_path)
     assert built.exit_code == 0, built.output
@@ -93,13 +98,60 @@ def test_a_network_with_arguments_is_kept_and_cannot_guide(cli: Cli, flat_releas
     assert (cli.folder / "networks" / NAME).is_file()
 
 
-def test_a_guide_that_learned_from_other_colours_is_refused(scored: tuple[Cli, str], tmp_path: Path) -> None:
-    path = tmp_path / "other.safetensors"
-    tensors = load_file(scored[0].folder / "networks" / NAME)
-    save_file(tensors, path, {"about": json.dumps({"mean": [0.1, 0.1, 0.1], "std": [0.5, 0.5, 0.5]})})
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"mean": [0.1, 0.1, 0.1]}, "was trained on images of another mean and deviation"),
+        (
+            {"network_args": {"act_layer": "gelu"}},
+            "with network_args {'act_layer': 'gelu'}",
+        ),
+        ({"network": "resnet18"}, "is of resnet18 with network_args"),
+        ({"fits": "the network of protocol x"}, "which fits the network of protocol x"),
+    ],
+)
+def test_a_guide_of_another_network_or_other_colours_is_refused(
+    scored: tuple[Cli, str], tmp_path: Path, change: dict[str, object], told: str
+) -> None:
+    kept, path = scored[0].folder / "networks" / NAME, tmp_path / "other.safetensors"
+    with safe_open(kept, framework="pt") as file:
+        facts = json.loads(file.metadata()["about"])
     config = FeedbackClassifier(network="test_resnet", size=32, checkpoint=str(path))
-    with pytest.raises(GeneratorError, match="was trained on images of another mean and deviation"):
+    save_file(load_file(kept), path, {"about": json.dumps(facts)})
+    open_guide(config, path, 10, "cpu")
+    save_file(load_file(kept), path, {"about": json.dumps(facts | change)})
+    with pytest.raises(GeneratorError, match=re.escape(told)):
         open_guide(config, path, 10, "cpu")
+
+
+def test_no_other_file_is_replaced(scored: tuple[Cli, str], flat_release: Path, cli: Cli) -> None:
+    path = cli.folder / "networks" / NAME
+    path.parent.mkdir()
+    path.write_bytes(b"mine")
+    words = ("eval", flat_release, "--protocol", "digits-lt", *KEPT)
+    result = cli(*words)
+    assert result.exit_code == 1
+    assert f"networks/{NAME}: is there, and is no network of a score; name another folder" in result.output
+    assert path.read_bytes() == b"mine"
+    shutil.copy(scored[0].folder / "networks" / NAME, path)
+    before = path.read_bytes()
+    result = cli(*words)
+    assert result.exit_code == 1
+    assert f"networks/{NAME}: is there, and is of protocol digits-lt as it was set then" in result.output
+    assert path.read_bytes() == before
+
+
+def test_the_words_for_a_guide_survive_any_folder(tmp_path: Path) -> None:
+    protocol = load_protocol("digits-lt", QUICK)
+    kept = KeptWeights(tmp_path / "my net, it's {x}: [y]", "small")
+    kept.folder.mkdir()
+    facts = {"fits": "timm", "network_args": {}}
+    save_file({"x": torch.zeros(1)}, kept.path(0), {"about": json.dumps(facts)})
+    *_, line = told_weights(kept, [0], protocol)
+    *_, setting = shlex.split(line)
+    found = load(Cli(tmp_path).recipe(), ["sampler.feedback.scale=3", setting]).sampler.feedback
+    assert found is not None
+    assert found.classifier.checkpoint == str(kept.path(0))
 
 
 def test_a_folder_that_cannot_be_is_told_before_anything_is_trained(cli: Cli, flat_release: Path) -> None:
