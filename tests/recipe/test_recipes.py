@@ -69,8 +69,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 
 def settings(data: dict[str, list[str]], recipe: str) -> list[str]:
     recipe = LIKE_ANOTHER.sub("", recipe)
-    key = recipe if recipe in data else "imagenet_lt"
-    return data[key]
+    if recipe in data:
+        return data[recipe]
+    # Its levels need two steps.
+    return ["sampler.steps=2"] if recipe.startswith("digits") else data["imagenet_lt"]
 
 
 def flags(values: list[str] | tuple[str, ...]) -> list[str]:
@@ -100,7 +102,7 @@ def is_like_another(name: str) -> bool:
 )
 def test_every_recipe_plans_and_makes_a_preview(name: str, data: dict[str, list[str]], cli: Cli) -> None:
     recipe = RECIPES / f"{name}.yaml"
-    changes = flags([*settings(data, name), *(TINY if name.startswith("digits") else FLAT)])
+    changes = flags([*(TINY if name.startswith("digits") else FLAT), *settings(data, name)])
     plan = cli("plan", recipe, *changes, "--json")
     assert plan.exit_code == 0, plan.output
     planned = json.loads(plan.stdout)["totals"]

@@ -178,8 +178,6 @@ def test_a_tag_of_another_branch(project: Project, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.slow
 def test_a_release_in_another_worktree(project: Project, tmp_path: Path) -> None:
-    project.edit(RECIPE, "builtin:tiny-unclip-digits", "builtin:flat-colours")
-    project.commit("No model")
     project("synthkit", "release", "small", "--tag")
     project("git", "worktree", "add", "-q", tmp_path / "other", "-b", "other", "HEAD")
     project("git", "commit", "-q", "--allow-empty", "-m", "More")
