@@ -216,7 +216,8 @@ def another(value: Any) -> Any:
         case int():
             return value + 1
         case float():
-            return value / 2 + 0.25
+            # One half is its own picture under the first.
+            return value / 2 + 0.25 if value != 0.5 else 0.75
         case str() if len(value) == 64:
             return hashlib.sha256(value.encode()).hexdigest()
         case str():

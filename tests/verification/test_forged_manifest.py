@@ -36,8 +36,10 @@ def manifest_forged(
         except (KeyError, ValueError):
             # No card can be made of it.
             forgery.seal()
-        # How large the model's files are shows only where the model is.
-        alone = at in STATED_ALONE or (at[:2] == ("generator", "parts") and at[-1] == "bytes")
+        # Blocks that are there say of theirs what the newest one says of its environment. How large the
+        # model's files are shows only where the model is.
+        stated = at[2:] if at[0] == "grown" else at
+        alone = stated in STATED_ALONE or (at[:2] == ("generator", "parts") and at[-1] == "bytes")
         assert bool(faults_of(forgery.folder)) is not alone, at
 
 
