@@ -28,7 +28,7 @@ _PAGE, _HEAD = b'<meta name="generator" content="synthkit ', 4_000
     rich_help_panel=TRUST,
     epilog="Examples: `synthkit page releases/digits-lt-augcond` · "
     "`synthkit page releases/digits-lt-augcond --score scores/digits-lt-augcond.json` · "
-    "`synthkit page recipes/digits_lt_ecd.yaml` · `synthkit page eval/studies/few_shot_glyphs/study.yaml`",
+    "`synthkit page recipes/digits_lt_ecd.yaml` · `synthkit page study.yaml`",
 )
 def page(
     what: Annotated[

@@ -37,7 +37,8 @@ def train_classifier(
         typer.Option(
             "--to",
             metavar="FILE",
-            help="Also write it to a safetensors file, for sampler.feedback.classifier.checkpoint elsewhere.",
+            help="Also write it to a safetensors file, which another machine is given as the checkpoint of "
+            "the classifier.",
             show_default=False,
         ),
     ] = None,

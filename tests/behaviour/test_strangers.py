@@ -88,7 +88,7 @@ class Victim:
         data = recipe.portable()
         path.write_bytes(recipe_yaml(data, []))
         told = {"kind": recipe.source.kind, "available_from": recipe.source.available_from}
-        forgery.manifest["source"] |= told
+        forgery.manifest["source"] |= told | {"repository": recipe.source.repository}
         forgery.write()
 
     def runs(self, *arguments: str) -> str:
@@ -306,7 +306,7 @@ TRAPS = {
     ),
     "a saved data set": ({"kind": "hub", "id": "./saved"}, "names files that are not the data set's own"),
     "a data set that is not here": ({"kind": "hub", "id": "cifar"}, "there is no file or folder ./cifar"),
-    "a data set of the Hub": ({"kind": "hub", "id": "org/name"}, "source.id: org/name: cannot be had"),
+    "a data set of the Hub": ({"kind": "hub", "id": "org/name"}, "source.id: org/name: cannot be"),
     "the release itself": (
         LISTING | {"list": "pulled/small/recipe.yaml"},
         "lies in the release itself, which holds no real images",
