@@ -17,7 +17,7 @@ _MOST_WORKERS = 1024
 
 @app.command(
     rich_help_panel=SCORE,
-    epilog="Examples: `synthkit study eval/studies/few_shot_digits/study.yaml --workers 2` · "
+    epilog="Examples: `synthkit study study.yaml --workers 2` · "
     "`synthkit compare scores.parquet --contrasts study.yaml`",
 )
 def study(
