@@ -143,7 +143,7 @@ def _score_here(
     if options.weights is not None:
         kept = KeptWeights.of(options.weights, release.manifest.name, real_only=synthetic is None)
         if world.first:
-            kept.check(options.seeds, protocol)
+            kept.check(options.seeds, protocol, release.folder)
     runs = _train_all(release, task, options, folder)
     if not world.first:
         return None
@@ -266,6 +266,8 @@ def _begin_weights(folder: Path, seed: int, *, kept: bool) -> None:
         # What was trained without keeping its network may have passed the epoch that counts.
         if _finished(folder, seed) is not None:
             print(f"seed {seed}: is trained again, for its network was not kept", file=sys.stderr)
+            # Beside it, a network of an early epoch would pass for the one that it is of.
+            (folder / f"seed-{seed}.json").unlink()
         _state(folder, seed).unlink(missing_ok=True)
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from synthkit_eval.protocol import Protocol
 
 
+# Letters of what a file says of its network; ours has some hundred.
+_MOST = 5_000
 _SECTION = "sampler.feedback.classifier"
 
 
@@ -42,10 +44,12 @@ class KeptWeights:
         """Return the file of one network."""
         return self.folder / f"{self.name}-seed-{seed}.safetensors"
 
-    def check(self, seeds: int, protocol: Protocol) -> None:
+    def check(self, seeds: int, protocol: Protocol, release: Path) -> None:
         """Make the folder. Raises ScoreError or OSError if something else lies in the way of a network."""
         if self.folder.exists() and not self.folder.is_dir():
             raise ScoreError(f"--weights {self.folder}: is a file; name a folder")
+        if self.folder.resolve().is_relative_to(release.resolve()):
+            raise ScoreError(f"--weights {self.folder}: is inside the release, which holds nothing else")
         make_folder(self.folder)
         check_place(self.folder)
         for path in map(self.path, range(seeds)):
@@ -73,8 +77,8 @@ def facts_of(path: Path) -> dict[str, Any] | None:
 
     try:
         with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {})[ABOUT])
-    except (OSError, ValueError, LookupError, TypeError, SafetensorError):
+            facts = json.loads((file.metadata() or {})[ABOUT][:_MOST])
+    except (OSError, ValueError, LookupError, TypeError, RecursionError, SafetensorError):
         return None
     return facts if isinstance(facts, dict) else None
 
@@ -91,7 +95,7 @@ def told_weights(kept: KeptWeights, seeds: Sequence[int], protocol: Protocol) ->
     values = {"network": protocol.network, "size": protocol.images.size, "checkpoint": path}
     # JSON is YAML, whatever the path.
     setting = shlex.quote(f"{_SECTION}={json.dumps(values, ensure_ascii=False)}")
-    yield f"Guide a build by it: --set {setting}"
+    yield f"Guide a build by it, beside sampler.feedback.scale: --set {setting}"
 
 
 def why_not_guiding(protocol: Protocol, path: Path) -> str:

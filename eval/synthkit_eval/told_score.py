@@ -9,7 +9,7 @@ from synthkit.system.names import printable
 
 # Where all runs have the same accuracy.
 EQUAL = "equal"
-_TWO = 2
+_TWO, _ROUNDING = 2, 1e-9
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,15 +45,20 @@ def _accuracies(score: Score) -> Iterator[str]:
     for part, value in score.accuracy:
         # Where every class has as many evaluation images, both are the same.
         if value is not None and (part != "class_mean" or value.mean != score.accuracy.overall.mean):
-            seeds = "–" if value.ci95 is None else f"{value.ci95:.1%}" if value.ci95 else EQUAL
+            seeds = "–" if value.ci95 is None else EQUAL if _is_nothing(value.ci95) else f"{value.ci95:.1%}"
             yield f"  {part:<10} {value.mean:8.1%}  {seeds:>8}  {value.images_ci95:9.1%}"
 
 
 def _equal(score: Score) -> Iterator[str]:
     """Say what an interval of nothing means: so few runs can agree by chance."""
-    if any(value is not None and value.ci95 == 0 for _, value in score.accuracy):
+    if any(value is not None and _is_nothing(value.ci95) for _, value in score.accuracy):
         runs = "both runs are" if len(score.seeds) == _TWO else f"all {len(score.seeds)} runs are"
         yield f"  {EQUAL}: {runs} right equally often there, by chance; it does not say that others would be"
+
+
+def _is_nothing(ci95: float | None) -> bool:
+    """Return whether all runs are equal: the mean of equal fractions is rounded."""
+    return ci95 is not None and ci95 < _ROUNDING
 
 
 def _sets(score: Score) -> Iterator[str]:

@@ -120,8 +120,6 @@ def publish(
             if not with_page and (page_sources or score):
                 raise ReleaseError("--page-sources and --score: are for the page; add --page")
             outgoing = address_to(release, manifest, repository.repo_id, page=with_page)
-            if identity is None:
-                refuse_lost_signature(release, outgoing)
             private = hub.private if public is None else not public
             try:
                 publication = prepare(repository, outgoing, private=private)
@@ -129,6 +127,8 @@ def publish(
                 if dry_run:
                     _print_list(repository, outgoing, None)
                 raise
+            if identity is None and not publication.tagged:
+                refuse_lost_signature(release, publication.outgoing)
             if identity is not None and (publication.tagged or not dry_run):
                 publication = sign_outgoing(publication, identity)
             space = prepare_space(publication, score or (), sources=page_sources) if with_page else None

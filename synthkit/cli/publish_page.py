@@ -33,7 +33,8 @@ def prepare_space(publication: Publication, scores: Sequence[Path], *, sources: 
         sources=sources,
         published=Published(outgoing.manifest, outgoing.recipe, outgoing.signature),
     )
-    return prepare_page(outgoing.manifest, page, private=publication.private)
+    private = publication.private or publication.gated
+    return prepare_page(outgoing.manifest, page, private=private, latest=publication.latest)
 
 
 def send_page(space: PagePublication, publication: Publication) -> None:
@@ -46,7 +47,7 @@ def send_page(space: PagePublication, publication: Publication) -> None:
         except HubError as error:
             where, tag = publication.repository.repo_id, publication.outgoing.tag
             raise HubError(f"{where}: {tag} is published, but its page is not: {error}") from error
-        print(f"{space.repository.url}: its page, {_size(space)}")
+        print(_shown(space) if space.newer else f"{space.repository.url}: its page, {_size(space)}")
     else:
         print(_shown(space))
     _print_unlinked(publication)
@@ -62,7 +63,7 @@ def print_page(space: PagePublication, publication: Publication) -> None:
 
 def _shown(space: PagePublication) -> str:
     if space.newer is not None:
-        return f"{space.repository.url}: shows {printable(space.newer)}, a higher version, and stays as it is"
+        return f"{space.repository.url}: is for {printable(space.newer)}, a higher version; no page is sent"
     return f"{space.repository.url}: shows this page already"
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # The means of red, green and blue, and their deviations.
 _COLOURS = 6
+# Letters of what a file says of its network; those that synthkit writes have some hundred.
+_MOST = 5_000
 
 
 class Guide:
@@ -123,15 +125,19 @@ def _refuse_other_networks(guide: Guide, path: Path, name: str) -> None:
 
     try:
         with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {})["about"])
+            facts = json.loads((file.metadata() or {})["about"][:_MOST])
         told = np.array([*facts["mean"], *facts["std"]], dtype=float)
-        own = (facts["network"], facts["network_args"], facts["fits"])
-    except (OSError, ValueError, LookupError, TypeError, SafetensorError):
+        own, size = (facts["network"], facts["network_args"], facts["fits"]), facts["size"]
+    except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError, SafetensorError):
         # Nothing is known of it; if it is damaged, reading its weights says so.
         return
     if own != (name, {}, "timm"):
         is_of = f"{own[0]!s:.60} with network_args {own[1]!s:.60}, which fits {own[2]!s:.60}"
         raise GeneratorError(f"{SECTION}: {path}: is of {is_of}; a guiding network is timm's own {name}")
+    if size != guide.size:
+        raise GeneratorError(
+            f"{SECTION}.size: {path} was trained on images of {size!s:.20} pixels; it is {guide.size}"
+        )
     if told.shape != (_COLOURS,) or not np.allclose(told, [*guide.mean, *guide.std]):
         raise GeneratorError(
             f"{SECTION}: {path}: was trained on images of another mean and deviation than timm has for "

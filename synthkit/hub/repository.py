@@ -42,7 +42,8 @@ class RemoteFile:
 class RepositoryState:
     """The state of a repository: main's newest commit and its files by path, the names of tags, the branches.
 
-    `branches` are the newest commits of branches, by name.
+    `branches` are the newest commits of branches, by name. `gated` says that files are for those alone who
+    were let in.
     """
 
     head: str
@@ -50,6 +51,7 @@ class RepositoryState:
     files: dict[str, RemoteFile]
     tags: frozenset[str]
     branches: dict[str, str]
+    gated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ class Repository:
             self.files(head),
             frozenset(str(tag.name) for tag in refs.tags),
             {str(branch.name): _commit(branch.target_commit) for branch in refs.branches},
+            gated=bool(getattr(info, "gated", False)),
         )
 
     def files(self, revision: str) -> dict[str, RemoteFile]:

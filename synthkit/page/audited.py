@@ -75,10 +75,15 @@ def audited_indices(received: Received, found: Audit) -> list[int]:
     return [index_of(received.manifest, key) for key in keys]
 
 
-def audit_told(received: Received, found: Audit, images: dict[int, Shown]) -> AuditTold:
-    """Return what is told of an audit; `images` has its images by index."""
-    manifest = received.manifest
-    pairs, real = found.pairs[:PICTURED], _real_pictures(received, found)
+def audit_told(
+    received: Received, found: Audit, images: dict[int, Shown], *, sources: bool = True
+) -> AuditTold:
+    """Return what is told of an audit; `images` has its images by index.
+
+    Without `sources` the real images are named, not shown.
+    """
+    manifest, pairs = received.manifest, found.pairs[:PICTURED]
+    real = _real_pictures(received, found) if sources else [None] * len(pairs)
     groups = [
         GroupShown(_group(group), [images[index_of(manifest, key)] for key in _members(group)])
         for group in pictured_groups(found)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from synthkit.page.audited import AuditTold
     from synthkit.page.numbers import Numbers
     from synthkit.page.scored import ClassTold, ScoreTold
     from synthkit.page.shown import Gallery, Shown
@@ -184,11 +185,14 @@ class _Maker:
             histogram_size=(WIDE, HIGH),
             rows=self._rows(),
             all_classes=len(manifest.classes),
-            audit=None if self._audit is None else audit_told(self._received, self._audit, gallery.images),
+            audit=None if self._audit is None else self._told_audit(self._audit, gallery),
             scores=self._scores,
             gains=[gains_of(score, names) for score in self._scores],
             recipe=_cut(self._told.recipe),
         )
+
+    def _told_audit(self, audit: Audit, gallery: Gallery) -> AuditTold:
+        return audit_told(self._received, audit, gallery.images, sources=self._sources)
 
     def _some(self) -> list[int]:
         """Return the indices of a few images, of classes all over the release, to try how large they are."""

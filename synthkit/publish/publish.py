@@ -44,7 +44,8 @@ class Publication:
 
     `head` is None if there is no repository yet. `notes` are what a user should know beforehand. `tagged`
     says that the whole version is there under its tag. `begun` is the commit at which an earlier publish left
-    the branch of this version; `leftover` are all branches to delete when this version is published.
+    the branch of this version; `leftover` are all branches to delete when this version is published. `gated`
+    says that only some may read the data set, `latest` is the tag of its highest version.
     """
 
     repository: Repository
@@ -56,6 +57,8 @@ class Publication:
     notes: tuple[str, ...] = ()
     tagged: bool = False
     begun: str | None = None
+    gated: bool = False
+    latest: str | None = None
     leftover: tuple[str, ...] = ()
 
     @property
@@ -152,7 +155,14 @@ def _compare(repository: Repository, outgoing: Outgoing, *, private: bool) -> Pu
         )
     left, branch = leftover(outgoing, state.branches), branch_of(outgoing)
     publication = Publication(
-        repository, outgoing, state.head, state.private, begun=state.branches.get(branch), leftover=left
+        repository,
+        outgoing,
+        state.head,
+        state.private,
+        begun=state.branches.get(branch),
+        gated=state.gated,
+        latest=_latest(state),
+        leftover=left,
     )
     if outgoing.tag in state.tags:
         outgoing = _as_published(repository, outgoing)

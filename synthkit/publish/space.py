@@ -45,7 +45,8 @@ _WRITTEN = re.compile(
 class PagePublication:
     """What publishing a page will do, on top of main's commit `head`: None if there is no Space yet.
 
-    `newer` is the version that the Space shows if it is a higher one: then nothing is done.
+    `latest` is the highest tag of the data set. `newer` is the version that the Space shows, or that the
+    data set has, if it is a higher one: then nothing is done.
     """
 
     repository: Repository
@@ -56,12 +57,13 @@ class PagePublication:
     head: str | None = None
     send: tuple[str, ...] = ()
     delete: tuple[str, ...] = ()
+    latest: str | None = None
     newer: str | None = None
 
     @property
     def done(self) -> bool:
-        """Whether the Space shows this page, or that of a higher version."""
-        return self.head is not None and not self.send and not self.delete
+        """Whether the Space shows this page, or is for that of a higher version."""
+        return self.newer is not None or (self.head is not None and not self.send and not self.delete)
 
     @property
     def size(self) -> int:
@@ -69,7 +71,9 @@ class PagePublication:
         return len(self.contents[PAGE])
 
 
-def prepare_page(manifest: Manifest, page: bytes, *, private: bool) -> PagePublication:
+def prepare_page(
+    manifest: Manifest, page: bytes, *, private: bool, latest: str | None = None
+) -> PagePublication:
     """Compare the page of a release with what its Space shows, and change nothing.
 
     `manifest` is the one that is published, which names the data set. Raises HubError if the Space was made
@@ -86,13 +90,14 @@ def prepare_page(manifest: Manifest, page: bytes, *, private: bool) -> PagePubli
             contents=contents,
             private=private,
             send=tuple(contents),
+            latest=latest,
         )
     )
 
 
 def make_space(publication: PagePublication) -> PagePublication:
     """Make the Space, unless it is there. Raises HubError if the token does not allow it."""
-    if publication.head is not None:
+    if publication.head is not None or publication.newer is not None:
         return publication
     publication.repository.check_card(publication.contents[CARD].decode())
     publication.repository.create(private=publication.private)
@@ -110,25 +115,31 @@ def publish_page(publication: PagePublication) -> PagePublication:
 def _compare(publication: PagePublication) -> PagePublication:
     state = publication.repository.state()
     if state is None:
-        return replace(publication, head=None)
+        return _unless_newer(replace(publication, head=None), publication.latest and publication.latest[1:])
     version = _version_shown(publication.repository, state)
     _refuse_foreign(publication.repository, state, version)
     if publication.private and not state.private:
         space = publication.repository
         raise HubError(
-            f"{space.repo_id}: the Space for the page is public, and the data set is private: change that "
+            f"{space.repo_id}: the Space for the page is public, and the data set is not: change that "
             f"({space.url}/settings), or publish without a page (--no-page)"
         )
     publication = replace(publication, head=state.head, private=state.private)
-    if version is not None and semver.Version.parse(version) > semver.Version.parse(publication.version):
-        return replace(publication, newer=version, send=(), delete=())
     send = [
         path
         for path, content in publication.contents.items()
         if not is_same(content, _facts(path, content), state.files.get(path))
     ]
     delete = state.files.keys() - publication.contents.keys() - WRITTEN_BY_THE_HUB
-    return replace(publication, newer=None, send=tuple(send), delete=tuple(sorted(delete)))
+    publication = replace(publication, newer=None, send=tuple(send), delete=tuple(sorted(delete)))
+    return _unless_newer(publication, version, publication.latest and publication.latest[1:])
+
+
+def _unless_newer(publication: PagePublication, *versions: str | None) -> PagePublication:
+    """Return what to do, which is nothing if one of other versions is higher."""
+    own = semver.Version.parse(publication.version)
+    higher = [version for version in versions if version and semver.Version.parse(version) > own]
+    return replace(publication, newer=higher[0], send=(), delete=()) if higher else publication
 
 
 def _version_shown(repository: Repository, state: RepositoryState) -> str | None:
@@ -142,10 +153,21 @@ def _version_shown(repository: Repository, state: RepositoryState) -> str | None
     return None
 
 
+def _is_new(repository: Repository, state: RepositoryState) -> bool:
+    """Return whether a Space is as the Hub makes a static one, and nobody has changed it since."""
+    for path, words in ((CARD, b"sdk: static"), (PAGE, b"your static Space")):
+        file = state.files.get(path)
+        if file is not None and (
+            file.bytes > _MOST_BYTES or words not in repository.read(path, state.head, file.bytes)
+        ):
+            return False
+    return repository.is_untouched(state.head)
+
+
 def _refuse_foreign(repository: Repository, state: RepositoryState, version: str | None) -> None:
     """Raise HubError if a Space has what neither the Hub nor `publish_page` put there."""
     others = sorted(state.files.keys() - {PAGE, CARD} - _TEMPLATE - WRITTEN_BY_THE_HUB)
-    ours = version is not None or repository.is_untouched(state.head)
+    ours = version is not None or _is_new(repository, state)
     if ours and not others:
         return
     what = f"holds files of another purpose ({safe_line(', '.join(others[:3]))})" if others else "is in use"

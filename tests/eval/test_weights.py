@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from synthkit_eval.training.distributed import World
 from synthkit_eval.training.loader import EvaluationImages, evaluation_batches
 from synthkit_eval.training.trainer import Inputs
 from tests.conftest import Cli
-from tests.helpers.scoring import QUICK, evaluate_and_tell, real_digits
+from tests.helpers.scoring import QUICK, evaluate_and_tell, flags, real_digits
 
 KEPT = ("--real-only", "--seeds", "1", "--weights", "networks")
 NAME = "small-real-only-seed-0.safetensors"
@@ -67,7 +68,7 @@ def test_it_says_what_it_is(scored: tuple[Cli, str]) -> None:
 def test_it_guides_a_build_by_the_words_that_are_printed(scored: tuple[Cli, str], tmp_path: Path) -> None:
     cli, told = scored
     assert f"Network: networks/{NAME}" in told
-    (line,) = [line for line in told.splitlines() if line.startswith("Guide a build by it: ")]
+    (line,) = [line for line in told.splitlines() if line.startswith("Guide a build by it, beside ")]
     *_, setting = shlex.split(line)
     guidance = ("--set", "sampler.feedback={scale: 30, every: 2}", "--set", setting)
     built = cli("build", cli.recipe(), "--limit", "2", *guidance, "--out", tmp_path)
@@ -177,3 +178,38 @@ def test_a_network_of_a_stopped_scoring_is_not_taken_for_that_of_the_next(
     assert (cli.folder / "networks" / NAME).read_bytes() == (
         scored[0].folder / "networks" / NAME
     ).read_bytes()
+
+
+def test_a_network_of_a_training_that_was_begun_again_and_stopped_is_not_handed_out(
+    cli: Cli, flat_release: Path, scored: tuple[Cli, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from synthkit_eval.training import train as training
+
+    evaluate_and_tell(cli, flat_release, "--real-only", "--seeds", "1")
+    save, epochs = training.save_weights, []
+
+    def stopped(*arguments: Any) -> None:
+        save(*arguments)
+        epochs.append(1)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "save_weights", stopped)
+    words = ("--protocol", "digits-lt", "--features", "none", "--device", "cpu", *flags(*QUICK))
+    assert cli("eval", flat_release, *words, *KEPT, "--out", "score.json").exit_code == 130
+    monkeypatch.undo()
+    evaluate_and_tell(cli, flat_release, *KEPT)
+    here, there = (one.folder / "networks" / NAME for one in (cli, scored[0]))
+    assert epochs and here.read_bytes() == there.read_bytes()
+
+
+def test_a_folder_inside_the_release_and_a_file_of_a_stranger_are_refused(
+    cli: Cli, flat_release: Path, scored: tuple[Cli, str], tmp_path: Path
+) -> None:
+    words = ("--protocol", "digits-lt", "--real-only", "--weights", flat_release / "networks")
+    assert "is inside the release, which holds nothing else" in cli("eval", flat_release, *words).output
+    path = tmp_path / "deep.safetensors"
+    save_file(load_file(scored[0].folder / "networks" / NAME), path, {"about": "[" * 200_000})
+    open_guide(FeedbackClassifier(network="test_resnet", size=32, checkpoint=str(path)), path, 10, "cpu")
+    kept = scored[0].folder / "networks" / NAME
+    with pytest.raises(GeneratorError, match="was trained on images of 32 pixels"):
+        open_guide(FeedbackClassifier(network="test_resnet", size=64, checkpoint=str(kept)), kept, 10, "cpu")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # What the first commit of a new static Space has.
 STATIC_SPACE = {
     "README.md": b"---\ntitle: Mine\nsdk: static\n---\n",
-    "index.html": b'<!doctype html>\n<link rel="stylesheet" href="style.css" />\nWelcome!\n',
+    "index.html": b'<!doctype html>\n<link rel="stylesheet" href="style.css" />\nyour static Space!\n',
     "style.css": b"body { padding: 2rem; }\n",
 }
 LICENSES = {"apache-2.0", "mit", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "openrail", "other", "unknown"}

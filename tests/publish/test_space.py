@@ -137,7 +137,7 @@ def test_the_next_version_replaces_it_and_a_lower_one_does_not(
     assert "1.1.0" in page
     ran = synthkit("publish", release, REPO, "--page")
     assert ran.exit_code == 0, ran.output
-    assert "shows 1.1.0, a higher version, and stays as it is" in ran.output
+    assert "is for 1.1.0, a higher version; no page is sent" in ran.output
     assert shown(hub) == page
     assert len(hub.commits(SPACE, "space")) == 3  # with the first one, of the Hub
 
@@ -212,7 +212,7 @@ def test_the_page_of_a_private_release_is_not_put_into_a_public_space(
     synthkit("publish", release, REPO, "--page")
     hub.store.get("space", SPACE).private = False
     message = refused(hub, synthkit, next_release, REPO, "--page")
-    assert "the Space for the page is public, and the data set is private: change that" in message
+    assert "the Space for the page is public, and the data set is not: change that" in message
     assert f"{hub.url}/spaces/{SPACE}/settings" in message
 
 
@@ -253,3 +253,60 @@ def test_every_request_of_a_page_fails(hub: HubServer, synthkit: Client, release
             again = synthkit("publish", release, REPO, "--page")
             assert again.exit_code == 0, (index, ran.output, again.output)
         assert whole(hub, "v1.0.0") and shown(hub) == page, (index, ran.output)
+
+
+def test_the_page_is_for_the_highest_version_of_the_data_set(
+    hub: HubServer, synthkit: Client, release: Path, next_release: Path
+) -> None:
+    synthkit("publish", release, REPO)
+    synthkit("publish", next_release, REPO)
+    ran = synthkit("publish", release, REPO, "--page")
+    assert ran.exit_code == 0, ran.output
+    assert "is for 1.1.0, a higher version; no page is sent" in ran.output
+    assert spaces(hub) == []
+
+
+def test_a_gated_data_set_has_a_private_page(hub: HubServer, synthkit: Client, release: Path) -> None:
+    synthkit("publish", release, REPO, "--public")
+    hub.store.get("dataset", REPO).gated = True
+    ran = synthkit("publish", release, REPO, "--page")
+    assert ran.exit_code == 0, ran.output
+    assert hub.store.get("space", SPACE).private
+
+
+def test_a_space_of_one_commit_by_somebody_stays(hub: HubServer, synthkit: Client, release: Path) -> None:
+    hub.add_repo(SPACE, "space")
+    hub.store.get("space", SPACE).begin_with({"README.md": b"---\nsdk: gradio\n---\n"})
+    assert "the Space for the page is in use" in refused(hub, synthkit, release, REPO, "--page")
+
+
+def test_a_page_of_a_higher_version_that_arrives_meanwhile_is_told(
+    hub: HubServer, synthkit: Client, release: Path
+) -> None:
+    def push(request: object) -> None:
+        if f"/api/spaces/{SPACE}/commit/" in getattr(request, "path", ""):
+            hub.on_request = None
+            card = hub.files(SPACE, repo_type="space")["README.md"].replace(
+                b"version 1.0.0", b"version 2.0.0"
+            )
+            hub.commit(SPACE, {"README.md": card}, repo_type="space")
+
+    synthkit("publish", release, REPO, "--page")
+    hub.commit(SPACE, {"index.html": b"edited"}, repo_type="space")
+    hub.on_request = push
+    ran = synthkit("publish", release, REPO, "--page")
+    assert ran.exit_code == 0, ran.output
+    assert "is for 2.0.0, a higher version; no page is sent" in ran.output
+
+
+def test_a_published_page_of_an_audited_release_has_no_real_images(
+    hub: HubServer, synthkit: Client, tmp_path: Path
+) -> None:
+    audited = build(tmp_path)
+    assert Cli(tmp_path)("audit", audited).exit_code == 0
+    assert synthkit("publish", audited, REPO, "--page").exit_code == 0
+    without = shown(hub)
+    assert "Copies" in without
+    assert 'alt="real image' not in without
+    assert synthkit("publish", audited, REPO, "--page", "--page-sources").exit_code == 0
+    assert 'alt="real image' in shown(hub)

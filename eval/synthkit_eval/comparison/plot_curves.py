@@ -140,7 +140,7 @@ def _of_generator(sections: Sequence[Section], generator: str) -> Iterator[Secti
     """Yield sections with the rows of one generator, and with those of real images alone."""
     for section in sections:
         rows = [row for row in section.rows if _generator(row) in (None, generator)]
-        if any(_generator(row) for row in rows):
+        if any(row.score.release and row.score.release.shots for row in rows):
             yield replace(section, rows=tuple(rows))
 
 
